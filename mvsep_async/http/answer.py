@@ -1,0 +1,189 @@
+"""What an answer means: status, headers and body in, the decoded JSON or the error that it stands for out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+from attrs import frozen
+
+from mvsep_async.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    JobNotFoundError,
+    MVSepError,
+    NoFreeSlotError,
+    ProtocolError,
+    RateLimitedError,
+    ServiceUnavailableError,
+)
+from mvsep_async.http.call import Call, Json
+from mvsep_async.http.timing import retry_after
+
+__all__ = ["MAX_BODY", "Answer", "excerpt", "parse_json", "read_answer"]
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Most bytes of JSON that are read. The largest answer known, `app/algorithms`, has about 1 MB; waveform `peaks` can
+make a finished job's answer several times that."""
+
+_EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
+_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL)
+_NO_SLOT = re.compile(
+    r"(?:(?:limit|maximum|max|too many)\D{0,60}(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)"
+    r"|(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)\w*\D{0,60}(?:limit|maximum|too many)"
+    r"|(?:already|still)\D{0,40}(?:in (?:the )?(?:queue|progress)|processing|running)"
+    r"|(?:wait|until)\D{0,60}(?:previous|current|other|finish)"
+    r"|no (?:free|more) (?:slot|separation|job))",
+    re.IGNORECASE,
+)
+_TOKEN_WORDS = re.compile(r"api[_ ]?token|\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
+_EXCERPT = 200
+
+
+@frozen
+class Answer:
+    """One HTTP answer, read whole: status, lower-case headers, body (cut when longer than the cap)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    overlong: bool = False
+
+
+def read_answer(call: Call, answer: Answer) -> Json:
+    """Return what the service answered to `call`, decoded, or raise what a refusal or nonsense stands for."""
+    if answer.status == 429:
+        raise RateLimitedError(
+            "the service says that this minute's requests are used up: wait, or lower requests_per_minute",
+            retry_after=retry_after(answer.headers),
+        )
+    if answer.status in _EDGE_STATUSES or answer.status >= 500:
+        raise ServiceUnavailableError(
+            f"the service answered {answer.status} to {call.path}: it is down or overloaded, try again later",
+            status=answer.status,
+            retry_after=retry_after(answer.headers),
+        )
+    if answer.status == 413:
+        raise InvalidRequestError(
+            "the service refuses the upload as too large for the account's plan: shorten or compress the file",
+            status=413,
+        )
+    if _HTML.match(answer.body):
+        raise _html(call, answer)
+    data = parse_json(answer, call.path)
+    if call.tolerant and isinstance(data, dict) and answer.status in (200, 400, 404) and not _about_token(data):
+        return data
+    if answer.status >= 400 or (isinstance(data, dict) and _failed(data)):
+        raise refusal(call, answer.status, data)
+    if answer.status >= 300:
+        raise ProtocolError(f"the service sent {call.path} elsewhere ({answer.status})", status=answer.status)
+    return data
+
+
+def parse_json(answer: Answer, path: str) -> Json:
+    """Decode a body; raises `ProtocolError` for one that is cut, empty, too long, too deep or not JSON."""
+    if answer.overlong:
+        raise ProtocolError(f"the answer to {path} is longer than {MAX_BODY} bytes", status=answer.status)
+    if not answer.body.strip():
+        if answer.status in (401, 403):
+            return {"success": False, "message": ""}
+        raise ProtocolError(f"the answer to {path} is empty (HTTP {answer.status})", status=answer.status)
+    try:
+        return cast(Json, json.loads(answer.body))
+    except (ValueError, RecursionError) as error:
+        reason = "is nested too deeply" if isinstance(error, RecursionError) else "is not JSON, or cut short"
+    raise ProtocolError(
+        f"the answer to {path} {reason} (HTTP {answer.status}): {excerpt(answer.body)}", status=answer.status
+    )
+
+
+def refusal(call: Call, status: int, data: Json) -> MVSepError:
+    """Return the error for a decoded refusal, with the service's own words and the fields that it names."""
+    fields, texts = reasons(data)
+    words = "; ".join(texts) or f"the service gave no reason (HTTP {status})"
+    if status in (401, 403) or _about_token(data):
+        return AuthenticationError(
+            f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, or the token given to the client",
+            status=status,
+            fields=fields,
+        )
+    if status == 404:
+        return JobNotFoundError(f"the service does not have it ({call.path}): {words}", status=status)
+    if not call.repeatable and call.path == "separation/create" and not fields and _NO_SLOT.search(words):
+        return NoFreeSlotError(f"the account has no free slot: {words}", status=status)
+    return InvalidRequestError(f"the service refuses {call.path}: {words}", fields=fields, status=status)
+
+
+def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Collect a refusal's reasons: by field, and as texts.
+
+    They may stand in `data.message`, `message` or `errors`, as a text, a list or a mapping of fields to lists.
+    """
+    if not isinstance(data, dict):
+        return {}, ()
+    inner = data.get("data")
+    places: list[Json] = [data.get("message"), data.get("errors"), data.get("error")]
+    if isinstance(inner, dict):
+        places[:0] = [inner.get("message"), inner.get("errors"), inner.get("error")]
+    elif isinstance(inner, str):
+        places.append(inner)
+    fields: dict[str, tuple[str, ...]] = {}
+    texts: list[str] = []
+    for place in places:
+        if isinstance(place, dict):
+            for name, value in place.items():
+                said = tuple(_texts(value))
+                fields[name[:60]] = said
+                texts += [f"{name[:60]}: {text}" for text in said]
+        else:
+            texts += _texts(place)
+    return fields, tuple(dict.fromkeys(texts))
+
+
+def excerpt(body: bytes) -> str:
+    """Return the beginning of a body for a message: one printable line of at most 200 characters."""
+    text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = re.sub(r"(?i)(token\W{1,6})[\w-]{8,}", r"\1[hidden]", text)
+    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+
+
+def _html(call: Call, answer: Answer) -> MVSepError:
+    title = re.search(rb"<title[^>]*>(.{0,120}?)</title>", answer.body, re.IGNORECASE | re.DOTALL)
+    named = f" ({excerpt(title.group(1))})" if title else ""
+    if answer.status in (401, 403):
+        return AuthenticationError(
+            f"the service's edge refuses {call.path}{named} with HTTP {answer.status}", status=answer.status
+        )
+    if answer.status == 404:
+        return JobNotFoundError(f"the service has no {call.path}{named}", status=404)
+    return ServiceUnavailableError(
+        f"an HTML page came instead of an answer to {call.path}{named}, HTTP {answer.status}: the service is down or "
+        "in maintenance, try again later",
+        status=answer.status,
+        retry_after=retry_after(answer.headers),
+    )
+
+
+def _failed(data: Mapping[str, Json]) -> bool:
+    success = data.get("success", True)
+    return success is False or success == 0 or (isinstance(success, str) and success.lower() in ("false", "0"))
+
+
+def _about_token(data: Json) -> bool:
+    fields, texts = reasons(data) if isinstance(data, dict) and _failed(data) else ({}, ())
+    return "api_token" in fields or any(_TOKEN_WORDS.search(text) for text in texts)
+
+
+def _texts(value: Json) -> Iterable[str]:
+    if isinstance(value, str):
+        if value.strip():
+            yield excerpt(value.encode())
+    elif isinstance(value, list):
+        for item in value[:20]:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for item in list(value.values())[:20]:
+            yield from _texts(item)

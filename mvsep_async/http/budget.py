@@ -1,0 +1,106 @@
+"""The budget of requests a minute: a pure account of what may go out when. Every `now` is a parameter."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from attrs import define, field
+
+from mvsep_async.http.call import Priority
+
+__all__ = ["DEFAULT_LIMIT", "WINDOW", "Budget"]
+
+DEFAULT_LIMIT: Final = 60
+"""Requests a minute until the headers say otherwise: the lower of the two limits seen."""
+
+WINDOW: Final = 60.0
+"""Seconds that one request counts. Whether the service's minute slides or is fixed is not known; counting each
+request for a whole minute after its *answer* keeps within both, however long it was on its way."""
+
+RESERVE: Final = 2
+"""Requests that only creates and cancels may use: a slot that could be filled never waits for a look."""
+
+
+@define
+class Budget:
+    """Which requests were made in the last minute, and whether one more may be.
+
+    `fixed` is the caller's own limit; the service's headers can only lower it.
+    """
+
+    fixed: int | None = None
+    _learned: int | None = None
+    _out: int = 0
+    _answered: deque[float] = field(factory=deque)
+    _others: deque[tuple[float, int]] = field(factory=deque)
+    _blocked_until: float = float("-inf")
+
+    @property
+    def limit(self) -> int:
+        """Requests a minute: the caller's, the service's, or the lower one where both are known."""
+        known = [limit for limit in (self.fixed, self._learned) if limit is not None]
+        return min(known, default=DEFAULT_LIMIT)
+
+    def wait(self, priority: Priority, now: float) -> float:
+        """Return the seconds until a request of this priority may go out; 0 means now.
+
+        While only answers still under way could make room, the time is `inf`: ask again when one is in.
+        """
+        self._forget(now)
+        blocked = max(0.0, self._blocked_until - now)
+        room = self._room(priority)
+        excess = self._used() - room + 1
+        if excess <= 0:
+            return blocked
+        ends = sorted([at + WINDOW for at in self._answered] + [until for until, n in self._others for _ in range(n)])
+        if excess > len(ends):
+            return float("inf")
+        return max(blocked, ends[excess - 1] - now)
+
+    def sent(self) -> None:
+        """Count a request that goes out now."""
+        self._out += 1
+
+    def answered(self, now: float, *, limit: int | None = None, remaining: int | None = None) -> None:
+        """Count the end of a request, with what its headers said; also of one that got no answer.
+
+        What the service counted beyond our own requests was made by others with the same account, and counts here
+        for as long as it may count there.
+        """
+        self._out -= 1
+        self._answered.append(now)
+        self._forget(now)
+        if limit is not None:
+            self._learned = limit
+        if remaining is not None and self._learned is not None:
+            unseen = self._learned - remaining - self._used()
+            if unseen > 0:
+                self._others.append((now + WINDOW, unseen))
+
+    def unsent(self) -> None:
+        """Take back a request that never left this machine."""
+        self._out -= 1
+
+    def refused(self, now: float, retry_after: float | None) -> None:
+        """Note a 429: nothing goes out before the wait is over."""
+        wait = WINDOW / 4 if retry_after is None else max(retry_after, 0.1)
+        self._blocked_until = max(self._blocked_until, now + wait)
+
+    def spare(self, now: float) -> int:
+        """Return how many requests of the lowest priority could go out at this moment."""
+        self._forget(now)
+        return 0 if self._blocked_until > now else max(0, self._room(Priority.REST) - self._used())
+
+    def _room(self, priority: Priority) -> int:
+        reserve = min(RESERVE, self.limit - 1) if priority > Priority.CANCEL else 0
+        return self.limit - reserve
+
+    def _used(self) -> int:
+        return self._out + len(self._answered) + sum(n for _, n in self._others)
+
+    def _forget(self, now: float) -> None:
+        while self._answered and self._answered[0] + WINDOW <= now:
+            self._answered.popleft()
+        while self._others and self._others[0][0] <= now:
+            self._others.popleft()

@@ -1,0 +1,71 @@
+"""What one call to the service asks for, as a value: no socket, no clock, no token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum, IntEnum
+from typing import Literal, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from mvsep_async.http.hosts import Host
+from mvsep_async.transfer.multipart import Part
+
+__all__ = ["Auth", "Call", "Caller", "Json", "Priority"]
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+"""A decoded JSON value."""
+
+
+class Auth(Enum):
+    """Whether a call carries the token. Without one, `REQUIRED` fails before anything is sent."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class Priority(IntEnum):
+    """Who goes first when the requests of a minute are short; lower goes first."""
+
+    CREATE = 0
+    CANCEL = 1
+    LIKELY = 2
+    """A look at a job that is probably over: a slot may be idle until it is noticed."""
+    LOOK = 3
+    REST = 4
+
+
+@frozen(kw_only=True)
+class Call:
+    """One request to `<host>/api/<path>`.
+
+    `repeatable` says whether sending it twice does no harm; a call that is not is sent once, whatever happens.
+    `host`: `None` is the client's base URL. With `multipart` the form and `files` go out as one streamed body.
+    `tolerant`: a JSON object is the answer whatever `success` and a status of 400 or 404 say, since this endpoint says
+    "not yet" in that way.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    query: Mapping[str, str | int] = field(factory=dict)
+    form: Mapping[str, str | int] | None = None
+    files: tuple[Part, ...] = ()
+    multipart: bool = False
+    auth: Auth = Auth.NONE
+    host: Host | None = None
+    repeatable: bool = True
+    tolerant: bool = False
+    priority: Priority = Priority.REST
+    on_progress: Callable[[int, int], None] | None = None
+    """Told the bytes of the files sent so far, and of all."""
+    on_handed_over: Callable[[], None] | None = None
+    """Told that the last byte is about to go out: from now on the service may have accepted the call."""
+
+
+class Caller(Protocol):
+    """What an endpoint needs to ask the service something."""
+
+    async def call(self, call: Call, /) -> Json:
+        """Send the call and return the decoded answer, or raise the `MVSepError` that it stands for."""
+        ...

@@ -1,0 +1,97 @@
+"""Who may send now: the budget with a clock, and a queue of those who wait for it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+
+import anyio
+from attrs import define, field
+
+from mvsep_async.http.budget import Budget
+from mvsep_async.http.call import Priority
+from mvsep_async.http.timing import limit_of, remaining_of
+
+__all__ = ["Gate", "Pass"]
+
+
+@define
+class Pass:
+    """One admitted request; tell it how the request ended."""
+
+    headers: Mapping[str, str] | None = None
+    sent: bool = True
+
+
+@define(eq=False)
+class _Waiter:
+    priority: Priority
+    turn: anyio.Event = field(factory=anyio.Event)
+
+
+@define
+class Gate:
+    """Admits requests in the order of their priority, as the budget allows.
+
+    There is no task behind it: the first in line sleeps for all, and wakes the next one when it goes.
+    """
+
+    budget: Budget
+    clock: Callable[[], float] = anyio.current_time
+    on_wait: Callable[[float], None] | None = None
+    _line: list[tuple[Priority, int, _Waiter]] = field(factory=list)
+    _numbers: count[int] = field(factory=count)
+
+    @asynccontextmanager
+    async def admit(self, priority: Priority) -> AsyncIterator[Pass]:
+        """Wait for the turn of a request, and count it until its block ends."""
+        await self._turn(priority)
+        admitted = Pass()
+        try:
+            yield admitted
+        finally:
+            now = self.clock()
+            if not admitted.sent:
+                self.budget.unsent()
+            elif admitted.headers is None:
+                self.budget.answered(now)
+            else:
+                self.budget.answered(now, limit=limit_of(admitted.headers), remaining=remaining_of(admitted.headers))
+            self._wake()
+
+    def refused(self, retry_after: float | None) -> None:
+        """Hold everything back: the service said 429."""
+        self.budget.refused(self.clock(), retry_after)
+
+    def spare(self) -> int:
+        """Return how many requests could go out at this moment without anybody waiting."""
+        return 0 if self._line else self.budget.spare(self.clock())
+
+    async def _turn(self, priority: Priority) -> None:
+        waiter = _Waiter(priority)
+        entry = (priority, next(self._numbers), waiter)
+        heapq.heappush(self._line, entry)
+        reported = False
+        try:
+            while True:
+                first = self._line[0] is entry
+                wait = self.budget.wait(priority, self.clock()) if first else float("inf")
+                if wait <= 0:
+                    self.budget.sent()
+                    return
+                if not reported and self.on_wait is not None:
+                    reported = True
+                    self.on_wait(wait)
+                with anyio.move_on_after(wait):
+                    await waiter.turn.wait()
+                waiter.turn = anyio.Event()
+        finally:
+            self._line.remove(entry)
+            heapq.heapify(self._line)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._line:
+            self._line[0][2].turn.set()

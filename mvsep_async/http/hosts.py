@@ -1,0 +1,109 @@
+"""Which addresses are the service: where the token may go, and where a job may live."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import SplitResult, urlsplit
+
+from attrs import frozen
+
+from mvsep_async.errors import ConfigurationError
+
+__all__ = ["DEFAULT_BASE_URL", "Host"]
+
+DEFAULT_BASE_URL = "https://mvsep.com"
+
+_SERVICE_DOMAIN = "mvsep.com"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@frozen
+class Host:
+    """One address of the service: scheme, host name, port."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @classmethod
+    def parse(cls, base_url: str) -> Self:
+        """Read a base URL; a trailing `/` or `/api` is accepted, anything else behind the host is not.
+
+        Raises `ConfigurationError` for what is no http(s) address.
+        """
+        host, rest = _split(base_url.strip())
+        if host is None or rest.path.rstrip("/") not in ("", "/api") or rest.query or rest.fragment:
+            raise ConfigurationError(
+                f"the base URL {_shown(base_url)!r} is not an address such as {DEFAULT_BASE_URL!r}: give scheme and "
+                "host, without user name, path or query"
+            )
+        return cls(*host)
+
+    @classmethod
+    def of_link(cls, link: str, *, base: Host) -> Host | None:
+        """Return the host that `link` names if it is `base` or a regional sibling of it, else `None`."""
+        parts, _ = _split(link.replace("\\/", "/"))
+        if parts is None:
+            return None
+        host = Host(*parts)
+        return host if host.is_sibling_of(base) else None
+
+    def is_sibling_of(self, base: Host) -> bool:
+        """Tell whether this is the same service: the same host, or a regional one beside it.
+
+        Siblings share scheme, port and domain (`de.mvsep.com` and `mvsep.com`; regional hosts were seen by independent
+        clients). An IP address has no siblings.
+        """
+        if self == base:
+            return True
+        if (self.scheme, self.port) != (base.scheme, base.port) or _is_ip(self.name) or _is_ip(base.name):
+            return False
+        domain = _domain(base.name)
+        return self.name == domain or (
+            self.name.endswith("." + domain) and self.name.count(".") == domain.count(".") + 1
+        )
+
+    def url(self, path: str) -> str:
+        """Return the address of an API path such as `separation/get`."""
+        return f"{self}/api/{path}"
+
+    def __str__(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{name}{port}"
+
+
+def _split(url: str) -> tuple[tuple[str, str, int] | None, SplitResult]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None, SplitResult("", "", "", "", "")
+    scheme, name = parts.scheme.lower(), (parts.hostname or "").rstrip(".")
+    if scheme not in _DEFAULT_PORTS or not name or parts.username is not None or any(c <= " " for c in name):
+        return None, parts
+    return (scheme, name, _DEFAULT_PORTS[scheme] if port is None else port), parts
+
+
+def _domain(name: str) -> str:
+    """Return the domain whose direct children are siblings.
+
+    Only for the service's own domain is the parent known; of any other base URL the children alone are trusted, since
+    the parent of `example.co.uk` is everybody's.
+    """
+    return _SERVICE_DOMAIN if name.endswith("." + _SERVICE_DOMAIN) else name
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(url: str) -> str:
+    """Cut a URL before anything that could be a secret: user names and queries stay out of messages."""
+    head = url.split("?", 1)[0].split("#", 1)[0]
+    return head if "@" not in head else head.split("://", 1)[0] + "://…@" + head.rsplit("@", 1)[1]

@@ -1,0 +1,63 @@
+"""Keeping the token out of logs, those of httpx and httpcore included: they log URLs and headers by themselves."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+from weakref import WeakSet
+
+from mvsep_async.secret import Token
+
+__all__ = ["guard_logs", "protect", "redact"]
+
+# httpcore's loggers are named one by one: a filter on a logger does not see what its children log.
+_LOGGERS: Final = (
+    "mvsep_async",
+    "httpx",
+    "httpcore",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
+_PARAMETER = re.compile(r"((?:api_token|password|password_confirmation)(?:=|%3D|\W{1,6}))([^\s&\"'<>,;)\]}]+)", re.IGNORECASE)
+_known: WeakSet[Token] = WeakSet()
+
+
+def protect(token: Token) -> None:
+    """Hide this token, by its value, in everything that is logged while it is in use."""
+    _known.add(token)
+
+
+def redact(text: str) -> str:
+    """Return `text` with every token and password in it hidden."""
+    for token in list(_known):
+        value = token.reveal()
+        if value and value in text:
+            text = text.replace(value, Token.MASK)
+    return _PARAMETER.sub(rf"\g<1>{Token.MASK}", text)
+
+
+class _Redactor(logging.Filter):
+    """Rewrites a record before any handler sees it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        clean = redact(message)
+        if clean != message:
+            record.msg, record.args = clean, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            # Formatters take `exc_text` as it is when it is there, and never render the exception themselves.
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+_redactor = _Redactor()
+
+
+def guard_logs() -> None:
+    """Put the filter on our loggers and on those of the HTTP library; doing it again changes nothing."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_redactor)

@@ -1,0 +1,59 @@
+"""How long the service says to wait, read from its headers; only the service's own clock is compared with itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+__all__ = ["LONGEST_WAIT", "limit_of", "remaining_of", "retry_after"]
+
+LONGEST_WAIT: Final = 300.0
+"""Most seconds that one `Retry-After` makes us wait. Limits are per minute, so a longer one is a mistake or an outage,
+and asking again every five minutes does no harm in either."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait by `Retry-After`, else `X-RateLimit-Reset`; `None` when neither says so.
+
+    Dates and epochs are measured against the answer's own `Date`, so this machine's clock may be wrong.
+    """
+    text = headers.get("retry-after", "").strip()
+    seconds = _number(text)
+    if seconds is None and text:
+        seconds = _since(_epoch(text), headers)
+    if seconds is None:
+        seconds = _since(_number(headers.get("x-ratelimit-reset", "")), headers)
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def limit_of(headers: Mapping[str, str]) -> int | None:
+    """Return the requests a minute by `X-RateLimit-Limit` (60 and 120 were seen), `None` if absent or absurd."""
+    limit = _number(headers.get("x-ratelimit-limit", ""))
+    return int(limit) if limit is not None and 1 <= limit <= 1_000_000 else None
+
+
+def remaining_of(headers: Mapping[str, str]) -> int | None:
+    """Return the requests left in this minute by `X-RateLimit-Remaining`, `None` if absent or absurd."""
+    left = _number(headers.get("x-ratelimit-remaining", ""))
+    return int(left) if left is not None and 0 <= left <= 1_000_000 else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < 1e12 else None
+
+
+def _epoch(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _since(epoch: float | None, headers: Mapping[str, str]) -> float | None:
+    now = _epoch(headers.get("date", ""))
+    return None if epoch is None or now is None else epoch - now

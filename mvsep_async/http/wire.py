@@ -1,0 +1,184 @@
+"""Sending one call: the token added, the budget kept, the answer read, failures turned into our errors."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+from attrs import define, evolve, field, frozen
+
+from mvsep_async.errors import ConfigurationError, MVSepError, ProtocolError, RateLimitedError, TransportError
+from mvsep_async.http.answer import MAX_BODY, Answer, read_answer
+from mvsep_async.http.call import Auth, Call, Json
+from mvsep_async.http.gate import Gate
+from mvsep_async.http.hosts import Host
+from mvsep_async.http.timing import retry_after
+from mvsep_async.secret import Token
+from mvsep_async.transfer.multipart import MultipartBody
+
+__all__ = ["Wire"]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 3
+_MOST_REFUSALS = 10
+"""429 answers to one call, one after another, before it is given up: each is waited out, so this is many minutes."""
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+@frozen
+class _Failure:
+    """An exchange that brought no answer. Made into an exception far from the frames that knew the token."""
+
+    error: MVSepError
+    sent: bool = True
+
+
+@define
+class Wire:
+    """Sends calls to one service with one token. It neither repeats a call nor knows what one is for.
+
+    A 429 alone is waited out here: the service did nothing, so even a create may go out again.
+    """
+
+    http: httpx.AsyncClient
+    base: Host
+    token: Token | None
+    gate: Gate
+    timeout: httpx.Timeout = field(factory=lambda: httpx.Timeout(30.0))
+
+    async def call(self, call: Call, /) -> Json:
+        """Send `call` and return the decoded answer, or raise the `MVSepError` that it stands for."""
+        self._check(call)
+        for _ in range(_MOST_REFUSALS):
+            outcome = await self._follow(call)
+            if isinstance(outcome, _Failure):
+                raise outcome.error
+            if outcome.status != 429:
+                return read_answer(call, outcome)
+            self.gate.refused(retry_after(outcome.headers))
+        raise RateLimitedError(
+            f"the service refused {call.path} {_MOST_REFUSALS} times as one request too many: another program seems "
+            "to use up this account's requests",
+            retry_after=retry_after(outcome.headers),
+        )
+
+    def _check(self, call: Call) -> None:
+        if call.auth is Auth.REQUIRED and self.token is None:
+            raise ConfigurationError(
+                f"{call.path} needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token "
+                "stands on the account page of the service"
+            )
+        if call.host is not None and not call.host.is_sibling_of(self.base):
+            raise ProtocolError(f"{call.host} is not a host of the service at {self.base}: nothing is sent to it")
+
+    async def _follow(self, call: Call) -> Answer | _Failure:
+        """Send `call`, and after it where the service points to, as long as that is the service too."""
+        for _ in range(_MOST_REDIRECTS + 1):
+            async with self.gate.admit(call.priority) as admitted:
+                outcome = await self._exchange(call)
+                if isinstance(outcome, _Failure):
+                    admitted.sent = outcome.sent
+                    return outcome
+                admitted.headers = outcome.headers
+            if outcome.status not in _REDIRECTS:
+                return outcome
+            onward = _redirected(call, outcome, self.base)
+            if isinstance(onward, _Failure):
+                return onward
+            call = onward
+        return _Failure(ProtocolError(f"the service redirects {call.path} in circles"))
+
+    async def _exchange(self, call: Call) -> Answer | _Failure:
+        """Send one request and read its answer up to the cap; the token is in plain sight only below here."""
+        try:
+            async with self.http.stream(**self._request(call)) as response:
+                body, overlong = await _read(response)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, headers, body, overlong)
+        except MVSepError as error:
+            return _Failure(error.with_traceback(None))
+        except httpx.TransportError as error:
+            sent = not isinstance(error, _NEVER_SENT)
+            return _Failure(TransportError(f"{_what_broke(error)} ({call.host or self.base}, {call.path})"), sent)
+        except httpx.DecodingError:
+            return _Failure(ProtocolError(f"the answer to {call.path} is garbled: its compression is broken"))
+        except RuntimeError as error:
+            if not self.http.is_closed:
+                raise
+            return _Failure(ConfigurationError(f"the HTTP client is closed: {error}"), sent=False)
+
+    def _request(self, call: Call) -> dict[str, object]:
+        secret: dict[str, str | Token] = {}
+        if call.auth is not Auth.NONE and self.token is not None:
+            secret["api_token"] = self.token
+        request: dict[str, object] = {
+            "method": call.method,
+            "url": (call.host or self.base).url(call.path),
+            "timeout": self.timeout,
+            "follow_redirects": False,
+        }
+        query = {name: str(value) for name, value in call.query.items()}
+        if call.method == "GET":
+            query |= _revealed(secret)
+        else:
+            fields = {name: str(value) for name, value in (call.form or {}).items()}
+            if call.multipart:
+                body = MultipartBody(
+                    secret | fields, call.files, on_progress=call.on_progress, on_handed_over=call.on_handed_over
+                )
+                request["content"] = body
+                request["headers"] = {"Content-Type": body.content_type, "Content-Length": str(body.content_length)}
+            else:
+                request["data"] = fields | _revealed(secret)
+        request["params"] = query or None
+        return request
+
+
+def _revealed(secret: dict[str, str | Token]) -> dict[str, str]:
+    return {name: value.reveal() if isinstance(value, Token) else value for name, value in secret.items()}
+
+
+async def _read(response: httpx.Response) -> tuple[bytes, bool]:
+    pieces, length = [], 0
+    async for piece in response.aiter_bytes():
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_BODY:
+            return b"".join(pieces)[:MAX_BODY], True
+    return b"".join(pieces), False
+
+
+def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
+    """Return the call that a redirect asks for, if it stays with the service and repeats what was asked."""
+    if call.method != "GET":
+        return _Failure(
+            ProtocolError(f"the service redirects {call.path}, which is not repeated elsewhere: check the base URL")
+        )
+    link = answer.headers.get("location", "")
+    if link.startswith("/") and not link.startswith("//"):
+        link = f"{call.host or base}{link}"
+    host, parts = Host.of_link(link, base=base), urlsplit(link)
+    if host is None or not parts.path.startswith("/api/"):
+        return _Failure(
+            ProtocolError(f"the service redirects {call.path} to another host, which is not asked: check the base URL")
+        )
+    query = {name: value for name, value in parse_qsl(parts.query) if name != "api_token"}
+    return evolve(call, host=host, path=parts.path.removeprefix("/api/"), query=query or call.query)
+
+
+def _what_broke(error: httpx.TransportError) -> str:
+    match error:
+        case httpx.ConnectTimeout():
+            return "no connection to the service within the time allowed"
+        case httpx.ConnectError():
+            return "no connection to the service"
+        case httpx.PoolTimeout():
+            return "all connections to the service are busy"
+        case httpx.TimeoutException():
+            return "the service stopped answering"
+        case httpx.ProxyError():
+            return "the proxy refuses the connection"
+        case httpx.UnsupportedProtocol():
+            return "the address is not one that HTTP can reach"
+        case _:
+            return "the connection to the service broke"

@@ -1,0 +1,1 @@
+"""Moving audio: bodies that are read while they are sent, files that are written while they arrive."""
