@@ -1,0 +1,1 @@
+"""One separation from the local queue to files on disk."""

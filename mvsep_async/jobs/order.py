@@ -1,0 +1,62 @@
+"""What was asked for, as values: one separation, how it is to be made, and where its stems shall go."""
+
+from __future__ import annotations
+
+from secrets import token_bytes
+from typing import Final, Literal
+
+from attrs import frozen
+
+from mvsep_async.http.call import Json
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.sources import Held, RemoteType
+
+__all__ = ["ID_LENGTH", "Order", "Settings", "Target", "new_id"]
+
+_PREFIX: Final = "mv"
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
+ID_LENGTH: Final = len(_PREFIX) + 12
+
+
+@frozen
+class Settings:
+    """How a song is to be separated, checked. One object serves all jobs that were asked for in the same way."""
+
+    algorithm: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    output_format: OutputFormat = OutputFormat.MP3
+    remote_type: RemoteType | None = None
+    demo: bool = False
+    webhook_url: str | None = None
+    on_unknown: Literal["raise", "resubmit"] = "raise"
+
+
+@frozen
+class Target:
+    """Where the stems of a job shall go. `stems`: `None` for all of them."""
+
+    directory: str
+    stems: tuple[str, ...] | None = None
+    layout: str = "{song}/{stem}"
+    overwrite: bool = False
+
+
+@frozen
+class Order:
+    """One separation as it was asked for. `id` is at the same time the tag at the front of the uploaded name."""
+
+    id: str
+    source: Held
+    settings: Settings
+    filename: str | None = None
+    group: str | None = None
+    priority: int = 0
+    key: str | None = None
+    metadata: Json = None
+    target: Target | None = None
+
+
+def new_id() -> str:
+    """Return a new job id: 60 random bits in lower-case letters and digits, which every slug leaves as they are."""
+    bits = int.from_bytes(token_bytes(8))
+    return _PREFIX + "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 60, 5))
