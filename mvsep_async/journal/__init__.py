@@ -1,0 +1,1 @@
+"""What makes jobs survive the process."""

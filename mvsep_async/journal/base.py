@@ -1,0 +1,100 @@
+"""What the scheduler asks of a journal, and the one that keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from attrs import frozen
+
+from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.order import Order
+
+__all__ = ["Journal", "NoJournal", "Record"]
+
+
+@frozen
+class Record:
+    """One job as a journal holds it. `fingerprint` identifies source and settings, where `map` gave one."""
+
+    order: Order
+    state: State
+    facts: Facts
+    fingerprint: str | None = None
+
+
+class Journal(Protocol):
+    """Makes jobs survive the process.
+
+    `add`, `update` and `file` note a change and return at once; `settle` returns when all that was noted before is on
+    disk. Changes noted but not yet settled are written in order, soon, by `run`.
+    """
+
+    @property
+    def spool(self) -> Path | None:
+        """The folder for songs that came as bytes; `None` when they need not survive."""
+        ...
+
+    async def open(self) -> Sequence[Record]:
+        """Lock and read the journal; raises `JournalError` where it cannot be used as it is."""
+        ...
+
+    async def run(self) -> None:
+        """Write what is noted, for as long as the client is open."""
+        ...
+
+    def add(self, order: Order, fingerprint: str | None) -> None:
+        """Note a new job, queued."""
+        ...
+
+    def update(self, job: str, state: State, facts: Facts) -> None:
+        """Note where a job stands now."""
+        ...
+
+    def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
+        """Note a file of a job: its size, and how many bytes of it are safe on disk."""
+        ...
+
+    def forget(self, jobs: Sequence[str]) -> None:
+        """Note that these jobs shall be pruned."""
+        ...
+
+    async def settle(self, *, synced: bool = False) -> None:
+        """Return when all noted so far is written; `synced`: and would survive the machine losing power."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is left and unlock."""
+        ...
+
+
+class NoJournal:
+    """Keeps nothing: jobs end with the process."""
+
+    spool: Path | None = None
+
+    async def open(self) -> Sequence[Record]:
+        return ()
+
+    async def run(self) -> None:
+        return
+
+    def add(self, order: Order, fingerprint: str | None) -> None:
+        return
+
+    def update(self, job: str, state: State, facts: Facts) -> None:
+        return
+
+    def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
+        return
+
+    def forget(self, jobs: Sequence[str]) -> None:
+        return
+
+    async def settle(self, *, synced: bool = False) -> None:
+        return
+
+    async def close(self) -> None:
+        return
