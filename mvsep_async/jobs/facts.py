@@ -29,6 +29,9 @@ class Facts:
     """When the last create was begun, as a Unix time: what the service lists from long before cannot be it."""
     separation: Separation | None = None
     error: MVSepError | None = None
+    planned: tuple[tuple[str, Path], ...] = ()
+    """The files of the download last begun: which result (its `OutputFile.name`) goes to which path. Written down before
+    the first byte, so that after a crash a file that stands there is known to be this job's, and complete."""
     paths: tuple[Path, ...] = ()
     """Files complete on disk."""
 
