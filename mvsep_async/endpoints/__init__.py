@@ -1,0 +1,1 @@
+"""The service's API, one class a section, one coroutine a call."""

@@ -1,0 +1,200 @@
+"""The one converter from the service's JSON to the models: lenient with types, strict with meaning.
+
+The rules, all from answers that the service was seen to give:
+
+- numbers and flags also come as text (`"42.5"`, `"1"`, `"true"`), flags as 0/1, text as numbers;
+- `null`, and `[]` where something else is expected (PHP's empty mapping), mean no value: the default holds;
+- a field that may be `None` is one that we can do without: what does not fit it is left in `extra` under its key;
+  what does not fit any other field makes the answer a `ProtocolError`;
+- an object in which not one key is known is not the thing that was asked for;
+- every key that no field wants stays in `extra`, except waveform `peaks` (megabytes) and secrets.
+"""
+
+import json
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import attrs
+from cattrs import Converter
+
+from mvsep_async.errors import ProtocolError
+from mvsep_async.http.answer import excerpt
+from mvsep_async.http.call import Json
+from mvsep_async.http.redaction import redact
+from mvsep_async.models.values import NEVER_KEPT, Unfit, kept, read_bool, read_float, read_int, read_text, read_token
+from mvsep_async.secret import Token
+
+__all__ = ["decode", "payload", "wire"]
+
+T = TypeVar("T")
+
+
+def decode(data: Json, cls: type[T], *, what: str) -> T:
+    """Build a `cls` from decoded JSON; `what` names the answer in the error.
+
+    Raises `ProtocolError` with the place and a redacted, shortened excerpt of what does not fit.
+    """
+    try:
+        return _converter.structure(data, cls)
+    except Unfit as unfit:
+        problem = unfit
+    # Raised out here so that no traceback carries the whole answer along as the error's context.
+    raise ProtocolError(
+        f"the answer to {what} cannot be understood: {'.'.join(problem.path) or 'it'} should be {problem.expected}, "
+        f"not {_shown(problem)}"
+    )
+
+
+def wire(*keys: str, via: Callable[[Any], Any] | None = None, dispensable: bool = False) -> dict[str, object]:
+    """Return attrs metadata: the keys that a field has at the service, the best one first, and who reads its value.
+
+    `dispensable`: treat it as a field that may be `None`, though its default is another.
+    """
+    return {"keys": keys, "via": via, "dispensable": dispensable}
+
+
+def payload(answer: Json) -> Json:
+    """Return what stands in an answer's `data`, or the answer itself where it has no such envelope."""
+    return answer["data"] if isinstance(answer, dict) and answer.get("data") is not None else answer
+
+
+def _shown(problem: Unfit) -> str:
+    if problem.path and problem.path[-1] in NEVER_KEPT:
+        return "what it is"
+    return excerpt(redact(json.dumps(_pruned(problem.value), ensure_ascii=False)).encode("utf-8", "replace"))
+
+
+def _pruned(value: Json, depth: int = 0) -> Json:
+    if isinstance(value, dict):
+        shown = {} if depth > 2 else dict(list(value.items())[:8])
+        return {key[:40]: "…" if key in NEVER_KEPT else _pruned(item, depth + 1) for key, item in shown.items()}
+    if isinstance(value, list):
+        return [] if depth > 2 else [_pruned(item, depth + 1) for item in value[:5]]
+    return value[:200] if isinstance(value, str) else value
+
+
+def _scalar(read: Callable[[Any], Any], value: Json, _: object) -> Any:
+    return read(value)
+
+
+def _is_a(origin: type, wanted: Any) -> bool:
+    return typing.get_origin(wanted) is origin
+
+
+def _items(value: Json) -> list[tuple[str, Json]]:
+    if isinstance(value, list):
+        return [(str(index), item) for index, item in enumerate(value)]
+    if isinstance(value, dict) and all(key.isdecimal() for key in value):
+        # PHP writes a list with holes, or one that does not start at 0, as an object.
+        return list(value.items())
+    raise Unfit("a list", value)
+
+
+def _sequence(make: Callable[[Any], Any], read: Callable[[Any], Any], value: Json, _: object) -> Any:
+    found = []
+    for place, item in _items(value):
+        if item is None:
+            continue
+        try:
+            found.append(read(item))
+        except Unfit as unfit:
+            raise unfit.inside(place) from None
+    return make(found)
+
+
+def _sequence_factory(make: Callable[[Any], Any], cls: Any) -> Callable[[Any, Any], Any]:
+    return partial(_sequence, make, _reader(typing.get_args(cls)[0]))
+
+
+@attrs.frozen
+class _Slot:
+    """How one attribute is found and read."""
+
+    name: str
+    keys: tuple[str, ...]
+    read: Callable[[Any], Any]
+    required: bool
+    dispensable: bool
+
+
+def _reader(wanted: Any) -> Callable[[Any], Any]:
+    if isinstance(wanted, str):  # `Json` is a recursive alias, a text at run time: the value stays as it is.
+        return kept
+    hook = _converter.get_structure_hook(wanted)
+    return lambda value: hook(value, wanted)
+
+
+def _slot(attribute: "attrs.Attribute[Any]") -> _Slot:
+    wanted: Any = attribute.type
+    arguments = typing.get_args(wanted)
+    may_be_none = isinstance(wanted, types.UnionType) and len(arguments) == 2 and type(None) in arguments
+    via = attribute.metadata.get("via")
+    if may_be_none:
+        wanted = next(argument for argument in arguments if argument is not type(None))
+    return _Slot(
+        name=attribute.alias or attribute.name,
+        keys=attribute.metadata.get("keys") or (attribute.name,),
+        read=via or _reader(wanted),
+        required=attribute.default is attrs.NOTHING,
+        dispensable=may_be_none or attribute.metadata.get("dispensable", False),
+    )
+
+
+def _object_factory(cls: Any) -> Callable[[Any, Any], Any]:
+    slots = tuple(_slot(attribute) for attribute in attrs.fields(cls) if attribute.init and attribute.name != "extra")
+    known = frozenset(key for slot in slots for key in slot.keys)
+    keeps_extra = hasattr(attrs.fields(cls), "extra")
+    prepare: Callable[[dict[str, Json]], dict[str, Json]] | None = getattr(cls, "__from_wire__", None)
+
+    def structure(raw: Json, _: object) -> Any:
+        if not isinstance(raw, dict):
+            raise Unfit("an object", raw)
+        rest = prepare(dict(raw)) if prepare else dict(raw)
+        if known.isdisjoint(rest):
+            raise Unfit(f"an object with {' or '.join(sorted(known)[:6])}", raw)
+        values = {}
+        for slot in slots:
+            found, value = _take(slot, rest)
+            if found:
+                values[slot.name] = value
+        if keeps_extra:
+            values["extra"] = kept(typing.cast("Json", rest))
+        return cls(**values)
+
+    return structure
+
+
+def _take(slot: _Slot, rest: dict[str, Json]) -> tuple[bool, Any]:
+    """Find a slot's value, and take it out of `rest` unless it does not fit and can be done without."""
+    misfit: Unfit | None = None
+    for key in slot.keys:
+        value = rest.get(key)
+        if value is None:
+            rest.pop(key, None)
+            continue
+        try:
+            read = slot.read(value)
+        except Unfit as unfit:
+            if value == []:
+                del rest[key]
+            else:
+                misfit = misfit or unfit.inside(key)
+            continue
+        del rest[key]
+        return True, read
+    if misfit and not slot.dispensable:
+        raise misfit
+    if slot.required:
+        raise Unfit("there", None, (slot.keys[0],))
+    return False, None
+
+
+_converter: Final = Converter(detailed_validation=False)
+for _type, _hook in ((str, read_text), (int, read_int), (float, read_float), (bool, read_bool), (Token, read_token)):
+    _converter.register_structure_hook(_type, partial(_scalar, _hook))
+for _origin in (tuple, list):
+    _converter.register_structure_hook_factory(partial(_is_a, _origin), partial(_sequence_factory, _origin))
+_converter.register_structure_hook_factory(attrs.has, _object_factory)

@@ -1,0 +1,137 @@
+"""One look at a job: what `separation/get` and `separation/get-remote` say, as a value."""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from mvsep_async.errors import ProtocolError
+from mvsep_async.http.call import Json
+from mvsep_async.models.decode import decode, wire
+from mvsep_async.models.separation import Separation, with_hash
+from mvsep_async.models.values import flat_text, url_text
+
+__all__ = ["JobKind", "JobStatus", "read_job", "read_remote"]
+
+
+class JobKind(Enum):
+    """What a status means. Whatever is not known means that the service is still at it."""
+
+    WAITING = "waiting"
+    DISTRIBUTING = "distributing"
+    PROCESSING = "processing"
+    MERGING = "merging"
+    DONE = "done"
+    FAILED = "failed"
+    NOT_FOUND = "not_found"
+    """Deleted, expired, never there — or, soon after create, not yet registered."""
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """Still working, in words that we do not know."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the service is through with the job; `NOT_FOUND` soon after create is the caller's to judge."""
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset({JobKind.DONE, JobKind.FAILED, JobKind.NOT_FOUND, JobKind.CANCELLED})
+_KINDS: Final = {kind.value: kind for kind in JobKind} | {"canceled": JobKind.CANCELLED}
+_NOT_YET: Final = re.compile(r"being downloaded|please wait|in progress|not (?:yet )?ready", re.IGNORECASE)
+_GONE: Final = re.compile(
+    r"not[ _]found|no (?:such|query results)|does ?n[o']t exist|do not exist|expired|deleted|unknown|invalid",
+    re.IGNORECASE,
+)
+
+
+@frozen(kw_only=True)
+class JobStatus:
+    """The state of a job at one moment.
+
+    `status`: the service's word, in lower case, empty when it gave none. `queue_position`: this job's place,
+    `queue_length`: unprocessed jobs at this user's priority. `separation`: there when the job is done, except for a URL
+    job's first stage, which then names the real job in `hash` and `link`.
+    """
+
+    kind: JobKind = field(metadata=wire("kind", via=JobKind))
+    status: str
+    hash: str
+    link: str | None = field(default=None, metadata=wire("link", via=url_text))
+    queue_position: int | None = field(default=None, metadata=wire("current_order"))
+    queue_length: int | None = field(default=None, metadata=wire("queue_count"))
+    chunks_done: int | None = field(default=None, metadata=wire("finished_chunks"))
+    chunks_total: int | None = field(default=None, metadata=wire("all_chunks"))
+    message: str | None = None
+    separation: Separation | None = None
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+
+def read_job(answer: Json, *, hash: str) -> JobStatus:
+    """Read an answer of `separation/get` about the job `hash`.
+
+    Raises `ProtocolError` for what is no such answer, a refusal without a recognisable reason included.
+    """
+    what = "separation/get"
+    body, kind, status = _opened(answer, what)
+    if kind is not JobKind.DONE:
+        return _status(body, kind, status, hash, what)
+    separation = decode({**body, "hash": hash}, Separation, what=what)
+    return _status({}, kind, status, hash, what, separation)
+
+
+def read_remote(answer: Json, *, hash: str) -> JobStatus:
+    """Read an answer of `separation/get-remote` about the URL job `hash`: when done, it names the real job.
+
+    Raises `ProtocolError` for what is no such answer, a `done` without the real job's hash included.
+    """
+    what = "separation/get-remote"
+    body, kind, status = _opened(answer, what)
+    if kind is not JobKind.DONE:
+        return _status(body, kind, status, hash, what)
+    real = with_hash(body).get("hash")
+    if isinstance(real, str) and real and "files" not in body:
+        return _status(body, kind, status, real, what)
+    # Not seen, but cheap to understand: the result itself, without the step in between.
+    real = real if isinstance(real, str) and real else hash
+    if "files" not in body:
+        raise ProtocolError(f"the answer to {what} says done without the hash of the real job", hash=hash)
+    return _status({}, kind, status, real, what, decode({**body, "hash": real}, Separation, what=what))
+
+
+def _status(
+    body: Mapping[str, Json], kind: JobKind, status: str, hash: str, what: str, separation: Separation | None = None
+) -> JobStatus:
+    known: dict[str, Json] = {**body, "kind": kind.value, "status": status, "hash": hash}
+    return evolve(decode(known, JobStatus, what=what), separation=separation)
+
+
+def _opened(answer: Json, what: str) -> tuple[dict[str, Json], JobKind, str]:
+    """Take an answer apart: its `data`, with the message in one place, what it means, and the word it used."""
+    if not isinstance(answer, dict):
+        raise ProtocolError(f"the answer to {what} is no object: {type(answer).__name__}")
+    data = answer.get("data")
+    body = dict(data) if isinstance(data, dict) else {}
+    messages = (body.pop("message", None), data, answer.get("message"), answer.get("errors"), answer.get("error"))
+    texts = (flat_text(message) for message in messages if not isinstance(message, dict) or message is not data)
+    message = next((text for text in texts if text), None)
+    if message is not None:
+        body["message"] = message
+    word = answer.get("status", body.get("status"))
+    status = re.sub(r"[\s-]+", "_", word.strip().lower()) if isinstance(word, str) else ""
+    return body, _kind(answer, body, status, what), status
+
+
+def _kind(answer: Mapping[str, Json], body: Mapping[str, Json], status: str, what: str) -> JobKind:
+    if status:
+        return _KINDS.get(status, JobKind.UNKNOWN)
+    message = body.get("message")
+    if str(answer.get("success", True)).lower() not in ("false", "0"):
+        if body.get("files") is not None:
+            return JobKind.DONE
+    elif message is None or _GONE.search(str(message)):
+        return JobKind.NOT_FOUND
+    elif _NOT_YET.search(str(message)):
+        return JobKind.UNKNOWN
+    raise ProtocolError(f"the answer to {what} has no status" + (f": {str(message)[:150]}" if message else ""))

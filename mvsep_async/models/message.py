@@ -1,0 +1,29 @@
+"""The answer that says only how it went."""
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from mvsep_async.http.call import Json
+from mvsep_async.models.decode import wire
+from mvsep_async.models.values import flat_text
+
+__all__ = ["Message"]
+
+
+@frozen(kw_only=True)
+class Message:
+    """The service's word on something that was done; `message` is empty when it had none."""
+
+    success: bool = True
+    message: str = field(default="", metadata=wire("message", via=lambda value: flat_text(value) or ""))
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+    @staticmethod
+    def __from_wire__(raw: dict[str, Json]) -> dict[str, Json]:
+        data = raw.pop("data", None)
+        if isinstance(data, dict):
+            raw = {**data, **{key: value for key, value in raw.items() if value is not None}}
+        elif isinstance(data, str):
+            raw.setdefault("message", data)
+        return raw

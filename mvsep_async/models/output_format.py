@@ -1,0 +1,57 @@
+"""The audio formats that a result can have."""
+
+from enum import IntEnum
+from typing import Final, Self
+
+from mvsep_async.errors import InvalidRequestError
+
+__all__ = ["OutputFormat"]
+
+
+class OutputFormat(IntEnum):
+    """What the stems are encoded as; the numbers are the service's `output_format`."""
+
+    MP3 = 0
+    """320 kbps, constant."""
+    WAV_16 = 1
+    FLAC_16 = 2
+    M4A = 3
+    WAV_32 = 4
+    FLAC_24 = 5
+
+    @property
+    def extension(self) -> str:
+        """The file name's ending, without the dot."""
+        return self.name.partition("_")[0].lower()
+
+    @property
+    def premium(self) -> bool:
+        """Whether the service makes this format for premium accounts only."""
+        return self in (OutputFormat.WAV_32, OutputFormat.FLAC_24)
+
+    @property
+    def label(self) -> str:
+        """The name on the command line: `mp3`, `wav16`, `flac16`, `m4a`, `wav32`, `flac24`."""
+        return self.name.replace("_", "").lower()
+
+    @classmethod
+    def parse(cls, value: "str | int | OutputFormat") -> Self:
+        """Read a format from its label, its member name or its number; `wav` and `flac` mean 16 bit.
+
+        Raises `InvalidRequestError` listing the formats that there are.
+        """
+        name = str(int(value) if isinstance(value, int) else value).strip().lower()
+        name = name.replace("_", "").replace("-", "").removeprefix(".")
+        name = _SHORT.get(name, name)
+        for member in cls:
+            if name in (member.label, str(member.value)):
+                return member
+        labels = [member.label for member in cls]
+        raise InvalidRequestError(
+            f"there is no output format {str(value)[:60]!r}: it is one of {', '.join(labels)} "
+            "(wav and flac mean 16 bit)",
+            candidates=labels,
+        )
+
+
+_SHORT: Final = {"wav": "wav16", "flac": "flac16"}

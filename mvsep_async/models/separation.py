@@ -1,0 +1,119 @@
+"""A finished separation: what went in, what came out."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from attrs import field, frozen
+
+from mvsep_async.http.call import Json
+from mvsep_async.models.decode import wire
+from mvsep_async.models.sizes import parse_size
+from mvsep_async.models.values import kept, url_text
+
+__all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link"]
+
+
+@frozen(kw_only=True)
+class OutputFile:
+    """One stem of a finished job.
+
+    `name` is the file name that the service proposes (never to be joined to a path unchecked), `stem` what it holds
+    ("Vocals", "speech"…), `size` the service's text for it ("5.70 MB").
+    """
+
+    url: str = field(metadata=wire("url", "link", via=url_text))
+    name: str = field(metadata=wire("download"))
+    stem: str = field(metadata=wire("type", "stem", "name"))
+    size: str | None = None
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+    @name.default
+    def _(self) -> str:
+        return _name_in(self.url)
+
+    @stem.default
+    def _(self) -> str:
+        return PurePosixPath(self.name).stem or self.name
+
+    @property
+    def size_bytes(self) -> int | None:
+        """About how many bytes the file has, from the rounded text; `None` where the text does not say."""
+        return parse_size(self.size)
+
+    @staticmethod
+    def __from_wire__(raw: dict[str, Json]) -> dict[str, Json]:
+        filled = {key: value for key, value in raw.items() if value != ""}
+        name = filled.get("name")
+        if filled.get("download") is None and isinstance(name, str) and PurePosixPath(name).suffix:
+            filled["download"] = filled.pop("name")
+        return filled
+
+
+@frozen(kw_only=True)
+class InputFile:
+    """The song as the service keeps it."""
+
+    url: str | None = field(default=None, metadata=wire("url", "link", via=url_text))
+    name: str | None = field(default=None, metadata=wire("download", "name"))
+    size: str | None = None
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """About how many bytes the file has, from the rounded text; `None` where the text does not say."""
+        return parse_size(self.size)
+
+
+@frozen(kw_only=True)
+class Separation:
+    """What a finished job answers. `files` can be empty; `output_format` and `date` are the service's own text."""
+
+    hash: str
+    algorithm: str | None = None
+    algorithm_description: str | None = None
+    output_format: str | None = None
+    size: str | None = None
+    tags: Json = field(default=None, repr=False, metadata=wire("tags", via=kept))
+    input_file: InputFile | None = None
+    files: tuple[OutputFile, ...] = ()
+    date: str | None = None
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
+class Created:
+    """An accepted job. `link` is where its state is asked for, on the host that has the job."""
+
+    hash: str
+    link: str | None = field(default=None, metadata=wire("link", via=url_text))
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+    @staticmethod
+    def __from_wire__(raw: dict[str, Json]) -> dict[str, Json]:
+        return with_hash(raw)
+
+
+def with_hash(raw: dict[str, Json]) -> dict[str, Json]:
+    """Fill in a missing `hash` from the query of `link`: some answers have it only there."""
+    link = raw.get("link")
+    if raw.get("hash") in (None, "") and isinstance(link, str):
+        raw["hash"] = hash_in_link(link)
+    return raw
+
+
+def hash_in_link(link: str) -> str | None:
+    """Return the job's hash out of a link such as `https://mvsep.com/api/separation/get?hash=…`."""
+    try:
+        query = urlsplit(link.replace("\\/", "/").replace("&amp;", "&")).query
+        return next(iter(parse_qs(query).get("hash", ())), None)
+    except ValueError:
+        return None
+
+
+def _name_in(url: str) -> str:
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        path = ""
+    return PurePosixPath(unquote(path)).name or "file"

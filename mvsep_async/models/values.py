@@ -1,0 +1,138 @@
+"""Single values of the service's JSON, read leniently: text, numbers, flags, addresses, JSON inside JSON."""
+
+import json
+import math
+import re
+from typing import Final, cast
+
+from mvsep_async.http.call import Json
+from mvsep_async.secret import Token
+
+__all__ = [
+    "NEVER_KEPT",
+    "Unfit",
+    "flat_text",
+    "json_text",
+    "kept",
+    "read_bool",
+    "read_float",
+    "read_int",
+    "read_text",
+    "read_token",
+    "url_text",
+]
+
+NEVER_KEPT: Final = frozenset({"peaks", "api_token", "token", "password"})
+"""Keys whose values are dropped: waveforms (megabytes) and secrets."""
+
+_DEEPEST: Final = 60
+"""Levels of nesting that are kept. Audio tags have about five; Python gives up near a thousand."""
+
+
+class Unfit(Exception):
+    """A value is not what a field needs; `path` leads to it from the outermost object.
+
+    Never leaves the package: `decode` makes a `ProtocolError` of it.
+    """
+
+    def __init__(self, expected: str, value: Json, path: tuple[str, ...] = ()) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.value = value
+        self.path = path
+
+    def inside(self, key: str) -> "Unfit":
+        """Return the same misfit, seen from one level further out."""
+        return Unfit(self.expected, self.value, (key, *self.path))
+
+
+def kept(value: Json, *, depth: int = 0) -> Json:
+    """Return a JSON value without waveform peaks and secrets; raises `Unfit` where it is nested absurdly."""
+    if depth > _DEEPEST:
+        raise Unfit(f"nested less than {_DEEPEST} deep", None)
+    if isinstance(value, dict):
+        return {key: kept(item, depth=depth + 1) for key, item in value.items() if key not in NEVER_KEPT}
+    if isinstance(value, list):
+        return [kept(item, depth=depth + 1) for item in value]
+    return value
+
+
+def url_text(value: Json) -> str:
+    """Read a URL: PHP's leftover `\\/` escapes undone, an API token in it (never seen, never wanted) removed."""
+    text = read_text(value).strip().replace("\\/", "/")
+    if not text:
+        raise Unfit("an address", value)
+    return re.sub(r"api_token=[^&#\s]*&?", "", text)
+
+
+def json_text(value: Json) -> Json:
+    """Read JSON that was sent as text inside JSON; what is decoded already passes."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return cast("Json", json.loads(value))
+    except (ValueError, RecursionError):
+        pass
+    raise Unfit("JSON text", value)
+
+
+def flat_text(value: Json) -> str | None:
+    """Join a message in any of its shapes (a text, a list, a mapping of fields to lists) into one line."""
+    if isinstance(value, dict):
+        texts = [f"{key}: {text}" for key, item in list(value.items())[:20] if (text := flat_text(item))]
+    elif isinstance(value, list):
+        texts = [text for item in value[:20] if not isinstance(item, dict | list) and (text := flat_text(item))]
+    elif value is None or isinstance(value, bool):
+        return None
+    else:
+        texts = [" ".join(read_text(value).split())]
+    return "; ".join(texts) or None
+
+
+def read_text(value: Json) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    raise Unfit("a text", value)
+
+
+def read_float(value: Json) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    raise Unfit("a number", value)
+
+
+def read_int(value: Json) -> int:
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
+        return int(value)
+    number = read_float(value)
+    if number.is_integer():
+        return int(number)
+    raise Unfit("a whole number", value)
+
+
+_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(("false", "0", "no", "off"), False)
+
+
+def read_bool(value: Json) -> bool:
+    flag = _FLAGS.get(str(value).strip().lower()) if isinstance(value, str | bool | int) else None
+    if flag is None:
+        raise Unfit("true or false", value)
+    return flag
+
+
+def read_token(value: Json) -> Token:
+    if isinstance(value, str) and value.strip():
+        return Token(value.strip())
+    raise Unfit("a token", value)
