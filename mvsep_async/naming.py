@@ -1,0 +1,190 @@
+"""Names: safe ones for what comes back, telling ones for what is sent. Nothing here touches a disk."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import PurePosixPath
+from string import Formatter
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from mvsep_async.errors import InvalidRequestError
+
+__all__ = [
+    "NAME_LIMIT",
+    "UPLOAD_NAME_LIMIT",
+    "check_layout",
+    "distinct",
+    "safe_name",
+    "song_name",
+    "stem_path",
+    "tag_in",
+    "upload_name",
+]
+
+NAME_LIMIT: Final = 200
+"""Bytes of UTF-8 a name may have. File systems allow 255; the rest is for ` (2)`, `.part` and the like."""
+
+UPLOAD_NAME_LIMIT: Final = 100
+"""Characters an uploaded file's name may have. How long the service's slugs get is not known, so we stay short."""
+
+_SEPARATORS: Final = re.compile(r'[/\\<>:"|?*]')
+_UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+"""Control, format (right-to-left overrides among them), lone surrogate, unassigned, line and paragraph separator."""
+
+_RESERVED: Final = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
+    | {device + digit for device in ("COM", "LPT") for digit in "0123456789¹²³"}
+)
+"""https://learn.microsoft.com/windows/win32/fileio/naming-a-file: device names, with any extension too."""
+
+_EXTENSION: Final = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,8}\Z")
+_TRIMMED: Final = ". "
+
+
+def safe_name(text: str, *, fallback: str = "unnamed", limit: int = NAME_LIMIT) -> str:
+    """Make one path component out of anything: a name that every common file system takes, and no way out of a folder.
+
+    The result is NFC, at most `limit` bytes of UTF-8 (a short extension survives the cut), never hidden, never a
+    Windows device, never empty: `fallback` stands in where nothing is left.
+    """
+    text = "".join(
+        " " if char.isspace() else char
+        for char in unicodedata.normalize("NFC", text)
+        if char.isspace() or unicodedata.category(char) not in _UNPRINTABLE
+    )
+    text = _SEPARATORS.sub("_", unicodedata.normalize("NFC", text))
+    name = _cut(" ".join(text.split()).strip(_TRIMMED), limit)
+    if name.split(".")[0].rstrip().upper() in _RESERVED:
+        stem, dot, rest = name.partition(".")
+        name = _cut(f"{stem.rstrip()}_{dot}{rest}", limit)
+    return name or safe_name(fallback, fallback="_", limit=limit)
+
+
+def distinct(names: Iterable[str], *, taken: Collection[str] = ()) -> list[str]:
+    """Number the names that a file system might take for one another, or for one of `taken`: `a.mp3`, `A (2).mp3`.
+
+    Names are compared without case and whatever their Unicode composition, as the file systems of Windows and macOS
+    do. A name that needs no number keeps its own, so a number is never one that another name has already.
+    """
+    wanted = list(names)
+    used = {_key(name) for name in taken}
+    reserved = {_key(name) for name in wanted}
+    result = []
+    for name in wanted:
+        chosen, number = name, 1
+        while _key(chosen) in used or (number > 1 and _key(chosen) in reserved):
+            number += 1
+            chosen = _numbered(name, number)
+        used.add(_key(chosen))
+        result.append(chosen)
+    return result
+
+
+def upload_name(tag: str, filename: str, *, limit: int = UPLOAD_NAME_LIMIT) -> str:
+    """Return `<tag>-<slug>.<ext>` for `filename`: lower-case ASCII, the tag in front where no shortening reaches it."""
+    base = _base(filename)
+    extension = _extension(base)
+    slug = _slug(base.removesuffix(extension))
+    room = max(0, limit - len(tag) - len(extension) - 1)
+    slug = slug[:room].strip("-")
+    return (f"{tag}-{slug}" if slug else tag) + extension.lower()
+
+
+def tag_in(text: str, tag: str) -> bool:
+    """Tell whether a hash or a file name of the service carries the tag, as a word of its own, in any case."""
+    return bool(tag) and re.search(rf"(?<![a-z0-9]){re.escape(tag.lower())}(?![a-z0-9])", text.lower()) is not None
+
+
+def song_name(filename_or_url: str) -> str:
+    """Return the name of a song for people and folders: the last part of the path or URL, without its extension."""
+    text = filename_or_url
+    if re.match(r"(?i)https?://", text):
+        text = unquote(_url_path(text))
+    base = _base(text)
+    return safe_name(base.removesuffix(_extension(base)), fallback="song")
+
+
+def check_layout(layout: str, *, known: Collection[str] = ("song", "stem")) -> None:
+    """Raise `InvalidRequestError` unless `layout` is a relative path of text and `{placeholders}` that are known."""
+    names = ", ".join(f"{{{name}}}" for name in known)
+    try:
+        fields = list(Formatter().parse(layout))
+    except ValueError as error:
+        raise InvalidRequestError(f"the layout {layout!r} has unpaired braces ({error}); it may hold {names}") from None
+    for _, name, spec, conversion in fields:
+        if name is not None and (name not in known or spec or conversion):
+            shown = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise InvalidRequestError(f"the layout {layout!r} has the placeholder {{{shown}}}; known are {names}")
+    segments = layout.split("/")
+    if "\\" in layout or any(not segment.strip(_TRIMMED) for segment in segments):
+        raise InvalidRequestError(
+            f"the layout {layout!r} must be a path below the folder, such as '{{song}}/{{stem}}': no empty part, "
+            "no '.' or '..', no backslash"
+        )
+
+
+def stem_path(layout: str, *, ext: str, **values: str) -> PurePosixPath:
+    """Fill in `layout` and add the extension: a relative path in which only the layout's own `/` make folders.
+
+    `ext` comes with or without its dot. Raises `InvalidRequestError` as `check_layout` does for these values' names.
+    """
+    check_layout(layout, known=values)
+    parts = [safe_name(_filled(segment, values)) for segment in layout.split("/")]
+    extension = _slug(ext)[:8]
+    if extension:
+        parts[-1] = safe_name(parts[-1], limit=NAME_LIMIT - len(extension) - 1) + f".{extension}"
+    return PurePosixPath(*parts)
+
+
+def _filled(segment: str, values: Mapping[str, str]) -> str:
+    return "".join(
+        text + ("" if name is None else safe_name(values[name])) for text, name, _, _ in Formatter().parse(segment)
+    )
+
+
+def _cut(name: str, limit: int) -> str:
+    """Shorten to `limit` bytes of UTF-8, between characters, and never between a letter and its accents."""
+    if len(name.encode()) <= limit:
+        return name
+    extension = _extension(name)
+    room = limit - len(extension)
+    stem = name.removesuffix(extension)
+    kept = stem.encode()[: max(0, room)].decode(errors="ignore")
+    while kept and unicodedata.category(stem[len(kept)]).startswith("M"):
+        kept = kept[:-1]
+    kept = kept.rstrip(_TRIMMED)
+    return kept + extension if kept else ""
+
+
+def _numbered(name: str, number: int) -> str:
+    extension = _extension(name)
+    return f"{name.removesuffix(extension)} ({number}){extension}"
+
+
+def _key(name: str) -> str:
+    """Return what two names share when a file system may confuse them (Unicode's canonical caseless matching)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def _base(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+def _extension(name: str) -> str:
+    found = _EXTENSION.search(name)
+    return found.group() if found and found.start() > 0 else ""
+
+
+def _slug(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def _url_path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return url

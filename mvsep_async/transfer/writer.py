@@ -1,0 +1,110 @@
+"""Receiving and writing at the same time: batches go to a thread while the next one fills."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+from anyio import CancelScope, to_thread
+from attrs import define, field
+
+from mvsep_async.transfer.part import PartFile
+
+__all__ = ["BATCH", "BatchWriter", "writing"]
+
+BATCH: Final = 1024 * 1024
+"""Bytes a batch: a hop into a thread (some 0.1 ms) is lost in the time that writing them takes."""
+
+_MOST_CHUNKS: Final = 4096
+"""Chunks a batch: a server that sends crumbs must not fill the memory with their overhead."""
+
+
+@define(eq=False)
+class BatchWriter:
+    """Two batches at most are in memory: the one that fills and the one that is being written."""
+
+    _part: PartFile
+    _batch: list[bytes] = field(factory=list)
+    _size: int = 0
+    _writing: list[bytes] | None = None
+    _failure: OSError | None = None
+    _changed: anyio.Event = field(factory=anyio.Event)
+    _stopped: bool = False
+
+    async def put(self, chunk: bytes) -> None:
+        """Take a chunk; waits only while both batches are full. Raises the `OSError` of an earlier write."""
+        self._batch.append(chunk)
+        self._size += len(chunk)
+        if self._size >= BATCH or len(self._batch) >= _MOST_CHUNKS:
+            await self._hand_over()
+
+    async def flush(self) -> None:
+        """Return when everything taken is written. Raises the `OSError` of a write."""
+        if self._batch:
+            await self._hand_over()
+        await self._idle()
+
+    async def run(self) -> None:
+        """Write what is handed over, until stopped; cancelling does not stop it."""
+        with CancelScope(shield=True):
+            while True:
+                if self._writing is not None:
+                    try:
+                        await to_thread.run_sync(self._part.write, self._writing)
+                    except OSError as error:
+                        self._failure = error
+                    self._writing = None
+                    self._notify()
+                elif self._stopped:
+                    return
+                else:
+                    await self._changed.wait()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._notify()
+
+    async def _hand_over(self) -> None:
+        await self._idle()
+        self._writing, self._batch, self._size = self._batch, [], 0
+        self._notify()
+
+    async def _idle(self) -> None:
+        while self._writing is not None:
+            await self._changed.wait()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            self._batch, self._size = [], 0
+            raise failure
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+
+@asynccontextmanager
+async def writing(part: PartFile) -> AsyncIterator[BatchWriter]:
+    """Run a writer for the block. What was received is written on the way out, even when the block is cancelled.
+
+    The writes happen in a task of their own, so that a cancelled block cannot leave a thread writing unattended.
+    """
+    writer = BatchWriter(part)
+    raised: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(writer.run)
+        try:
+            yield writer
+        except Exception as error:  # noqa: BLE001 raised again below, outside the group that would wrap it
+            raised = error
+        finally:
+            try:
+                with CancelScope(shield=True):
+                    await writer.flush()
+            except OSError as error:
+                raised = raised or error
+            finally:
+                writer.stop()
+    if raised is not None:
+        raise raised
