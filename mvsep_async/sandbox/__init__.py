@@ -1,0 +1,28 @@
+"""The MVSEP service in small, on a real socket of 127.0.0.1: for demos, for our tests and for yours.
+
+```python
+async with Sandbox(speed=60.0) as sandbox:
+    client = MVSepClient(sandbox.premium_token, base_url=sandbox.url)
+```
+"""
+
+from __future__ import annotations
+
+try:
+    import numpy as _numpy  # noqa: F401
+    import python_multipart as _python_multipart  # noqa: F401
+    import soundfile as _soundfile  # noqa: F401
+    import starlette as _starlette  # noqa: F401
+    import uvicorn as _uvicorn  # noqa: F401
+except ImportError as error:
+    message = f'The sandbox needs packages that are not installed ({error.name}): pip install "mvsep-async[sandbox]"'
+    raise ImportError(message, name=error.name) from error
+
+from .edge import RequestRecord
+from .faults import Fault, FaultKind
+from .jobs import JobRecord
+from .sandbox import Sandbox
+from .serve import serve
+from .settings import Quirks, Settings
+
+__all__ = ["Fault", "FaultKind", "JobRecord", "Quirks", "RequestRecord", "Sandbox", "Settings", "serve"]

@@ -1,0 +1,260 @@
+"""What stands in front of the application: the request log, the rate limit, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from email.utils import formatdate
+from urllib.parse import parse_qsl, urlencode
+
+import anyio
+from attrs import define, field, frozen
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .faults import Fault, FaultBoard, FaultKind
+from .listener import Connections, break_connection, end_connection
+from .rate_limit import RateLimiter, Verdict
+from .settings import Settings
+
+LOG_LENGTH = 100_000
+"""How many requests are remembered; the oldest are forgotten first."""
+
+
+@frozen
+class RequestRecord:
+    """One request that was answered (or broken: status 0). `at` is of the sandbox's clock, the token is redacted."""
+
+    method: str
+    path: str
+    query: str
+    status: int
+    at: float
+    host: str
+    fault: str | None
+
+
+@define
+class RequestLog:
+    """The last requests, and counts of all."""
+
+    entries: deque[RequestRecord] = field(factory=lambda: deque(maxlen=LOG_LENGTH))
+    by_path: Counter[str] = field(factory=Counter)
+    by_status: Counter[int] = field(factory=Counter)
+
+    def add(self, record: RequestRecord) -> None:
+        self.entries.append(record)
+        self.by_path[f"{record.method} {record.path}" if record.path.startswith("/api") else "storage"] += 1
+        self.by_status[record.status] += 1
+
+
+class Broken(Exception):
+    """The rest of this request does not take place: its connection was meant to break here. Not an error."""
+
+
+@define(eq=False)
+class Edge:
+    """The outermost ASGI application. `/_sandbox/` passes untouched and unseen."""
+
+    app: ASGIApp
+    settings: Settings
+    faults: FaultBoard
+    connections: Connections
+    now: Callable[[], float]
+    """The sandbox's clock, for the log; limits and delays are of real time."""
+    log: RequestLog = field(factory=RequestLog)
+    limiter: RateLimiter = field(factory=RateLimiter)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith("/_sandbox/"):
+            await self.app(scope, receive, send)
+            return
+        arrived = self.now()
+        fault = self.faults.strike(scope["method"], path)
+        verdict = self._count(scope, fault) if path.startswith("/api/") else None
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["Date"] = formatdate(usegmt=True)
+                if verdict is not None and "X-RateLimit-Limit" not in headers:
+                    headers["X-RateLimit-Limit"] = str(verdict.limit)
+                    headers["X-RateLimit-Remaining"] = str(verdict.remaining)
+            await send(message)
+
+        try:
+            if verdict is not None and not verdict.allowed:
+                await self._refuse_rate(verdict)(scope, receive, answer)
+            elif fault is None:
+                await self.app(scope, receive, answer)
+            else:
+                await self._strike(fault, scope, receive, answer)
+        except Broken:
+            status = 0
+            await _until_disconnected(receive)
+        finally:
+            self.log.add(_record(scope, status, arrived, fault))
+
+    def _count(self, scope: Scope, fault: Fault | None) -> Verdict:
+        settings = self.settings
+        key = (scope.get("client") or ("",))[0]
+        if settings.rate_scope == "token":
+            # A token in a form is not known here; those requests count for their address.
+            key = QueryParams(scope["query_string"]).get("api_token", key)
+        return self.limiter.hit(
+            key, time.monotonic(), limit=settings.requests_per_minute, window=settings.rate_window,
+            kind=settings.rate_kind,
+        )  # fmt: skip
+
+    def _refuse_rate(self, verdict: Verdict) -> Response:
+        headers = {
+            "Retry-After": str(verdict.retry_after),
+            "X-RateLimit-Reset": str(int(time.time() + verdict.wait) + 1),
+        }
+        return JSONResponse({"message": "Too Many Attempts."}, 429, headers)
+
+    async def _strike(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        match fault.kind:
+            case FaultKind.DROP:
+                self._break(fault, scope)
+            case FaultKind.DELAY:
+                await anyio.sleep(fault.seconds)
+                await self.app(scope, receive, send)
+            case FaultKind.REFUSE | FaultKind.HTML | FaultKind.RATE_LIMIT:
+                await _drain(receive)
+                await _instead(fault)(scope, receive, send)
+            case FaultKind.CUT_REQUEST:
+                await self._cut_request(fault, scope, receive, send)
+            case FaultKind.CUT_RESPONSE | FaultKind.STALL:
+                await self.app(scope, receive, self._cutter(fault, scope, send))
+            case _:
+                await self._after(fault, scope, receive, send)
+
+    async def _cut_request(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        seen = 0
+
+        async def cut() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen >= fault.after_bytes:
+                self._abort(fault, scope)
+                return {"type": "http.disconnect"}
+            return message
+
+        await self.app(scope, cut, send)
+        if seen >= fault.after_bytes:
+            raise Broken
+
+    def _cutter(self, fault: Fault, scope: Scope, send: Send) -> Send:
+        sent = 0
+        stalled = False
+
+        async def cut(message: Message) -> None:
+            nonlocal sent, stalled
+            body = message.get("body", b"")
+            if message["type"] != "http.response.body" or stalled or sent + len(body) < fault.after_bytes:
+                sent += len(body)
+                await send(message)
+                return
+            head, tail = body[: fault.after_bytes - sent], body[fault.after_bytes - sent :]
+            if fault.kind is FaultKind.CUT_RESPONSE and not tail and not message.get("more_body"):
+                await send(message)  # the whole body is shorter than the cut
+                return
+            if head:
+                await send({**message, "body": head, "more_body": True})
+            if fault.kind is FaultKind.CUT_RESPONSE:
+                if fault.reset:
+                    self._break(fault, scope)
+                end_connection(self.connections, scope["client"])
+                raise Broken
+            stalled = True
+            await anyio.sleep(fault.seconds)
+            await send({**message, "body": tail})
+
+        return cut
+
+    async def _after(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message = {}
+        body = bytearray()
+
+        async def hold(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.extend(message.get("body", b""))
+
+        await self.app(scope, receive, hold)
+        if fault.kind is FaultKind.LOSE_ANSWER:
+            self._break(fault, scope)
+        if fault.kind is FaultKind.HTML_AFTER:
+            await _instead(fault)(scope, receive, send)
+            return
+        spoilt = {
+            FaultKind.GARBLE: b"\x00<" + bytes(reversed(body[: max(0, len(body) - 2)])),
+            FaultKind.TRUNCATE: bytes(body[: len(body) // 2]),
+            FaultKind.EMPTY: b"",
+        }[fault.kind]
+        MutableHeaders(scope=start)["Content-Length"] = str(len(spoilt))
+        await send(start)
+        await send({"type": "http.response.body", "body": spoilt})
+
+    def _abort(self, fault: Fault, scope: Scope) -> None:
+        break_connection(self.connections, scope["client"], reset=fault.reset)
+
+    def _break(self, fault: Fault, scope: Scope) -> None:
+        self._abort(fault, scope)
+        raise Broken
+
+
+def edge_page(status: int) -> str:
+    """The page that the edge in front of the service shows."""
+    return (
+        f"<!DOCTYPE html><html><head><title>mvsep.com | {status}</title></head><body><h1>Error {status}</h1>"
+        "<p>The web server reported an error. Please try again in a few minutes.</p></body></html>"
+    )
+
+
+def _instead(fault: Fault) -> Response:
+    headers = dict(fault.headers)
+    if fault.kind is FaultKind.RATE_LIMIT:
+        if fault.retry_after is not None:
+            headers["Retry-After"] = str(fault.retry_after)
+        headers.setdefault("X-RateLimit-Remaining", "0")
+        return JSONResponse({"message": "Too Many Attempts."}, fault.status or 429, headers)
+    if fault.kind is not FaultKind.REFUSE:
+        status = fault.status or 502
+        return HTMLResponse(fault.body if isinstance(fault.body, str) else edge_page(status), status, headers)
+    if isinstance(fault.body, str):
+        return Response(fault.body, fault.status or 400, headers)
+    body = {"success": False} if fault.body is None else fault.body
+    return Response(json.dumps(body), fault.status or 400, headers, "application/json")
+
+
+async def _drain(receive: Receive) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    # Uvicorn complains about a request that ends without an answer, unless its connection is gone.
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _record(scope: Scope, status: int, arrived: float, fault: Fault | None) -> RequestRecord:
+    pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = urlencode([(name, "***" if "token" in name or "password" in name else value) for name, value in pairs])
+    host = Headers(scope=scope).get("host", "")
+    return RequestRecord(
+        scope["method"], scope["path"], query, status, arrived, host, str(fault.kind) if fault else None
+    )

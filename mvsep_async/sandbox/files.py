@@ -1,0 +1,99 @@
+"""Result files over HTTP: ranges, conditions, HEAD. What to send is decided without touching the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from attrs import field, frozen
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+PIECE = 256 * 1024
+"""Bytes read and sent at a time: a socket buffer's worth; larger pieces were not faster."""
+
+_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_TYPES = {
+    ".mp3": "audio/mpeg", ".wav": "audio/x-wav", ".flac": "audio/flac", ".m4a": "audio/mp4", ".ogg": "audio/ogg",
+    ".txt": "text/plain; charset=utf-8", ".json": "application/json", ".mid": "audio/midi",
+}  # fmt: skip
+
+
+@frozen
+class Portion:
+    """What of a file is answered: status, first byte, number of bytes."""
+
+    status: int
+    start: int
+    length: int
+    headers: dict[str, str] = field(factory=dict)
+
+
+def choose(size: int, etag: str, modified: float, range_header: str | None, if_range: str | None) -> Portion:
+    """Which part of a file of `size` bytes a request gets (RFC 9110, a single range).
+
+    A range that does not parse, or whose `If-Range` names another version, is ignored: the whole file comes.
+    """
+    whole = Portion(200, 0, size)
+    match = _RANGE.match((range_header or "").strip())
+    if match is None or match.groups() == ("", "") or not _same_version(if_range, etag, modified):
+        return whole
+    first, last = match.groups()
+    if not first:
+        start, end = max(0, size - int(last)), size - 1
+    else:
+        start, end = int(first), min(int(last), size - 1) if last else size - 1
+        if last and int(last) < start:
+            return whole
+    if start >= size or (not first and int(last) == 0):
+        return Portion(416, 0, 0, {"Content-Range": f"bytes */{size}"})
+    return Portion(206, start, end - start + 1, {"Content-Range": f"bytes {start}-{end}/{size}"})
+
+
+def serve(request: Request, path: Path, filename: str, *, attachment: str | None = None) -> Response:
+    """Answer a GET or HEAD for the file at `path`; a file that is not there is a 404."""
+    try:
+        status = path.stat()
+    except OSError:
+        return Response("Not found", 404)
+    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    portion = choose(
+        status.st_size, etag, status.st_mtime, request.headers.get("range"), request.headers.get("if-range")
+    )
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(portion.length),
+        "Content-Type": _TYPES.get(Path(filename).suffix.lower(), "application/octet-stream"),
+        "ETag": etag,
+        "Last-Modified": formatdate(status.st_mtime, usegmt=True),
+        **portion.headers,
+    }
+    if attachment:
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(attachment)}"
+    if request.method == "HEAD" or not portion.length:
+        return Response(status_code=portion.status, headers=headers)
+    return StreamingResponse(_pieces(path, portion), portion.status, headers)
+
+
+async def _pieces(path: Path, portion: Portion) -> AsyncIterator[bytes]:
+    # Read where it is sent, not in a thread: the pages were just written and are cached, and nobody else waits here.
+    left = portion.length
+    with path.open("rb", buffering=0) as file:
+        file.seek(portion.start)
+        while left and (piece := file.read(min(PIECE, left))):
+            left -= len(piece)
+            yield piece
+
+
+def _same_version(if_range: str | None, etag: str, modified: float) -> bool:
+    if if_range is None:
+        return True
+    if if_range.startswith(('"', "W/")):
+        return if_range == etag
+    try:
+        return int(parsedate_to_datetime(if_range).timestamp()) == int(modified)
+    except ValueError:
+        return False

@@ -1,0 +1,93 @@
+"""`quality_checker/*`."""
+
+from __future__ import annotations
+
+import zipfile
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.routing import Route
+
+from .handling import api, host_of, number, page, read_request, read_small, whose
+from .quality import entry_json, sortables
+from .refusals import invalid, missing
+from .service import Service
+
+_CHECK_SECONDS = 60.0
+"""How long an entry is checked at speed 1 (chosen)."""
+
+
+def routes(service: Service) -> list[Route]:
+    """All routes of the section."""
+    return [
+        api(service, "quality_checker/queue", _queue, "GET"),
+        api(service, "quality_checker/leaderboard", _leaderboard, "GET"),
+        api(service, "quality_checker/add", _add, "POST"),
+        api(service, "quality_checker/entry", _entry, "GET"),
+        # The API page says GET, the recorded call is POST.
+        api(service, "quality_checker/delete", _delete, "GET", "POST"),
+    ]
+
+
+async def _queue(service: Service, request: Request) -> object:
+    now, epoch = service.clock.now(), service.clock.epoch(0)
+    return [entry_json(entry, now, epoch) for entry in service.quality.newest()[page(request.query_params)]]
+
+
+async def _leaderboard(service: Service, request: Request) -> object:
+    query = request.query_params
+    dataset, sort = query.get("dataset_type") or "0", query.get("sort") or sortables()[0]
+    now, epoch = service.clock.now(), service.clock.epoch(0)
+    leaders = service.quality.leaders(dataset, query.get("algo_name_filter", ""), sort, now)
+    return {
+        "success": True,
+        "data": [entry_json(entry, now, epoch) for entry in leaders[page(query)]],
+        "dataset_type": dataset,
+        "sortables": sortables(),
+        "sort": sort,
+    }
+
+
+async def _add(service: Service, request: Request) -> object:
+    form = await read_request(service, request)
+    try:
+        fields = form.fields
+        whose(service, fields, status=401)
+        for name in ("algo_name", "main_text"):
+            if not fields.get(name):
+                raise missing(name)
+        if "zipfile" not in form.files:
+            raise missing("zipfile")
+        if fields.get("ensemble", "0") not in ("0", "1"):
+            raise invalid("ensemble", "The ensemble field must be true or false.")
+        readable = await anyio.to_thread.run_sync(zipfile.is_zipfile, form.files["zipfile"].path)
+        entry = service.quality.add(
+            dataset_type=fields.get("dataset_type") or "0",
+            algo_name=fields["algo_name"],
+            main_text=fields["main_text"],
+            ensemble=fields.get("ensemble") == "1",
+            password=fields.get("password", ""),
+            now=service.clock.now(),
+            seconds=_CHECK_SECONDS / service.settings.speed,
+            readable=readable,
+        )
+    finally:
+        form.discard()
+    scheme = "https" if service.settings.tls else "http"
+    link = f"{scheme}://{host_of(request)}/api/quality_checker/entry?id={entry.id}"
+    return {"success": True, "data": {"id": entry.id, "link": link}}
+
+
+async def _entry(service: Service, request: Request) -> object:
+    entry = service.quality.find(number(request.query_params, "id", -1))
+    if entry is None:
+        raise invalid("id", "Entry not found")
+    return entry_json(entry, service.clock.now(), service.clock.epoch(0))
+
+
+async def _delete(service: Service, request: Request) -> object:
+    fields = await read_small(service, request)
+    if not fields.get("id"):
+        raise missing("id")
+    service.quality.delete(number(fields, "id", -1), fields.get("password", ""))
+    return {"success": True, "data": {"message": "successfully deleted"}}
