@@ -48,12 +48,18 @@ def decode(data: Json, cls: type[T], *, what: str) -> T:
     )
 
 
-def wire(*keys: str, via: Callable[[Any], Any] | None = None, dispensable: bool = False) -> dict[str, object]:
-    """Return attrs metadata: the keys that a field has at the service, the best one first, and who reads its value.
+def wire(
+    *keys: str,
+    via: Callable[[Any], Any] | None = None,
+    first: Callable[[Any], Any] | None = None,
+    dispensable: bool = False,
+) -> dict[str, object]:
+    """Return attrs metadata: the keys that a field has at the service, the best one first, and how its value is read.
 
-    `dispensable`: treat it as a field that may be `None`, though its default is another.
+    `via` reads it in place of the field's type; `first` prepares it for the type. `dispensable`: treat it as a field
+    that may be `None`, though its default is another.
     """
-    return {"keys": keys, "via": via, "dispensable": dispensable}
+    return {"keys": keys, "via": via, "first": first, "dispensable": dispensable}
 
 
 def payload(answer: Json) -> Json:
@@ -120,24 +126,24 @@ class _Slot:
     dispensable: bool
 
 
-def _reader(wanted: Any) -> Callable[[Any], Any]:
+def _reader(wanted: Any, first: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
     if isinstance(wanted, str):  # `Json` is a recursive alias, a text at run time: the value stays as it is.
         return kept
     hook = _converter.get_structure_hook(wanted)
-    return lambda value: hook(value, wanted)
+    return lambda value: hook(first(value) if first else value, wanted)
 
 
 def _slot(attribute: "attrs.Attribute[Any]") -> _Slot:
     wanted: Any = attribute.type
     arguments = typing.get_args(wanted)
     may_be_none = isinstance(wanted, types.UnionType) and len(arguments) == 2 and type(None) in arguments
-    via = attribute.metadata.get("via")
+    via, first = attribute.metadata.get("via"), attribute.metadata.get("first")
     if may_be_none:
         wanted = next(argument for argument in arguments if argument is not type(None))
     return _Slot(
         name=attribute.alias or attribute.name,
         keys=attribute.metadata.get("keys") or (attribute.name,),
-        read=via or _reader(wanted),
+        read=via or _reader(wanted, first),
         required=attribute.default is attrs.NOTHING,
         dispensable=may_be_none or attribute.metadata.get("dispensable", False),
     )

@@ -1,0 +1,64 @@
+"""The catalogue on disk, between one process and the next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.errors import ProtocolError
+from mvsep_async.http.call import Json
+
+__all__ = ["DiskCache"]
+
+_FORMAT: Final = 1
+
+
+class DiskCache:
+    """Keeps the catalogue of one address of the service in a folder.
+
+    Losing it costs three requests, so nothing about it is an error: a file that is damaged, of another format or
+    unreadable is as good as none, and a folder that cannot be written keeps nothing.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], address: str) -> None:
+        digest = hashlib.sha256(address.encode()).hexdigest()[:12]
+        self.path = Path(folder) / f"catalogue-{digest}.json"
+
+    async def load(self, *, now: float, max_age: float) -> Catalogue | None:
+        """Return what is kept if it is at most `max_age` seconds old at `now`, seconds since the epoch, else `None`."""
+        return await to_thread.run_sync(self._load, now, max_age)
+
+    async def save(self, catalogue: Catalogue, *, now: float) -> None:
+        """Keep a catalogue in place of the one before; whoever reads meanwhile gets one of the two, whole."""
+        await to_thread.run_sync(self._save, catalogue.entries, now)
+
+    def _load(self, now: float, max_age: float) -> Catalogue | None:
+        try:
+            kept = json.loads(self.path.read_bytes())
+            if kept["format"] != _FORMAT or not 0 <= now - float(kept["saved_at"]) <= max_age:
+                return None
+            catalogue = Catalogue(kept["algorithms"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, ProtocolError):
+            return None
+        return catalogue if len(catalogue) else None
+
+    def _save(self, entries: Sequence[Json], now: float) -> None:
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump({"format": _FORMAT, "saved_at": now, "algorithms": entries}, file)
+                Path(name).replace(self.path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise

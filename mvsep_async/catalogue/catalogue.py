@@ -1,0 +1,182 @@
+"""The catalogue: every algorithm, found by number, name or words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mvsep_async.catalogue.algorithm import Algorithm
+from mvsep_async.catalogue.names import NameIndex, WordIndex, numeric
+from mvsep_async.catalogue.options import Options, validate
+from mvsep_async.catalogue.plans import check_plan
+from mvsep_async.catalogue.price import credits_for
+from mvsep_async.catalogue.stems import outputs_for
+from mvsep_async.errors import InvalidRequestError, ProtocolError
+from mvsep_async.http.call import Json
+from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.models.user import User
+from mvsep_async.models.values import Unfit, read_int
+
+__all__ = ["Catalogue"]
+
+_WHAT: Final = "app/algorithms"
+_NAME, _GROUP, _DESCRIPTION = 4, 2, 1
+"""Weights of a word in a search: by where it stands."""
+
+
+class Catalogue:
+    """All algorithms that the service answered with.
+
+    The answer has about a megabyte, most of it never looked at: here it is only sorted by number and name. An algorithm
+    is decoded when it is first asked for.
+    """
+
+    def __init__(self, *answers: Json) -> None:
+        """Take one or more answers of `app/algorithms`; of a number that comes twice, the first counts.
+
+        Raises `ProtocolError` for what is no such answer.
+        """
+        self._raw: dict[int, dict[str, Json]] = {}
+        for answer in answers:
+            for entry in _entries(answer):
+                number = _number(entry)
+                if number is not None:
+                    self._raw.setdefault(number, entry)
+        self._names = {number: str(entry["name"]) for number, entry in self._raw.items()}
+        self._by_name = NameIndex(self._names)
+        self._decoded: dict[int, Algorithm] = {}
+        self._index: WordIndex | None = None
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __iter__(self) -> Iterator[Algorithm]:
+        return (self[number] for number in self._raw)
+
+    def __contains__(self, sep_type: object) -> bool:
+        return sep_type in self._raw
+
+    def __getitem__(self, sep_type: int) -> Algorithm:
+        """Return the algorithm of this number; raises `KeyError` where there is none."""
+        found = self._decoded.get(sep_type)
+        if found is None:
+            found = self._decoded[sep_type] = decode(self._raw[sep_type], Algorithm, what=_WHAT)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Catalogue of {len(self)} algorithms>"
+
+    @property
+    def entries(self) -> list[Json]:
+        """The answer itself, entry by entry: what a cache keeps, and what `Catalogue` takes."""
+        return list(self._raw.values())
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Every algorithm's name by its number (`sep_type`)."""
+        return dict(self._names)
+
+    def find(self, wanted: int | str | Algorithm) -> Algorithm:
+        """Return the one algorithm of this number or name.
+
+        A number, or a text of digits, is a `sep_type`, never an `id`. A name is compared without case: the whole name,
+        or else all of it before the parenthesis. Raises `InvalidRequestError` for what is ambiguous, listing the
+        candidates, and for what is not there, with the nearest names and their numbers.
+        """
+        if isinstance(wanted, Algorithm):
+            return wanted
+        number = numeric(wanted)
+        if number is not None:
+            return self._numbered(number)
+        try:
+            return self[self._by_name.find(str(wanted))]
+        except InvalidRequestError as error:
+            if error.candidates:
+                raise
+        # Nothing looks like it; perhaps something is made of the same words.
+        return self[self._by_name.find(str(wanted), also=self._search(str(wanted)))]
+
+    def search(self, words: str) -> list[Algorithm]:
+        """Return the algorithms that have all these words in name, group or description, the best first.
+
+        Where none has all, those that have some. Words in a name count most.
+        """
+        return [self[number] for number in self._search(words)]
+
+    def validate(self, algorithm: int | str | Algorithm, options: Options | None = None) -> dict[str, str]:
+        """Return the options as the service takes them, `add_optN` → key.
+
+        Raises `InvalidRequestError` for an algorithm that is not there and for options that cannot be, see `options`.
+        """
+        return validate(self.find(algorithm), options)
+
+    def credits(self, algorithm: int | str | Algorithm, options: Options | None, duration_seconds: float) -> int:
+        """Return the credits that a premium job of this length costs: the service's formula, and its price rules."""
+        return credits_for(self.find(algorithm), options, duration_seconds)
+
+    def stems(self, algorithm: int | str | Algorithm, options: Options | None = None) -> tuple[str, ...]:
+        """Return the stems that the service says come out, as its results name them (`OutputFile.stem`)."""
+        return tuple(outputs_for(self.find(algorithm), options).values())
+
+    def check_plan(
+        self,
+        algorithm: int | str | Algorithm,
+        output_format: OutputFormat = OutputFormat.MP3,
+        user: User | None = None,
+        options: Options | None = None,
+    ) -> None:
+        """Raise `InvalidRequestError` where the algorithm, the format or a choice is not for this account."""
+        check_plan(self.find(algorithm), output_format, user, options)
+
+    def _numbered(self, number: int) -> Algorithm:
+        if number in self._raw:
+            return self[number]
+        by_id = [found for found, entry in self._raw.items() if entry.get("id") == number]
+        hint = (
+            f"; {number} is the id of {self._by_name.listed(by_id)}: algorithms go by sep_type, not by id"
+            if by_id
+            else ""
+        )
+        raise InvalidRequestError(
+            f"there is no algorithm with sep_type {number} among the {len(self)} of the service{hint}",
+            candidates=[self._names[found] for found in by_id],
+        )
+
+    def _search(self, words: str) -> list[int]:
+        if self._index is None:
+            self._index = WordIndex({number: _texts(entry) for number, entry in self._raw.items()})
+        return self._index.search(words)
+
+
+def _entries(answer: Json) -> list[dict[str, Json]]:
+    entries = payload(answer)
+    if isinstance(entries, dict) and entries and all(key.isdecimal() for key in entries):
+        entries = list(entries.values())
+    if not isinstance(entries, list):
+        raise ProtocolError(f"the answer to {_WHAT} is no list of algorithms but {type(entries).__name__}")
+    found = [entry for entry in entries if isinstance(entry, dict)]
+    if len(found) < len(entries):
+        raise ProtocolError(f"the answer to {_WHAT} has entries that are no algorithms")
+    return found
+
+
+def _number(entry: dict[str, Json]) -> int | None:
+    """Return an entry's `sep_type`, `None` for one that cannot be used: without number or name."""
+    name, number = entry.get("name"), entry.get("render_id")
+    if not isinstance(name, str) or not name.strip() or number is None:
+        return None
+    try:
+        return read_int(number)
+    except Unfit:
+        return None
+
+
+def _texts(entry: dict[str, Json]) -> list[tuple[str, int]]:
+    group = entry.get("algorithm_group")
+    texts = [
+        (entry.get("name"), _NAME),
+        (group.get("name") if isinstance(group, dict) else None, _GROUP),
+        (entry.get("description"), _DESCRIPTION),
+    ]
+    return [(text, weight) for text, weight in texts if isinstance(text, str)]

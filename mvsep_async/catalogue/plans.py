@@ -1,0 +1,43 @@
+"""Whether an account may have what it asks for, before anything is uploaded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mvsep_async.catalogue.algorithm import Algorithm, Plan
+from mvsep_async.catalogue.options import Options, resolve
+from mvsep_async.errors import InvalidRequestError
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.models.user import User
+
+__all__ = ["check_plan"]
+
+_WHO: Final = {
+    Plan.EVERYONE: "everyone",
+    Plan.REGISTERED: "registered users: give an API token",
+    Plan.PREMIUM: "premium accounts: the account needs credits, and spending them switched on (enable_premium)",
+}
+
+
+def check_plan(
+    algorithm: Algorithm,
+    output_format: OutputFormat = OutputFormat.MP3,
+    user: User | None = None,
+    options: Options | None = None,
+) -> None:
+    """Raise `InvalidRequestError` where the algorithm, the format or a choice is not for this account.
+
+    `user`: `None` is one who is not registered.
+    """
+    has = Plan.EVERYONE if user is None else Plan.PREMIUM if user.is_premium else Plan.REGISTERED
+    if has < algorithm.plan:
+        raise InvalidRequestError(f"{algorithm} is for {_WHO[algorithm.plan]}")
+    if output_format.premium and has < Plan.PREMIUM:
+        raise InvalidRequestError(f"the output format {output_format.label} is for {_WHO[Plan.PREMIUM]}")
+    if has < Plan.REGISTERED:
+        chosen = resolve(algorithm, options)
+        for field in algorithm.fields:
+            if chosen.get(field.name) in field.registered_only_keys:
+                raise InvalidRequestError(
+                    f"{algorithm}: {chosen[field.name]!r} of {field} is for {_WHO[Plan.REGISTERED]}"
+                )

@@ -1,0 +1,36 @@
+"""Which stems come out, by the options chosen."""
+
+from __future__ import annotations
+
+from mvsep_async.catalogue.algorithm import Algorithm
+from mvsep_async.catalogue.options import Options, in_effect, resolve
+
+__all__ = ["outputs_for"]
+
+
+def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[str, str]:
+    """Return the stems that the service says come out, stem → label, empty where it does not say.
+
+    The algorithm's own outputs, unless results of this very combination of options were seen (`output_variants`); then
+    what the choices say: those that set the outputs first, then those that add to them. Raises `InvalidRequestError`
+    for options that cannot be.
+    """
+    values = in_effect(algorithm, resolve(algorithm, options))
+    outputs = dict(algorithm.outputs) or {stem: stem for stem in algorithm.output_stems}
+    by_server = {field.server_key: values.get(field.name) for field in algorithm.fields if field.server_key}
+    for variant in algorithm.output_variants.variants if algorithm.output_variants else ():
+        if variant.match and all(by_server.get(key) == value for key, value in variant.match.items()):
+            outputs = dict(variant.outputs)
+            break
+    overrides = [
+        field.output_overrides[values[field.name]]
+        for field in algorithm.fields
+        if values.get(field.name) in field.output_overrides
+    ]
+    for override in overrides:
+        if override.mode == "set":
+            outputs = dict(override.outputs)
+    for override in overrides:
+        if override.mode == "add":
+            outputs |= override.outputs
+    return outputs

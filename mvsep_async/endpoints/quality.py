@@ -1,0 +1,154 @@
+"""The quality checker section: measured separations of known data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.errors import AuthenticationError, InvalidRequestError
+from mvsep_async.http.answer import excerpt
+from mvsep_async.http.call import Auth, Call, Caller
+from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.message import Message
+from mvsep_async.models.quality import Leaderboard, QualityAdded, QualityEntry
+from mvsep_async.transfer.content import FileContent
+from mvsep_async.transfer.multipart import Part
+
+__all__ = ["QualityAPI"]
+
+
+@frozen
+class QualityAPI:
+    """`client.quality`. Only `add` needs the token; an entry is deleted with the password that it was added with.
+
+    `dataset_type` says which data set: 0 to 12 were seen.
+    """
+
+    _caller: Caller
+
+    async def queue(self, *, start: int = 0, limit: int = 10) -> list[QualityEntry]:
+        """Return the latest entries; more than 20 are asked for in pages."""
+        return await collect(self._queue, key=_identity, start=start, limit=limit)
+
+    def queue_all(self, *, start: int = 0) -> AsyncIterator[QualityEntry]:
+        """Iterate over all entries, the latest first, asking page by page."""
+        return pages(self._queue, key=_identity, start=start)
+
+    async def leaderboard(
+        self,
+        dataset_type: int | str = 0,
+        *,
+        start: int = 0,
+        limit: int = 10,
+        algo_name_filter: str | None = None,
+        sort: str | None = None,
+    ) -> Leaderboard:
+        """Return the best entries of one data set; more than 20 are asked for in pages.
+
+        `sort`: one of the answer's `sortables`, `algo_name_filter`: words in the algorithm's name.
+        """
+        boards: list[Leaderboard] = []
+
+        async def page(start: int, limit: int) -> tuple[QualityEntry, ...]:
+            boards.append(await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort))
+            return boards[-1].entries
+
+        entries = await collect(page, key=_identity, start=start, limit=limit)
+        return evolve(boards[0], entries=tuple(entries))
+
+    def leaderboard_all(
+        self,
+        dataset_type: int | str = 0,
+        *,
+        start: int = 0,
+        algo_name_filter: str | None = None,
+        sort: str | None = None,
+    ) -> AsyncIterator[QualityEntry]:
+        """Iterate over all entries of one data set, the best first, asking page by page."""
+
+        async def page(start: int, limit: int) -> tuple[QualityEntry, ...]:
+            return (await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort)).entries
+
+        return pages(page, key=_identity, start=start)
+
+    async def add(
+        self,
+        zipfile: str | os.PathLike[str],
+        *,
+        algo_name: str,
+        main_text: str = "",
+        dataset_type: int | str = 0,
+        ensemble: bool = False,
+        password: str = "",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> QualityAdded:
+        """Add an entry: a zip of separated stems, streamed from disk, that the service then measures.
+
+        `password`: whoever has it can delete the entry. `on_progress(sent, total)` is told the bytes. Raises
+        `UploadError` for a file that cannot be read, `InvalidRequestError` for one that the service will not have.
+        """
+        call = Call(
+            method="POST",
+            path="quality_checker/add",
+            form={
+                "algo_name": algo_name,
+                "main_text": main_text,
+                "dataset_type": dataset_type,
+                "ensemble": int(ensemble),
+                "password": password,
+            },
+            files=(Part("zipfile", Path(zipfile).name, await FileContent.open(zipfile), "application/zip"),),
+            multipart=True,
+            auth=Auth.REQUIRED,
+            repeatable=False,
+            on_progress=on_progress,
+        )
+        return decode(payload(await self._caller.call(call)), QualityAdded, what=call.path)
+
+    async def entry(self, id: int) -> QualityEntry:
+        """Return one entry, with its figures once it is measured. Raises `JobNotFoundError` where there is none."""
+        call = Call(method="GET", path="quality_checker/entry", query={"id": id})
+        found = payload(await self._caller.call(call))
+        return decode(found[0] if isinstance(found, list) and found else found, QualityEntry, what=call.path)
+
+    async def delete(self, id: int, password: str) -> Message:
+        """Delete an entry; raises `AuthenticationError` for the wrong password."""
+        call = Call(method="POST", path="quality_checker/delete", form={"id": id, "password": password})
+        refusal: AuthenticationError | InvalidRequestError
+        try:
+            return decode(await self._caller.call(call), Message, what=call.path)
+        except AuthenticationError as error:
+            refusal = error
+        except InvalidRequestError as error:
+            if "password" not in error.message.lower() and "password" not in error.fields:
+                raise
+            refusal = error
+        raise AuthenticationError(
+            f"the service does not accept this password for quality entry {id}: {excerpt(refusal.message.encode())}",
+            fields=refusal.fields,
+            status=refusal.status,
+        )
+
+    async def _queue(self, start: int, limit: int) -> list[QualityEntry]:
+        call = Call(method="GET", path="quality_checker/queue", query={"start": start, "limit": limit})
+        return decode(payload(await self._caller.call(call)), list[QualityEntry], what=call.path)
+
+    async def _leaderboard(
+        self, dataset_type: int | str, start: int, limit: int, algo_name_filter: str | None, sort: str | None
+    ) -> Leaderboard:
+        query: dict[str, str | int] = {"dataset_type": dataset_type, "start": start, "limit": limit}
+        if algo_name_filter is not None:
+            query["algo_name_filter"] = algo_name_filter
+        if sort is not None:
+            query["sort"] = sort
+        call = Call(method="GET", path="quality_checker/leaderboard", query=query)
+        answer = await self._caller.call(call)
+        return decode({"data": answer} if isinstance(answer, list) else answer, Leaderboard, what=call.path)
+
+
+def _identity(entry: QualityEntry) -> object:
+    return entry.id

@@ -1,0 +1,118 @@
+"""The site section: what the service can do, and what it tells everybody. None of it needs the token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from attrs import frozen
+
+from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.http.call import Auth, Call, Caller
+from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueueSummary
+
+__all__ = ["SiteAPI"]
+
+
+@frozen
+class SiteAPI:
+    """`client.site`."""
+
+    _caller: Caller
+
+    async def algorithms(self, scopes: str | Sequence[str] | None = None) -> Catalogue:
+        """Return the algorithms, decoded one by one as they are looked at (the answer has about a megabyte).
+
+        `scopes`: `single_upload` (the service's default: those that take one song), `no_upload`, `matchering_upload`,
+        or several of them, one call each. `client.catalogue()` has all.
+        """
+        wanted = [scopes] if scopes is None or isinstance(scopes, str) else list(dict.fromkeys(scopes))
+        answers = []
+        for scope in wanted:
+            query = {} if scope is None else {"scopes": scope}
+            answers.append(await self._caller.call(Call(method="GET", path="app/algorithms", query=query)))
+        return Catalogue(*answers)
+
+    async def news(self, *, lang: str | None = None, start: int = 0, limit: int = 10) -> list[NewsItem]:
+        """Return the news, the newest first; `lang`: two letters. More than 20 are asked for in pages."""
+
+        async def page(start: int, limit: int) -> list[NewsItem]:
+            return await self._news(lang, start, limit)
+
+        return await collect(page, key=_news_identity, start=start, limit=limit)
+
+    def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncIterator[NewsItem]:
+        """Iterate over all the news, the newest first, asking page by page."""
+
+        async def page(start: int, limit: int) -> list[NewsItem]:
+            return await self._news(lang, start, limit)
+
+        return pages(page, key=_news_identity, start=start)
+
+    async def queue(self) -> Queue:
+        """Return how many jobs the service has; with a token, also the queue that the account's jobs stand in."""
+        call = Call(method="GET", path="app/queue", auth=Auth.OPTIONAL)
+        # Not `payload`: `plan` stands beside `queue`, and either could be in `data`.
+        answer = await self._caller.call(call)
+        inner = answer.get("data") if isinstance(answer, dict) else None
+        return decode(inner if isinstance(inner, dict) else answer, Queue, what=call.path)
+
+    async def queue_summary(self) -> QueueSummary:
+        """Return what is ahead of the account's next job, in jobs and seconds; needs the token."""
+        call = Call(method="GET", path="app/queue/summary", auth=Auth.REQUIRED)
+        return decode(payload(await self._caller.call(call)), QueueSummary, what=call.path)
+
+    async def demo(
+        self,
+        *,
+        start: int = 0,
+        limit: int = 10,
+        algorithm_id: int | None = None,
+        options: Mapping[str, str | int] | None = None,
+    ) -> list[DemoEntry]:
+        """Return separations that their makers made public, the newest first; more than 20 are asked for in pages.
+
+        `algorithm_id`, `options` (field → key): only those of this algorithm made with these options. The service's own
+        links to its demo page have the algorithm's `sep_type` there.
+        """
+
+        async def page(start: int, limit: int) -> list[DemoEntry]:
+            return await self._demo(start, limit, algorithm_id, options)
+
+        return await collect(page, key=_demo_identity, start=start, limit=limit)
+
+    def demo_all(
+        self, *, start: int = 0, algorithm_id: int | None = None, options: Mapping[str, str | int] | None = None
+    ) -> AsyncIterator[DemoEntry]:
+        """Iterate over all the public separations, the newest first, asking page by page; filters as in `demo`."""
+
+        async def page(start: int, limit: int) -> list[DemoEntry]:
+            return await self._demo(start, limit, algorithm_id, options)
+
+        return pages(page, key=_demo_identity, start=start)
+
+    async def _news(self, lang: str | None, start: int, limit: int) -> list[NewsItem]:
+        query: dict[str, str | int] = {"start": start, "limit": limit}
+        if lang is not None:
+            query["lang"] = lang
+        call = Call(method="GET", path="app/news", query=query)
+        return decode(payload(await self._caller.call(call)), list[NewsItem], what=call.path)
+
+    async def _demo(
+        self, start: int, limit: int, algorithm_id: int | None, options: Mapping[str, str | int] | None
+    ) -> list[DemoEntry]:
+        query: dict[str, str | int] = {"start": start, "limit": limit}
+        if algorithm_id is not None:
+            query["algorithm_id"] = algorithm_id
+        query |= {f"options[{name}]": key for name, key in (options or {}).items()}
+        call = Call(method="GET", path="app/demo", query=query)
+        return decode(payload(await self._caller.call(call)), list[DemoEntry], what=call.path)
+
+
+def _news_identity(item: NewsItem) -> object:
+    return item.id
+
+
+def _demo_identity(entry: DemoEntry) -> object:
+    return entry.hash
