@@ -22,7 +22,7 @@ from mvsep_async.errors import (
 from mvsep_async.http.call import Call, Json
 from mvsep_async.http.timing import retry_after
 
-__all__ = ["MAX_BODY", "Answer", "excerpt", "parse_json", "read_answer"]
+__all__ = ["MAX_BODY", "Answer", "about_slots", "excerpt", "parse_json", "read_answer"]
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes of JSON that are read. The largest answer known, `app/algorithms`, has about 1 MB; waveform `peaks` can
@@ -111,9 +111,14 @@ def refusal(call: Call, status: int, data: Json) -> MVSepError:
         )
     if status == 404:
         return JobNotFoundError(f"the service does not have it ({call.path}): {words}", status=status)
-    if not call.repeatable and call.path == "separation/create" and not fields and _NO_SLOT.search(words):
+    if not call.repeatable and call.path == "separation/create" and not fields and about_slots(words):
         return NoFreeSlotError(f"the account has no free slot: {words}", status=status)
     return InvalidRequestError(f"the service refuses {call.path}: {words}", fields=fields, status=status)
+
+
+def about_slots(words: str) -> bool:
+    """Tell whether a refusal's words speak of too many unfinished jobs (how the service words it is not documented)."""
+    return _NO_SLOT.search(words) is not None
 
 
 def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:

@@ -1,0 +1,150 @@
+"""Who is next: a queue that is fair between groups, with priorities within each."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar
+
+from attrs import define, field
+
+__all__ = ["FairQueue"]
+
+T = TypeVar("T")
+
+_NOBODY: Final[Mapping[str | None, int]] = MappingProxyType({})
+
+
+@define
+class _Group(Generic[T]):
+    """What one group has in the queue: a lane for each priority, `priorities` ascending."""
+
+    lanes: dict[int, deque[T]] = field(factory=dict)
+    priorities: list[int] = field(factory=list)
+    size: int = 0
+
+    def push(self, item: T, priority: int) -> None:
+        lane = self.lanes.get(priority)
+        if lane is None:
+            lane = self.lanes[priority] = deque()
+            insort(self.priorities, priority)
+        lane.append(item)
+        self.size += 1
+
+    def pop(self) -> T:
+        priority = self.priorities[-1]
+        item = self.lanes[priority].popleft()
+        self._shrink(priority)
+        return item
+
+    def remove(self, item: T, priority: int) -> bool:
+        try:
+            self.lanes[priority].remove(item)
+        except (KeyError, ValueError):
+            return False
+        self._shrink(priority)
+        return True
+
+    def place(self, item: T, priority: int) -> int | None:
+        try:
+            place = self.lanes[priority].index(item)
+        except (KeyError, ValueError):
+            return None
+        higher = self.priorities[bisect_left(self.priorities, priority) + 1 :]
+        return place + sum(len(self.lanes[other]) for other in higher)
+
+    def _shrink(self, priority: int) -> None:
+        self.size -= 1
+        if not self.lanes[priority]:
+            del self.lanes[priority]
+            del self.priorities[bisect_left(self.priorities, priority)]
+
+
+@define
+class FairQueue(Generic[T]):
+    """Takes turns between groups; within a group the higher priority first, then who came first.
+
+    An item costs one reference in a deque. Pushing and popping take constant time; removing or placing one searches
+    its own lane, a few milliseconds among 100,000 at worst.
+    """
+
+    _groups: dict[str | None, _Group[T]] = field(factory=dict, init=False)
+    _turns: deque[str | None] = field(factory=deque, init=False)
+    """The groups that have something, the next to be served first."""
+    _returned: deque[tuple[T, str | None]] = field(factory=deque, init=False)
+    """What was put back, before all else: it had its turn, and nothing came of it."""
+
+    def push(self, item: T, *, group: str | None, priority: int = 0) -> None:
+        """Add an item behind the others of its group and priority; a group new in line is served last."""
+        if group not in self._groups:
+            self._groups[group] = _Group()
+            self._turns.append(group)
+        self._groups[group].push(item, priority)
+
+    def push_first(self, item: T, *, group: str | None, priority: int = 0) -> None:
+        """Put back an item that was popped: it goes before everything, whatever its priority."""
+        self._returned.appendleft((item, group))
+
+    def pop(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
+        """Take the next item, `None` when there is none that may go.
+
+        A group that has `cap` or more items `busy` elsewhere is passed over; it keeps its place in line.
+        """
+        for index, (item, group) in enumerate(self._returned):
+            if cap is None or busy.get(group, 0) < cap:
+                del self._returned[index]
+                return item
+        for index, group in enumerate(self._turns):
+            if cap is None or busy.get(group, 0) < cap:
+                item = self._groups[group].pop()
+                del self._turns[index]
+                self._keep_or_drop(group)
+                return item
+        return None
+
+    def remove(self, item: T, *, group: str | None, priority: int = 0) -> bool:
+        """Take out an item that was pushed with this group and priority; `False` if it is not here."""
+        if (item, group) in self._returned:
+            self._returned.remove((item, group))
+            return True
+        if group not in self._groups or not self._groups[group].remove(item, priority):
+            return False
+        if not self._groups[group].size:
+            del self._groups[group]
+            self._turns.remove(group)
+        return True
+
+    def place(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
+        """Return how many would be popped before this item if nothing came in between; `None` if it is not here."""
+        if (item, group) in self._returned:
+            return self._returned.index((item, group))
+        own = self._groups[group].place(item, priority) if group in self._groups else None
+        if own is None:
+            return None
+        # Until its turn, groups ahead in line are served `own + 1` times, those behind it `own` times.
+        turn = self._turns.index(group)
+        others = sum(
+            min(self._groups[other].size, own + (index < turn))
+            for index, other in enumerate(self._turns)
+            if other != group
+        )
+        return len(self._returned) + own + others
+
+    def __len__(self) -> int:
+        return len(self._returned) + sum(group.size for group in self._groups.values())
+
+    def __iter__(self) -> Iterator[T]:
+        """Iterate over all items, group by group."""
+        for item, _ in self._returned:
+            yield item
+        for group in self._groups.values():
+            for priority in reversed(group.priorities):
+                yield from group.lanes[priority]
+
+    def _keep_or_drop(self, group: str | None) -> None:
+        if self._groups[group].size:
+            self._turns.append(group)
+        else:
+            del self._groups[group]

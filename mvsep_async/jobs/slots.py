@@ -1,0 +1,86 @@
+"""How many of the account's slots are ours to use: the limit, what is held, and what others seem to hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+__all__ = ["Slots"]
+
+FIRST_PAUSE: Final = 5.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds before one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer."""
+
+
+@define
+class Slots:
+    """The slots of one account, of which other programs and the web site may use some.
+
+    `limit` is the most unfinished jobs that the account may have. The *room* is how many of them can be ours as far as
+    is known: a refused create lowers it, the account's own count sets it exactly, and where neither is news, one
+    create more than the room is tried from time to time.
+    """
+
+    limit: int
+    held: set[str] = field(factory=set, init=False)
+    _room: int = field(init=False)
+    _account: int = field(init=False)
+    """Most unfinished jobs that the account was seen to accept, where it refused more than those."""
+    _refused: bool = field(default=False, init=False)
+    _pause: float = field(default=FIRST_PAUSE, init=False)
+    _probe_at: float = field(default=float("inf"), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.relimit(self.limit)
+
+    def relimit(self, limit: int) -> None:
+        """Start anew with another limit: the plan changed."""
+        self.limit = self._room = self._account = limit
+        self._refused, self._pause, self._probe_at = False, FIRST_PAUSE, float("inf")
+
+    def free(self, now: float) -> int:
+        """Return how many creates may begin now."""
+        probe = self._room < self.limit and now >= self._probe_at
+        return max(0, self._room + probe - len(self.held))
+
+    def take(self, job: str) -> None:
+        """Hold a slot for a job. One that is at the service already takes its slot even beyond the limit."""
+        self.held.add(job)
+
+    def release(self, job: str) -> None:
+        """Give back the slot of a job that is over; harmless if it has none."""
+        self.held.discard(job)
+
+    def accepted(self, now: float) -> None:
+        """Note that a create was accepted: there was room for all that is held."""
+        if len(self.held) > self._room:
+            self._room = min(len(self.held), self.limit)
+            self._account = self.limit
+            self._refused, self._pause = False, FIRST_PAUSE
+            self._probe_at = now
+
+    def refused(self, job: str, now: float) -> None:
+        """Note that a create found no slot: its own is given back, and there is room for the rest only."""
+        self.release(job)
+        self._room = min(self._room, len(self.held))
+        self._refused = True
+        self._probe_at = now + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
+        """Note how many unfinished jobs the account has in all; `ours` of them are held here, by default all held."""
+        others = max(0, unfinished - (len(self.held) if ours is None else ours))
+        if self._refused:
+            # Full at this number, whatever the limit says: else it would be tried again at once, and refused again.
+            self._account = min(self.limit, max(unfinished, 1))
+            self._refused = False
+        self._room = min(max(self._account - others, 0), self.limit)
+        if self._account == self.limit and not others:
+            self._pause, self._probe_at = FIRST_PAUSE, float("inf")
+        elif self._account == self.limit or self._probe_at == float("inf"):
+            self._probe_at = now + LONGEST_PAUSE
+
+    def next_change(self, now: float) -> float | None:
+        """Return when `free` may say more by the mere passing of time; `None`: not before something happens."""
+        return self._probe_at if self._room < self.limit and self._probe_at > now else None
