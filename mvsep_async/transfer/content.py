@@ -97,6 +97,8 @@ class FileContent:
                     offset += len(chunk)
                     if not chunk or offset == self.size:
                         await self._check(reader)  # before the last piece goes out: afterwards it would be too late
+                    if not chunk:
+                        raise UploadError(f"{self.path} ended at byte {offset} of {self.size} while it was sent")
                     yield chunk
         except OSError as error:
             raise UploadError(f"{self.path} could not be read to its end: {error.strerror or error}") from error

@@ -68,6 +68,15 @@ class Folder:
             return False
         return True
 
+    def holds(self, name: str, fd: int) -> bool:
+        """Tell whether the open file is the one that has this name now."""
+        path, where = self._at(name)
+        try:
+            found = os.stat(path, follow_symlinks=False, **where)  # noqa: PTH116 relative to the open folder
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(fd))
+
     def unlink(self, name: str) -> None:
         """Remove a file; it is no error if there is none."""
         path, where = self._at(name)

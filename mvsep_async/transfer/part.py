@@ -10,6 +10,7 @@ Everything here blocks, and is called in a thread. What is promised, whatever mo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -75,6 +76,8 @@ class PartFile:
             raise
         self._opened = _Handles(folder, fd)
         _lock(fd)
+        if not folder.holds(self.name + PART, fd):  # finished by its writer between our opening and our locking it
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), self.name)
         state, synced, boot = _read_state(folder, self.name + STATE)
         if state is not None:
             size = os.fstat(fd).st_size
