@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from mvsep_async.jobs.durations import Durations, Expectation
 from mvsep_async.jobs.stage import Stage
 
-__all__ = ["Look", "Lookout", "Sight"]
+__all__ = ["Look", "LookKind", "Lookout", "Sight"]
 
 LONGEST: Final = 75.0
 """Most seconds between two looks at a job, even while the account's list says that it is unfinished."""
@@ -45,7 +45,7 @@ class Sight:
     chunks_total: int | None = None
 
 
-class Kind(Enum):
+class LookKind(Enum):
     """What is asked."""
 
     JOB = auto()
@@ -58,7 +58,7 @@ class Kind(Enum):
 class Look:
     """One look to begin. `likely`: the job is probably over, and its slot idle."""
 
-    kind: Kind
+    kind: LookKind
     job: str | None = None
     likely: bool = False
 
@@ -215,6 +215,14 @@ class Lookout:
         if watched is not None:
             watched.hint_at = min(watched.hint_at, max(now, watched.looked_at + self._backoff(watched.false_hints)))
 
+    def share_of_time(self, job: str, now: float) -> float | None:
+        """Return how much of the time that jobs like it take has passed (above 1: it is late), `None` if unknown."""
+        watched = self._jobs.get(job)
+        expected = None if watched is None else self.durations.expect(watched.key, size=watched.size)
+        if watched is None or expected is None or not expected.known:
+            return None
+        return (now - watched.began) / expected.median
+
     def next(self, now: float, *, per_minute: int, spare: int) -> tuple[Look | None, float]:
         """Return a look to begin now, or `None` and the seconds until to ask again (`inf`: nothing is watched).
 
@@ -236,12 +244,25 @@ class Lookout:
         self._paced_at = now
         if job is None or account_due <= now:
             self._account_out_since = now
-            return Look(Kind.ACCOUNT), 0.0
+            return Look(LookKind.ACCOUNT), 0.0
         return self._begin(job, now, likely=self._chance(job, now) > 0.5), 0.0
+
+    def share_of_time(self, job: str, now: float) -> float | None:
+        """Return how much of the time that jobs like this one take has passed; `None` while none has ended."""
+        watched = self._jobs.get(job)
+        if watched is None:
+            return None
+        expected = self.durations.expect(watched.key, size=watched.size)
+        return (now - watched.began) / expected.median if expected.known else None
+
+    def typical_seconds(self) -> float | None:
+        """Return how long jobs take, whatever their kind; `None` while none has ended."""
+        expected = self.durations.expect(None)
+        return expected.median if expected.known else None
 
     def _begin(self, job: _Watched, now: float, *, likely: bool) -> Look:
         job.out_since = now
-        return Look(Kind.JOB, job.name, likely)
+        return Look(LookKind.JOB, job.name, likely)
 
     def _named(self, unfinished: Collection[str], asked_at: float, now: float) -> None:
         for watched in self._jobs.values():

@@ -32,12 +32,13 @@ class Slots:
     _probe_at: float = field(default=float("inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.relimit(self.limit)
+        self._room = self._account = self.limit
 
     def relimit(self, limit: int) -> None:
-        """Start anew with another limit: the plan changed."""
-        self.limit = self._room = self._account = limit
-        self._refused, self._pause, self._probe_at = False, FIRST_PAUSE, float("inf")
+        """Start anew if this is another limit: the plan changed."""
+        if limit != self.limit:
+            self.limit = self._room = self._account = limit
+            self._refused, self._pause, self._probe_at = False, FIRST_PAUSE, float("inf")
 
     def free(self, now: float) -> int:
         """Return how many creates may begin now."""
