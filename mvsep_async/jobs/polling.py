@@ -247,14 +247,6 @@ class Lookout:
             return Look(LookKind.ACCOUNT), 0.0
         return self._begin(job, now, likely=self._chance(job, now) > 0.5), 0.0
 
-    def share_of_time(self, job: str, now: float) -> float | None:
-        """Return how much of the time that jobs like this one take has passed; `None` while none has ended."""
-        watched = self._jobs.get(job)
-        if watched is None:
-            return None
-        expected = self.durations.expect(watched.key, size=watched.size)
-        return (now - watched.began) / expected.median if expected.known else None
-
     def typical_seconds(self) -> float | None:
         """Return how long jobs take, whatever their kind; `None` while none has ended."""
         expected = self.durations.expect(None)
