@@ -77,8 +77,9 @@ def read_job(answer: Json, *, hash: str) -> JobStatus:
     body, kind, status = _opened(answer, what)
     if kind is not JobKind.DONE:
         return _status(body, kind, status, hash, what)
-    separation = decode({**body, "hash": hash}, Separation, what=what)
-    return _status({}, kind, status, hash, what, separation)
+    if "files" not in body:
+        raise ProtocolError(f"the answer to {what} says done without a list of files", hash=hash)
+    return _status({}, kind, status, hash, what, decode({**body, "hash": hash}, Separation, what=what))
 
 
 def read_remote(answer: Json, *, hash: str) -> JobStatus:

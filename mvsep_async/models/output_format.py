@@ -1,5 +1,6 @@
 """The audio formats that a result can have."""
 
+import re
 from enum import IntEnum
 from typing import Final, Self
 
@@ -40,11 +41,9 @@ class OutputFormat(IntEnum):
 
         Raises `InvalidRequestError` listing the formats that there are.
         """
-        name = str(int(value) if isinstance(value, int) else value).strip().lower()
-        name = name.replace("_", "").replace("-", "").removeprefix(".")
-        name = _SHORT.get(name, name)
+        text = str(int(value) if isinstance(value, int) else value).strip().lower().removeprefix(".")
         for member in cls:
-            if name in (member.label, str(member.value)):
+            if text == str(member.value) or _SHORT.get(text, re.sub(r"(?<=[a-z])[_ -]", "", text)) == member.label:
                 return member
         labels = [member.label for member in cls]
         raise InvalidRequestError(
