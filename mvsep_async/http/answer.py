@@ -30,12 +30,13 @@ make a finished job's answer several times that."""
 
 _EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
 _HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL)
+_JOBS = r"(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)"
 _NO_SLOT = re.compile(
-    r"(?:(?:limit|maximum|max|too many)\D{0,60}(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)"
-    r"|(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)\w*\D{0,60}(?:limit|maximum|too many)"
+    rf"(?:limit|maximum|max|too many)\D{{0,60}}{_JOBS}"
+    rf"|{_JOBS}\w*\D{{0,60}}(?:limit|maximum|too many)"
     r"|(?:already|still)\D{0,40}(?:in (?:the )?(?:queue|progress)|processing|running)"
     r"|(?:wait|until)\D{0,60}(?:previous|current|other|finish)"
-    r"|no (?:free|more) (?:slot|separation|job))",
+    r"|no (?:free|more) (?:slot|separation|job)",
     re.IGNORECASE,
 )
 _TOKEN_WORDS = re.compile(r"api[_ ]?token|\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
@@ -91,7 +92,7 @@ def parse_json(answer: Answer, path: str) -> Json:
             return {"success": False, "message": ""}
         raise ProtocolError(f"the answer to {path} is empty (HTTP {answer.status})", status=answer.status)
     try:
-        return cast(Json, json.loads(answer.body))
+        return cast("Json", json.loads(answer.body))
     except (ValueError, RecursionError) as error:
         reason = "is nested too deeply" if isinstance(error, RecursionError) else "is not JSON, or cut short"
     raise ProtocolError(
@@ -105,7 +106,8 @@ def refusal(call: Call, status: int, data: Json) -> MVSepError:
     words = "; ".join(texts) or f"the service gave no reason (HTTP {status})"
     if status in (401, 403) or _about_token(data):
         return AuthenticationError(
-            f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, or the token given to the client",
+            f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, or the token given to the "
+            "client",
             status=status,
             fields=fields,
         )

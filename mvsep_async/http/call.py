@@ -13,7 +13,7 @@ from mvsep_async.transfer.multipart import Part
 
 __all__ = ["Auth", "Call", "Caller", "Json", "Priority"]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A decoded JSON value."""
 
 

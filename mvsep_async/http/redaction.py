@@ -22,7 +22,9 @@ _LOGGERS: Final = (
     "httpcore.proxy",
     "httpcore.socks",
 )
-_PARAMETER = re.compile(r"((?:api_token|password|password_confirmation)(?:=|%3D|\W{1,6}))([^\s&\"'<>,;)\]}]+)", re.IGNORECASE)
+_PARAMETER = re.compile(
+    r"((?:api_token|password|password_confirmation)(?:=|%3D|\W{1,6}))([^\s&\"'<>,;)\]}]+)", re.IGNORECASE
+)
 _known: WeakSet[Token] = WeakSet()
 
 

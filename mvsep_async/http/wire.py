@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+from anyio import CancelScope
 from attrs import define, evolve, field, frozen
 
 from mvsep_async.errors import ConfigurationError, MVSepError, ProtocolError, RateLimitedError, TransportError
@@ -49,18 +50,22 @@ class Wire:
     async def call(self, call: Call, /) -> Json:
         """Send `call` and return the decoded answer, or raise the `MVSepError` that it stands for."""
         self._check(call)
-        for _ in range(_MOST_REFUSALS):
+        refusals = 0
+        while True:
             outcome = await self._follow(call)
             if isinstance(outcome, _Failure):
                 raise outcome.error
             if outcome.status != 429:
                 return read_answer(call, outcome)
-            self.gate.refused(retry_after(outcome.headers))
-        raise RateLimitedError(
-            f"the service refused {call.path} {_MOST_REFUSALS} times as one request too many: another program seems "
-            "to use up this account's requests",
-            retry_after=retry_after(outcome.headers),
-        )
+            wait = retry_after(outcome.headers)
+            self.gate.refused(wait)
+            refusals += 1
+            if refusals == _MOST_REFUSALS:
+                raise RateLimitedError(
+                    f"the service refused {call.path} {refusals} times as one request too many: another program seems "
+                    "to use up this account's requests",
+                    retry_after=wait,
+                )
 
     def _check(self, call: Call) -> None:
         if call.auth is Auth.REQUIRED and self.token is None:
@@ -91,10 +96,14 @@ class Wire:
     async def _exchange(self, call: Call) -> Answer | _Failure:
         """Send one request and read its answer up to the cap; the token is in plain sight only below here."""
         try:
-            async with self.http.stream(**self._request(call)) as response:
+            response = await self.http.send(self._request(call), stream=True, auth=None, follow_redirects=False)
+            try:
                 body, overlong = await _read(response)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, headers, body, overlong)
+            finally:
+                with CancelScope(shield=True):
+                    await response.aclose()
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, headers, body, overlong)
         except MVSepError as error:
             return _Failure(error.with_traceback(None))
         except httpx.TransportError as error:
@@ -107,31 +116,21 @@ class Wire:
                 raise
             return _Failure(ConfigurationError(f"the HTTP client is closed: {error}"), sent=False)
 
-    def _request(self, call: Call) -> dict[str, object]:
+    def _request(self, call: Call) -> httpx.Request:
+        url = (call.host or self.base).url(call.path)
         secret: dict[str, str | Token] = {}
         if call.auth is not Auth.NONE and self.token is not None:
             secret["api_token"] = self.token
-        request: dict[str, object] = {
-            "method": call.method,
-            "url": (call.host or self.base).url(call.path),
-            "timeout": self.timeout,
-            "follow_redirects": False,
-        }
-        query = {name: str(value) for name, value in call.query.items()}
         if call.method == "GET":
-            query |= _revealed(secret)
-        else:
-            fields = {name: str(value) for name, value in (call.form or {}).items()}
-            if call.multipart:
-                body = MultipartBody(
-                    secret | fields, call.files, on_progress=call.on_progress, on_handed_over=call.on_handed_over
-                )
-                request["content"] = body
-                request["headers"] = {"Content-Type": body.content_type, "Content-Length": str(body.content_length)}
-            else:
-                request["data"] = fields | _revealed(secret)
-        request["params"] = query or None
-        return request
+            query = {name: str(value) for name, value in call.query.items()} | _revealed(secret)
+            return self.http.build_request("GET", url, params=query or None, timeout=self.timeout)
+        fields = {name: str(value) for name, value in (call.form or {}).items()}
+        if not call.multipart:
+            return self.http.build_request("POST", url, data=fields | _revealed(secret), timeout=self.timeout)
+        body = MultipartBody(
+            secret | fields, call.files, on_progress=call.on_progress, on_handed_over=call.on_handed_over
+        )
+        return self.http.build_request("POST", url, content=body, headers=body.headers, timeout=self.timeout)
 
 
 def _revealed(secret: dict[str, str | Token]) -> dict[str, str]:

@@ -27,11 +27,13 @@ class Facts:
     """Creates begun, the one under way counted."""
     intent_at: float | None = None
     """When the last create was begun, as a Unix time: what the service lists from long before cannot be it."""
+    accepted_at: float | None = None
+    """When the service's answer to the create came, as a Unix time."""
     separation: Separation | None = None
     error: MVSepError | None = None
     planned: tuple[tuple[str, Path], ...] = ()
-    """The files of the download last begun: which result (its `OutputFile.name`) goes to which path. Written down before
-    the first byte, so that after a crash a file that stands there is known to be this job's, and complete."""
+    """The files of the download last begun: which result (its `OutputFile.name`) goes to which path. Written down
+    before the first byte, so that after a crash a file that stands there is known to be this job's, and complete."""
     paths: tuple[Path, ...] = ()
     """Files complete on disk."""
 

@@ -93,6 +93,8 @@ LIFE: Final = MappingProxyType(
         **{(state, event): state_after for state in _WORKING for event, state_after in _SAID.items()},
         (State.DONE, Event.DOWNLOAD_BEGAN): State.DOWNLOADING,
         (State.FINISHED, Event.DOWNLOAD_BEGAN): State.DOWNLOADING,
+        # Of a job that failed at its download alone: the stems are still there, and paid.
+        (State.FAILED, Event.DOWNLOAD_BEGAN): State.DOWNLOADING,
         (State.DOWNLOADING, Event.DOWNLOADED): State.FINISHED,
         (State.DOWNLOADING, Event.DOWNLOAD_STOPPED): State.DONE,
         **{(state, Event.FAILED): State.FAILED for state in State if state not in OVER},

@@ -215,14 +215,6 @@ class Lookout:
         if watched is not None:
             watched.hint_at = min(watched.hint_at, max(now, watched.looked_at + self._backoff(watched.false_hints)))
 
-    def share_of_time(self, job: str, now: float) -> float | None:
-        """Return how much of the time that jobs like it take has passed (above 1: it is late), `None` if unknown."""
-        watched = self._jobs.get(job)
-        expected = None if watched is None else self.durations.expect(watched.key, size=watched.size)
-        if watched is None or expected is None or not expected.known:
-            return None
-        return (now - watched.began) / expected.median
-
     def next(self, now: float, *, per_minute: int, spare: int) -> tuple[Look | None, float]:
         """Return a look to begin now, or `None` and the seconds until to ask again (`inf`: nothing is watched).
 

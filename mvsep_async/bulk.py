@@ -1,0 +1,113 @@
+"""Many songs at once: read as slots come free, given back as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Final
+
+import anyio
+from anyio import CancelScope
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from mvsep_async.errors import ClientClosedError
+from mvsep_async.jobs.job import Job
+from mvsep_async.sources import Source
+
+__all__ = ["AHEAD", "JobStream"]
+
+AHEAD: Final = 4
+"""Songs held beyond the slots: enough that a slot never waits for the next one, few enough that nothing piles up."""
+
+
+@define(eq=False)
+class JobStream:
+    """The jobs of `client.map`, as each finishes, the failed ones too.
+
+    Songs are read only while fewer than the slots and a few more are under way or waiting to be taken: whoever stops
+    taking stops the reading. Leaving the loop early leaves its jobs to the client; `aclose()` stops the reading.
+    """
+
+    _sources: Iterable[Source] | AsyncIterable[Source]
+    _submit: Callable[[Source], Awaitable[Job]]
+    _settle: Callable[[Job], Awaitable[None]]
+    _tasks: Callable[[], TaskGroup]
+    _width: Callable[[], int]
+    _scope: CancelScope = field(factory=CancelScope)
+    _finished: list[Job] = field(factory=list)
+    _held: int = 0
+    _begun: bool = False
+    _exhausted: bool = False
+    _error: BaseException | None = None
+    _change: anyio.Event = field(factory=anyio.Event)
+
+    def __aiter__(self) -> AsyncIterator[Job]:
+        return self
+
+    async def __anext__(self) -> Job:
+        if not self._begun:
+            self._begun = True
+            self._tasks().start_soon(self._feed)
+        while not self._finished:
+            if self._error is not None and not self._held:
+                error, self._error, self._exhausted = self._error, None, True
+                raise error
+            if self._exhausted and not self._held:
+                raise StopAsyncIteration
+            await self._change.wait()
+        self._held -= 1
+        job = self._finished.pop(0)
+        self._notify()
+        return job
+
+    async def aclose(self) -> None:
+        """Read no more songs. The jobs already submitted go on in the client."""
+        self._scope.cancel()
+        self._exhausted, self._held, self._finished = True, 0, []
+        self._notify()
+
+    async def _feed(self) -> None:
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as waits:
+                    await self._read(waits)
+        finally:
+            # Ended by the client's closing, with songs still under way: whoever waits for them must not wait for ever.
+            if self._held > len(self._finished) and not self._scope.cancel_called and self._error is None:
+                self._error = ClientClosedError("the client was closed before all songs were through")
+            self._held = len(self._finished)
+            self._exhausted = True
+            self._notify()
+
+    async def _read(self, waits: TaskGroup) -> None:
+        sources = aiter(_asynchronous(self._sources))
+        while True:
+            while self._held >= self._width() + AHEAD:
+                await self._change.wait()
+            try:
+                job = await self._submit(await anext(sources))
+            except StopAsyncIteration:
+                return
+            except Exception as error:  # noqa: BLE001 -- it is the caller's own, raised where the caller reads
+                self._error = error
+                return
+            self._held += 1
+            waits.start_soon(self._follow, job)
+
+    async def _follow(self, job: Job) -> None:
+        await self._settle(job)
+        self._finished.append(job)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._change.set()
+        self._change = anyio.Event()
+
+
+async def _asynchronous(sources: Iterable[Source] | AsyncIterable[Source]) -> AsyncIterator[Source]:
+    if isinstance(sources, AsyncIterable):
+        async for source in sources:
+            yield source
+    else:
+        for source in sources:
+            yield source

@@ -1,0 +1,364 @@
+"""The front door: opens the parts, joins them, and hands out jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
+
+import httpx
+from attrs import evolve
+
+from mvsep_async.bulk import JobStream
+from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.quality import QualityAPI
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.endpoints.site import SiteAPI
+from mvsep_async.errors import ClientClosedError, ConfigurationError, InvalidRequestError, MVSepError
+from mvsep_async.http.call import Json
+from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.http.redaction import guard_logs
+from mvsep_async.intake import AlgorithmName, OnUnknown
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.order import Settings, Target
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.naming import check_layout
+from mvsep_async.secret import Token
+from mvsep_async.session import Options, Session
+from mvsep_async.sources import RemoteType, Source
+
+__all__ = ["MVSepClient", "SubmitArguments"]
+
+POLL_INTERVAL: Final = 2.0
+TIMEOUT: Final = 30.0
+PATIENCE: Final = 1800.0
+
+_Number = TypeVar("_Number", int, float)
+
+
+class SubmitArguments(TypedDict, total=False):
+    """What `submit`, `separate` and `map` take by name, with what `job.download` does about files."""
+
+    algorithm: AlgorithmName
+    options: Mapping[str, object] | None
+    output_format: OutputFormat | int
+    remote_type: RemoteType | None
+    demo: bool
+    webhook_url: str | None
+    filename: str | None
+    group: str | None
+    priority: int
+    key: str | None
+    metadata: Json
+    on_unknown: OnUnknown
+
+
+class MVSepClient:
+    """A client of the separation service, to be used as an async context manager.
+
+    - `api_token`: by default the environment's `MVSEP_API_TOKEN`; without one, only what needs none can be done.
+    - `base_url`: without `/api`, by default `MVSEP_BASE_URL`, else https://mvsep.com.
+    - `concurrency`: most unfinished jobs at the service at one time; `None` asks the account (10 premium, 1 otherwise).
+    - `journal`: path of an SQLite file that makes jobs survive the process; `None` keeps them in memory.
+    - `requests_per_minute`: `None` is 60 until the service's headers say otherwise.
+    - `poll_interval`: seconds, the fastest that one job is looked at; default 2.
+    - `timeout`: seconds or `httpx.Timeout` for each network operation, never a whole transfer; default 30.
+    - `patience`: seconds that the service may be out of reach without a break before what waits for it ends with the
+      error; default 1800.
+    - `http`: an `httpx.AsyncClient` of the caller's: used, never closed.
+    - `webhook_url`: goes with every submit that names none.
+    - `group_cap`: most jobs of one `group` at the service at one time.
+    - `cache`: a folder in which the catalogue is kept for a day.
+
+    Entering the block resumes what the journal holds; leaving it leaves unfinished jobs at the service. Raises
+    `ConfigurationError` for settings that cannot be, and on entering `JournalError`.
+    """
+
+    def __init__(
+        self,
+        api_token: str | None = None,
+        *,
+        base_url: str | None = None,
+        concurrency: int | None = None,
+        journal: str | PathLike[str] | None = None,
+        requests_per_minute: int | None = None,
+        poll_interval: float | None = None,
+        timeout: float | httpx.Timeout | None = None,
+        patience: float | None = None,
+        http: httpx.AsyncClient | None = None,
+        webhook_url: str | None = None,
+        group_cap: int | None = None,
+        cache: str | PathLike[str] | None = None,
+    ) -> None:
+        self._options = Options(
+            token=_token(api_token),
+            base=Host.parse(base_url or os.environ.get("MVSEP_BASE_URL") or DEFAULT_BASE_URL),
+            concurrency=_limit("concurrency", concurrency),
+            journal=None if journal is None else Path(journal),
+            requests_per_minute=_limit("requests_per_minute", requests_per_minute),
+            poll_interval=_at_least("poll_interval", POLL_INTERVAL if poll_interval is None else poll_interval, 0.01),
+            timeout=timeout if isinstance(timeout, httpx.Timeout) else httpx.Timeout(timeout or TIMEOUT),
+            patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
+            group_cap=_limit("group_cap", group_cap),
+            cache=None if cache is None else Path(cache),
+        )
+        self._http = http
+        self._session: Session | None = None
+        self._opened = False
+        self.webhook_url = webhook_url
+
+    async def __aenter__(self) -> Self:
+        if self._opened:
+            raise ConfigurationError("a client is opened once: make a new one")
+        self._opened = True
+        guard_logs()
+        self._session = await Session.open(self._options, self._http)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open().close()
+
+    @property
+    def separations(self) -> SeparationsAPI:
+        """The separation section of the API, call by call."""
+        return SeparationsAPI(self._open().caller)
+
+    @property
+    def site(self) -> SiteAPI:
+        """Algorithms, news, the queue, demos."""
+        return SiteAPI(self._open().caller)
+
+    @property
+    def account(self) -> AccountAPI:
+        """Login, the account, its history and its switches."""
+        return AccountAPI(self._open().caller)
+
+    @property
+    def quality(self) -> QualityAPI:
+        """The quality checker."""
+        return QualityAPI(self._open().caller)
+
+    async def catalogue(self, *, refresh: bool = False) -> Catalogue:
+        """Return the algorithms there are: fetched once, then kept; `refresh` asks again."""
+        return await self._open().catalogue.get(refresh=refresh)
+
+    async def submit(
+        self,
+        source: Source,
+        *,
+        algorithm: AlgorithmName = None,
+        options: Mapping[str, object] | None = None,
+        output_format: OutputFormat | int = OutputFormat.MP3,
+        remote_type: RemoteType | None = None,
+        demo: bool = False,
+        webhook_url: str | None = None,
+        filename: str | None = None,
+        group: str | None = None,
+        priority: int = 0,
+        key: str | None = None,
+        metadata: Json = None,
+        on_unknown: OnUnknown = "raise",
+    ) -> Job:
+        """Put a separation in line and return its job, as soon as it is in the journal; this waits for no slot.
+
+        - `source`: a path; an http(s) URL; bytes or an async iterable of bytes, with `filename`; a `Pair`; `None` for
+          generators.
+        - `algorithm`: a `sep_type` number, a name or an `Algorithm`; `None` is the service's default.
+        - `options`: `add_optN` or the field's label → key or label of the choice.
+        - `group`: jobs of different groups take turns; `priority`: higher first within one.
+        - `key`: the same key again gives the job that exists. `metadata`: JSON of the caller's own.
+        - `on_unknown`: what to do when a create's answer is lost and nothing can tell whether it was accepted (URLs and
+          generators): `"raise"` `SubmissionUnknownError`, or `"resubmit"`, which may pay twice.
+
+        Raises `InvalidRequestError` for what cannot be, before anything is sent, and `ConfigurationError` without a
+        token.
+        """
+        session = self._open()
+        if key is not None and (known := session.ledger.known(key=key)) is not None:
+            return known
+        settings = await self._settings(
+            session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
+        )
+        return await session.accept(source, settings, filename, group, priority, key, metadata)
+
+    async def separate(
+        self,
+        source: Source,
+        directory: str | PathLike[str],
+        *,
+        stems: Iterable[str] | None = None,
+        layout: str = "{song}/{stem}",
+        overwrite: bool = False,
+        **submit_arguments: Unpack[SubmitArguments],
+    ) -> list[Path]:
+        """Separate one song and return the paths of its stems below `directory`: all of `submit` and `job.download`.
+
+        Cancelling this does not cancel the job. Raises what `submit` does, and the job's error.
+        """
+        session = self._open()
+        target = _target(directory, stems, layout, overwrite)
+        key = submit_arguments.get("key")
+        job = None if key is None else session.ledger.known(key=key)
+        if job is None:
+            job = await self._submit_to(session, source, target, submit_arguments)
+        await session.settle(job, target)
+        if job.error is not None:
+            raise job.error.with_traceback(None)
+        return list(job.paths)
+
+    def map(
+        self,
+        sources: Iterable[Source] | AsyncIterable[Source],
+        *,
+        directory: str | PathLike[str] | None = None,
+        stems: Iterable[str] | None = None,
+        layout: str = "{song}/{stem}",
+        overwrite: bool = False,
+        **submit_arguments: Unpack[SubmitArguments],
+    ) -> JobStream:
+        """Separate many songs; iterate over the result to get the jobs as they finish, the failed ones too.
+
+        `sources` is read lazily: a few beyond the slots are held. A source that cannot be sent gives a failed job, and
+        the rest goes on. With `directory`, the stems of each are downloaded before it is given. With a journal, a song
+        that it holds with the same settings is taken up where it stands, never submitted again. Settings that cannot be
+        are raised when the iteration begins.
+        """
+        session = self._open()
+        target = None if directory is None else _target(directory, stems, layout, overwrite)
+
+        async def submit(source: Source) -> Job:
+            return await self._submit_to(session, source, target, submit_arguments, bulk=True)
+
+        async def settle(job: Job) -> None:
+            try:
+                await session.settle(job, target)
+            except ClientClosedError:
+                raise
+            except MVSepError as error:
+                if job.error is None:
+                    job.facts = evolve(job.facts, error=error)
+
+        return JobStream(sources, submit, settle, lambda: session.tasks, session.width)
+
+    def attach(self, hash: str, *, host: str | None = None) -> Job:
+        """Return a job made elsewhere, by its hash; it is watched from now on.
+
+        `host`: the regional address that has it, such as `https://de.mvsep.com`, by default the base URL. A job that is
+        known here already is returned as it is. Raises `ConfigurationError` for a host that is not the service's.
+        """
+        session = self._open()
+        hash = hash.strip()
+        if not hash:
+            raise InvalidRequestError("a job's hash cannot be empty")
+        known = session.ledger.known(hash=hash)
+        if known is not None:
+            return known
+        place = None if host is None else Host.parse(host)
+        if place is not None and not place.is_sibling_of(self._options.base):
+            raise ConfigurationError(f"{place} is not a host of the service at {self._options.base}")
+        return session.attach(hash, place)
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs that are known, in the order of their submission; finished ones until they are pruned."""
+        return list(self._open().ledger.jobs.values())
+
+    async def prune(self, jobs: Iterable[Job] | None = None) -> int:
+        """Forget jobs that are over, here and in the journal; by default all of them. Return how many."""
+        session = self._open()
+        over = [job for job in (session.ledger.jobs.values() if jobs is None else jobs) if job.done()]
+        session.ledger.forget(over)
+        await session.journal.settle()
+        return len(over)
+
+    def hasten(self, hash: str) -> bool:
+        """Look at the job with this hash soon, since it may have changed; `False` if there is none to look at."""
+        session = self._open()
+        job = session.ledger.known(hash=hash)
+        if job is None or job.done():
+            return False
+        session.watcher.hasten(job)
+        return True
+
+    async def _settings(
+        self,
+        session: Session,
+        algorithm: AlgorithmName = None,
+        options: Mapping[str, object] | None = None,
+        output_format: OutputFormat | int = OutputFormat.MP3,
+        remote_type: RemoteType | None = None,
+        demo: bool = False,
+        webhook_url: str | None = None,
+        on_unknown: OnUnknown = "raise",
+    ) -> Settings:
+        if self._options.token is None:
+            raise ConfigurationError(
+                "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token stands "
+                "on the account page of the service"
+            )
+        return await session.intake.settings(
+            algorithm=algorithm,
+            options=options,
+            output_format=output_format,
+            remote_type=remote_type,
+            demo=demo,
+            webhook_url=webhook_url or self.webhook_url,
+            on_unknown=on_unknown,
+        )
+
+    async def _submit_to(
+        self,
+        session: Session,
+        source: Source,
+        target: Target | None,
+        arguments: SubmitArguments,
+        *,
+        bulk: bool = False,
+    ) -> Job:
+        asked: dict[str, Any] = dict(arguments)
+        of_job = {name: asked.pop(name, default) for name, default in _OF_ONE_JOB.items()}
+        settings = await self._settings(session, **asked)
+        return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise ClientClosedError("the client is not open: use it inside `async with MVSepClient() as client:`")
+        if self._session.closed:
+            raise ClientClosedError("the client is closed: its block was left")
+        return self._session
+
+    def __repr__(self) -> str:
+        state = "new" if self._session is None else "closed" if self._session.closed else "open"
+        return f"<MVSepClient {self._options.base} {state}>"
+
+
+def _target(directory: str | PathLike[str], stems: Iterable[str] | None, layout: str, overwrite: bool) -> Target:
+    check_layout(layout)
+    return Target(str(Path(directory)), None if stems is None else tuple(stems), layout, overwrite)
+
+
+def _token(given: str | None) -> Token | None:
+    value = (given if given is not None else os.environ.get("MVSEP_API_TOKEN", "")).strip()
+    if not value:
+        return None
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ConfigurationError("the API token has characters that no token has: copy it again from the account page")
+    return Token(value)
+
+
+def _at_least(name: str, value: _Number, least: float) -> _Number:
+    if value < least:
+        raise ConfigurationError(f"{name} must be at least {least:g}, not {value}")
+    return value
+
+
+def _limit(name: str, value: int | None) -> int | None:
+    return None if value is None else _at_least(name, value, 1)
+
+
+_OF_ONE_JOB: Final[dict[str, Any]] = {"filename": None, "group": None, "priority": 0, "key": None, "metadata": None}

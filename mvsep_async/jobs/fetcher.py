@@ -1,0 +1,204 @@
+"""Bringing the stems of finished jobs to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+import httpx
+from anyio import CapacityLimiter
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, field
+
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.errors import DownloadError, MVSepError
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.ledger import Ledger
+from mvsep_async.jobs.lifecycle import Event, State
+from mvsep_async.jobs.order import Target
+from mvsep_async.jobs.plan import PlannedFile, chosen, path_key, plan, song_of
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.separation import OutputFile
+from mvsep_async.naming import check_layout
+from mvsep_async.transfer.download import fetch
+
+__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Fetcher"]
+
+JOBS_AT_ONCE: Final = 4
+"""Jobs whose stems are fetched at once because they were asked for in advance; the rest waits in line."""
+
+FILES_AT_ONCE: Final = 8
+"""Files fetched at once, all jobs together: enough to fill a line, few enough for small buffers."""
+
+
+@define(eq=False)
+class Fetcher:
+    """Downloads, each in the task of whoever asked; those asked for in advance in a few tasks of its own."""
+
+    ledger: Ledger
+    http: httpx.AsyncClient
+    separations: SeparationsAPI
+    patience: float
+    _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
+    _claims: dict[str, str] = field(factory=dict)
+    _locks: dict[str, anyio.Lock] = field(factory=dict)
+    _line: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]] = field(
+        factory=lambda: anyio.create_memory_object_stream[Job](float("inf"))
+    )
+
+    def put(self, job: Job) -> None:
+        """Fetch the stems of `job`, which is done, to the target that was given with it."""
+        self._line[0].send_nowait(job)
+
+    def reclaim(self, job: Job) -> None:
+        """Keep the paths that a job of an earlier run has planned from being given to another one."""
+        for _, path in job.facts.planned:
+            self._claims.setdefault(path_key(path), job.id)
+
+    async def run(self) -> None:
+        """Fetch what was asked for in advance, a few jobs at a time."""
+        with self._line[0], self._line[1]:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(JOBS_AT_ONCE):
+                    tasks.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        while True:
+            job = await self._line[1].receive()
+            target = job.order.target
+            if target is None or job.state is not State.DONE:
+                continue
+            try:
+                await self.download(job, target)
+            except MVSepError as error:
+                if job.state is State.DONE:
+                    self.ledger.apply(job, Event.FAILED, error=error)
+
+    async def download(self, job: Job, target: Target) -> list[Path]:
+        """Fetch the stems of a job that is done; several calls for one job take turns."""
+        check_layout(target.layout)
+        lock = self._locks.setdefault(job.id, anyio.Lock())
+        try:
+            async with lock:
+                return await self._download(job, target)
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._locks.pop(job.id, None)
+
+    async def _download(self, job: Job, target: Target) -> list[Path]:
+        separation = job.facts.separation
+        assert separation is not None
+        files = chosen(separation, target.stems, job=job.id)
+        if not files:
+            raise DownloadError(
+                f"the service lists no files for job {job.id}: they may have been deleted there",
+                job=job.id,
+                hash=separation.hash,
+            )
+        planned = await anyio.to_thread.run_sync(
+            lambda: plan(
+                files,
+                target,
+                song=song_of(job.order, separation),
+                earlier=job.facts.planned,
+                taken=lambda path: self._claims.get(path_key(path), job.id) != job.id,
+                exists=lambda path: path.exists() or path.is_symlink(),
+            )
+        )
+        for file in planned:
+            self._claims[path_key(file.path)] = job.id
+            self.ledger.journal.file(job.id, file.path, size=None, safe=0)
+        self.ledger.apply(
+            job,
+            Event.DOWNLOAD_BEGAN,
+            planned=tuple((file.file.name, file.path) for file in planned),
+            error=None,
+        )
+        complete = False
+        try:
+            await self.ledger.journal.settle()
+            await self._fetch_all(job, planned, target)
+            complete = True
+        finally:
+            if not complete:
+                self.ledger.apply(job, Event.DOWNLOAD_STOPPED)
+        paths = [file.path for file in planned]
+        self.ledger.apply(job, Event.DOWNLOADED, paths=tuple(dict.fromkeys((*job.facts.paths, *paths))))
+        return paths
+
+    async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> None:
+        """Fetch all files side by side; when one fails, the others still come to their end."""
+        tally = _Tally(self.ledger, job, planned)
+        errors: list[MVSepError] = []
+
+        async def fetch_one(index: int, file: PlannedFile) -> None:
+            async with self._files:
+                try:
+                    await self._fetch(job, file, target, lambda here: tally.count(index, here))
+                except MVSepError as error:
+                    error.job, error.hash = job.id, job.hash
+                    errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for index, file in enumerate(planned):
+                if not file.complete:
+                    tasks.start_soon(fetch_one, index, file)
+        if errors:
+            raise errors[0]
+
+    async def _fetch(self, job: Job, file: PlannedFile, target: Target, on_bytes: Callable[[int], None]) -> None:
+        fetched = await fetch(
+            self.http,
+            file.file.url,
+            file.path,
+            root=Path(target.directory),
+            overwrite=target.overwrite,
+            on_bytes=on_bytes,
+            renew=self._renewal(job, file.file),
+            patience=self.patience,
+        )
+        self.ledger.journal.file(job.id, file.path, size=fetched.size, safe=fetched.size)
+
+    def _renewal(self, job: Job, file: OutputFile) -> Callable[[], Awaitable[str]]:
+        async def renew() -> str:
+            """Ask the service for a fresh link to the same file."""
+            separation = job.facts.separation
+            assert separation is not None
+            status = await self.separations.get(separation.hash, host=job.facts.host)
+            if status.separation is not None:
+                for fresh in status.separation.files:
+                    if fresh.name == file.name and fresh.stem == file.stem:
+                        self.ledger.refine(job, separation=status.separation)
+                        return fresh.url
+            raise DownloadError(
+                f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
+                job=job.id,
+                hash=separation.hash,
+            )
+
+        return renew
+
+
+@define(eq=False)
+class _Tally:
+    """Adds up the bytes of one job's files, and shows the sum."""
+
+    ledger: Ledger
+    job: Job
+    planned: list[PlannedFile]
+    _here: dict[int, int] = field(factory=dict)
+
+    def count(self, index: int, here: int) -> None:
+        self._here[index] = here
+        if self.job.state is not State.DOWNLOADING:
+            return
+        received = sum(self._here.values())
+        # The service gives sizes rounded to 10 KB, and not always.
+        announced = sum(file.file.size_bytes or 0 for file in self.planned if not file.complete)
+        self.ledger.show(
+            self.job,
+            Progress(stage=Stage.DOWNLOADING, bytes_received=received, bytes_total=max(announced, received)),
+        )

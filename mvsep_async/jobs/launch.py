@@ -1,0 +1,206 @@
+"""Sending one create so that whatever happens, it is known whether the service may have the job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum
+
+import anyio
+from anyio import CancelScope, get_cancelled_exc_class
+from attrs import define, field
+
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.errors import (
+    InvalidRequestError,
+    MVSepError,
+    NoFreeSlotError,
+    ProtocolError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    TransportError,
+)
+from mvsep_async.http.hosts import Host
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.ledger import Ledger
+from mvsep_async.jobs.lifecycle import Event, State
+from mvsep_async.jobs.order import Order
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.separation import Created
+from mvsep_async.naming import upload_name
+from mvsep_async.sources import Data, Pair, Spooled, is_url, label, remote_type_of
+from mvsep_async.transfer.content import BytesContent, Content, FileContent
+from mvsep_async.transfer.multipart import Part
+
+__all__ = ["Fate", "Launcher", "fate_of"]
+
+
+class Fate(Enum):
+    """What became of a create that brought an error instead of a job."""
+
+    REFUSED = "refused"
+    """The service said no: for want of a slot, or for good, which is to be told apart."""
+    REJECTED = "rejected"
+    """For good."""
+    NOT_ACCEPTED = "not accepted"
+    """The service cannot have it; nothing speaks against sending it again."""
+    LOST = "lost"
+    """The service may have it."""
+
+
+def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
+    """Say what an error means for the create that brought it.
+
+    `handed_over`: the last byte of the body was given to the network. Before that the service cannot have the job:
+    the body has a length, and a shorter one is no request.
+    """
+    match error:
+        case NoFreeSlotError() | InvalidRequestError(status=400):
+            return Fate.REFUSED
+        case RateLimitedError():
+            return Fate.NOT_ACCEPTED
+        case TransportError() | ServiceUnavailableError() | ProtocolError():
+            return Fate.LOST if handed_over else Fate.NOT_ACCEPTED
+        case _:
+            return Fate.REJECTED
+
+
+@define(eq=False)
+class _Attempt:
+    """One create under way. From the moment its body is complete it is not cancelled any more, only given up late:
+    the answer says whether a job was paid for."""
+
+    abort: CancelScope = field(factory=CancelScope)
+    answer: CancelScope = field(factory=CancelScope)
+    handed_over: bool = False
+    closing_by: float | None = None
+
+    def hand_over(self) -> None:
+        self.handed_over = True
+        self.answer.shield = True
+        if self.closing_by is not None:
+            self.answer.deadline = self.closing_by
+
+    def close(self, deadline: float) -> None:
+        self.closing_by = deadline
+        if self.handed_over:
+            self.answer.deadline = deadline
+
+
+@define(eq=False)
+class Launcher:
+    """Makes creates, one at a time for each job, and tells the ledger what came of them."""
+
+    ledger: Ledger
+    separations: SeparationsAPI
+    base: Host
+    clock: Callable[[], float] = anyio.current_time
+    _attempts: dict[str, _Attempt] = field(factory=dict)
+
+    async def launch(self, job: Job) -> MVSepError | None:
+        """Create `job` at the service, which has a slot and is `CREATING`.
+
+        Afterwards the ledger says `WAITING`, `FETCHING` or `LOST` and this returns `None`; or it says `QUEUED` and
+        this returns the error for which it is: refused, or not accepted. Raises the error of a job that can never be
+        accepted, still `CREATING`. When cancelled, the job is `QUEUED`, if it was not sent whole.
+        """
+        attempt = self._attempts[job.id] = _Attempt()
+        try:
+            with attempt.abort:
+                return await self._launch(job, attempt)
+            return None
+        finally:
+            del self._attempts[job.id]
+
+    def withdraw(self, job: Job) -> None:
+        """Stop a create under way, unless the service may have it already."""
+        if job.id in self._attempts:
+            self._attempts[job.id].abort.cancel()
+
+    def close(self, grace: float) -> None:
+        """Give the answers still expected `grace` seconds to come; what is not sent whole is stopped by its owner."""
+        for attempt in self._attempts.values():
+            attempt.close(self.clock() + grace)
+
+    async def _launch(self, job: Job, attempt: _Attempt) -> MVSepError | None:
+        try:
+            parts = await _parts(job.order)
+            # The intent, with the tag in it, is safe on disk before the first byte goes out.
+            await self.ledger.journal.settle(synced=True)
+            with attempt.answer:
+                created = await self._create(job, parts, attempt)
+            if attempt.answer.cancelled_caught:
+                self.ledger.apply(job, Event.ANSWER_LOST)
+                return None
+        except get_cancelled_exc_class():
+            self.ledger.apply(job, Event.NOT_ACCEPTED)
+            raise
+        except MVSepError as error:
+            match fate_of(error, handed_over=attempt.handed_over):
+                case Fate.LOST:
+                    self.ledger.apply(
+                        job, Event.ANSWER_LOST, progress=_note(f"{error.message}; looking whether the service has it")
+                    )
+                    return None
+                case Fate.REJECTED:
+                    raise
+                case _:
+                    self.ledger.apply(job, Event.NOT_ACCEPTED, progress=_note(error.message))
+                    return error
+        await self._accepted(job, created)
+        return None
+
+    async def _create(self, job: Job, parts: tuple[Part, ...], attempt: _Attempt) -> Created:
+        order = job.order
+        url = str(order.source) if is_url(order.source) else None
+        remote_type = None if url is None else order.settings.remote_type or remote_type_of(url)
+        return await self.separations.create(
+            files=parts,
+            url=url,
+            remote_type=remote_type,
+            sep_type=order.settings.algorithm,
+            options=dict(order.settings.options),
+            output_format=order.settings.output_format,
+            demo=order.settings.demo,
+            webhook_url=order.settings.webhook_url,
+            on_progress=lambda sent, total: self._show_sent(job, sent, total),
+            on_handed_over=attempt.hand_over,
+        )
+
+    def _show_sent(self, job: Job, sent: int, total: int) -> None:
+        if job.state is State.CREATING:
+            self.ledger.show(job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total))
+
+    async def _accepted(self, job: Job, created: Created) -> None:
+        host = None if created.link is None else Host.of_link(created.link, base=self.base)
+        accepted_at = time.time()  # for people, and for telling which of the service's lists are old
+        if is_url(job.order.source):
+            await self.ledger.commit(job, Event.URL_ACCEPTED, remote=created.hash, host=host, accepted_at=accepted_at)
+        else:
+            await self.ledger.commit(job, Event.ACCEPTED, hash=created.hash, host=host, accepted_at=accepted_at)
+
+
+async def _parts(order: Order) -> tuple[Part, ...]:
+    """Open what is to be uploaded. The names carry the job's tag at their front, to be found again by it."""
+    match order.source:
+        case None:
+            return ()
+        case Pair(target, reference):
+            return (
+                Part("target_audiofile", upload_name(order.id, label(target)), await FileContent.open(target)),
+                Part("reference_audiofile", upload_name(order.id, label(reference)), await FileContent.open(reference)),
+            )
+        case source if is_url(source):
+            return ()
+        case Data(data, _):
+            content: Content = BytesContent(data)
+        case Spooled(path, _):
+            content = await FileContent.open(path)
+        case path:
+            content = await FileContent.open(path)
+    return (Part("audiofile", upload_name(order.id, label(order.source, order.filename)), content),)
+
+
+def _note(message: str) -> Progress:
+    return Progress(stage=Stage.QUEUED, message=message)

@@ -1,0 +1,373 @@
+"""Keeping the account's slots full: which job goes next, and what follows from each change of a job."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, evolve, field
+
+from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InvalidRequestError,
+    JobCancelledError,
+    JobNotFoundError,
+    MVSepError,
+    NoFreeSlotError,
+)
+from mvsep_async.http.call import Priority
+from mvsep_async.jobs.fetcher import Fetcher
+from mvsep_async.jobs.finder import Finder
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.launch import Launcher
+from mvsep_async.jobs.ledger import Ledger
+from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, Event, State
+from mvsep_async.jobs.order import Target
+from mvsep_async.jobs.outage import Outage
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.queue import FairQueue
+from mvsep_async.jobs.refusals import Verdict, judge
+from mvsep_async.jobs.slots import Slots
+from mvsep_async.jobs.watcher import Watcher
+from mvsep_async.models.user import User
+from mvsep_async.sources import Spooled
+
+__all__ = ["FREE_SLOTS", "PREMIUM_SLOTS", "Scheduler"]
+
+logger = logging.getLogger("mvsep_async")
+
+PREMIUM_SLOTS: Final = 10
+FREE_SLOTS: Final = 1
+"""Unfinished jobs that an account may have (the service's API page)."""
+
+CLOSING_GRACE: Final = 0.8
+"""Seconds that a create which is sent whole has, when the client closes, to say whether it was accepted: most of the
+second in which a program that stops should be gone."""
+
+
+@define(eq=False)
+class Scheduler:
+    """Moves jobs from the local queue to the service as slots come free.
+
+    `concurrency`: most unfinished jobs at one time, `None` to ask the account. Its parts know nothing of each other:
+    what a change of one job means for them is decided in `react`, and there alone.
+    """
+
+    ledger: Ledger
+    launcher: Launcher
+    watcher: Watcher
+    finder: Finder
+    fetcher: Fetcher
+    separations: SeparationsAPI
+    account: AccountAPI
+    concurrency: int | None
+    patience: float
+    group_cap: int | None = None
+    clock: Callable[[], float] = anyio.current_time
+    closed: bool = False
+    user: User | None = None
+    _queue: FairQueue[Job] = field(factory=FairQueue)
+    _slots: Slots = field(init=False)
+    _groups: Counter[str | None] = field(factory=Counter)
+    _outage: Outage = field(init=False)
+    _rest_until: float = float("-inf")
+    _unexplained: Counter[str] = field(factory=Counter)
+    _cancelling: set[str] = field(factory=set)
+    _leftovers: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
+        factory=lambda: anyio.create_memory_object_stream[Path](float("inf"))
+    )
+    _wake: anyio.Event = field(factory=anyio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = Slots(limit=self.concurrency or FREE_SLOTS)
+        self._outage = Outage(self.patience)
+
+    def submit(self, job: Job) -> None:
+        """Put a new job in line."""
+        self._queue.push(job, group=job.order.group, priority=job.order.priority)
+        self._wake.set()
+
+    def resume(self, job: Job) -> None:
+        """Take up a job of an earlier run where it stood."""
+        self.fetcher.reclaim(job)
+        if job.state in HOLDS_SLOT:
+            self._hold(job)
+        match job.state:
+            case State.QUEUED:
+                self.submit(job)
+            case State.CREATING:
+                self.ledger.apply(job, Event.ANSWER_LOST)
+            case State.LOST:
+                self.finder.begin(job)
+            case State.DOWNLOADING:
+                self.ledger.apply(job, Event.DOWNLOAD_STOPPED)
+            case State.DONE if job.order.target is not None:
+                self.fetcher.put(job)
+            case state if state in AT_SERVICE:
+                self.watcher.watch(job)
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.watcher.run)
+            tasks.start_soon(self.finder.run)
+            tasks.start_soon(self.fetcher.run)
+            tasks.start_soon(self.ledger.journal.run)
+            tasks.start_soon(self._tidy)
+            await self._dispatch(tasks)
+
+    def close(self) -> None:
+        """Begin no more jobs; creates that are sent whole have a moment left to be answered."""
+        self.closed = True
+        self.launcher.close(CLOSING_GRACE)
+
+    def react(self, job: Job, before: State) -> None:
+        """Draw the consequences of a change: the one place where the parts of the scheduler meet."""
+        state = job.state
+        if before in HOLDS_SLOT and state not in HOLDS_SLOT and before is not State.CREATING:
+            self._release(job)  # a slot of a create is let go by the task that made it, once it knows why it ended
+        if state in AT_SERVICE and before not in AT_SERVICE:
+            self._accepted()
+            self.watcher.watch(job)
+        elif before in AT_SERVICE and state not in AT_SERVICE:
+            self.watcher.forget(job)
+        if state is State.LOST:
+            self.finder.begin(job)
+        elif before is State.LOST:
+            self.finder.end(job)
+            if state is State.QUEUED:
+                self._put_back(job)
+        if state is State.DONE and job.order.target is not None and not self.closed:
+            self.fetcher.put(job)
+        if job.done():
+            self._unexplained.pop(job.id, None)
+            if isinstance(job.order.source, Spooled):
+                self._leftovers[0].send_nowait(job.order.source.path)
+
+    def take_account(self, user: User) -> None:
+        """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
+        self.user = user
+        if self.concurrency is None:
+            self._slots.relimit(PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
+        if user.current_queue.count is not None:
+            self._slots.observed(user.current_queue.count, self.clock())
+        self._wake.set()
+
+    def place(self, job: Job) -> Progress:
+        """Return the progress of a job that waits here, with its place in line and when its turn may come."""
+        place = self._queue.place(job, group=job.order.group, priority=job.order.priority)
+        typical = self.watcher.lookout.durations.expect(())
+        known = place is not None and typical.known
+        starts_in = typical.median * (place + 1) / self._slots.limit if known and place is not None else None
+        return evolve(job._progress, place=place, starts_in=starts_in)
+
+    async def cancel(self, job: Job) -> bool:
+        """Cancel `job` wherever it is; see `Job.cancel`."""
+        self._cancelling.add(job.id)
+        try:
+            while True:
+                match job.state:
+                    case State.QUEUED:
+                        self._queue.remove(job, group=job.order.group, priority=job.order.priority)
+                        self._cancelled(job, "before it was sent")
+                        return True
+                    case State.CREATING | State.LOST:
+                        self.launcher.withdraw(job)
+                        await _left(job, job.state)
+                    case state if state in AT_SERVICE:
+                        return await self._cancel_at_service(job)
+                    case State.CANCELLED:
+                        return True
+                    case _:
+                        return False
+        finally:
+            self._cancelling.discard(job.id)
+
+    async def download(self, job: Job, target: Target) -> list[Path]:
+        """Fetch the stems of `job` once it is done; see `Job.download`."""
+        failed_at_download = job.state is State.FAILED and job.facts.separation is not None
+        if job.facts.separation is None:
+            await job
+        elif job.facts.error is not None and not failed_at_download:
+            raise job.facts.error.with_traceback(None)
+        return await self.fetcher.download(job, target)
+
+    async def _cancel_at_service(self, job: Job) -> bool:
+        facts = job.facts
+        try:
+            await self.separations.cancel(facts.hash or facts.remote or "", host=facts.host)
+        except JobNotFoundError:
+            pass  # gone already: nobody works on it, and nobody pays for it
+        except InvalidRequestError:
+            # It may have ended meanwhile, or be too far to be stopped: the next look tells.
+            self.watcher.hasten(job)
+            return False
+        if job.state not in AT_SERVICE:
+            return job.state is State.CANCELLED
+        self._cancelled(job, "at the service")
+        return True
+
+    def _cancelled(self, job: Job, where: str) -> None:
+        error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)
+        self.ledger.apply(job, Event.CANCELLED, error=error)
+
+    async def _dispatch(self, tasks: TaskGroup) -> None:
+        """Begin a create whenever there is a slot and a job for it."""
+        while True:
+            self._wake = anyio.Event()
+            if self._queue and await self._know_limit():
+                self._fill(tasks)
+            with anyio.move_on_after(self._pause()):
+                await self._wake.wait()
+
+    def _fill(self, tasks: TaskGroup) -> None:
+        now = self.clock()
+        while now >= self._rest_until and self._slots.free(now) > 0:
+            job = self._queue.pop(busy=self._groups, cap=self.group_cap)
+            if job is None:
+                return
+            self._hold(job)
+            self.ledger.apply(job, Event.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=time.time())
+            tasks.start_soon(self._launch, job)
+
+    def _pause(self) -> float:
+        """Return the seconds after which a slot may be free without any event."""
+        if not self._queue:
+            return float("inf")
+        now = self.clock()
+        probe = self._slots.next_change(now)
+        pauses = [at - now for at in (probe, self._rest_until) if at is not None and at > now]
+        return max(min(pauses, default=float("inf")), 0.0)
+
+    async def _know_limit(self) -> bool:
+        """Ask the account how many unfinished jobs it may have, before the first create."""
+        if self.concurrency is not None or self.user is not None:
+            return True
+        try:
+            self.take_account(await self.account.user(priority=Priority.CREATE))
+        except (AuthenticationError, ConfigurationError) as error:
+            self._fail_queue(error)
+            return False
+        except MVSepError as error:
+            logger.info("the account's limit is not known yet: %s", error)
+            if self._trouble(error):
+                self._fail_queue(error)
+            return False
+        self._outage.ended()
+        return True
+
+    async def _launch(self, job: Job) -> None:
+        try:
+            await self._create(job)
+        finally:
+            if job.state not in HOLDS_SLOT:
+                self._release(job)
+
+    async def _create(self, job: Job) -> None:
+        try:
+            error = await self.launcher.launch(job)
+        except MVSepError as final:
+            self._fail(job, final)
+            return
+        if job.state is not State.QUEUED:
+            return
+        if isinstance(error, InvalidRequestError | NoFreeSlotError):
+            verdict = await self._judge(job, error)
+            if job.state is not State.QUEUED:
+                return  # cancelled while the account was asked
+            if verdict is Verdict.CALLERS_MISTAKE:
+                self._fail(job, error)
+                return
+        elif error is not None and self._trouble(error):
+            self._fail(job, error)
+            return
+        self._put_back(job)
+
+    async def _tidy(self) -> None:
+        """Remove the copies of songs that came as bytes, once their jobs need them no more."""
+        with self._leftovers[0], self._leftovers[1]:
+            async for path in self._leftovers[1]:
+                await anyio.Path(path).unlink(missing_ok=True)
+
+    async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
+        """Tell a refusal for want of a slot from one of the request itself."""
+        unfinished = None
+        if isinstance(error, InvalidRequestError) and not error.fields:
+            try:
+                user = await self.account.user(priority=Priority.CREATE)
+            except MVSepError as unanswered:
+                logger.info("the account could not be asked why a job was refused: %s", unanswered)
+            else:
+                unfinished = user.current_queue.count
+                self.take_account(user)
+        verdict = judge(
+            error,
+            unfinished=unfinished,
+            ours=len(self._slots.held),
+            limit=self._slots.limit,
+            earlier_unexplained=self._unexplained[job.id],
+        )
+        if verdict is not Verdict.CALLERS_MISTAKE:
+            self._slots.refused(job.id, self.clock())
+        if verdict is Verdict.TRY_ONCE_MORE:
+            self._unexplained[job.id] += 1
+        return verdict
+
+    def _put_back(self, job: Job) -> None:
+        """Let a job that the service has not got be the next one again."""
+        if job.id in self._cancelling:
+            self._cancelled(job, "before it was accepted")
+            return
+        self._queue.push_first(job, group=job.order.group, priority=job.order.priority)
+        self._wake.set()
+
+    def _trouble(self, error: MVSepError) -> bool:
+        """Note that the service cannot be reached; tell whether patience is at its end."""
+        now = self.clock()
+        ended = self._outage.failed(now)
+        self._rest_until = now + self._outage.rest
+        return ended
+
+    def _accepted(self) -> None:
+        self._outage.ended()
+        self._slots.accepted(self.clock())
+
+    def _fail(self, job: Job, error: MVSepError) -> None:
+        error.job = job.id
+        if job.state is State.CREATING:
+            # The service has not got it: so says the journal too, in case the error is one that passes.
+            self.ledger.apply(job, Event.NOT_ACCEPTED)
+        self.ledger.apply(job, Event.FAILED, error=error)
+
+    def _fail_queue(self, error: MVSepError) -> None:
+        while (job := self._queue.pop()) is not None:
+            self._fail(job, error)
+
+    def _hold(self, job: Job) -> None:
+        self._slots.take(job.id)
+        self._groups[job.order.group] += 1
+
+    def _release(self, job: Job) -> None:
+        self._slots.release(job.id)
+        self._groups[job.order.group] -= 1
+        if not self._groups[job.order.group]:
+            del self._groups[job.order.group]
+        self._wake.set()
+
+
+async def _left(job: Job, state: State) -> None:
+    """Wait until `job` is no longer in `state`."""
+    box = job.look_on()
+    while job.state is state:
+        if await box.take() is None:
+            raise job.closed_error()

@@ -1,0 +1,274 @@
+"""What lives between entering and leaving a client's block: the parts, joined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+import anyio
+import httpx
+from anyio import CancelScope, to_thread
+from anyio.abc import TaskGroup
+from attrs import define, field, frozen
+
+from mvsep_async.catalogue.cache import DiskCache
+from mvsep_async.catalogue.store import CatalogueStore
+from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.endpoints.site import SiteAPI
+from mvsep_async.errors import InvalidRequestError, MVSepError
+from mvsep_async.http.budget import Budget
+from mvsep_async.http.call import Caller, Json
+from mvsep_async.http.gate import Gate
+from mvsep_async.http.hosts import Host
+from mvsep_async.http.redaction import protect
+from mvsep_async.http.retry import PatientCaller
+from mvsep_async.http.wire import Wire
+from mvsep_async.intake import Intake
+from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.fetcher import Fetcher
+from mvsep_async.jobs.finder import Finder
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.launch import Launcher
+from mvsep_async.jobs.ledger import Ledger
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.order import Order, Settings, Target, new_id
+from mvsep_async.jobs.outage import Outage
+from mvsep_async.jobs.polling import Lookout
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.scheduler import FREE_SLOTS, PREMIUM_SLOTS, Scheduler
+from mvsep_async.jobs.search import Search
+from mvsep_async.jobs.watcher import Watcher
+from mvsep_async.journal.base import Journal, NoJournal
+from mvsep_async.secret import Token
+from mvsep_async.sources import Held, Source
+from mvsep_async.transfer.network import make_http
+
+__all__ = ["Options", "Session"]
+
+_GRACE: Final = 90.0
+"""How many poll intervals the service may need until an accepted job is in its lists, and is found by its hash: three
+minutes at the default interval, as was seen of URL jobs."""
+
+_GUEST_GRACE: Final = 5.0
+"""The same for a job made elsewhere, which most often is an old one: a wrong hash shall be told soon."""
+
+_CLOSING: Final = 0.2
+"""Seconds for the connections' goodbyes when the client closes."""
+
+_DATED: Final = 14
+"""Digits that a file job's hash begins with: its date. The short hash of a URL job has none."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """A client's settings, checked."""
+
+    token: Token | None
+    base: Host
+    concurrency: int | None
+    journal: Path | None
+    requests_per_minute: int | None
+    poll_interval: float
+    timeout: httpx.Timeout
+    patience: float
+    group_cap: int | None
+    cache: Path | None
+
+
+@define(eq=False)
+class Session:
+    """The parts of one open client."""
+
+    options: Options
+    http: httpx.AsyncClient
+    journal: Journal
+    tasks: TaskGroup
+    caller: Caller
+    catalogue: CatalogueStore
+    intake: Intake
+    ledger: Ledger = field(init=False)
+    scheduler: Scheduler = field(init=False)
+    watcher: Watcher = field(init=False)
+    stack: AsyncExitStack = field(init=False)
+    closed: bool = False
+
+    @classmethod
+    async def open(cls, options: Options, http: httpx.AsyncClient | None) -> Session:
+        """Open everything; what was opened is closed again when the rest cannot be."""
+        async with AsyncExitStack() as stack:
+            if http is None:
+                # Reading the certificate authorities takes some 20 ms: not on the caller's loop.
+                http = await to_thread.run_sync(make_http, options.timeout)
+                stack.push_async_callback(_close_http, http)
+            journal = _journal(options.journal)
+            records = await journal.open()
+            stack.push_async_callback(_close_journal, journal)
+            gate = Gate(Budget(fixed=options.requests_per_minute))
+            if options.token is not None:
+                protect(options.token)
+            wire = Wire(http, options.base, options.token, gate, options.timeout)
+            caller = PatientCaller(wire)
+            cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
+            catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
+            intake = Intake(catalogue.get, AccountAPI(caller).user, journal.spool)
+            stack.push_async_callback(intake.close)
+            tasks = await stack.enter_async_context(_tasks())
+            session = cls(options, http, journal, tasks, caller, catalogue, intake)
+            session._join(wire, gate)
+            for record in records:
+                session.ledger.restore(record)
+            for job in list(session.ledger.jobs.values()):
+                session.scheduler.resume(job)
+            tasks.start_soon(session.scheduler.run)
+            session.stack = stack.pop_all()
+        return session
+
+    def _join(self, wire: Wire, gate: Gate) -> None:
+        options = self.options
+        separations, account = SeparationsAPI(wire), AccountAPI(wire)
+        self.ledger = Ledger(self, self.journal, lambda job, before: self.scheduler.react(job, before))
+        self.watcher = Watcher(
+            self.ledger,
+            separations,
+            None if options.token is None else account,
+            gate,
+            Lookout(options.poll_interval),
+            options.patience,
+            grace=_GRACE * options.poll_interval,
+            on_account=lambda user: self.scheduler.take_account(user),
+        )
+        self.scheduler = Scheduler(
+            self.ledger,
+            Launcher(self.ledger, separations, options.base),
+            self.watcher,
+            Finder(self.ledger, account, Search(_GRACE * options.poll_interval), Outage(options.patience)),
+            Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience),
+            separations,
+            account,
+            options.concurrency,
+            options.patience,
+            group_cap=options.group_cap,
+        )
+
+    async def close(self) -> None:
+        """Stop at once, leaving nothing behind: what is unfinished stays at the service, and in the journal."""
+        self.closed = True
+        self.scheduler.close()
+        try:
+            await self.stack.aclose()
+        finally:
+            for job in self.ledger.jobs.values():
+                job.let_go()
+
+    async def accept(
+        self,
+        source: Source,
+        settings: Settings,
+        filename: str | None,
+        group: str | None,
+        priority: int,
+        key: str | None,
+        metadata: Json,
+        target: Target | None = None,
+        *,
+        bulk: bool = False,
+    ) -> Job:
+        """Take in a job and put it in line; with `bulk`, give the one that the journal holds for the same song, and
+        one that failed for a song that cannot be sent."""
+        order_id = new_id()
+        try:
+            held = await self.intake.hold(source, filename, settings)
+            mark = await _fingerprint(held, settings) if bulk and self.options.journal is not None else None
+        except (InvalidRequestError, OSError) as error:
+            if not bulk:
+                raise
+            failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
+            named = source if isinstance(source, str) else None
+            return self._rejected(Order(order_id, named, settings, filename or _shown(source), group), failed)
+        if mark is not None and (known := self.ledger.known(fingerprint=mark)) is not None:
+            return known
+        order = Order(order_id, held, settings, filename, group, priority, key, metadata, target)
+        job = self.ledger.enter(order, fingerprint=mark)
+        if self.options.journal is not None:
+            await self.journal.settle()
+        self.scheduler.submit(job)
+        return job
+
+    async def settle(self, job: Job, target: Target | None) -> None:
+        """Wait until a job is over and its files are where `target` says; raises the error of a later download only."""
+        async for _ in job:
+            pass
+        if target is not None and job.facts.separation is not None:
+            asked = job.order.target == target and job.state is State.FAILED
+            if not asked:
+                await self.scheduler.download(job, target)
+
+    def attach(self, hash: str, host: Host | None) -> Job:
+        """Watch a job that was made elsewhere."""
+        remote = not hash[:_DATED].isdecimal()
+        facts = Facts(remote=hash, host=host) if remote else Facts(hash=hash, host=host)
+        state = State.FETCHING if remote else State.WAITING
+        job = self.ledger.enter_guest(Order(new_id(), None, Settings()), state, facts)
+        self.watcher.watch(job, grace=_GUEST_GRACE * self.options.poll_interval)
+        return job
+
+    def width(self) -> int:
+        """Return how many jobs may be at the service, as far as is known."""
+        user = self.scheduler.user
+        if self.options.concurrency is not None:
+            return self.options.concurrency
+        return PREMIUM_SLOTS if user is None or user.is_premium else FREE_SLOTS
+
+    def place(self, job: Job) -> Progress:
+        return self.scheduler.place(job)
+
+    async def cancel(self, job: Job) -> bool:
+        return await self.scheduler.cancel(job)
+
+    async def download(self, job: Job, target: Target) -> list[Path]:
+        return await self.scheduler.download(job, target)
+
+    def _rejected(self, order: Order, error: MVSepError) -> Job:
+        error.job = order.id
+        return self.ledger.enter_guest(order, State.FAILED, Facts(error=error))
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[TaskGroup]:
+    """Own the client's tasks: none of them outlives the block."""
+    async with anyio.create_task_group() as tasks:
+        yield tasks
+        tasks.cancel_scope.cancel()
+
+
+async def _close_http(http: httpx.AsyncClient) -> None:
+    with CancelScope(shield=True), anyio.move_on_after(_CLOSING):
+        await http.aclose()
+
+
+async def _close_journal(journal: Journal) -> None:
+    with CancelScope(shield=True):
+        await journal.close()
+
+
+def _journal(path: Path | None) -> Journal:
+    if path is None:
+        return NoJournal()
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(path)
+
+
+async def _fingerprint(source: Held, settings: Settings) -> str | None:
+    from mvsep_async.journal.fingerprint import fingerprint_of
+
+    return await fingerprint_of(source, settings)
+
+
+def _shown(source: object) -> str:
+    return os.fspath(source) if isinstance(source, PathLike) else f"<{type(source).__name__}>"
