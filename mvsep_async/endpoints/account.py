@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from attrs import frozen
 
 from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
 from mvsep_async.models.decode import decode, payload
@@ -41,7 +42,7 @@ class AccountAPI:
         else:
             return decode(payload(answer), User, what=call.path)
         raise AuthenticationError(
-            f"the service does not accept this email and password: {_words(refusal)}",
+            f"the service does not accept this email and password: {words_of(refusal)}",
             fields=refusal.fields,
             status=refusal.status,
         )
@@ -123,8 +124,8 @@ class AccountAPI:
         if refusal.status != 400 or refusal.fields.keys() - {"api_token"}:
             raise refusal
         raise AuthenticationError(
-            f"the service does not accept the API token: {_words(refusal)}. Check MVSEP_API_TOKEN, or the token given "
-            "to the client",
+            f"the service does not accept the API token: {words_of(refusal)}. Check MVSEP_API_TOKEN, or the token "
+            "given to the client",
             fields=refusal.fields,
             status=refusal.status,
         )
@@ -132,9 +133,3 @@ class AccountAPI:
 
 def _identity(entry: HistoryEntry) -> object:
     return entry.hash if entry.id is None else entry.id
-
-
-def _words(refusal: AuthenticationError | InvalidRequestError) -> str:
-    """Return the service's own words: the fields' texts, else what follows the core's preface to them."""
-    texts = [f"{name}: {text}" for name, said in refusal.fields.items() for text in said]
-    return "; ".join(texts) or refusal.message.partition(": ")[2].partition(". Check MVSEP_API_TOKEN")[0]

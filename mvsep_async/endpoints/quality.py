@@ -9,8 +9,8 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
-from mvsep_async.http.answer import excerpt
 from mvsep_async.http.call import Auth, Call, Caller
 from mvsep_async.models.decode import decode, payload
 from mvsep_async.models.message import Message
@@ -128,7 +128,7 @@ class QualityAPI:
                 raise
             refusal = error
         raise AuthenticationError(
-            f"the service does not accept this password for quality entry {id}: {excerpt(refusal.message.encode())}",
+            f"the service does not accept this password for quality entry {id}: {words_of(refusal)}",
             fields=refusal.fields,
             status=refusal.status,
         )

@@ -1,0 +1,68 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvsep_async.endpoints.paging import MAX_PAGE, collect, pages
+from mvsep_async.errors import InvalidRequestError
+
+
+class Listing:
+    """Serves numbers; before the pages in `grows`, a new entry comes in at the front."""
+
+    def __init__(self, count: int, *, clip: int = MAX_PAGE, grows: frozenset[int] = frozenset()) -> None:
+        self.entries = list(range(count))
+        self.asked: list[tuple[int, int]] = []
+        self.clip = clip
+        self.grows = grows
+
+    async def __call__(self, start: int, limit: int) -> list[int]:
+        if len(self.asked) in self.grows:
+            self.entries.insert(0, 1000 + len(self.asked))
+        self.asked.append((start, limit))
+        return self.entries[start : start + min(limit, self.clip)]
+
+
+def identity(entry: int) -> int:
+    return entry
+
+
+@given(st.integers(0, 100), st.integers(0, 50), st.integers(1, 100))
+async def test_a_long_listing_is_split_and_whole(count: int, start: int, limit: int) -> None:
+    listing = Listing(count)
+    assert await collect(listing, key=identity, start=start, limit=limit) == list(range(count))[start : start + limit]
+    assert all(1 <= asked <= MAX_PAGE for _, asked in listing.asked)
+
+
+async def test_no_more_is_asked_than_wanted() -> None:
+    listing = Listing(100)
+    await collect(listing, key=identity, start=3, limit=45)
+    assert listing.asked == [(3, 20), (23, 20), (43, 5)]
+
+
+@given(st.integers(0, 100))
+async def test_all_pages(count: int) -> None:
+    assert [entry async for entry in pages(Listing(count), key=identity)] == list(range(count))
+
+
+async def test_what_moves_to_the_next_page_is_not_given_twice() -> None:
+    found = [entry async for entry in pages(Listing(50, grows=frozenset({1, 2})), key=identity)]
+    assert found == list(range(50))
+
+
+async def test_a_service_that_ignores_start_is_not_asked_for_ever() -> None:
+    asked = []
+
+    async def same(start: int, limit: int) -> list[int]:
+        asked.append(start)
+        return list(range(limit))
+
+    assert [entry async for entry in pages(same, key=identity)] == list(range(20))
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("start", "limit"), [(-1, 10), (0, 0), (0, -5)])
+async def test_impossible_pages_are_refused_before_anything_is_asked(start: int, limit: int) -> None:
+    listing = Listing(5)
+    with pytest.raises(InvalidRequestError, match="start ≥ 0 and limit ≥ 1"):
+        await collect(listing, key=identity, start=start, limit=limit)
+    assert not listing.asked
