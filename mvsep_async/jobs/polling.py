@@ -15,14 +15,18 @@ from mvsep_async.jobs.stage import Stage
 __all__ = ["Look", "LookKind", "Lookout", "Sight"]
 
 LONGEST: Final = 75.0
-"""Most seconds between two looks at a job, even while the account's list says that it is unfinished."""
+"""Most seconds between two looks at a job, even while the account's list says that it is unfinished; more only where
+so many jobs cannot be looked at so often."""
 
 ACCOUNT_SHARE: Final = 0.32
 """Share of the requests of a minute for looks at the whole account. At 60 a minute that is one in three seconds, so an
 end is noticed in half of that on average; the simulation shows little to gain by more."""
 
-JOB_SHARE: Final = 0.5
-"""Share for looks at single jobs, where the account's list does not replace them."""
+JOB_SHARE: Final = 0.8
+"""Share for looks at single jobs, where the account does not say which of them are unfinished."""
+
+CHECK_SHARE: Final = 0.2
+"""Share for looks at jobs that the account's list says are unfinished: to check it, and for those who look on."""
 
 LAZIEST: Final = 0.3
 """The least urgency: however unlikely an end is by what was learned, it may be wrong."""
@@ -215,6 +219,14 @@ class Lookout:
         if watched is not None:
             watched.hint_at = min(watched.hint_at, max(now, watched.looked_at + self._backoff(watched.false_hints)))
 
+    def share_of_time(self, job: str, now: float) -> float | None:
+        """Return how much of the time that jobs like this one take has passed; `None` while none has ended."""
+        watched = self._jobs.get(job)
+        expected = None if watched is None else self.durations.expect(watched.key, size=watched.size)
+        if watched is None or expected is None or not expected.known:
+            return None
+        return (now - watched.began) / expected.median
+
     def next(self, now: float, *, per_minute: int, spare: int) -> tuple[Look | None, float]:
         """Return a look to begin now, or `None` and the seconds until to ask again (`inf`: nothing is watched).
 
@@ -279,7 +291,7 @@ class Lookout:
     def _account_due(self, now: float, per_minute: int) -> float:
         """Return when the account is to be looked at; `inf` where looks at the jobs are as cheap or tell more."""
         jobs = [job for job in self._jobs.values() if job.listed is not False]
-        affordable = len(self._jobs) * 60 / self.poll_interval <= JOB_SHARE * per_minute
+        affordable = len(self._jobs) * 60 / self.poll_interval <= per_minute / 2
         if self._account_out_since is not None or affordable or len(jobs) < 2:
             return inf
         rates = urgent = 0.0
@@ -293,16 +305,16 @@ class Lookout:
 
     def _job_due(self, now: float, per_minute: int) -> tuple[float, _Watched | None]:
         """Return which single job is to be looked at first, and when."""
-        alone = [job for job in self._jobs.values() if not self._covered(job)]
-        fair = 60 / (JOB_SHARE * per_minute)
-        base = max(self.poll_interval, len(alone) * fair)
+        fair = 60 / per_minute * len(self._jobs)
+        base = max(self.poll_interval, fair / JOB_SHARE)
+        check = max(LONGEST, fair / CHECK_SHARE)
         # The more jobs there are, the less is one of them looked at by people.
-        lively = min(max(self.poll_interval, len(self._jobs) ** 2 * fair), LONGEST)
+        lively = min(max(self.poll_interval, fair / JOB_SHARE * len(self._jobs)), check)
         first, when = None, inf
         for job in self._jobs.values():
             if job.out_since is not None:
                 continue
-            interval = lively if job.waited_on else LONGEST
+            interval = lively if job.waited_on else check
             if not self._covered(job):
                 urgency = job.urgency(self.durations.expect(job.key, size=job.size), now)
                 interval = min(interval, max(self.poll_interval, base / sqrt(urgency)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from attrs import define, field
@@ -26,10 +27,11 @@ class Slots:
     held: set[str] = field(factory=set, init=False)
     _room: int = field(init=False)
     _account: int = field(init=False)
-    """Most unfinished jobs that the account was seen to accept, where it refused more than those."""
-    _refused: bool = field(default=False, init=False)
+    """Most unfinished jobs that the account takes, as far as is known: less than `limit` if that promises too much."""
+    _refusals: int = field(default=0, init=False)
+    """Refused creates since the last accepted one."""
     _pause: float = field(default=FIRST_PAUSE, init=False)
-    _probe_at: float = field(default=float("inf"), init=False)
+    _probe_at: float = field(default=inf, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._room = self._account = self.limit
@@ -38,7 +40,7 @@ class Slots:
         """Start anew if this is another limit: the plan changed."""
         if limit != self.limit:
             self.limit = self._room = self._account = limit
-            self._refused, self._pause, self._probe_at = False, FIRST_PAUSE, float("inf")
+            self._refusals, self._pause, self._probe_at = 0, FIRST_PAUSE, inf
 
     def free(self, now: float) -> int:
         """Return how many creates may begin now."""
@@ -55,32 +57,32 @@ class Slots:
 
     def accepted(self, now: float) -> None:
         """Note that a create was accepted: there was room for all that is held."""
+        self._refusals = 0
         if len(self.held) > self._room:
-            self._room = min(len(self.held), self.limit)
-            self._account = self.limit
-            self._refused, self._pause = False, FIRST_PAUSE
-            self._probe_at = now
+            self._room, self._account = min(len(self.held), self.limit), self.limit
+            self._pause, self._probe_at = FIRST_PAUSE, now
 
     def refused(self, job: str, now: float) -> None:
         """Note that a create found no slot: its own is given back, and there is room for the rest only."""
         self.release(job)
+        self._refusals += 1
         self._room = min(self._room, len(self.held))
-        self._refused = True
         self._probe_at = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
-        """Note how many unfinished jobs the account has in all; `ours` of them are held here, by default all held."""
-        others = max(0, unfinished - (len(self.held) if ours is None else ours))
-        if self._refused:
-            # Full at this number, whatever the limit says: else it would be tried again at once, and refused again.
+        """Note how many unfinished jobs the account has in all.
+
+        `ours` of them are held here: all that are held, unless the creates under way are told apart.
+        """
+        if self._refusals > 1:
+            # Twice refused though it seemed to have room: it is full at this number, whatever the limit says.
             self._account = min(self.limit, max(unfinished, 1))
-            self._refused = False
-        self._room = min(max(self._account - others, 0), self.limit)
-        if self._account == self.limit and not others:
-            self._pause, self._probe_at = FIRST_PAUSE, float("inf")
-        elif self._account == self.limit or self._probe_at == float("inf"):
-            self._probe_at = now + LONGEST_PAUSE
+        others = max(0, unfinished - (len(self.held) if ours is None else ours))
+        self._room = max(self._account - others, 0)
+        if self._account == self.limit:
+            # Nothing is left to find out by trying.
+            self._pause, self._probe_at = FIRST_PAUSE, now + LONGEST_PAUSE
 
     def next_change(self, now: float) -> float | None:
         """Return when `free` may say more by the mere passing of time; `None`: not before something happens."""
