@@ -1,0 +1,71 @@
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from mvsep_async.catalogue.estimate import estimate
+from mvsep_async.errors import ConfigurationError, InvalidRequestError
+from tests.catalogue.samples import algorithm, select, times
+
+MADE = algorithm(select(1, {"f": "fast", "s": "slow"}, "f", price_rules=[times("s", "2.0000")]))
+
+
+def song(path: Path, seconds: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(100)
+        file.writeframes(b"\0" * round(seconds * 100))
+    return path
+
+
+async def test_a_folder_is_added_up(tmp_path: Path) -> None:
+    song(tmp_path / "b.wav", 150)
+    song(tmp_path / "deep" / "a.WAV", 10)
+    (tmp_path / "cover.jpg").write_bytes(b"jpg")
+    found = await estimate(tmp_path, MADE, {"add_opt1": "slow"})
+    assert [(known.path.name, known.seconds, known.credits) for known in found.songs] == [
+        ("b.wav", 150.0, 5),
+        ("a.WAV", 10.0, 1),
+    ]
+    assert (found.credits, found.seconds, found.unreadable) == (6, 160.0, ())
+    assert found.algorithm is MADE
+
+
+async def test_what_cannot_be_read_is_named_and_the_rest_counts(tmp_path: Path) -> None:
+    good = song(tmp_path / "good.wav", 120)
+    (tmp_path / "noise.mp3").write_bytes(b"\x00" * 4096)
+    (tmp_path / "cut.flac").write_bytes(b"fLaC\x00")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.txt").write_text("hello")
+    paths = [good, *(tmp_path / name for name in ("noise.mp3", "cut.flac", "empty.wav", "text.txt")), good]
+    found = await estimate(paths, MADE)
+    assert [known.path for known in found.songs] == [good]
+    assert [path.name for path, _ in found.unreadable] == ["noise.mp3", "cut.flac", "empty.wav", "text.txt"]
+    assert all(reason for _, reason in found.unreadable)
+
+
+async def test_a_silent_file_of_no_length_is_unreadable(tmp_path: Path) -> None:
+    found = await estimate(song(tmp_path / "none.wav", 0), MADE)
+    assert found.songs == ()
+    assert found.unreadable[0][1] == "does not tell its length"
+
+
+async def test_what_is_not_there_or_has_no_audio(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match=r"no file .*none\.mp3"):
+        await estimate([tmp_path / "none.mp3"], MADE)
+    with pytest.raises(InvalidRequestError, match="has no audio"):
+        await estimate(tmp_path, MADE)
+
+
+async def test_options_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="has no choice"):
+        await estimate([tmp_path / "none.mp3"], MADE, {"add_opt1": "x"})
+
+
+async def test_without_mutagen_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    with pytest.raises(ConfigurationError, match=r"mvsep-async\[library\]"):
+        await estimate(tmp_path, MADE)

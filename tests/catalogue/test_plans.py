@@ -1,0 +1,50 @@
+import pytest
+
+from mvsep_async.catalogue.plans import check_plan
+from mvsep_async.errors import InvalidRequestError
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.models.user import User
+from tests.catalogue.samples import algorithm, select
+
+FREE = User(email="e@x")
+PREMIUM = User(email="e@x", premium_minutes=10, premium_enabled=True)
+BROKE = User(email="e@x", premium_minutes=0, premium_enabled=True)
+PAUSED = User(email="e@x", premium_minutes=10, premium_enabled=False)
+
+
+@pytest.mark.parametrize("user", [None, FREE, PREMIUM])
+def test_everyone(user: User | None) -> None:
+    check_plan(algorithm(orientation=0), OutputFormat.FLAC_16, user)
+
+
+def test_registered_users() -> None:
+    check_plan(algorithm(orientation="1"), OutputFormat.MP3, FREE)
+    with pytest.raises(InvalidRequestError, match="registered users: give an API token"):
+        check_plan(algorithm(orientation=1))
+
+
+@pytest.mark.parametrize("user", [None, FREE, BROKE, PAUSED])
+def test_premium_accounts(user: User | None) -> None:
+    check_plan(algorithm(orientation=2), OutputFormat.WAV_32, PREMIUM)
+    with pytest.raises(InvalidRequestError, match=r"Test .* is for premium accounts"):
+        check_plan(algorithm(orientation=2), OutputFormat.MP3, user)
+
+
+@pytest.mark.parametrize("output_format", [OutputFormat.WAV_32, OutputFormat.FLAC_24])
+def test_formats_for_premium_accounts(output_format: OutputFormat) -> None:
+    with pytest.raises(InvalidRequestError, match=f"the output format {output_format.label} is for premium"):
+        check_plan(algorithm(), output_format, FREE)
+
+
+def test_choices_for_registered_users() -> None:
+    made = algorithm(select(1, {"a": "A", "b": "B"}, "a", registered_only_keys='["b"]'))
+    check_plan(made, options={"add_opt1": "a"})
+    check_plan(made, user=FREE, options={"add_opt1": "b"})
+    with pytest.raises(InvalidRequestError, match=r"'b' of 'Label 1' \(add_opt1\) is for registered"):
+        check_plan(made, options={"add_opt1": "B"})
+
+
+def test_an_orientation_that_is_not_known_hinders_nobody() -> None:
+    odd = algorithm(orientation=7)
+    check_plan(odd)
+    assert odd.extra["orientation"] == 7
