@@ -21,6 +21,10 @@ request for a whole minute after its *answer* keeps within both, however long it
 RESERVE: Final = 2
 """Requests that only creates and cancels may use: a slot that could be filled never waits for a look."""
 
+UNKNOWN_WAIT: Final = 15.0
+SHORTEST_WAIT: Final = 0.5
+"""Seconds that a 429 holds everything back if it does not say how long, and at least: "0" would be refused again."""
+
 
 @define
 class Budget:
@@ -84,7 +88,7 @@ class Budget:
 
     def refused(self, now: float, retry_after: float | None) -> None:
         """Note a 429: nothing goes out before the wait is over."""
-        wait = WINDOW / 4 if retry_after is None else max(retry_after, 0.1)
+        wait = UNKNOWN_WAIT if retry_after is None else max(retry_after, SHORTEST_WAIT)
         self._blocked_until = max(self._blocked_until, now + wait)
 
     def spare(self, now: float) -> int:

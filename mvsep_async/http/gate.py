@@ -81,7 +81,7 @@ class Gate:
                 if wait <= 0:
                     self.budget.sent()
                     return
-                if not reported and self.on_wait is not None:
+                if wait < float("inf") and not reported and self.on_wait is not None:
                     reported = True
                     self.on_wait(wait)
                 with anyio.move_on_after(wait):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -11,6 +12,9 @@ __all__ = ["LONGEST_WAIT", "limit_of", "remaining_of", "retry_after"]
 LONGEST_WAIT: Final = 300.0
 """Most seconds that one `Retry-After` makes us wait. Limits are per minute, so a longer one is a mistake or an outage,
 and asking again every five minutes does no harm in either."""
+
+_MOST_SECONDS: Final = 1e6
+"""A reset up to this is a number of seconds, as other services have it; above it is an epoch (seen here)."""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -23,7 +27,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if seconds is None and text:
         seconds = _since(_epoch(text), headers)
     if seconds is None:
-        seconds = _since(_number(headers.get("x-ratelimit-reset", "")), headers)
+        reset = _number(headers.get("x-ratelimit-reset", ""))
+        seconds = reset if reset is not None and reset <= _MOST_SECONDS else _since(reset, headers)
     return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
 
 
@@ -49,9 +54,11 @@ def _number(text: str) -> float | None:
 
 def _epoch(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
+    # "-0000" leaves the zone open; HTTP dates are in GMT.
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _since(epoch: float | None, headers: Mapping[str, str]) -> float | None:

@@ -325,12 +325,11 @@ class Lookout:
 
     def _covered(self, job: _Watched) -> bool:
         """Tell whether looks at the account show this job's end."""
-        return (
-            self._account in (_Account.LISTS, _Account.COUNTS)
-            and job.listed is not False
-            and self._account_misses < 2
-            and len(self._jobs) > 1
-        )
+        if self._account_misses > 1 or len(self._jobs) < 2:
+            return False
+        if self._account is _Account.COUNTS:
+            return not self._others  # else an end here and a beginning elsewhere look like nothing
+        return self._account is _Account.LISTS and job.listed is not False
 
     def _chance(self, job: _Watched, now: float) -> float:
         """Return how likely a job has ended since it was last known unfinished."""

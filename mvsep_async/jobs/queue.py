@@ -75,6 +75,7 @@ class FairQueue(Generic[T]):
     """The groups that have something, the next to be served first."""
     _returned: deque[tuple[T, str | None]] = field(factory=deque, init=False)
     """What was put back, before all else: it had its turn, and nothing came of it."""
+    _size: int = field(default=0, init=False)
 
     def push(self, item: T, *, group: str | None, priority: int = 0) -> None:
         """Add an item behind the others of its group and priority; a group new in line is served last."""
@@ -82,10 +83,12 @@ class FairQueue(Generic[T]):
             self._groups[group] = _Group()
             self._turns.append(group)
         self._groups[group].push(item, priority)
+        self._size += 1
 
     def push_first(self, item: T, *, group: str | None, priority: int = 0) -> None:
         """Put back an item that was popped: it goes before everything, whatever its priority."""
         self._returned.appendleft((item, group))
+        self._size += 1
 
     def pop(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
         """Take the next item, `None` when there is none that may go.
@@ -95,12 +98,17 @@ class FairQueue(Generic[T]):
         for index, (item, group) in enumerate(self._returned):
             if cap is None or busy.get(group, 0) < cap:
                 del self._returned[index]
+                self._size -= 1
                 return item
         for index, group in enumerate(self._turns):
             if cap is None or busy.get(group, 0) < cap:
                 item = self._groups[group].pop()
                 del self._turns[index]
-                self._keep_or_drop(group)
+                if self._groups[group].size:
+                    self._turns.append(group)
+                else:
+                    del self._groups[group]
+                self._size -= 1
                 return item
         return None
 
@@ -108,12 +116,14 @@ class FairQueue(Generic[T]):
         """Take out an item that was pushed with this group and priority; `False` if it is not here."""
         if (item, group) in self._returned:
             self._returned.remove((item, group))
+            self._size -= 1
             return True
         if group not in self._groups or not self._groups[group].remove(item, priority):
             return False
         if not self._groups[group].size:
             del self._groups[group]
             self._turns.remove(group)
+        self._size -= 1
         return True
 
     def place(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
@@ -133,7 +143,7 @@ class FairQueue(Generic[T]):
         return len(self._returned) + own + others
 
     def __len__(self) -> int:
-        return len(self._returned) + sum(group.size for group in self._groups.values())
+        return self._size
 
     def __iter__(self) -> Iterator[T]:
         """Iterate over all items, group by group."""
@@ -142,9 +152,3 @@ class FairQueue(Generic[T]):
         for group in self._groups.values():
             for priority in reversed(group.priorities):
                 yield from group.lanes[priority]
-
-    def _keep_or_drop(self, group: str | None) -> None:
-        if self._groups[group].size:
-            self._turns.append(group)
-        else:
-            del self._groups[group]
