@@ -27,6 +27,7 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.order import Settings, Target
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
+from mvsep_async.observe.events import Listener
 from mvsep_async.secret import Token
 from mvsep_async.session import Options, Session
 from mvsep_async.sources import RemoteType, Source
@@ -73,6 +74,7 @@ class MVSepClient:
     - `webhook_url`: goes with every submit that names none.
     - `group_cap`: most jobs of one `group` at the service at one time.
     - `cache`: a folder in which the catalogue is kept for a day.
+    - `on_event`: called with each `mvsep_async.observe.Event`, on the event loop; what it raises is logged.
 
     Entering the block resumes what the journal holds; leaving it leaves unfinished jobs at the service. Raises
     `ConfigurationError` for settings that cannot be, and on entering `JournalError`.
@@ -93,6 +95,7 @@ class MVSepClient:
         webhook_url: str | None = None,
         group_cap: int | None = None,
         cache: str | PathLike[str] | None = None,
+        on_event: Listener | None = None,
     ) -> None:
         self._options = Options(
             token=_token(api_token),
@@ -105,6 +108,7 @@ class MVSepClient:
             patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
             group_cap=_limit("group_cap", group_cap),
             cache=None if cache is None else Path(cache),
+            on_event=on_event,
         )
         self._http = http
         self._session: Session | None = None

@@ -44,6 +44,7 @@ from mvsep_async.jobs.scheduler import FREE_SLOTS, PREMIUM_SLOTS, Scheduler
 from mvsep_async.jobs.search import Search
 from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.journal.base import Journal, NoJournal
+from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
 from mvsep_async.secret import Token
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
@@ -78,6 +79,7 @@ class Options:
     patience: float
     group_cap: int | None
     cache: Path | None
+    on_event: Listener | None
 
 
 @define(eq=False)
@@ -108,18 +110,19 @@ class Session:
             journal = _journal(options.journal)
             records = await journal.open()
             stack.push_async_callback(_close_journal, journal)
-            gate = Gate(Budget(fixed=options.requests_per_minute))
+            tell = told(options.on_event)
+            gate = Gate(Budget(fixed=options.requests_per_minute), on_wait=lambda seconds: tell(BudgetWaited(seconds)))
             if options.token is not None:
                 protect(options.token)
             wire = Wire(http, options.base, options.token, gate, options.timeout)
-            caller = PatientCaller(wire)
+            caller = PatientCaller(wire, on_retry=lambda what, error: tell(Retried(what, str(error))))
             cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
             intake = Intake(catalogue.get, AccountAPI(caller).user, journal.spool)
             stack.push_async_callback(intake.close)
             tasks = await stack.enter_async_context(_tasks())
             session = cls(options, http, journal, tasks, caller, catalogue, intake)
-            session._join(wire, gate)
+            session._join(wire, gate, tell)
             for record in records:
                 session.ledger.restore(record)
             for job in list(session.ledger.jobs.values()):
@@ -128,10 +131,10 @@ class Session:
             session.stack = stack.pop_all()
         return session
 
-    def _join(self, wire: Wire, gate: Gate) -> None:
+    def _join(self, wire: Wire, gate: Gate, tell: Listener) -> None:
         options = self.options
         separations, account = SeparationsAPI(wire), AccountAPI(wire)
-        self.ledger = Ledger(self, self.journal, lambda job, before: self.scheduler.react(job, before))
+        self.ledger = Ledger(self, self.journal, lambda job, before: self.scheduler.react(job, before), tell)
         self.watcher = Watcher(
             self.ledger,
             separations,
@@ -188,7 +191,7 @@ class Session:
             if not bulk:
                 raise
             failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
-            named = source if isinstance(source, str) else None
+            named = source if isinstance(source, str | PathLike) else None
             return self._rejected(Order(order_id, named, settings, filename or _shown(source), group), failed)
         if mark is not None and (known := self.ledger.known(fingerprint=mark)) is not None:
             return known
@@ -196,6 +199,7 @@ class Session:
         job = self.ledger.enter(order, fingerprint=mark)
         if self.options.journal is not None:
             await self.journal.settle()
+        self.ledger.tell(Submitted(job.id, settings.algorithm, group))
         self.scheduler.submit(job)
         return job
 

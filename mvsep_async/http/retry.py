@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import stamina
 from attrs import frozen
 
-from mvsep_async.errors import ProtocolError, RateLimitedError, ServiceUnavailableError, TransportError
+from mvsep_async.errors import ProtocolError, ServiceUnavailableError, TransportError
 from mvsep_async.http.call import Call, Caller, Json
 
 __all__ = ["ENDPOINT_PATIENCE", "PatientCaller"]
@@ -17,26 +19,36 @@ ENDPOINT_PATIENCE: Final = 30.0
 somebody who waits."""
 
 
-def _repeat(error: Exception) -> bool | float:
-    if isinstance(error, ServiceUnavailableError | RateLimitedError) and error.retry_after is not None:
-        return error.retry_after
-    return isinstance(error, TransportError | ServiceUnavailableError | ProtocolError)
-
-
 @frozen
 class PatientCaller:
     """Sends each call through another caller, again and again while that does no harm and may help."""
 
     caller: Caller
     patience: float = ENDPOINT_PATIENCE
+    on_retry: Callable[[str, Exception], None] | None = None
+    """Told the call's path and what went wrong, each time it is sent again."""
 
     async def call(self, call: Call, /) -> Json:
         """Send `call`; one that is not repeatable is sent once."""
         if not call.repeatable:
             return await self.caller.call(call)
         async for attempt in stamina.retry_context(
-            on=_repeat, attempts=None, timeout=self.patience, wait_initial=0.25, wait_max=8.0, wait_jitter=0.5
+            on=partial(self._repeat, call),
+            attempts=None,
+            timeout=self.patience,
+            wait_initial=0.25,
+            wait_max=8.0,
+            wait_jitter=0.5,
         ):
             with attempt:
                 return await self.caller.call(call)
         raise AssertionError("stamina either returns the answer or raises the last error")
+
+    def _repeat(self, call: Call, error: Exception) -> bool | float:
+        """Say whether to send it again, and when where the service said when."""
+        if not isinstance(error, TransportError | ServiceUnavailableError | ProtocolError):
+            return False
+        if self.on_retry is not None:
+            self.on_retry(call.path, error)
+        asked = error.retry_after if isinstance(error, ServiceUnavailableError) else None
+        return True if asked is None else asked

@@ -23,6 +23,7 @@ from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.naming import check_layout
+from mvsep_async.observe.events import Downloaded
 from mvsep_async.transfer.download import fetch
 
 __all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Fetcher"]
@@ -150,6 +151,7 @@ class Fetcher:
             raise errors[0]
 
     async def _fetch(self, job: Job, file: PlannedFile, target: Target, on_bytes: Callable[[int], None]) -> None:
+        began = anyio.current_time()
         fetched = await fetch(
             self.http,
             file.file.url,
@@ -161,6 +163,8 @@ class Fetcher:
             patience=self.patience,
         )
         self.ledger.journal.file(job.id, file.path, size=fetched.size, safe=fetched.size)
+        seconds = anyio.current_time() - began
+        self.ledger.tell(Downloaded(job.id, file.path, fetched.size, fetched.received, seconds))
 
     def _renewal(self, job: Job, file: OutputFile) -> Callable[[], Awaitable[str]]:
         async def renew() -> str:

@@ -29,6 +29,7 @@ from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.separation import Created
 from mvsep_async.naming import upload_name
+from mvsep_async.observe.events import Uploaded
 from mvsep_async.sources import Data, Pair, Spooled, is_url, label, remote_type_of
 from mvsep_async.transfer.content import BytesContent, Content, FileContent
 from mvsep_async.transfer.multipart import Part
@@ -73,6 +74,7 @@ class _Attempt:
 
     abort: CancelScope = field(factory=CancelScope)
     answer: CancelScope = field(factory=CancelScope)
+    began: float = 0.0
     handed_over: bool = False
     closing_by: float | None = None
 
@@ -105,7 +107,7 @@ class Launcher:
         this returns the error for which it is: refused, or not accepted. Raises the error of a job that can never be
         accepted, still `CREATING`. When cancelled, the job is `QUEUED`, if it was not sent whole.
         """
-        attempt = self._attempts[job.id] = _Attempt()
+        attempt = self._attempts[job.id] = _Attempt(began=self.clock())
         try:
             with attempt.abort:
                 return await self._launch(job, attempt)
@@ -148,7 +150,7 @@ class Launcher:
                 case _:
                     self.ledger.apply(job, Event.NOT_ACCEPTED, progress=_note(error.message))
                     return error
-        await self._accepted(job, created)
+        await self._accepted(job, created, attempt)
         return None
 
     async def _create(self, job: Job, parts: tuple[Part, ...], attempt: _Attempt) -> Created:
@@ -172,13 +174,15 @@ class Launcher:
         if job.state is State.CREATING:
             self.ledger.show(job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total))
 
-    async def _accepted(self, job: Job, created: Created) -> None:
+    async def _accepted(self, job: Job, created: Created, attempt: _Attempt) -> None:
         host = None if created.link is None else Host.of_link(created.link, base=self.base)
         accepted_at = time.time()  # for people, and for telling which of the service's lists are old
         if is_url(job.order.source):
             await self.ledger.commit(job, Event.URL_ACCEPTED, remote=created.hash, host=host, accepted_at=accepted_at)
         else:
             await self.ledger.commit(job, Event.ACCEPTED, hash=created.hash, host=host, accepted_at=accepted_at)
+        seconds = self.clock() - attempt.began
+        self.ledger.tell(Uploaded(job.id, created.hash, job.progress.bytes_total or 0, seconds))
 
 
 async def _parts(order: Order) -> tuple[Part, ...]:

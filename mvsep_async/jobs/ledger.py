@@ -27,6 +27,7 @@ from mvsep_async.jobs.order import Order
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
 from mvsep_async.jobs.stage import Stage
 from mvsep_async.journal.base import Journal, Record
+from mvsep_async.observe.events import Listener, told
 from mvsep_async.sources import is_url
 
 __all__ = ["Ledger", "goes_on_later"]
@@ -57,12 +58,14 @@ def goes_on_later(error: MVSepError) -> bool:
 class Ledger:
     """All jobs of one client, and every change to them.
 
-    `react(job, before)` is called after each change of state; it must not wait.
+    `react(job, before)` is called after each change of state; it must not wait. `tell` gets the events that whoever
+    looks on is told.
     """
 
     desk: Desk
     journal: Journal
     react: Callable[[Job, State], None]
+    tell: Listener = field(factory=lambda: told(None))
     jobs: dict[str, Job] = field(factory=dict)
     _by_hash: dict[str, Job] = field(factory=dict)
     _by_key: dict[str, Job] = field(factory=dict)

@@ -40,6 +40,7 @@ from mvsep_async.jobs.refusals import Verdict, judge
 from mvsep_async.jobs.slots import Slots
 from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.models.user import User
+from mvsep_async.observe.events import Answered, Retried, SlotTaken
 from mvsep_async.sources import Spooled
 
 __all__ = ["FREE_SLOTS", "PREMIUM_SLOTS", "Scheduler"]
@@ -140,7 +141,9 @@ class Scheduler:
             self._accepted()
             self.watcher.watch(job)
         elif before in AT_SERVICE and state not in AT_SERVICE:
-            self.watcher.forget(job)
+            seconds = self.watcher.forget(job)
+            error = None if job.facts.error is None else str(job.facts.error)
+            self.ledger.tell(Answered(job.id, job.hash, job.stage, seconds, error))
         if state is State.LOST:
             self.finder.begin(job)
         elif before is State.LOST:
@@ -238,6 +241,7 @@ class Scheduler:
                 return
             self._hold(job)
             self.ledger.apply(job, Event.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=time.time())
+            self.ledger.tell(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
             tasks.start_soon(self._launch, job)
 
     def _pause(self) -> float:
@@ -281,6 +285,8 @@ class Scheduler:
             return
         if job.state is not State.QUEUED:
             return
+        if error is not None:
+            self.ledger.tell(Retried("create", str(error), job.id))
         if isinstance(error, InvalidRequestError | NoFreeSlotError):
             verdict = await self._judge(job, error)
             if job.state is not State.QUEUED:

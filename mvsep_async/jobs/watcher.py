@@ -18,12 +18,13 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import AT_SERVICE, Event, State
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.polling import Kind, Look, Lookout, Sight
+from mvsep_async.jobs.polling import Look, LookKind, Lookout, Sight
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.sight import read
 from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.job_status import JobStatus
 from mvsep_async.models.user import User
+from mvsep_async.observe.events import Retried
 
 __all__ = ["Watcher"]
 
@@ -71,11 +72,14 @@ class Watcher:
         )
         self._wake.set()
 
-    def forget(self, job: Job) -> None:
-        """Follow `job` no longer."""
-        if self._courses.pop(job.id, None) is not None:
-            self.lookout.forget(job.id)
-            self._wake.set()
+    def forget(self, job: Job) -> float:
+        """Follow `job` no longer; return for how many seconds it was followed."""
+        course = self._courses.pop(job.id, None)
+        if course is None:
+            return 0.0
+        self.lookout.forget(job.id)
+        self._wake.set()
+        return self.clock() - course.began
 
     def hasten(self, job: Job) -> None:
         """Look at `job` at once: somebody says that it changed."""
@@ -99,7 +103,7 @@ class Watcher:
             look, wait = self.lookout.next(now, per_minute=self.gate.budget.limit, spare=self.gate.spare())
             if look is None:
                 return wait
-            if look.kind is Kind.ACCOUNT:
+            if look.kind is LookKind.ACCOUNT:
                 tasks.start_soon(self._look_at_account, look)
             elif (job := self.ledger.jobs.get(look.job or "")) is None:
                 self.lookout.forget(look.job or "")
@@ -131,6 +135,7 @@ class Watcher:
     def _missed(self, job: Job, course: _Course, error: MVSepError) -> None:
         now = self.clock()
         self.lookout.missed(job.id, now)
+        self.ledger.tell(Retried("look", str(error), job.id))
         if job.state not in AT_SERVICE:
             return
         if course.outage.failed(now):
