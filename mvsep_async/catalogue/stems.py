@@ -28,7 +28,7 @@ def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[st
         if values.get(field.name) in field.output_overrides
     ]
     for override in overrides:
-        if override.mode == "set":
+        if override.mode == "set" and override.outputs:
             outputs = dict(override.outputs)
     for override in overrides:
         if override.mode == "add":

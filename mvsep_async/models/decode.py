@@ -13,7 +13,7 @@ The rules, all from answers that the service was seen to give:
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -111,6 +111,23 @@ def _sequence(make: Callable[[Any], Any], read: Callable[[Any], Any], value: Jso
     return make(found)
 
 
+def _mapping_factory(cls: Any) -> Callable[[Any, Any], Any]:
+    read = _reader(typing.get_args(cls)[1])
+
+    def structure(value: Json, _: object) -> Any:
+        if not isinstance(value, dict):
+            raise Unfit("an object", value)
+        found = {}
+        for key, item in value.items():
+            try:
+                found[key] = read(item)
+            except Unfit as unfit:
+                raise unfit.inside(key) from None
+        return found
+
+    return structure
+
+
 def _sequence_factory(make: Callable[[Any], Any], cls: Any) -> Callable[[Any, Any], Any]:
     return partial(_sequence, make, _reader(typing.get_args(cls)[0]))
 
@@ -203,4 +220,5 @@ for _type, _hook in ((str, read_text), (int, read_int), (float, read_float), (bo
     _converter.register_structure_hook(_type, partial(_scalar, _hook))
 for _origin in (tuple, list):
     _converter.register_structure_hook_factory(partial(_is_a, _origin), partial(_sequence_factory, _origin))
+_converter.register_structure_hook_factory(partial(_is_a, Mapping), _mapping_factory)
 _converter.register_structure_hook_factory(attrs.has, _object_factory)

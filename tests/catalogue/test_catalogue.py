@@ -8,7 +8,7 @@ from mvsep_async.catalogue.algorithm import Needs, Plan
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.errors import InvalidRequestError, MVSepError, ProtocolError
 from mvsep_async.http.call import Json
-from tests.catalogue.samples import entry
+from tests.catalogue.samples import entry, select
 from tests.models.mutations import mutated, outcome
 from tests.recorded import recorded
 
@@ -198,6 +198,13 @@ def test_an_older_answer_without_the_newer_keys() -> None:
     assert (catalogue[9].plan, catalogue[9].fields, catalogue[9].price_coefficient) == (Plan.REGISTERED, (), 1)
     (field,) = catalogue[10].fields
     assert (field.name, field.label, field.options) == ("add_opt1", "Model", {"0": "a", "1": "b"})
+
+
+@pytest.mark.parametrize("overrides", [[1], {"171": 7}, {"171": {"mode": []}}, "{", 7])
+def test_overrides_that_cannot_be_read_are_left_aside(overrides: Json) -> None:
+    field = select(1, {"171": "new"}, "171", output_overrides=overrides)
+    catalogue = Catalogue([entry(1, "A", algorithm_fields=[field], output_stems='["vocals"]')])
+    assert catalogue.stems(1) == ("vocals",)
 
 
 @given(mutated(SAMPLE), st.text(max_size=12))
