@@ -129,11 +129,17 @@ def _understand(entry: Mapping[str, Any]) -> Algorithm:
         price_coefficient=float(entry["price_coefficient"]),
         active=bool(entry["is_active"]),
         fields={item["name"]: item for item in entry["algorithm_fields"]},
-        outputs=tuple(label for key, label in outputs.items() if any(stem.startswith(key) for stem in stems))
-        or ("Result",),
+        outputs=tuple(_usual(outputs, stems).values()) or ("Result",),
         variants=variants,
         entry=entry,
     )
+
+
+def _usual(outputs: Mapping[str, str], stems: Sequence[str]) -> Mapping[str, str]:
+    """`outputs` can name more than comes out at one time; `output_stems` then says which."""
+    if not stems or len(outputs) <= len(stems):
+        return outputs
+    return {key: label for key, label in outputs.items() if any(stem.startswith(key) for stem in stems)}
 
 
 def _synthesise(sep_type: int, name: str, fields: str, number: int) -> dict[str, Any]:

@@ -51,8 +51,11 @@ class RequestLog:
         self.by_status[record.status] += 1
 
 
-class Broken(Exception):
-    """The rest of this request does not take place: its connection was meant to break here. Not an error."""
+class Broken(BaseException):
+    """The rest of this request does not take place, for its connection is gone.
+
+    No error, and like a cancellation nothing that an application's own error handling should get to see.
+    """
 
 
 @define(eq=False)
@@ -80,6 +83,8 @@ class Edge:
 
         async def answer(message: Message) -> None:
             nonlocal status
+            if scope["client"] not in self.connections:
+                raise Broken  # uvicorn would go on taking the pieces of a large answer that nobody receives
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -99,6 +104,11 @@ class Edge:
         except Broken:
             status = 0
             await _until_disconnected(receive)
+        except anyio.get_cancelled_exc_class():
+            # The listener is closing. Uvicorn would report this as an error; for a request whose connection is gone
+            # it is the end that was meant.
+            if scope["client"] in self.connections:
+                raise
         finally:
             self.log.add(_record(scope, status, arrived, fault))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from attrs import field, frozen
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 PIECE = 256 * 1024
 """Bytes read and sent at a time: a socket buffer's worth; larger pieces were not faster."""
@@ -75,17 +75,26 @@ def serve(request: Request, path: Path, filename: str, *, attachment: str | None
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(attachment)}"
     if request.method == "HEAD" or not portion.length:
         return Response(status_code=portion.status, headers=headers)
-    return StreamingResponse(_pieces(path, portion), portion.status, headers)
+    return _FileAnswer(path, portion, headers)
 
 
-async def _pieces(path: Path, portion: Portion) -> AsyncIterator[bytes]:
-    # Read where it is sent, not in a thread: the pages were just written and are cached, and nobody else waits here.
-    left = portion.length
-    with path.open("rb", buffering=0) as file:
-        file.seek(portion.start)
-        while left and (piece := file.read(min(PIECE, left))):
-            left -= len(piece)
-            yield piece
+class _FileAnswer(Response):
+    """A portion of a file. Starlette's own would read in threads, and leaves the file open when a send fails."""
+
+    def __init__(self, path: Path, portion: Portion, headers: dict[str, str]) -> None:
+        super().__init__(status_code=portion.status, headers=headers)
+        self._path = path
+        self._portion = portion
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        left = self._portion.length
+        # Read where it is sent: the pages were just written and are cached, and nobody else waits for this loop.
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._portion.start)
+            while left and (piece := file.read(min(PIECE, left))):
+                left -= len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
 
 
 def _same_version(if_range: str | None, etag: str, modified: float) -> bool:

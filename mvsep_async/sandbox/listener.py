@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -15,11 +16,25 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 HOST = "127.0.0.1"
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 0.25
 """How long requests may take to notice that their connection is gone before they are cancelled."""
 
 Connections = MutableMapping[tuple[str, int], asyncio.Transport]
 """Open connections by the client's address, which is what a request's scope says of its own."""
+
+
+def bind(port: int) -> socket.socket:
+    """A socket for that port (0: any that is free). `OSError` if it is taken."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # Elsewhere this would let two servers share a port; here it lets one come back to its own.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((HOST, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 class Listener:
@@ -32,8 +47,8 @@ class Listener:
         self._state = ServerState()
         self._server: asyncio.Server | None = None
 
-    async def open(self, port: int) -> int:
-        """Listen; returns the port. `OSError` if it is taken."""
+    async def open(self, bound: socket.socket) -> None:
+        """Listen on a socket from `bind`."""
         loop = asyncio.get_running_loop()
         config = Config(
             self._app, lifespan="off", ws="none", log_config=None, access_log=False, timeout_keep_alive=75,
@@ -57,9 +72,8 @@ class Listener:
 
         self._server = await loop.create_server(
             lambda: Protocol(config=config, server_state=state, app_state={}, _loop=loop),
-            HOST, port, backlog=1024, ssl=self._tls,
+            sock=bound, backlog=1024, ssl=self._tls,
         )  # fmt: skip
-        return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening and break every connection."""

@@ -11,7 +11,7 @@ Fields = Mapping[str, Sequence[str]]
 
 
 class Refusal(Exception):
-    """An answer, not an error of the sandbox: the request is answered with `status`, for the reason in `message` (and `fields`: field → messages)."""
+    """An answer rather than an error: `status`, and the reason in `message` (or `fields`: field → messages)."""
 
     def __init__(self, status: int, message: str, fields: Fields | None = None) -> None:
         super().__init__(message)

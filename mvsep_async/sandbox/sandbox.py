@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from .accounts import DEFAULT_PASSWORD, Account
 from .edge import Edge, RequestRecord
 from .faults import Fault, FaultBoard
 from .jobs import JobRecord, Shown
-from .listener import HOST, Connections, Listener
+from .listener import HOST, Connections, Listener, bind
 from .service import Service
 from .settings import Settings
 
@@ -54,8 +55,6 @@ class Sandbox(Settings):
 
     def __repr__(self) -> str:
         return f"<Sandbox on port {self.port}>" if self._service else "<Sandbox, not started>"
-
-    # -- start and stop -----------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._start()
@@ -92,8 +91,6 @@ class Sandbox(Settings):
         """Host and port, as jobs know them."""
         return f"{HOST}:{self.port}"
 
-    # -- what is known ------------------------------------------------------------------------------------------------
-
     @property
     def jobs(self) -> list[JobRecord]:
         """All jobs, in order of creation."""
@@ -127,8 +124,6 @@ class Sandbox(Settings):
     def now(self) -> float:
         """The sandbox's clock, which all times of `jobs` and `requests` are read from."""
         return self._call(self._running.clock.now)
-
-    # -- what can be done ---------------------------------------------------------------------------------------------
 
     def add_account(
         self,
@@ -195,16 +190,17 @@ class Sandbox(Settings):
         """Let url jobs for `url` get the file at `path`, so that drives and clouds can be tried without a network."""
         self._call(lambda: self._running.remote_files.update({url: path}))
 
-    # -- inside -------------------------------------------------------------------------------------------------------
-
     def _start(self) -> None:
         if self._service is not None:
             raise RuntimeError("a Sandbox is used once: make another one")
         with ExitStack() as stack:
+            bound = bind(self.port)
+            stack.callback(bound.close)
+            self.port = bound.getsockname()[1]
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mvsep-sandbox-", dir=self.folder)))
             self._portal = stack.enter_context(anyio.from_thread.start_blocking_portal("asyncio"))
             stack.callback(setattr, self, "_portal", None)
-            served, _ = self._portal.start_task(self._serve, folder)
+            served, _ = self._portal.start_task(self._serve, folder, bound)
             stack.callback(served.result)
             stack.callback(lambda: self._call(self._ready(self._stop).set))
             self._stack = stack.pop_all()
@@ -212,7 +208,7 @@ class Sandbox(Settings):
     def _end(self) -> None:
         self._stack.close()
 
-    async def _serve(self, folder: Path, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def _serve(self, folder: Path, bound: socket.socket, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         self._thread = threading.get_ident()
         self._stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
@@ -220,7 +216,7 @@ class Sandbox(Settings):
             self._add_accounts(service)
             self._edge = app.build(service, self._connections)
             self._service = service
-            await self._open()
+            await self._open(bound)
             tasks.start_soon(service.keep_time)
             task_status.started()
             try:
@@ -240,11 +236,10 @@ class Sandbox(Settings):
             now=now, token=self.free_token, name="Free", email="free@example.test"
         ).token
 
-    async def _open(self) -> None:
+    async def _open(self, bound: socket.socket | None = None) -> None:
         if self._listener is None:
-            listener = Listener(self._ready(self._edge), self._connections, tls=self.tls)
-            self.port = await listener.open(self.port)
-            self._listener = listener
+            self._listener = Listener(self._ready(self._edge), self._connections, tls=self.tls)
+            await self._listener.open(bound or bind(self.port))
 
     async def _close(self) -> None:
         if self._listener is not None:

@@ -66,8 +66,6 @@ class Service:
         self._threads = anyio.CapacityLimiter(WORKER_THREADS)
         self._chance = random.Random(self.settings.seed or None)
 
-    # -- looking ------------------------------------------------------------------------------------------------------
-
     def settle(self) -> float:
         """Bring all jobs up to the present; returns the present."""
         now = self.clock.now()
@@ -96,8 +94,6 @@ class Service:
     def waiting(self, priority: Priority) -> int:
         """How many jobs of that priority wait."""
         return sum(job.priority is priority for job in self.engine.waiting)
-
-    # -- a job's life -------------------------------------------------------------------------------------------------
 
     async def create(self, order: Order, host: str) -> Job:
         """Take a job in; `Refusal` when the account has no free slot."""
@@ -133,8 +129,6 @@ class Service:
         for job in theirs[:count]:
             self._end(job, Phase.DONE)
         return len(theirs[:count])
-
-    # -- what a test may do -------------------------------------------------------------------------------------------
 
     def start(self, hash_: str) -> None:
         """Let a waiting job be processed, whatever the workers are doing."""
@@ -188,7 +182,12 @@ class Service:
             with anyio.move_on_after(None if moment is None else max(0.0, moment - now)):
                 await self._changed.wait()
 
-    # -- inside -------------------------------------------------------------------------------------------------------
+    async def _until(self, moment: float) -> None:
+        """Wait for a moment of the clock, which may be put forward meanwhile."""
+        while (left := moment - self.clock.now()) > 0:
+            changed = self._changed
+            with anyio.move_on_after(left):
+                await changed.wait()
 
     def _known(self, hash_: str) -> Job:
         return self.jobs[hash_]
@@ -241,7 +240,7 @@ class Service:
             job.message = str(error)
             self._end(job, Phase.FAILED)
             return
-        await anyio.sleep(started + self.settings.fetch_seconds - self.clock.now())
+        await self._until(started + self.settings.fetch_seconds)
         if not job.unfinished:
             return
         job.filename, job.bytes = upload.filename, upload.size

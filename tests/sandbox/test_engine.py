@@ -1,0 +1,116 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvsep_async.sandbox.accounts import Account
+from mvsep_async.sandbox.engine import Engine
+from mvsep_async.sandbox.jobs import Job, Phase, Priority
+
+
+def make_job(serial: int, *, at: float = 0.0, seconds: float = 1.0, priority: Priority = Priority.PREMIUM) -> Job:
+    account = Account("token", "name", "a@b.c", "password", 0, 0)
+    account.take_slot()
+    return Job(
+        serial, f"hash-{serial}", account, "host", "song.mp3", 40, {}, 0, at, priority,
+        ready_at=at, run_seconds=seconds, work_done_at=at,
+    )  # fmt: skip
+
+
+def engine_with(*jobs: Job) -> Engine:
+    engine = Engine()
+    for job in jobs:
+        engine.enqueue(job)
+    return engine
+
+
+def test_jobs_run_one_after_another_on_one_worker_however_late_one_looks() -> None:
+    jobs = [make_job(n, seconds=2) for n in range(3)]
+    ended = engine_with(*jobs).settle(100, workers=1)
+    assert [(job.started_at, job.ended_at) for job in ended] == [(0, 2), (2, 4), (4, 6)]
+
+
+def test_premium_goes_first() -> None:
+    free, premium = make_job(1, priority=Priority.REGISTERED), make_job(2)
+    engine = engine_with(free, premium)
+    engine.settle(0.5, workers=1)
+    assert (premium.phase, free.phase) == (Phase.RUNNING, Phase.WAITING)
+
+
+def test_a_job_does_not_end_before_its_files_are_made() -> None:
+    job = make_job(1)
+    job.work_done_at = None
+    engine = engine_with(job)
+    assert engine.settle(50, workers=1) == []
+    job.work_done_at = 60
+    assert [ended.ended_at for ended in engine.settle(70, workers=1)] == [60]
+
+
+def test_a_held_job_waits_to_be_told_and_holds_nobody_up() -> None:
+    held, other = make_job(1), make_job(2)
+    held.held = True
+    engine = engine_with(held, other)
+    assert engine.settle(50, workers=1) == [other]
+    assert held.phase is Phase.WAITING
+
+
+def test_places_count_the_waiting_of_ones_own_priority() -> None:
+    jobs = [make_job(n) for n in range(4)] + [make_job(9, priority=Priority.REGISTERED)]
+    engine = engine_with(*jobs)
+    engine.settle(0, workers=1)
+    places = [engine.place(job, 0, strangers=0, queue_seconds=0) for job in jobs]
+    assert [(place.order, place.count) for place in places] == [(1, 3), (1, 3), (2, 3), (3, 3), (1, 1)]
+
+
+def test_strangers_ahead_vanish_evenly() -> None:
+    job = make_job(1)
+    job.ready_at = 10
+    engine = engine_with(job)
+    orders = [engine.place(job, now, strangers=4, queue_seconds=10).order for now in (0, 5, 10)]
+    assert orders == [5, 3, 1]
+
+
+def test_the_next_event_is_the_next_start_or_end() -> None:
+    job = make_job(1, at=3)
+    engine = engine_with(job)
+    assert engine.next_event(workers=1) == 3
+    engine.settle(3, workers=1)
+    assert engine.next_event(workers=1) == 4
+    engine.settle(4, workers=1)
+    assert engine.next_event(workers=1) is None
+
+
+def test_ending_twice_frees_one_slot_only() -> None:
+    job = make_job(1)
+    engine = engine_with(job)
+    engine.end(job, 1, Phase.CANCELLED)
+    engine.end(job, 2, Phase.DONE)
+    assert (job.phase, job.ended_at, job.account.unfinished) == (Phase.CANCELLED, 1, 0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.floats(0, 20), st.sampled_from(Priority)), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.lists(st.floats(0, 200), max_size=10),
+)
+def test_never_more_running_than_workers_and_looking_changes_nothing(
+    plan: list[tuple[float, float, Priority]], workers: int, looks: list[float]
+) -> None:
+    def played(moments: list[float]) -> list[tuple[float | None, float | None]]:
+        jobs = [make_job(n, at=at, seconds=length, priority=who) for n, (at, length, who) in enumerate(plan)]
+        engine = engine_with(*jobs)
+        for moment in [*sorted(moments), 1000.0]:
+            engine.settle(moment, workers)
+        assert all(job.phase is Phase.DONE for job in jobs)
+        for job in jobs:
+            assert job.started_at is not None
+            assert job.started_at >= job.ready_at
+            alongside = [
+                other
+                for other in jobs
+                if other.started_at is not None
+                and other.ended_at is not None
+                and other.started_at <= job.started_at < other.ended_at
+            ]
+            assert len(alongside) <= workers
+        return [(job.started_at, job.ended_at) for job in jobs]
+
+    assert played(looks) == played([])

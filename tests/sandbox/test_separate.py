@@ -1,0 +1,118 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvsep_async.sandbox.encode import Format, writable_rate
+from mvsep_async.sandbox.separate import audio_seconds, generate, master, separate, split
+
+from .conftest import SECONDS, make_song
+
+
+def loudest_hertz(path: Path) -> float:
+    samples, rate = soundfile.read(path, always_2d=True)
+    spectrum = np.abs(np.fft.rfft(samples[:, 0]))
+    return float(np.fft.rfftfreq(len(samples), 1 / rate)[spectrum.argmax()])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 2), st.integers(2, 500), st.integers(0, 2**31))
+def test_stems_add_up_to_the_song(count: int, channels: int, frames: int, seed: int) -> None:
+    block = np.random.default_rng(seed).uniform(-1, 1, (frames, channels)).astype(np.float32)
+    stems = list(split(block, count, 44100))
+    assert len(stems) == count
+    np.testing.assert_allclose(np.sum(stems, axis=0), np.broadcast_to(block, (frames, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("output_format", [f for f in Format if f is not Format.M4A])
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+def test_voice_and_guitar_come_apart_in_every_format(tmp_path: Path, container: str, output_format: Format) -> None:
+    source = tmp_path / "song"
+    source.write_bytes(make_song(container, rate=44100))
+    voice, rest = tmp_path / "voice", tmp_path / "rest"
+    separate(source, [voice, rest], output_format)
+    assert loudest_hertz(voice) == pytest.approx(880, abs=2)
+    assert loudest_hertz(rest) == pytest.approx(220, abs=2)
+    for path in (voice, rest):
+        info = soundfile.info(path)
+        assert (info.channels, info.samplerate) == (2, 44100)
+        assert info.duration == pytest.approx(SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("output_format", "container", "subtype"),
+    [
+        (Format.MP3, "MP3", "MPEG_LAYER_III"),
+        (Format.WAV_16, "WAV", "PCM_16"),
+        (Format.FLAC_16, "FLAC", "PCM_16"),
+        (Format.WAV_32, "WAV", "FLOAT"),
+        (Format.FLAC_24, "FLAC", "PCM_24"),
+    ],
+)
+def test_formats_are_what_they_are_called(
+    tmp_path: Path, output_format: Format, container: str, subtype: str, song: bytes
+) -> None:
+    source, target = tmp_path / "song", tmp_path / "stem"
+    source.write_bytes(song)
+    separate(source, [target], output_format)
+    info = soundfile.info(target)
+    assert (info.format, info.subtype) == (container, subtype)
+
+
+def test_mp3_is_of_320_kbps(tmp_path: Path) -> None:
+    source, target = tmp_path / "song", tmp_path / "stem"
+    source.write_bytes(make_song(seconds=10, rate=44100))
+    separate(source, [target], Format.MP3)
+    assert target.stat().st_size * 8 / 10 == pytest.approx(320_000, rel=0.02)
+
+
+def test_mp3_of_a_rate_that_it_cannot_hold_is_resampled(tmp_path: Path) -> None:
+    assert [writable_rate(rate, Format.MP3) for rate in (96000, 44100, 7000, 23000)] == [48000, 44100, 8000, 22050]
+    assert writable_rate(96000, Format.WAV_16) == 96000
+    source, target = tmp_path / "song", tmp_path / "stem"
+    source.write_bytes(make_song(rate=96000))
+    separate(source, [target, tmp_path / "rest"], Format.MP3)
+    assert soundfile.info(target).samplerate == 48000
+    assert loudest_hertz(target) == pytest.approx(880, abs=2)
+
+
+def test_m4a_cannot_be_made(tmp_path: Path, song: bytes) -> None:
+    source = tmp_path / "song"
+    source.write_bytes(song)
+    with pytest.raises(ValueError, match="m4a"):
+        separate(source, [tmp_path / "stem"], Format.M4A)
+
+
+def test_a_mono_song_gives_bands_that_are_stereo(tmp_path: Path) -> None:
+    source = tmp_path / "song"
+    source.write_bytes(make_song(channels=1))
+    stems = [tmp_path / "low", tmp_path / "high"]
+    separate(source, stems, Format.WAV_16)
+    assert [soundfile.info(stem).channels for stem in stems] == [2, 2]
+
+
+def test_what_is_not_audio_is_said_to_be_so(tmp_path: Path) -> None:
+    source = tmp_path / "song"
+    source.write_bytes(b"<html>not audio</html>")
+    assert audio_seconds(source) is None
+    with pytest.raises(soundfile.LibsndfileError):
+        separate(source, [tmp_path / "stem"], Format.WAV_16)
+
+
+def test_matchering_makes_the_target_as_loud_as_the_reference(tmp_path: Path) -> None:
+    quiet, loud, out = tmp_path / "quiet", tmp_path / "loud", tmp_path / "out"
+    samples, rate = soundfile.read(io.BytesIO(make_song()))
+    soundfile.write(quiet, samples / 8, rate, format="WAV")
+    soundfile.write(loud, samples, rate, format="WAV")
+    master(quiet, loud, out, Format.WAV_16)
+    assert np.sqrt(np.mean(soundfile.read(out)[0] ** 2)) == pytest.approx(np.sqrt(np.mean(samples**2)), rel=0.01)
+
+
+def test_generated_music_is_as_long_as_asked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    generate("a calm piano", 3.0, out, Format.FLAC_16)
+    assert soundfile.info(out).duration == pytest.approx(3.0)
