@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -13,6 +14,7 @@ from attrs import define, field
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import (
     InvalidRequestError,
+    JournalError,
     MVSepError,
     NoFreeSlotError,
     ProtocolError,
@@ -35,6 +37,8 @@ from mvsep_async.transfer.content import BytesContent, Content, FileContent
 from mvsep_async.transfer.multipart import Part
 
 __all__ = ["Fate", "Launcher", "fate_of"]
+
+logger = logging.getLogger("mvsep_async")
 
 
 class Fate(Enum):
@@ -177,10 +181,14 @@ class Launcher:
     async def _accepted(self, job: Job, created: Created, attempt: _Attempt) -> None:
         host = None if created.link is None else Host.of_link(created.link, base=self.base)
         accepted_at = time.time()  # for people, and for telling which of the service's lists are old
-        if is_url(job.order.source):
-            await self.ledger.commit(job, Event.URL_ACCEPTED, remote=created.hash, host=host, accepted_at=accepted_at)
-        else:
-            await self.ledger.commit(job, Event.ACCEPTED, hash=created.hash, host=host, accepted_at=accepted_at)
+        remote = is_url(job.order.source)
+        event = Event.URL_ACCEPTED if remote else Event.ACCEPTED
+        named = {"remote" if remote else "hash": created.hash}
+        try:
+            await self.ledger.commit(job, event, host=host, accepted_at=accepted_at, **named)
+        except JournalError as error:
+            # The job is paid and goes on; until the journal can be written again, no other create is begun.
+            logger.error("job %s was accepted, but the journal does not know it yet: %s", job.id, error)
         seconds = self.clock() - attempt.began
         self.ledger.tell(Uploaded(job.id, created.hash, job.progress.bytes_total or 0, seconds))
 

@@ -112,15 +112,18 @@ class Ledger:
         self._become(job, state, facts, progress)
 
     async def commit(self, job: Job, event: Event, *, progress: Progress | None = None, **changes: Any) -> None:
-        """Change a job only after the journal has it on disk, safe from a loss of power.
+        """Change a job once the journal has it on disk, safe from a loss of power; it cannot be cancelled half-way.
 
-        It cannot be cancelled half-way. Raises `JournalError`, and then the job is as it was.
+        Raises `JournalError` where it could not be written; the job has changed all the same, since what happened at
+        the service did happen, and the journal tries again.
         """
         state, facts = self._next(job, event, changes)
         self._note(job, state, facts)
         with CancelScope(shield=True):
-            await self.journal.settle(synced=True)
-            self._become(job, state, facts, progress)
+            try:
+                await self.journal.settle(synced=True)
+            finally:
+                self._become(job, state, facts, progress)
 
     def refine(self, job: Job, **changes: Any) -> None:
         """Add to what is known of a job without a change of its state."""

@@ -160,8 +160,9 @@ class Scheduler:
     def take_account(self, user: User) -> None:
         """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
         self.user = user
-        if self.concurrency is None:
-            self._slots.relimit(PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
+        limit = self.concurrency or (PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
+        if limit != self._slots.limit:
+            self._slots.relimit(limit)
         if user.current_queue.count is not None:
             self._slots.observed(user.current_queue.count, self.clock())
         self._wake.set()
@@ -289,7 +290,7 @@ class Scheduler:
             self.ledger.tell(Retried("create", str(error), job.id))
         if isinstance(error, InvalidRequestError | NoFreeSlotError):
             verdict = await self._judge(job, error)
-            if job.state is not State.QUEUED:
+            if job.done():
                 return  # cancelled while the account was asked
             if verdict is Verdict.CALLERS_MISTAKE:
                 self._fail(job, error)
@@ -307,19 +308,16 @@ class Scheduler:
 
     async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
         """Tell a refusal for want of a slot from one of the request itself."""
-        unfinished = None
+        user = None
         if isinstance(error, InvalidRequestError) and not error.fields:
             try:
                 user = await self.account.user(priority=Priority.CREATE)
             except MVSepError as unanswered:
                 logger.info("the account could not be asked why a job was refused: %s", unanswered)
-            else:
-                unfinished = user.current_queue.count
-                self.take_account(user)
         verdict = judge(
             error,
-            unfinished=unfinished,
-            ours=len(self._slots.held),
+            unfinished=None if user is None else user.current_queue.count,
+            ours=len(self._slots.held) - 1,  # without the one that was refused
             limit=self._slots.limit,
             earlier_unexplained=self._unexplained[job.id],
         )
@@ -327,6 +325,8 @@ class Scheduler:
             self._slots.refused(job.id, self.clock())
         if verdict is Verdict.TRY_ONCE_MORE:
             self._unexplained[job.id] += 1
+        if user is not None:
+            self.take_account(user)
         return verdict
 
     def _put_back(self, job: Job) -> None:
