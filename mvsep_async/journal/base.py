@@ -12,17 +12,30 @@ from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.lifecycle import State
 from mvsep_async.jobs.order import Order
 
-__all__ = ["Journal", "NoJournal", "Record"]
+__all__ = ["Journal", "NoJournal", "Record", "SafeFile"]
+
+
+@frozen
+class SafeFile:
+    """A file of a job: how large it becomes, where that is known, and how many bytes of it are safe on disk."""
+
+    path: Path
+    size: int | None
+    safe: int
 
 
 @frozen
 class Record:
-    """One job as a journal holds it. `fingerprint` identifies source and settings, where `map` gave one."""
+    """One job as a journal holds it.
+
+    `fingerprint` identifies source and settings, where `map` gave one; `files` are those that were noted for it.
+    """
 
     order: Order
     state: State
     facts: Facts
     fingerprint: str | None = None
+    files: tuple[SafeFile, ...] = ()
 
 
 class Journal(Protocol):

@@ -1,0 +1,71 @@
+"""What makes a song, separated in one way, the same one when it is met again."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import blake2b
+from typing import Final
+
+import anyio.to_thread
+
+from mvsep_async.jobs.order import Settings
+from mvsep_async.sources import Data, Held, Pair, Spooled, is_url
+
+__all__ = ["fingerprint", "fingerprint_of"]
+
+_BYTES: Final = 15
+"""Of the hash: 120 bits, so that among a billion songs a mistaken match stays out of reach."""
+
+
+def fingerprint(path: str, size: int, mtime_ns: int, settings: Settings) -> str:
+    """Return a short hash, the same in every process, of a file as it is now and of how it is to be separated.
+
+    `path` is absolute. Of the settings counts what changes the result: algorithm, options in any order, output format,
+    demo.
+    """
+    return _hashed(["file", path, size, mtime_ns], settings)
+
+
+async def fingerprint_of(source: Held, settings: Settings) -> str | None:
+    """Return the fingerprint of any source, or `None` for what has no identity of its own or cannot be looked at.
+
+    A URL stands for itself, a song in memory for its content. A generator makes something new each time, and what was
+    spooled from a stream has no origin to compare. Files are looked at, and bytes hashed, in a worker thread.
+    """
+    match source:
+        case None | Spooled():
+            return None
+        case Data(data, _):
+            digest = await anyio.to_thread.run_sync(_digest, data)
+            return _hashed(["bytes", digest], settings)
+        case Pair(target, reference):
+            entries = await anyio.to_thread.run_sync(_entries, (target, reference))
+            return None if entries is None else _hashed(["pair", *entries], settings)
+        case str() as url if is_url(url):
+            return _hashed(["url", url], settings)
+        case _:
+            entries = await anyio.to_thread.run_sync(_entries, (source,))
+            return None if entries is None else fingerprint(*entries[0], settings)
+
+
+def _hashed(identity: list[object], settings: Settings) -> str:
+    parts = [identity, settings.algorithm, sorted(settings.options), int(settings.output_format), settings.demo]
+    return _digest(json.dumps(parts, separators=(",", ":")).encode())
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=_BYTES).hexdigest()
+
+
+def _entries(paths: tuple[str | os.PathLike[str], ...]) -> list[tuple[str, int, int]] | None:
+    try:
+        return [_entry(path) for path in paths]
+    except (OSError, ValueError):
+        return None  # what is wrong with a file is for `submit` to say
+
+
+def _entry(path: str | os.PathLike[str]) -> tuple[str, int, int]:
+    full = os.path.abspath(path)  # noqa: PTH100 -- `Path.absolute` would keep the `..` that makes one file two
+    found = os.stat(full)  # noqa: PTH116 -- asked for every song of a library
+    return full, found.st_size, found.st_mtime_ns

@@ -1,0 +1,299 @@
+"""Jobs as table rows and back: nothing here touches a disk.
+
+What a person may want to read with the sqlite3 shell has a column of its own; what only comes as a whole is JSON.
+Text that is not Unicode (a file name in an old encoding) is kept as bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, cast
+
+from attrs import Attribute, asdict
+
+from mvsep_async.errors import JournalError, MVSepError
+from mvsep_async.http.call import Json
+from mvsep_async.http.hosts import Host
+from mvsep_async.jobs.facts import NOTHING, Facts
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.order import Order, Settings, Target
+from mvsep_async.journal.base import Record, SafeFile
+from mvsep_async.journal.faults import error_from_json, error_to_json
+from mvsep_async.journal.notes import Row, Value
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.models.separation import InputFile, OutputFile, Separation
+from mvsep_async.sources import Data, Held, Pair, Spooled, is_url
+
+__all__ = ["FACT_COLUMNS", "ORDER_COLUMNS", "RowReader", "facts_row", "order_row", "path_value"]
+
+ORDER_COLUMNS: Final = (
+    "id", "source_kind", "source", "source_beside", "filename", "settings", "owner_group", "priority", "owner_key",
+    "metadata", "target", "fingerprint",
+)  # fmt: skip
+FACT_COLUMNS: Final = (
+    "state", "hash", "remote", "host", "attempts", "intent_at", "accepted_at", "separation", "error", "planned",
+    "paths",
+)  # fmt: skip
+
+_UNTOUCHED: Final[Row] = (None, None, None, 0, None, None, None, None, None, None)
+_LARGEST: Final = 2**63
+"""SQLite's integers have 64 bits."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def order_row(order: Order, fingerprint: str | None, *, spool: Path) -> Row:
+    """Return the values of `ORDER_COLUMNS`. Relative paths become absolute: the next process may start elsewhere.
+
+    Raises `JournalError` for what cannot be kept.
+    """
+    try:
+        if not -_LARGEST <= order.priority < _LARGEST:
+            raise ValueError(f"a priority of {order.priority} is out of all bounds")
+        return (
+            order.id,
+            *_source_values(order.source, spool),
+            _text(order.filename),
+            _settings_text(order.settings),
+            _text(order.group),
+            order.priority,
+            _text(order.key),
+            None if order.metadata is None else _json(order.metadata),
+            None if order.target is None else _target_text(order.target),
+            fingerprint,
+        )
+    except (TypeError, ValueError, OSError, RecursionError) as error:
+        raise JournalError(f"job {order.id} cannot be kept in the journal: {error}", job=order.id) from error
+
+
+def facts_row(state: State, facts: Facts) -> Row:
+    """Return the values of `FACT_COLUMNS`. Of a separation the audio tags are left out: large, and never needed."""
+    if facts is NOTHING:
+        return (state.value, *_UNTOUCHED)
+    return (
+        state.value,
+        _text(facts.hash),
+        _text(facts.remote),
+        None if facts.host is None else str(facts.host),
+        facts.attempts,
+        facts.intent_at,
+        facts.accepted_at,
+        None if facts.separation is None else _json(_separation_json(facts.separation)),
+        None if facts.error is None else _json(error_to_json(facts.error)),
+        _json([(name, _absolute(path)) for name, path in facts.planned]) if facts.planned else None,
+        _json([_absolute(path) for path in facts.paths]) if facts.paths else None,
+    )
+
+
+def path_value(path: Path) -> Value:
+    """Return what a path is kept as: absolute."""
+    return _text(_absolute(path))
+
+
+class RowReader:
+    """Makes records of rows. Jobs that were asked for in the same way share one `Settings`, `Target` and `Host`."""
+
+    def __init__(self, *, spool: Path) -> None:
+        self._spool = str(spool)
+        self._settings = lru_cache(maxsize=1024)(_settings)
+        self._target = lru_cache(maxsize=1024)(_target)
+        self._host = lru_cache(maxsize=1024)(Host.parse)
+
+    def record(self, row: Sequence[Any], files: tuple[SafeFile, ...] = ()) -> Record:
+        """Return the job of a row, its `ORDER_COLUMNS` and `FACT_COLUMNS` one after the other.
+
+        Raises `JournalError` for what this version cannot have written.
+        """
+        try:
+            return self._record(row, files)
+        except (LookupError, TypeError, ValueError, AttributeError, MVSepError) as error:
+            raise JournalError(f"job {row[0]!r} cannot be understood ({type(error).__name__}: {error})") from error
+
+    def file(self, path: Any, size: Any, safe: Any) -> SafeFile:
+        """Return a row of the files' table; raises `JournalError` like `record`."""
+        text = _str(path)
+        if text is None or not isinstance(safe, int) or not isinstance(size, int | None):
+            raise JournalError(f"the file {path!r} cannot be understood")
+        return SafeFile(Path(text), size, safe)
+
+    def _record(self, row: Sequence[Any], files: tuple[SafeFile, ...]) -> Record:
+        (
+            id, kind, source, beside, filename, settings, group, priority, key, metadata, target, fingerprint,
+            state, *facts,
+        ) = row  # fmt: skip
+        if not isinstance(id, str) or not isinstance(priority, int):
+            raise TypeError("a value of another type than it has")
+        order = Order(
+            id=id,
+            source=self._source(kind, _str(source), _str(beside)),
+            settings=self._settings(settings),
+            filename=_str(filename),
+            group=_str(group),
+            priority=priority,
+            key=_str(key),
+            metadata=None if metadata is None else json.loads(metadata),
+            target=None if target is None else self._target(target),
+        )
+        known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
+        return Record(order, State(state), known, _str(fingerprint), files)
+
+    def _source(self, kind: str, source: Any, beside: Any) -> Held:
+        match kind.split():
+            case ["file" | "path" as how]:
+                return _path(how, source)
+            case ["url"]:
+                return str(source)
+            case ["spooled"]:
+                return Spooled(Path(self._spool, source), str(beside))
+            case ["pair", target, reference]:
+                return Pair(_path(target, source), _path(reference, beside))
+            case ["none"]:
+                return None
+        raise ValueError(f"a source of the kind {kind!r}")
+
+    def _facts(
+        self,
+        hash: Any,
+        remote: Any,
+        host: Any,
+        attempts: Any,
+        intent_at: Any,
+        accepted_at: Any,
+        separation: Any,
+        error: Any,
+        planned: Any,
+        paths: Any,
+    ) -> Facts:
+        return Facts(
+            hash=_str(hash),
+            remote=_str(remote),
+            host=None if host is None else self._host(host),
+            attempts=int(attempts),
+            intent_at=None if intent_at is None else float(intent_at),
+            accepted_at=None if accepted_at is None else float(accepted_at),
+            separation=None if separation is None else _separation(json.loads(separation)),
+            error=None if error is None else error_from_json(json.loads(error)),
+            planned=() if planned is None else tuple((name, Path(path)) for name, path in json.loads(planned)),
+            paths=() if paths is None else tuple(map(Path, json.loads(paths))),
+        )
+
+
+# --- text and paths
+
+
+def _text(value: str | None) -> Value:
+    if value is None or value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
+    return value
+
+
+def _str(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogatepass")
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r} where a text belongs")
+
+
+def _json(value: object) -> str:
+    text = _encode(value)
+    return text if isinstance(_text(text), str) else _encode_ascii(value)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if os.path.isabs(text) else str(Path(text).absolute())  # noqa: PTH117 -- asked for every song
+
+
+# --- sources
+
+
+def _source_values(source: Held, spool: Path) -> tuple[Value, Value, Value]:
+    match source:
+        case None:
+            return "none", None, None
+        case Spooled(path, filename):
+            # By its name alone, so that a journal may be moved together with its spool folder.
+            kept = path.name if path.parent == spool else _absolute(path)
+            return "spooled", _text(kept), _text(filename)
+        case Pair(target, reference):
+            kinds = f"pair {_path_kind(target)} {_path_kind(reference)}"
+            return kinds, path_value(Path(target)), path_value(Path(reference))
+        case Data():
+            raise TypeError("a song in memory has to be put into a file of the spool folder first")
+        case str() as url if is_url(url):
+            return "url", _text(url), None
+        case _:
+            return _path_kind(source), _text(_absolute(source)), None
+
+
+def _path_kind(path: str | os.PathLike[str]) -> str:
+    return "file" if isinstance(path, str) else "path"
+
+
+def _path(kind: str, text: Any) -> str | Path:
+    if not isinstance(text, str) or kind not in ("file", "path"):
+        raise TypeError("a path without its text")
+    return text if kind == "file" else Path(text)
+
+
+# --- settings and target
+
+
+@lru_cache(maxsize=256)
+def _settings_text(settings: Settings) -> str:
+    known = asdict(settings, filter=_given, recurse=False)
+    known["output_format"] = settings.output_format.label
+    return _json(known)
+
+
+def _settings(text: str) -> Settings:
+    known = json.loads(text)
+    known["output_format"] = OutputFormat.parse(known["output_format"])
+    known["options"] = tuple((name, key) for name, key in known.get("options", ()))
+    return Settings(**known)
+
+
+@lru_cache(maxsize=256)
+def _target_text(target: Target) -> str:
+    return _json({**asdict(target, filter=_given, recurse=False), "directory": _absolute(target.directory)})
+
+
+def _target(text: str) -> Target:
+    known = json.loads(text)
+    stems = known.pop("stems", None)
+    return Target(**known, stems=None if stems is None else tuple(stems))
+
+
+def _given(attribute: Attribute[Any], value: object) -> bool:
+    return value != attribute.default
+
+
+# --- separation
+
+
+def _separation_json(separation: Separation) -> dict[str, Json]:
+    return asdict(separation, filter=_worth_keeping)
+
+
+def _worth_keeping(attribute: Attribute[Any], value: object) -> bool:
+    return attribute.name != "tags" and value is not None and value != () and value != {}
+
+
+def _separation(known: dict[str, Any]) -> Separation:
+    song = cast("dict[str, Any] | None", known.pop("input_file", None))
+    files = cast("list[dict[str, Any]]", known.pop("files", []))
+    return Separation(
+        **known,
+        input_file=None if song is None else InputFile(**song),
+        files=tuple(OutputFile(**file) for file in files),
+    )

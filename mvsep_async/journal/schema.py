@@ -1,0 +1,83 @@
+"""The tables of the journal, and the steps from each version of them to the next."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+__all__ = ["APPLICATION_ID", "STEPS", "Step", "migrate", "version_of"]
+
+Step: TypeAlias = tuple[str, ...]
+
+APPLICATION_ID: Final = 0x4D565350
+"""`MVSP`: tells a journal from every other SQLite file."""
+
+STEPS: Final[tuple[Step, ...]] = (
+    (
+        """
+        CREATE TABLE jobs (
+            number        INTEGER PRIMARY KEY,          -- in the order of submission
+            id            TEXT NOT NULL UNIQUE,
+            source_kind   TEXT NOT NULL,                -- file, path, url, spooled, pair …, none
+            source        TEXT,
+            source_beside TEXT,                         -- a pair's reference, the name that a spooled song came with
+            filename      TEXT,
+            settings      TEXT NOT NULL,
+            owner_group   TEXT,
+            priority      INTEGER NOT NULL,
+            owner_key     TEXT,
+            metadata      TEXT,
+            target        TEXT,
+            fingerprint   TEXT,
+            state         TEXT NOT NULL DEFAULT 'queued',
+            hash          TEXT,
+            remote        TEXT,
+            host          TEXT,
+            attempts      INTEGER NOT NULL DEFAULT 0,
+            intent_at     REAL,
+            accepted_at   REAL,
+            separation    TEXT,
+            error         TEXT,
+            planned       TEXT,
+            paths         TEXT
+        )
+        """,
+        # No index on fingerprint, state or hash: they are looked up in memory, and each would cost a submit a fifth.
+        "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner_key) WHERE owner_key IS NOT NULL",
+        """
+        CREATE TABLE files (
+            job  INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+            path TEXT NOT NULL,
+            size INTEGER,
+            safe INTEGER NOT NULL,                      -- bytes of it that are on disk
+            PRIMARY KEY (job, path)
+        ) WITHOUT ROWID
+        """,
+    ),
+)
+"""What makes each version out of the one before; the first makes it out of nothing. A step is never changed again."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of the tables: how many steps were taken."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    """Take the steps that are still to be taken, all of them or none. The connection commits by hand."""
+    taken = version_of(connection)
+    if taken >= len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in steps[taken:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,272 @@
+"""The journal's file: opened, read, written and tidied by blocking calls, all from one thread."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Final
+
+from mvsep_async.errors import JournalError
+from mvsep_async.journal.base import Record, SafeFile
+from mvsep_async.journal.lock import FileLock, LockedError
+from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader
+from mvsep_async.journal.schema import APPLICATION_ID, STEPS, Step, migrate, version_of
+from mvsep_async.journal.trouble import damaged, explained, in_use, newer, not_a_journal
+from mvsep_async.sources import Spooled
+
+__all__ = ["Store"]
+
+_MAGIC: Final = b"SQLite format 3\0"
+_CHECKPOINT_PAGES: Final = 4000
+"""Pages of the write-ahead log (16 MiB) that are written back at a time: SQLite's 1000 cost a submit a fifth more."""
+_SLACK_PAGES: Final = 256
+"""Free pages (1 MiB) that may stay in the file after pruning."""
+_BUSY_SECONDS: Final = 5.0
+"""How long another program's lock is waited for, in our thread."""
+
+_READ_JOBS: Final = f"SELECT {', '.join((*ORDER_COLUMNS, *FACT_COLUMNS))}, number FROM jobs ORDER BY number"  # noqa: S608
+_READ_FILES: Final = "SELECT job, path, size, safe FROM files ORDER BY job, path"
+_ADD: Final = f"INSERT INTO jobs ({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"  # noqa: S608
+_CHANGE: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in FACT_COLUMNS)} WHERE id = ?"  # noqa: S608
+_FILE: Final = """
+    INSERT INTO files (job, path, size, safe) SELECT number, ?, ?, ? FROM jobs WHERE id = ?
+    ON CONFLICT (job, path) DO UPDATE SET size = excluded.size, safe = excluded.safe
+"""
+_SPOOLED: Final = "SELECT source FROM jobs WHERE id = ? AND source_kind = 'spooled'"
+_FORGET: Final = "DELETE FROM jobs WHERE id = ?"
+
+
+class Store:
+    """One journal file. Every method blocks, and raises `JournalError` for whatever goes wrong with the file."""
+
+    def __init__(self, path: Path, spool: Path, *, steps: Sequence[Step] = STEPS) -> None:
+        self.path = path
+        self.spool = spool
+        self._steps = steps
+        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._connection: sqlite3.Connection | None = None
+        self._synced: bool | None = None
+        self._unneeded: list[str] = []
+
+    def open(self) -> list[Record]:
+        """Lock the journal, make it if there is none, and return what it holds, in order of submission."""
+        try:
+            with self._explained():
+                self._prepare()
+                self._check()
+                connection = self._connection = self._connect("mode=rw")
+                self._make_ready(connection)
+                records = self._read(connection)
+                self._drop_orphans(records)
+        except BaseException:
+            self.close()
+            raise
+        return records
+
+    def peek(self) -> list[Record]:
+        """Return what the journal holds without locking or changing it."""
+        with self._explained():
+            self._look_at_file()
+            with closing(self._connect_to_look()) as connection:
+                if self._known_version(connection) < len(self._steps):
+                    raise JournalError(
+                        f"the journal {self.path} was written by an older mvsep-async: open it once with a client"
+                    )
+                return self._read(connection)
+
+    def write(self, notes: Notes, *, synced: bool) -> None:
+        """Write all notes or none. `synced`: and have them, and all written before, safe from a loss of power."""
+        with self._explained():
+            connection = self._connection
+            assert connection is not None
+            if synced is not self._synced:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+                self._synced = synced
+            unneeded: list[str] = []
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if notes.forgotten:
+                    jobs = [(job,) for job in notes.forgotten]
+                    for job in jobs:
+                        unneeded += (name for (name,) in connection.execute(_SPOOLED, job))
+                    connection.executemany(_FORGET, jobs)
+                if notes.added:
+                    connection.executemany(_ADD, notes.added.values())
+                if notes.changed:
+                    connection.executemany(_CHANGE, ((*row, job) for job, row in notes.changed.items()))
+                connection.executemany(_FILE, ((path, size, safe, job) for job, path, size, safe in notes.files))
+                if not notes:
+                    # Something has to be written for SQLite to sync the log, and with it what is in it already.
+                    connection.execute(f"PRAGMA user_version = {len(self._steps)}")
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._unneeded += unneeded
+
+    def tidy(self) -> None:
+        """Give the disk back what pruned jobs took: their songs in the spool folder, and the free pages of the file."""
+        with self._explained():
+            names, self._unneeded = self._unneeded, []
+            for name in names:
+                # A name that leads elsewhere is somebody's own file.
+                if os.path.basename(name) == name:  # noqa: PTH119 -- compared as text, not as a path
+                    (self.spool / name).unlink(missing_ok=True)
+            connection = self._connection
+            assert connection is not None
+            if connection.execute("PRAGMA freelist_count").fetchone()[0] > _SLACK_PAGES:
+                connection.execute("PRAGMA incremental_vacuum").fetchall()
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close the file and give back the lock; closing again changes nothing."""
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                with self._explained():
+                    connection.close()
+        finally:
+            self._lock.release()
+
+    # --- opening
+
+    def _prepare(self) -> None:
+        """Take the lock, and see that there is a file that looks like a journal, a new one if there was none."""
+        if not self.path.parent.exists():
+            # One folder is made; a whole path that is missing is more likely a typing error or a lost mount.
+            self.path.parent.mkdir()
+        if self.path.is_dir():
+            raise JournalError(f"the journal {self.path} is a folder: give the path of a file in it")
+        try:
+            self._lock.acquire()
+        except LockedError as error:
+            raise in_use(self.path, error.pid, os.getpid()) from None
+        try:
+            self._look_at_file()
+        except FileNotFoundError:
+            self._create()
+
+    def _look_at_file(self) -> None:
+        found = self.path.stat()
+        if S_ISDIR(found.st_mode):
+            raise JournalError(f"the journal {self.path} is a folder: give the path of a file in it")
+        if not S_ISREG(found.st_mode):
+            raise not_a_journal(self.path, "it is no regular file")
+        with self.path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+        if not head:
+            # A journal gets its name when it is whole, so this was one that lost its content, or never was one.
+            raise not_a_journal(self.path, "it is empty; to begin a new one, remove it")
+        if head != _MAGIC:
+            raise not_a_journal(self.path, "it does not begin as one")
+
+    def _create(self) -> None:
+        """Make a new journal under another name and rename it, so that a killed process leaves a whole one or none."""
+        log = self._beside("-wal")
+        if log.exists() and log.stat().st_size:
+            raise JournalError(
+                f"the journal {self.path} is gone, but {log.name} of it is still there: put the journal back, or move "
+                f"that away too"
+            )
+        new = self._beside(".new")
+        for left in (new, self._beside(".new-wal"), self._beside(".new-shm"), self._beside(".new-journal")):
+            left.unlink(missing_ok=True)
+        connection = sqlite3.connect(new, isolation_level=None)
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrate(connection, self._steps)
+        finally:
+            connection.close()
+        new.replace(self.path)
+        _sync_folder(self.path.parent)
+
+    def _connect(self, query: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self.path.as_uri()}?{query}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+
+    def _connect_to_look(self) -> sqlite3.Connection:
+        """Connect in a way that changes nothing, not even by closing; and leaves no files beside a closed journal."""
+        log = self._beside("-wal")
+        logged = log.exists() and log.stat().st_size > 0
+        # Without a log, nobody changes the file itself: who has it open begins by writing the log.
+        return self._connect("mode=ro" if logged else "mode=ro&immutable=1")
+
+    def _check(self) -> None:
+        """See that the file is ours and whole, before anything could be changed in it."""
+        with closing(self._connect_to_look()) as connection:
+            self._known_version(connection)
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise damaged(self.path, verdict)
+
+    def _make_ready(self, connection: sqlite3.Connection) -> None:
+        """See that the file may be written, and bring its tables up to date."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection, self._steps)
+        # A file or folder that may not be written shows only now.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+    def _known_version(self, connection: sqlite3.Connection) -> int:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        version = version_of(connection)
+        if application != APPLICATION_ID or version < 1:
+            raise not_a_journal(self.path, "it is a database of another program")
+        if version > len(self._steps):
+            raise newer(self.path, version, len(self._steps))
+        return version
+
+    def _read(self, connection: sqlite3.Connection) -> list[Record]:
+        reader = RowReader(spool=self.spool)
+        files: dict[int, tuple[SafeFile, ...]] = {}
+        for job, path, size, safe in connection.execute(_READ_FILES):
+            files[job] = (*files.get(job, ()), reader.file(path, size, safe))
+        try:
+            return [reader.record(row, files.get(number, ())) for *row, number in connection.execute(_READ_JOBS)]
+        except JournalError as error:
+            raise damaged(self.path, str(error)) from error
+
+    def _drop_orphans(self, records: Sequence[Record]) -> None:
+        """Remove songs from the spool folder that came from processes killed before their jobs were noted."""
+        if not self.spool.is_dir() or self.spool.is_symlink():
+            return
+        needed = {record.order.source.path for record in records if isinstance(record.order.source, Spooled)}
+        for path in self.spool.iterdir():
+            if path not in needed and (path.is_file() or path.is_symlink()):
+                path.unlink()
+
+    # --- the rest
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise JournalError(f"there is no journal {self.path}, and no folder to put it in: {error}") from error
+        except (OSError, sqlite3.Error) as error:
+            raise explained(self.path, error) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name in a folder survive a loss of power; Windows does so by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
