@@ -125,9 +125,14 @@ class Catalogue:
         output_format: OutputFormat = OutputFormat.MP3,
         user: User | None = None,
         options: Options | None = None,
+        *,
+        registered: bool = True,
     ) -> None:
-        """Raise `InvalidRequestError` where the algorithm, the format or a choice is not for this account."""
-        check_plan(self.find(algorithm), output_format, user, options)
+        """Raise `InvalidRequestError` where the algorithm, the format or a choice is not for this account.
+
+        `user`: `None` where no more is known than whether there is an account, which is `registered`.
+        """
+        check_plan(self.find(algorithm), output_format, user, options, registered=registered)
 
     def _numbered(self, number: int) -> Algorithm:
         if number in self._raw:

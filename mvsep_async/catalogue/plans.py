@@ -24,12 +24,16 @@ def check_plan(
     output_format: OutputFormat = OutputFormat.MP3,
     user: User | None = None,
     options: Options | None = None,
+    *,
+    registered: bool = True,
 ) -> None:
     """Raise `InvalidRequestError` where the algorithm, the format or a choice is not for this account.
 
-    `user`: `None` is one who is not registered.
+    `user`: `None` where no more is known than whether there is an account, which is `registered`.
     """
-    has = Plan.EVERYONE if user is None else Plan.PREMIUM if user.is_premium else Plan.REGISTERED
+    has = Plan.REGISTERED if registered else Plan.EVERYONE
+    if user is not None:
+        has = Plan.PREMIUM if user.is_premium else Plan.REGISTERED
     if has < algorithm.plan:
         raise InvalidRequestError(f"{algorithm} is for {_WHO[algorithm.plan]}")
     if output_format.premium and has < Plan.PREMIUM:

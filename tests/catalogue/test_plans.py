@@ -14,13 +14,14 @@ PAUSED = User(email="e@x", premium_minutes=10, premium_enabled=False)
 
 @pytest.mark.parametrize("user", [None, FREE, PREMIUM])
 def test_everyone(user: User | None) -> None:
-    check_plan(algorithm(orientation=0), OutputFormat.FLAC_16, user)
+    check_plan(algorithm(orientation=0), OutputFormat.FLAC_16, user, registered=user is not None)
 
 
 def test_registered_users() -> None:
     check_plan(algorithm(orientation="1"), OutputFormat.MP3, FREE)
+    check_plan(algorithm(orientation="1"))
     with pytest.raises(InvalidRequestError, match="registered users: give an API token"):
-        check_plan(algorithm(orientation=1))
+        check_plan(algorithm(orientation=1), registered=False)
 
 
 @pytest.mark.parametrize("user", [None, FREE, BROKE, PAUSED])
@@ -38,13 +39,14 @@ def test_formats_for_premium_accounts(output_format: OutputFormat) -> None:
 
 def test_choices_for_registered_users() -> None:
     made = algorithm(select(1, {"a": "A", "b": "B"}, "a", registered_only_keys='["b"]'))
-    check_plan(made, options={"add_opt1": "a"})
+    check_plan(made, options={"add_opt1": "a"}, registered=False)
+    check_plan(made, options={"add_opt1": "b"})
     check_plan(made, user=FREE, options={"add_opt1": "b"})
     with pytest.raises(InvalidRequestError, match=r"'b' of 'Label 1' \(add_opt1\) is for registered"):
-        check_plan(made, options={"add_opt1": "B"})
+        check_plan(made, options={"add_opt1": "B"}, registered=False)
 
 
 def test_an_orientation_that_is_not_known_hinders_nobody() -> None:
     odd = algorithm(orientation=7)
-    check_plan(odd)
+    check_plan(odd, registered=False)
     assert odd.extra["orientation"] == 7
