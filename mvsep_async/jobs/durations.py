@@ -19,6 +19,9 @@ _ENOUGH: Final = 3
 """Jobs of a kind that say more than what is known of all kinds together."""
 _SIZES_ENOUGH: Final = 8
 
+_FOR_EVER: Final = 1e6
+"""Times the median beyond which nothing more is calculated."""
+
 
 @frozen
 class Expectation:
@@ -49,17 +52,20 @@ class Expectation:
 
     def unfinished(self, elapsed: float) -> float:
         """Return the share of jobs that take longer than `elapsed`."""
-        if elapsed <= 0:
-            return 1.0
-        return 1 / (1 + float((elapsed / self.median) ** self.shape))
+        return 1 / (1 + self._odds(elapsed))
 
     def ended(self, since: float, until: float) -> float:
         """Return how likely it is that a job has ended by `until` that had not at `since`."""
-        return 1 - self.unfinished(until) / self.unfinished(since)
+        before, after = self._odds(since), self._odds(until)
+        return (after - before) / (1 + after)
 
     def remaining(self, elapsed: float) -> float:
         """Return the seconds that a job unfinished after `elapsed` has still to go, as likely more as less."""
-        return max(0.0, self.quantile(1 - self.unfinished(elapsed) / 2) - elapsed)
+        return self.median * float((1 + 2 * self._odds(elapsed)) ** (1 / self.shape)) - elapsed
+
+    def _odds(self, elapsed: float) -> float:
+        """Return how many jobs end within `elapsed` for each that does not."""
+        return float(min(max(elapsed, 0.0) / self.median, _FOR_EVER) ** self.shape)
 
 
 UNKNOWN: Final = Expectation(90.0, 1.0)
@@ -152,23 +158,20 @@ class Durations:
 
     def learn(self, key: Hashable, seconds: float, *, size: int | None = None) -> None:
         """Remember that a job of this kind, with a song of `size` bytes, took so long."""
-        for kind in _widening(key):
-            if kind not in self._kinds:
-                self._make_room()
-                self._kinds[kind] = _Kind()
-            self._kinds[kind].learn(seconds, size)
+        for name in _widening(key):
+            kind = self._kinds.pop(name, None) or _Kind()
+            kind.learn(seconds, size)
+            self._kinds[name] = kind  # at the end: the first is what was longest not heard of
+        while len(self._kinds) > _MOST_KINDS:
+            del self._kinds[next(iter(self._kinds))]
 
     def expect(self, key: Hashable, *, size: int | None = None) -> Expectation:
         """Return what a job of this kind is likely to take, `known` only if jobs have ended."""
-        for kind in _widening(key):
-            known = self._kinds.get(kind)
-            if known is not None and len(known.jobs) >= _ENOUGH:
-                return known.expect(size)
+        for name in _widening(key):
+            kind = self._kinds.get(name)
+            if kind is not None and len(kind.jobs) >= _ENOUGH:
+                return kind.expect(size)
         return UNKNOWN
-
-    def _make_room(self) -> None:
-        if len(self._kinds) >= _MOST_KINDS:
-            del self._kinds[next(kind for kind in self._kinds if kind is not _ALL)]
 
 
 _ALL: Final = object()

@@ -39,12 +39,11 @@ def test_requests_beyond_the_budget_go_out_a_minute_after_earlier_answers() -> N
 def test_the_higher_priority_goes_first_and_then_who_came_first() -> None:
     async def scene() -> None:
         gate, sent = Gate(Budget(fixed=1)), list[tuple[str, float]]()
-        async with anyio.create_task_group() as tasks:
-            async with gate.admit(Priority.CREATE):
-                for priority in (Priority.REST, Priority.LOOK, Priority.CREATE, Priority.LIKELY, Priority.CANCEL):
-                    for number in "12":
-                        tasks.start_soon(send, gate, priority, sent, f"{priority.name}{number}")
-                        await anyio.wait_all_tasks_blocked()
+        async with anyio.create_task_group() as tasks, gate.admit(Priority.CREATE):
+            for priority in (Priority.REST, Priority.LOOK, Priority.CREATE, Priority.LIKELY, Priority.CANCEL):
+                for number in "12":
+                    tasks.start_soon(send, gate, priority, sent, f"{priority.name}{number}")
+                    await anyio.wait_all_tasks_blocked()
         assert [name for name, _ in sent] == [f"{priority.name}{number}" for priority in Priority for number in "12"]
 
     in_virtual_time(scene)
@@ -134,20 +133,19 @@ def test_waiters_that_are_cancelled_lose_nothing_and_stall_nobody() -> None:
 async def test_the_first_in_line_leaves_and_the_next_takes_its_turn() -> None:
     """On asyncio, without time passing: the room comes from a request that was never sent."""
     gate, sent = Gate(Budget(fixed=1)), list[tuple[str, float]]()
-    async with anyio.create_task_group() as tasks:
-        async with gate.admit(Priority.CREATE) as admitted:
-            admitted.sent = False
-            first = anyio.CancelScope()
+    async with anyio.create_task_group() as tasks, gate.admit(Priority.CREATE) as admitted:
+        admitted.sent = False
+        first = anyio.CancelScope()
 
-            async def wait_first() -> None:
-                with first:
-                    await send(gate, Priority.CREATE, sent, "first")
+        async def wait_first() -> None:
+            with first:
+                await send(gate, Priority.CREATE, sent, "first")
 
-            tasks.start_soon(wait_first)
-            await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(send, gate, Priority.LOOK, sent, "second")
-            await anyio.wait_all_tasks_blocked()
-            first.cancel()
-            await anyio.wait_all_tasks_blocked()
-            assert sent == []
+        tasks.start_soon(wait_first)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(send, gate, Priority.LOOK, sent, "second")
+        await anyio.wait_all_tasks_blocked()
+        first.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert sent == []
     assert [name for name, _ in sent] == ["second"]
