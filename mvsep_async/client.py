@@ -28,13 +28,13 @@ from mvsep_async.jobs.order import Settings, Target
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Listener
+from mvsep_async.pace import default_poll_interval
 from mvsep_async.secret import Token
 from mvsep_async.session import Options, Session
 from mvsep_async.sources import RemoteType, Source
 
 __all__ = ["MVSepClient", "SubmitArguments"]
 
-POLL_INTERVAL: Final = 2.0
 TIMEOUT: Final = 30.0
 PATIENCE: Final = 1800.0
 
@@ -103,7 +103,9 @@ class MVSepClient:
             concurrency=_limit("concurrency", concurrency),
             journal=None if journal is None else Path(journal),
             requests_per_minute=_limit("requests_per_minute", requests_per_minute),
-            poll_interval=_at_least("poll_interval", POLL_INTERVAL if poll_interval is None else poll_interval, 0.01),
+            poll_interval=_at_least(
+                "poll_interval", default_poll_interval.get() if poll_interval is None else poll_interval, 0.001
+            ),
             timeout=timeout if isinstance(timeout, httpx.Timeout) else httpx.Timeout(timeout or TIMEOUT),
             patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
             group_cap=_limit("group_cap", group_cap),

@@ -45,6 +45,7 @@ from mvsep_async.jobs.search import Search
 from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.journal.base import Journal, NoJournal
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
+from mvsep_async.pace import pace_of
 from mvsep_async.secret import Token
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
@@ -115,7 +116,9 @@ class Session:
             if options.token is not None:
                 protect(options.token)
             wire = Wire(http, options.base, options.token, gate, options.timeout)
-            caller = PatientCaller(wire, on_retry=lambda what, error: tell(Retried(what, str(error))))
+            caller = PatientCaller(
+                wire, pace=pace_of(options.poll_interval), on_retry=lambda what, error: tell(Retried(what, str(error)))
+            )
             cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
             intake = Intake(catalogue.get, AccountAPI(caller).user, journal.spool)
@@ -133,6 +136,7 @@ class Session:
 
     def _join(self, wire: Wire, gate: Gate, tell: Listener) -> None:
         options = self.options
+        pace = pace_of(options.poll_interval)
         separations, account = SeparationsAPI(wire), AccountAPI(wire)
         self.ledger = Ledger(self, self.journal, lambda job, before: self.scheduler.react(job, before), tell)
         self.watcher = Watcher(
@@ -142,6 +146,7 @@ class Session:
             gate,
             Lookout(options.poll_interval),
             options.patience,
+            pace,
             grace=_GRACE * options.poll_interval,
             on_account=lambda user: self.scheduler.take_account(user),
         )
@@ -149,12 +154,13 @@ class Session:
             self.ledger,
             Launcher(self.ledger, separations, options.base),
             self.watcher,
-            Finder(self.ledger, account, Search(_GRACE * options.poll_interval), Outage(options.patience)),
-            Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience),
+            Finder(self.ledger, account, Search(_GRACE * options.poll_interval), Outage(options.patience, pace)),
+            Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience, pace),
             separations,
             account,
             options.concurrency,
             options.patience,
+            pace=pace,
             group_cap=options.group_cap,
         )
 

@@ -25,6 +25,8 @@ class PatientCaller:
 
     caller: Caller
     patience: float = ENDPOINT_PATIENCE
+    pace: float = 1.0
+    """What the pauses between two tries are multiplied by."""
     on_retry: Callable[[str, Exception], None] | None = None
     """Told the call's path and what went wrong, each time it is sent again."""
 
@@ -36,9 +38,9 @@ class PatientCaller:
             on=partial(self._repeat, call),
             attempts=None,
             timeout=self.patience,
-            wait_initial=0.25,
-            wait_max=8.0,
-            wait_jitter=0.5,
+            wait_initial=0.25 * self.pace,
+            wait_max=8.0 * self.pace,
+            wait_jitter=0.5 * self.pace,
         ):
             with attempt:
                 return await self.caller.call(call)

@@ -43,6 +43,7 @@ class Fetcher:
     http: httpx.AsyncClient
     separations: SeparationsAPI
     patience: float
+    pace: float = 1.0
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
     _claims: dict[str, str] = field(factory=dict)
     _locks: dict[str, anyio.Lock] = field(factory=dict)
@@ -161,6 +162,7 @@ class Fetcher:
             on_bytes=on_bytes,
             renew=self._renewal(job, file.file),
             patience=self.patience,
+            sleep=lambda seconds: anyio.sleep(seconds * self.pace),
         )
         self.ledger.journal.file(job.id, file.path, size=fetched.size, safe=fetched.size)
         seconds = anyio.current_time() - began

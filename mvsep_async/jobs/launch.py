@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class
@@ -183,7 +184,7 @@ class Launcher:
         accepted_at = time.time()  # for people, and for telling which of the service's lists are old
         remote = is_url(job.order.source)
         event = Event.URL_ACCEPTED if remote else Event.ACCEPTED
-        named = {"remote" if remote else "hash": created.hash}
+        named: dict[str, Any] = {"remote" if remote else "hash": created.hash}
         try:
             await self.ledger.commit(job, event, host=host, accepted_at=accepted_at, **named)
         except JournalError as error:

@@ -15,9 +15,10 @@ _LONGEST_REST: Final = 30.0
 
 @define
 class Outage:
-    """One run of failures. `patience`: seconds after which whoever waits is told."""
+    """One run of failures. `patience`: seconds after which whoever waits is told; `pace`: what rests are multiplied by."""
 
     patience: float
+    pace: float = 1.0
     rest: float = 0.0
     _since: float | None = None
 
@@ -25,7 +26,7 @@ class Outage:
         """Note a failure; tell whether patience is at its end."""
         if self._since is None:
             self._since = now
-        self.rest = min(max(_FIRST_REST, 2 * self.rest), _LONGEST_REST)
+        self.rest = min(max(_FIRST_REST * self.pace, 2 * self.rest), _LONGEST_REST * self.pace)
         return now - self._since >= self.patience
 
     def ended(self) -> None:

@@ -73,6 +73,7 @@ class Scheduler:
     account: AccountAPI
     concurrency: int | None
     patience: float
+    pace: float = 1.0
     group_cap: int | None = None
     clock: Callable[[], float] = anyio.current_time
     closed: bool = False
@@ -91,7 +92,7 @@ class Scheduler:
 
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(limit=self.concurrency or FREE_SLOTS)
-        self._outage = Outage(self.patience)
+        self._outage = Outage(self.patience, self.pace)
 
     def submit(self, job: Job) -> None:
         """Put a new job in line."""

@@ -51,6 +51,7 @@ class Watcher:
     gate: Gate
     lookout: Lookout
     patience: float
+    pace: float
     grace: float
     on_account: Callable[[User], None]
     clock: Callable[[], float] = anyio.current_time
@@ -61,7 +62,7 @@ class Watcher:
         """Follow `job` from now on."""
         now = self.clock()
         grace = self.grace if grace is None else grace
-        self._courses[job.id] = _Course(now, now + grace, Outage(self.patience))
+        self._courses[job.id] = _Course(now, now + grace, Outage(self.patience, self.pace))
         settings = job.order.settings
         self.lookout.watch(
             job.id,
