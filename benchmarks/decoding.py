@@ -1,0 +1,85 @@
+"""What the catalogue costs beside the `json.loads` that its megabyte needs anyway.
+
+    python -m benchmarks.decoding [--quick]
+
+Ratios of the best of several rounds in one run, so that a slow machine does not matter. The catalogue is the sandbox's,
+which has the size of the real one, brought to the 117 algorithms of the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.store import SCOPES
+from mvsep_async.sandbox.catalogue import catalogue_json
+
+__all__ = ["Ratio", "answer", "measure"]
+
+ALGORITHMS: Final = 117
+"""As many as the service had when its answer was recorded."""
+
+
+@frozen
+class Ratio:
+    """What was done, the time it took beside `json.loads` alone, and the most it may take, where there is a limit."""
+
+    name: str
+    value: float
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        limit = "" if self.limit is None else f"   (at most {self.limit:g})"
+        return f"{self.name:<58} {self.value:6.2f} × json.loads{limit}"
+
+
+def answer() -> bytes:
+    """Return an answer of `app/algorithms` with as many algorithms as the real one."""
+    entries = json.loads(catalogue_json(SCOPES))
+    number = max(entry["render_id"] for entry in entries)
+    more = [
+        {**entry, "render_id": number + place, "name": f"Another {entry['name']}", "algorithm_descriptions": []}
+        for place, entry in enumerate(entries[: ALGORITHMS - len(entries)], 1)
+    ]
+    return json.dumps([*entries, *more]).encode()
+
+
+def measure(quick: bool = False) -> list[Ratio]:
+    """Time decoding the catalogue, alone and with what one does with it next."""
+    body = answer()
+    rounds = 5 if quick else 30
+    cases: Sequence[tuple[str, Callable[[], Any], float | None]] = [
+        ("the catalogue", lambda: Catalogue(json.loads(body)), 3.0),
+        ("… and one algorithm found by name, its options checked", lambda: _use(Catalogue(json.loads(body))), 3.0),
+        ("… and one search, which indexes every word", lambda: Catalogue(json.loads(body)).search("bs roformer"), 3.0),
+        ("… and every algorithm decoded whole", lambda: list(Catalogue(json.loads(body))), None),
+    ]
+    alone = _best(lambda: json.loads(body), rounds)
+    return [Ratio(name, _best(call, rounds) / alone, limit) for name, call, limit in cases]
+
+
+def _use(catalogue: Catalogue) -> dict[str, str]:
+    return catalogue.validate("BS Roformer", {"add_opt1": "81", "Overlap": "87.5%"})
+
+
+def _best(call: Callable[[], Any], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Time decoding the catalogue.")
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    print(f"{ALGORITHMS} algorithms, {len(answer())} bytes")
+    for ratio in measure(parser.parse_args().quick):
+        print(ratio)
