@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -33,9 +32,6 @@ _SYNC_EVERY: Final = 64 * 1024 * 1024
 """Bytes that a power cut may cost at most. Syncing more often makes the disk wait for nothing."""
 
 _STATE_LIMIT: Final = 64 * 1024
-_BUFFERS: Final = 512
-"""Buffers a `writev` may take: half of what Linux and macOS allow."""
-
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -105,11 +101,14 @@ class PartFile:
             self.state = state
             self._write_state()
 
-    def write(self, chunks: Sequence[bytes]) -> None:
-        """Append the chunks; when the disk is full, as much of them as fits stays."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Append the bytes; when the disk is full, as much of them as fits stays."""
         os.lseek(self._fd, self.have, os.SEEK_SET)
-        for start in range(0, len(chunks), _BUFFERS):
-            self._write(chunks[start : start + _BUFFERS])
+        view = memoryview(data)
+        while view:
+            written = os.write(self._fd, view)
+            self.have += written
+            view = view[written:]
         if self.have - self._synced >= _SYNC_EVERY:
             self.checkpoint()
 
@@ -169,16 +168,6 @@ class PartFile:
         assert self._opened is not None
         return self._opened.folder
 
-    def _write(self, chunks: Sequence[bytes]) -> None:
-        views = [memoryview(chunk) for chunk in chunks if chunk]
-        while views:
-            written = _writev(self._fd, views)
-            self.have += written
-            while views and written >= len(views[0]):
-                written -= len(views.pop(0))
-            if views and written:
-                views[0] = views[0][written:]
-
     def _write_state(self) -> None:
         if self.state is None:
             return
@@ -231,13 +220,6 @@ def _boot() -> str | None:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return None
-
-
-def _writev(fd: int, buffers: Sequence[memoryview]) -> int:
-    """Write the buffers with one call and no copy where the platform can."""
-    if hasattr(os, "writev"):
-        return os.writev(fd, buffers)
-    return os.write(fd, b"".join(buffers))
 
 
 try:

@@ -17,32 +17,38 @@ __all__ = ["BATCH", "BatchWriter", "writing"]
 BATCH: Final = 1024 * 1024
 """Bytes a batch: a hop into a thread (some 0.1 ms) is lost in the time that writing them takes."""
 
-_MOST_CHUNKS: Final = 4096
-"""Chunks a batch: a server that sends crumbs must not fill the memory with their overhead."""
-
 
 @define(eq=False)
 class BatchWriter:
-    """Two batches at most are in memory: the one that fills and the one that is being written."""
+    """Two buffers: one fills while the other is being written.
+
+    Chunks are copied into them, which is cheaper than keeping them: memory that is used again at once is neither
+    asked of the system nor cleared by it (half the processor time of a download, measured).
+    """
 
     _part: PartFile
-    _batch: list[bytes] = field(factory=list)
-    _size: int = 0
-    _writing: list[bytes] | None = None
+    _filling: bytearray = field(factory=lambda: bytearray(BATCH))
+    _filled: int = 0
+    _spare: bytearray = field(factory=lambda: bytearray(BATCH))
+    _writing: memoryview | None = None
     _failure: OSError | None = None
     _changed: anyio.Event = field(factory=anyio.Event)
     _stopped: bool = False
 
     async def put(self, chunk: bytes) -> None:
-        """Take a chunk; waits only while both batches are full. Raises the `OSError` of an earlier write."""
-        self._batch.append(chunk)
-        self._size += len(chunk)
-        if self._size >= BATCH or len(self._batch) >= _MOST_CHUNKS:
-            await self._hand_over()
+        """Take a chunk; waits only while both buffers are full. Raises the `OSError` of an earlier write."""
+        view = memoryview(chunk)
+        while view:
+            room = min(len(view), BATCH - self._filled)
+            self._filling[self._filled : self._filled + room] = view[:room]
+            self._filled += room
+            view = view[room:]
+            if self._filled == BATCH:
+                await self._hand_over()
 
     async def flush(self) -> None:
         """Return when everything taken is written. Raises the `OSError` of a write."""
-        if self._batch:
+        if self._filled:
             await self._hand_over()
         await self._idle()
 
@@ -68,7 +74,8 @@ class BatchWriter:
 
     async def _hand_over(self) -> None:
         await self._idle()
-        self._writing, self._batch, self._size = self._batch, [], 0
+        self._writing = memoryview(self._filling)[: self._filled]
+        self._filling, self._spare, self._filled = self._spare, self._filling, 0
         self._notify()
 
     async def _idle(self) -> None:
@@ -76,7 +83,7 @@ class BatchWriter:
             await self._changed.wait()
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            self._batch, self._size = [], 0
+            self._filled = 0
             raise failure
 
     def _notify(self) -> None:

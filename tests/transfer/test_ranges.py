@@ -115,8 +115,14 @@ def test_what_the_other_answers_mean() -> None:
         assert judge(status, {}, url=URL) == Reject(f"the server answered {status}", passing=False)
 
 
-@given(st.integers(100, 599), st.dictionaries(st.sampled_from(
-    ["etag", "content-range", "content-length", "last-modified", "date", "content-encoding", "retry-after"]), st.text()),
-    st.integers(0, 5), st.integers(1, 9) | st.none())  # fmt: skip
+HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "content-encoding", "retry-after"]
+
+
+@given(
+    st.integers(100, 599),
+    st.dictionaries(st.sampled_from(HEADERS), st.text()),
+    st.integers(0, 5),
+    st.integers(1, 9) | st.none(),
+)
 def test_no_header_is_too_strange(status: int, headers: dict[str, str], have: int, promised: int | None) -> None:
     judge(status, headers, url=URL, have=have, state=HERE, promised=promised)
