@@ -80,16 +80,17 @@ class QualityAPI:
         zipfile: str | os.PathLike[str],
         *,
         algo_name: str,
-        main_text: str = "",
+        main_text: str,
+        password: str,
         dataset_type: int | str = 0,
         ensemble: bool = False,
-        password: str = "",
         on_progress: Callable[[int, int], None] | None = None,
     ) -> QualityAdded:
         """Add an entry: a zip of separated stems, streamed from disk, that the service then measures.
 
-        `password`: whoever has it can delete the entry. `on_progress(sent, total)` is told the bytes. Raises
-        `UploadError` for a file that cannot be read, `InvalidRequestError` for one that the service will not have.
+        `main_text`: what the site shows about it, `password`: whoever has it can delete the entry.
+        `on_progress(sent, total)` is told the bytes. Raises `UploadError` for a file that cannot be read,
+        `InvalidRequestError` for one that the service will not have.
         """
         call = Call(
             method="POST",

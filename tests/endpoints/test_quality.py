@@ -78,7 +78,7 @@ async def test_add_streams_the_zip(tmp_path: Path) -> None:
 async def test_add_without_a_file_asks_nothing(tmp_path: Path) -> None:
     caller = FakeCaller()
     with pytest.raises((UploadError, InvalidRequestError)):
-        await QualityAPI(caller).add(tmp_path / "none.zip", algo_name="A")
+        await QualityAPI(caller).add(tmp_path / "none.zip", algo_name="A", main_text="m", password="p")
     assert not caller.calls
 
 
