@@ -19,10 +19,10 @@ DEFAULT_PASSWORD = "sandbox"  # noqa: S105 - of accounts that exist for a moment
 class Account:
     """One user of the service; `minutes` are credits."""
 
-    token: str
+    token: str = field(repr=False)
     name: str
     email: str
-    password: str
+    password: str = field(repr=False)
     minutes: float
     created: float
     """Epoch seconds."""

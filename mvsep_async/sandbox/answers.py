@@ -76,13 +76,14 @@ def remote(service: Service, job: Job | None) -> dict[str, Any]:
 
 def history_entry(service: Service, job: Job, now: float) -> dict[str, Any]:
     """One entry of the history."""
+    gone = separation(service, job, now) is NOT_FOUND
     return {
         "id": job.serial,
         "hash": job.hash,
         "created_at": date_text(service.clock.epoch(job.created)),
         "updated_at": date_text(service.clock.epoch(job.ended_at or job.created)),
-        "job_exists": not job.removed,
-        "credits": None if job.removed else job.credits - job.refunded,
+        "job_exists": not gone,
+        "credits": None if gone else job.credits,
         "time_left": math.ceil(service.settings.keep_hours - (now - job.created) / 3600),
         "algorithm": brief(algorithms()[job.sep_type], group=True),
     }

@@ -89,9 +89,9 @@ class Edge:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["Date"] = formatdate(usegmt=True)
-                if verdict is not None and "X-RateLimit-Limit" not in headers:
-                    headers["X-RateLimit-Limit"] = str(verdict.limit)
-                    headers["X-RateLimit-Remaining"] = str(verdict.remaining)
+                if verdict is not None:
+                    headers.setdefault("X-RateLimit-Limit", str(verdict.limit))
+                    headers.setdefault("X-RateLimit-Remaining", str(verdict.remaining))
             await send(message)
 
         try:

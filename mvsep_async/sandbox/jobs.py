@@ -149,7 +149,7 @@ class JobRecord:
     serial: int
     hash: str
     short_hash: str | None
-    token: str
+    token: str = field(repr=False)
     account: str
     filename: str
     sep_type: int

@@ -6,7 +6,7 @@ memory does not grow with their length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -28,11 +28,14 @@ _HIGHEST_SPLIT = 6000.0
 """Hertz between which the bands of the stems beyond the second divide (chosen: where the energy of music is)."""
 
 
-def separate(source: Path, targets: Sequence[Path], output_format: Format) -> None:
+def separate(
+    source: Path, targets: Sequence[Path], output_format: Format, check: Callable[[], None] = lambda: None
+) -> None:
     """Split `source` into as many stems as there are `targets`.
 
     The first is the centre (the same in both channels). The others share the sides, a band of frequencies each. One
     target alone gets the whole song. A mono file has no sides, so all its stems are bands.
+    `check` is called before each block, and may raise to end it.
     Raises `soundfile.LibsndfileError` when `source` is not audio that libsndfile can read.
     """
     with ExitStack() as stack:
@@ -40,6 +43,7 @@ def separate(source: Path, targets: Sequence[Path], output_format: Format) -> No
         rate = writable_rate(song.samplerate, output_format)
         outputs = [stack.enter_context(open_output(path, output_format, rate, 2)) for path in targets]
         for block in song.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+            check()
             for output, stem in zip(outputs, split(block, len(targets), song.samplerate), strict=True):
                 output.write(_resampled(stem, song.samplerate, rate))
 

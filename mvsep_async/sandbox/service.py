@@ -11,6 +11,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import httpx
+from anyio.from_thread import check_cancelled
 from attrs import define, evolve, field
 
 from . import answers
@@ -292,7 +293,7 @@ class Service:
             if not job.unfinished:
                 return
             try:
-                self._made(job, await anyio.to_thread.run_sync(perform, self._task(job)))
+                self._made(job, await anyio.to_thread.run_sync(perform, self._task(job), check_cancelled))
             except WorkFailedError as error:
                 job.message = str(error)
                 job.work_done_at = self.clock.now()

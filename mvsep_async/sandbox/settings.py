@@ -120,9 +120,9 @@ class Settings:
     """The answer to one job too many: `message`, `silent` (a 400 that does not say why), or the words themselves."""
     premium_minutes: float = 1000.0
     """Credits of the premium account at the start."""
-    premium_token: str = ""
+    premium_token: str = field(default="", repr=False)
     """Token of the premium account; empty: a new one."""
-    free_token: str = ""
+    free_token: str = field(default="", repr=False)
     """Token of the free account; empty: a new one."""
     premium_upload_bytes: int = 2048 * MIB
     """Largest upload of a premium account (2 GB has been seen)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -60,8 +60,8 @@ def measure(inputs: Sequence[Path], algorithm: Algorithm, options: dict[str, str
     return (separate.audio_seconds(inputs[0]) if known else None) or guess
 
 
-def perform(task: Task) -> tuple[ResultFile, ...]:
-    """Make the files. Raises `WorkFailedError` with what the service would say."""
+def perform(task: Task, check: Callable[[], None] = lambda: None) -> tuple[ResultFile, ...]:
+    """Make the files. Raises `WorkFailedError` with what the service would say; `check` may raise to end it early."""
     if task.algorithm.sep_type in TEXT_TYPES:
         return _transcribe(task)
     if task.algorithm.sep_type in MIDI_TYPES:
@@ -80,7 +80,7 @@ def perform(task: Task) -> tuple[ResultFile, ...]:
         elif task.algorithm.sep_type in MATCHERING_TYPES:
             separate.master(task.inputs[0], task.inputs[1], paths[0], task.output_format)
         else:
-            separate.separate(task.inputs[0], paths, task.output_format)
+            separate.separate(task.inputs[0], paths, task.output_format, check)
     except (soundfile.LibsndfileError, OSError) as error:
         raise WorkFailedError(NOT_AUDIO) from error
     return tuple(_result(task, path, stem, extension) for path, stem in zip(paths, stems, strict=True))

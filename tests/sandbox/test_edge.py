@@ -212,6 +212,7 @@ async def test_rate_limits_at_will(open_sandbox: Open, value: Any) -> None:
     api.sandbox.faults.add(kind="rate_limit", retry_after=value)
     answer = await api.get("app/queue")
     assert (answer.status_code, answer.headers.get("Retry-After")) == (429, None if value is None else str(value))
+    assert answer.headers["X-RateLimit-Remaining"] == "0"
 
 
 async def test_the_log_holds_no_token(open_sandbox: Open) -> None:

@@ -36,6 +36,14 @@ def test_it_works_without_an_event_loop() -> None:
         httpx.get(sandbox.url)
 
 
+def test_it_works_with_trio() -> None:
+    async def main() -> int:
+        async with Sandbox() as sandbox, httpx.AsyncClient() as http:
+            return (await http.get(f"{sandbox.url}/api/app/queue")).status_code
+
+    assert anyio.run(main, backend="trio") == 200
+
+
 def test_what_it_did_can_be_read_afterwards() -> None:
     with Sandbox(stems="copy", manual=True) as sandbox:
         data = {"api_token": sandbox.premium_token}
@@ -98,6 +106,8 @@ async def test_down_and_back_with_all_its_jobs(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
     await api.sandbox.go_down()
+    with pytest.raises(httpx.NetworkError):
+        await api.status(hash_)
     with pytest.raises(httpx.ConnectError):
         await api.status(hash_)
     api.sandbox.finish(hash_)

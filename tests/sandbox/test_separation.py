@@ -325,6 +325,8 @@ async def test_cancel_before_processing_gives_the_credits_back(open_sandbox: Ope
     assert (await api.status(hash_))["status"] == "not_found"
     job = api.sandbox.job(hash_)
     assert (job.cancelled, job.credits, job.refunded) == (True, 2, 2)
+    history = await api.get("app/separation_history", api_token=api.sandbox.premium_token)
+    assert [(entry["job_exists"], entry["credits"]) for entry in history.json()["data"]] == [(False, None)]
 
 
 async def test_cancel_while_processing_keeps_them(open_sandbox: Open) -> None:
