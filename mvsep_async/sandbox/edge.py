@@ -92,15 +92,21 @@ class Edge:
                 if verdict is not None:
                     headers.setdefault("X-RateLimit-Limit", str(verdict.limit))
                     headers.setdefault("X-RateLimit-Remaining", str(verdict.remaining))
+            await self._take_time(message)
             await send(message)
+
+        async def ask() -> Message:
+            message = await receive()
+            await self._take_time(message)
+            return message
 
         try:
             if verdict is not None and not verdict.allowed:
                 await self._refuse_rate(verdict)(scope, receive, answer)
             elif fault is None:
-                await self.app(scope, receive, answer)
+                await self.app(scope, ask, answer)
             else:
-                await self._strike(fault, scope, receive, answer)
+                await self._strike(fault, scope, ask, answer)
         except Broken:
             status = 0
             await _until_disconnected(receive)
@@ -111,6 +117,11 @@ class Edge:
                 raise
         finally:
             self.log.add(_record(scope, status, arrived, fault))
+
+    async def _take_time(self, message: Message) -> None:
+        """Be as slow as the wire is said to be; while this waits, TCP holds the client back."""
+        if self.settings.bytes_per_second and message.get("body"):
+            await anyio.sleep(len(message["body"]) / self.settings.bytes_per_second)
 
     def _count(self, scope: Scope, fault: Fault | None) -> Verdict:
         settings = self.settings

@@ -138,6 +138,8 @@ class Settings:
     """Whether the minute starts anew as a whole or slides."""
     rate_scope: Literal["address", "token"] = "address"
     """What the minute is counted for."""
+    bytes_per_second: float | None = None
+    """How fast each connection carries an upload or a download; None: as fast as it can."""
     port: int = 0
     """The port on 127.0.0.1; 0: any that is free."""
     tls: ssl.SSLContext | None = None

@@ -100,9 +100,7 @@ def _generated_seconds(options: dict[str, str]) -> float:
 
 
 def _transcribe(task: Task) -> tuple[ResultFile, ...]:
-    seconds = measure(task.inputs, task.algorithm, task.options, task.mode)
-    if seconds is None:
-        raise WorkFailedError(NOT_AUDIO)
+    seconds = measure(task.inputs, task.algorithm, task.options, task.mode) or 0.0
     words = f"{seconds:.1f} seconds of audio came to the sandbox, which understands no words."
     text, timed = _target(task, "speech", "txt"), _target(task, "speech", "json")
     text.write_text(words + "\n", encoding="utf-8")

@@ -183,6 +183,20 @@ async def test_a_delayed_answer_is_right(open_sandbox: Open) -> None:
     assert "queue" in (await api.get("app/queue")).json()
 
 
+async def test_the_wire_can_be_slow(open_sandbox: Open) -> None:
+    api = await open_sandbox()
+    url = await big_file(api)
+    api.sandbox.bytes_per_second = 1000
+    with anyio.move_on_after(0.3) as download:
+        await api.http.get(url)
+    with anyio.move_on_after(0.3) as upload:
+        await api.create(BIG * 20)
+    assert download.cancelled_caught
+    assert upload.cancelled_caught
+    api.sandbox.bytes_per_second = 1e9
+    assert (await api.http.get(url)).content == BIG
+
+
 @pytest.mark.parametrize("kind", ["garble", "truncate", "empty"])
 async def test_spoilt_json(open_sandbox: Open, kind: str) -> None:
     api = await open_sandbox()

@@ -263,6 +263,13 @@ async def test_some_jobs_fail(open_sandbox: Open, settings: dict[str, Any]) -> N
     assert api.sandbox.unfinished(api.sandbox.premium_token) == 0
 
 
+async def test_a_file_that_breaks_off_fails_while_it_is_separated(open_sandbox: Open) -> None:
+    api = await open_sandbox(manual=False, stems="separate", job_seconds=0)
+    flac = make_song("FLAC", seconds=20)
+    hash_ = await api.made(flac[: len(flac) // 2] + bytes(len(flac) // 2), name="song.flac")
+    assert (await api.until(hash_, "failed"))["data"]["message"]
+
+
 async def test_shown_statuses_are_shown_until_taken_back(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
