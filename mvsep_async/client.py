@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Self, TypedDict, Unpack
 
 import httpx
 from attrs import evolve
 
 from mvsep_async.bulk import JobStream
+from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.estimate import Estimate, estimate
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.quality import QualityAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
 from mvsep_async.errors import ClientClosedError, ConfigurationError, InvalidRequestError, MVSepError
 from mvsep_async.http.call import Json
-from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.http.hosts import Host
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.intake import AlgorithmName, OnUnknown
 from mvsep_async.jobs.job import Job
@@ -28,17 +29,11 @@ from mvsep_async.jobs.order import Settings, Target
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Listener
-from mvsep_async.pace import default_poll_interval
-from mvsep_async.secret import Token
-from mvsep_async.session import Options, Session
+from mvsep_async.options import Options
+from mvsep_async.session import Session
 from mvsep_async.sources import RemoteType, Source
 
 __all__ = ["MVSepClient", "SubmitArguments"]
-
-TIMEOUT: Final = 30.0
-PATIENCE: Final = 1800.0
-
-_Number = TypeVar("_Number", int, float)
 
 
 class SubmitArguments(TypedDict, total=False):
@@ -97,19 +92,17 @@ class MVSepClient:
         cache: str | PathLike[str] | None = None,
         on_event: Listener | None = None,
     ) -> None:
-        self._options = Options(
-            token=_token(api_token),
-            base=Host.parse(base_url or os.environ.get("MVSEP_BASE_URL") or DEFAULT_BASE_URL),
-            concurrency=_limit("concurrency", concurrency),
-            journal=None if journal is None else Path(journal),
-            requests_per_minute=_limit("requests_per_minute", requests_per_minute),
-            poll_interval=_at_least(
-                "poll_interval", default_poll_interval.get() if poll_interval is None else poll_interval, 0.001
-            ),
-            timeout=timeout if isinstance(timeout, httpx.Timeout) else httpx.Timeout(timeout or TIMEOUT),
-            patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
-            group_cap=_limit("group_cap", group_cap),
-            cache=None if cache is None else Path(cache),
+        self._options = Options.of(
+            api_token=api_token,
+            base_url=base_url,
+            concurrency=concurrency,
+            journal=journal,
+            requests_per_minute=requests_per_minute,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            patience=patience,
+            group_cap=group_cap,
+            cache=cache,
             on_event=on_event,
         )
         self._http = http
@@ -153,6 +146,21 @@ class MVSepClient:
     async def catalogue(self, *, refresh: bool = False) -> Catalogue:
         """Return the algorithms there are: fetched once, then kept; `refresh` asks again."""
         return await self._open().catalogue.get(refresh=refresh)
+
+    async def estimate(
+        self,
+        sources: str | PathLike[str] | Iterable[str | PathLike[str]],
+        algorithm: int | str | Algorithm,
+        options: Mapping[str, object] | None = None,
+    ) -> Estimate:
+        """Return what these files, and the audio files in these folders, would cost as premium jobs, in credits.
+
+        Raises `InvalidRequestError` for an algorithm, an option or a path that cannot be, and `ConfigurationError`
+        without the extra `library`, which reads how long songs are.
+        """
+        found = (await self.catalogue()).find(algorithm)
+        given = {name: str(value) for name, value in (options or {}).items()}
+        return await estimate(sources, found, given)
 
     async def submit(
         self,
@@ -346,25 +354,6 @@ class MVSepClient:
 def _target(directory: str | PathLike[str], stems: Iterable[str] | None, layout: str, overwrite: bool) -> Target:
     check_layout(layout)
     return Target(str(Path(directory)), None if stems is None else tuple(stems), layout, overwrite)
-
-
-def _token(given: str | None) -> Token | None:
-    value = (given if given is not None else os.environ.get("MVSEP_API_TOKEN", "")).strip()
-    if not value:
-        return None
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ConfigurationError("the API token has characters that no token has: copy it again from the account page")
-    return Token(value)
-
-
-def _at_least(name: str, value: _Number, least: float) -> _Number:
-    if value < least:
-        raise ConfigurationError(f"{name} must be at least {least:g}, not {value}")
-    return value
-
-
-def _limit(name: str, value: int | None) -> int | None:
-    return None if value is None else _at_least(name, value, 1)
 
 
 _OF_ONE_JOB: Final[dict[str, Any]] = {"filename": None, "group": None, "priority": 0, "key": None, "metadata": None}

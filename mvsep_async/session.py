@@ -13,7 +13,7 @@ import anyio
 import httpx
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
-from attrs import define, field, frozen
+from attrs import define, field
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
@@ -45,12 +45,12 @@ from mvsep_async.jobs.search import Search
 from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.journal.base import Journal, NoJournal
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
+from mvsep_async.options import Options
 from mvsep_async.pace import pace_of
-from mvsep_async.secret import Token
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
 
-__all__ = ["Options", "Session"]
+__all__ = ["Session"]
 
 _GRACE: Final = 90.0
 """How many poll intervals the service may need until an accepted job is in its lists, and is found by its hash: three
@@ -64,23 +64,6 @@ _CLOSING: Final = 0.2
 
 _DATED: Final = 14
 """Digits that a file job's hash begins with: its date. The short hash of a URL job has none."""
-
-
-@frozen(kw_only=True)
-class Options:
-    """A client's settings, checked."""
-
-    token: Token | None
-    base: Host
-    concurrency: int | None
-    journal: Path | None
-    requests_per_minute: int | None
-    poll_interval: float
-    timeout: httpx.Timeout
-    patience: float
-    group_cap: int | None
-    cache: Path | None
-    on_event: Listener | None
 
 
 @define(eq=False)

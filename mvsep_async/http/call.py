@@ -49,7 +49,8 @@ class Call:
     method: Literal["GET", "POST"]
     path: str
     query: Mapping[str, str | int] = field(factory=dict)
-    form: Mapping[str, str | int] | None = None
+    form: Mapping[str, str | int] | None = field(default=None, repr=False)
+    """Not in the `repr`: it holds passwords."""
     files: tuple[Part, ...] = ()
     multipart: bool = False
     auth: Auth = Auth.NONE

@@ -15,7 +15,7 @@ _LONGEST_REST: Final = 30.0
 
 @define
 class Outage:
-    """One run of failures. `patience`: seconds after which whoever waits is told; `pace`: what rests are multiplied by."""
+    """One run of failures. `patience`: seconds until whoever waits is told; `pace`: what rests are multiplied by."""
 
     patience: float
     pace: float = 1.0
