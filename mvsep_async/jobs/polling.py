@@ -82,6 +82,8 @@ class _Watched:
     name: str
     key: Hashable
     size: int | None
+    fetching: bool
+    """Whether the service still fetches its song; the account's lists need not name it until then."""
     waited_on: bool
     began: float
     """When its work began at the earliest: it was accepted, or last seen waiting."""
@@ -154,7 +156,8 @@ class Lookout:
             job,
             key,
             size,
-            waited_on,
+            fetching=remote,
+            waited_on=waited_on,
             began=now,
             unfinished_at=now,
             looked_at=now,
@@ -185,6 +188,8 @@ class Lookout:
         watched.looked_at = watched.unfinished_at = now
         if sight.stage in _NOT_BEGUN:
             watched.began = now
+        if watched.fetching and sight.stage is not Stage.FETCHING:
+            watched.fetching, watched.listed = False, None
 
     def missed(self, job: str | None, now: float) -> None:
         """Note that a look (`None`: at the account) failed on the wire: the next one waits longer each time."""
@@ -291,7 +296,7 @@ class Lookout:
 
     def _account_due(self, now: float, per_minute: int) -> float:
         """Return when the account is to be looked at; `inf` where looks at the jobs are as cheap or tell more."""
-        jobs = [job for job in self._jobs.values() if job.listed is not False]
+        jobs = [job for job in self._jobs.values() if self._account is not _Account.LISTS or job.listed is not False]
         affordable = len(self._jobs) * 60 / self.poll_interval <= per_minute / 2
         if self._account_out_since is not None or affordable or len(jobs) < 2:
             return inf

@@ -107,7 +107,7 @@ def test_a_list_stands_for_looks_at_the_jobs() -> None:
     names = watch.watch(10)
     watch.account = lambda now: names
     looks = watch.run(300)
-    assert 60 <= len(at_account(looks)) <= 120
+    assert 45 <= len(at_account(looks)) <= 120
     for times in at_jobs(looks).values():
         assert len(times) <= 300 / 60
     assert len(looks) / 10 / (300 / 145) <= 8, "requests for each job of usual length"
@@ -154,6 +154,31 @@ def test_a_list_that_was_asked_for_before_a_job_began_says_nothing_of_it() -> No
     lookout.listed({"a", "b", "c"}, 3.2)
     look, _ = lookout.next(3.2, per_minute=60, spare=60)
     assert look is None or not look.likely
+
+
+def test_url_jobs_are_looked_at_one_by_one_while_fetched_and_by_lists_after() -> None:
+    watch = Watch(Lookout())
+    names = watch.watch(10, remote=True)
+    watch.account = lambda now: names if now > 60 else set()
+    watch.sight = lambda job, now: Sight(Stage.FETCHING if now < 60 else Stage.PROCESSING)
+    looks = watch.run(60)
+    assert not any(look.likely for _, look in looks), "a list that lacks them says nothing"
+    assert all(len(times) >= 2 for times in at_jobs(looks).values())
+    watch.run(60)
+    looks = watch.run(120)
+    assert len(at_account(looks)) >= 20
+    assert all(len(times) <= 4 for times in at_jobs(looks).values())
+
+
+def test_false_webhooks_leave_the_count_in_use() -> None:
+    watch = Watch(Lookout())
+    names = watch.watch(10)
+    watch.account = lambda now: len(names)
+    watch.run(20)
+    for name in names:
+        watch.lookout.hasten(name, watch.now)
+    watch.run(20)
+    assert len(at_account(watch.run(60))) >= 10
 
 
 def test_null_after_lists_means_that_nothing_is_unfinished() -> None:
