@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b32encode
 from secrets import token_bytes
 from typing import Final, Literal
 
@@ -14,8 +15,8 @@ from mvsep_async.sources import Held, RemoteType
 __all__ = ["ID_LENGTH", "Order", "Settings", "Target", "new_id"]
 
 _PREFIX: Final = "mv"
-_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
-ID_LENGTH: Final = len(_PREFIX) + 12
+_LETTERS: Final = 12
+ID_LENGTH: Final = len(_PREFIX) + _LETTERS
 
 
 @frozen
@@ -58,5 +59,4 @@ class Order:
 
 def new_id() -> str:
     """Return a new job id: 60 random bits in lower-case letters and digits, which every slug leaves as they are."""
-    bits = int.from_bytes(token_bytes(8))
-    return _PREFIX + "".join(_ALPHABET[bits >> shift & 31] for shift in range(0, 60, 5))
+    return _PREFIX + b32encode(token_bytes(10))[:_LETTERS].decode().lower()
