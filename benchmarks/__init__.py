@@ -1,0 +1,1 @@
+"""Measurements of the client against its peers, in one run: `python -m benchmarks [NAME...] [--quick]`."""

@@ -1,0 +1,42 @@
+"""`python -m benchmarks [NAME...] [--quick] [--json FILE]`: run measurements, print goal and result side by side."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks.report import Row, show, write
+
+MEASUREMENTS = {
+    "upload": "benchmarks.transfer.upload",
+    "download": "benchmarks.transfer.download",
+    "memory": "benchmarks.transfer.memory",
+    "lag": "benchmarks.transfer.lag",
+}
+"""What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all if none is given")
+    parser.add_argument(
+        "--quick", action="store_true", help="small and once: shows that it runs, the figures are worthless"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(MEASUREMENTS):
+        parser.error(f"no such measurement: {', '.join(sorted(unknown))}")
+    rows: list[Row] = []
+    for name in arguments.names or MEASUREMENTS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        rows += importlib.import_module(MEASUREMENTS[name]).measure(arguments.quick)
+    show(rows)
+    if arguments.json:
+        write(rows, arguments.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""What the measurements of transfers share: the servers, a song on disk, curl, and the interleaved rounds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import httpx
+import trustme
+from attrs import frozen
+
+from mvsep_async.transfer.content import FileContent
+from mvsep_async.transfer.download import fetch
+from mvsep_async.transfer.multipart import MultipartBody, Part
+from mvsep_async.transfer.network import FastTransport
+
+__all__ = ["MIB", "Bench", "Scheme", "curl_download", "curl_upload", "interleaved", "our_download", "our_upload"]
+
+MIB = 1024 * 1024
+
+Scheme = Literal["plain", "TLS"]
+
+
+@frozen
+class Bench:
+    """Two running servers, and the files that a measurement needs."""
+
+    folder: Path
+    song: Path
+    authority: Path
+    urls: Mapping[Scheme, str]
+
+    @classmethod
+    @contextmanager
+    def opened(cls, size: int) -> Iterator[Bench]:
+        """Start the servers, each in a process of its own, for songs of `size` bytes."""
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+            folder = Path(name)
+            ca = trustme.CA()
+            ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+            ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+            song = folder / "song.wav"
+            piece = os.urandom(MIB)
+            with song.open("wb") as file:
+                for at in range(0, size, MIB):
+                    file.write(piece[: min(MIB, size - at)])
+            with _peer("-", size) as plain, _peer(str(folder / "server.pem"), size) as tls:
+                urls: Mapping[Scheme, str] = {
+                    "plain": f"http://127.0.0.1:{plain}/song.wav",
+                    "TLS": f"https://localhost:{tls}/song.wav",
+                }
+                yield cls(folder, song, folder / "ca.pem", urls)
+
+    @property
+    def out(self) -> Path:
+        """Where downloads go; emptied before each round."""
+        return self.folder / "out"
+
+    def clear(self) -> None:
+        """Empty `out` and let the disk come to rest, so that a round does not pay for the one before."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir()
+        os.sync()
+
+    def client(self) -> httpx.AsyncClient:
+        """Return a client on our transport, as `make_http` makes it, that trusts the bench's authority."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        return httpx.AsyncClient(transport=FastTransport(httpx.Limits(), context), timeout=60)
+
+
+@contextmanager
+def _peer(certificate: str, size: int) -> Iterator[int]:
+    command = [sys.executable, "-m", "benchmarks.transfer.peer", certificate, str(size)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate()
+
+
+def interleaved(bench: Bench, contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run all contestants by turns, and return the seconds that each took, round by round. The first round is thrown
+    away: caches fill, modules load."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, run in contestants.items():
+            bench.clear()
+            start = time.perf_counter()
+            run()
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def running(transfer: Callable[[Bench, Scheme], Awaitable[None]], bench: Bench, scheme: Scheme) -> Callable[[], None]:
+    """Return a plain function that runs the transfer on an event loop of its own."""
+    return lambda: anyio.run(transfer, bench, scheme)
+
+
+async def our_upload(bench: Bench, scheme: Scheme) -> None:
+    async with bench.client() as http:
+        await upload(http, bench, scheme)
+
+
+async def our_download(bench: Bench, scheme: Scheme) -> None:
+    async with bench.client() as http:
+        await fetch(http, bench.urls[scheme], bench.out / "song.wav", root=bench.out)
+
+
+async def upload(http: httpx.AsyncClient, bench: Bench, scheme: Scheme) -> None:
+    body = MultipartBody({}, (Part("audiofile", "song.wav", await FileContent.open(bench.song)),))
+    response = await http.post(bench.urls[scheme], content=body, headers=body.headers)
+    response.raise_for_status()
+
+
+def curl_upload(bench: Bench, scheme: Scheme) -> None:
+    _curl(bench, "-H", "Expect:", "-F", f"audiofile=@{bench.song}", bench.urls[scheme], "-o", os.devnull)
+
+
+def curl_download(bench: Bench, scheme: Scheme) -> None:
+    _curl(bench, bench.urls[scheme], "-o", str(bench.out / "song.wav"))
+
+
+def curl_download_synced(bench: Bench, scheme: Scheme) -> None:
+    """Download with curl, then make it last as we do before a file gets its name."""
+    curl_download(bench, scheme)
+    with (bench.out / "song.wav").open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _curl(bench: Bench, *arguments: str) -> None:
+    subprocess.run(
+        ["curl", "--silent", "--fail", "--noproxy", "*", "--cacert", bench.authority, *arguments], check=True
+    )

@@ -1,0 +1,51 @@
+"""Uploading a song of 512 MiB: wall time beside curl's, and beside httpx's own `files=`."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from benchmarks.report import Row, middle, spread
+from benchmarks.transfer.bench import MIB, Bench, Scheme, curl_upload, interleaved, our_upload, running
+
+CURL_GOALS: dict[Scheme, float] = {"plain": 1.2, "TLS": 1.1}
+HTTPX_GOAL = 0.6
+
+
+def measure(quick: bool) -> list[Row]:
+    """Measure both schemes, plain and TLS."""
+    size, rounds = (4 * MIB, 1) if quick else (512 * MIB, 7)
+    rows = []
+    with Bench.opened(size) as bench:
+        for scheme, goal in CURL_GOALS.items():
+            times = interleaved(
+                bench,
+                {
+                    "curl": lambda scheme=scheme: curl_upload(bench, scheme),  # type: ignore[misc]
+                    "ours": running(our_upload, bench, scheme),
+                    "httpx": running(_httpx_upload, bench, scheme),
+                },
+                rounds,
+            )
+            for peer, bound in (("curl", goal), ("httpx", HTTPX_GOAL)):
+                rows.append(
+                    Row(
+                        name=f"upload {size // MIB} MiB, {scheme}",
+                        unit="s",
+                        ours=middle(times["ours"]),
+                        peer=middle(times[peer]),
+                        peer_name=peer,
+                        goal=bound,
+                        spread=spread(times["ours"]),
+                    )
+                )
+    return rows
+
+
+async def _httpx_upload(bench: Bench, scheme: Scheme) -> None:
+    context = ssl.create_default_context(cafile=str(bench.authority))
+    async with httpx.AsyncClient(verify=context, timeout=60, trust_env=False) as http:
+        with bench.song.open("rb") as file:
+            response = await http.post(bench.urls[scheme], files={"audiofile": file})
+            response.raise_for_status()
