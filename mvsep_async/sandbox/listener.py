@@ -83,6 +83,8 @@ class Listener:
             self._server = None
         for transport in list(self._connections.values()):
             transport.abort()
+        while self._connections:
+            await asyncio.sleep(0)  # a socket is closed in the turn of the loop after its abort
         if self._state.tasks:
             _, late = await asyncio.wait(set(self._state.tasks), timeout=_STOP_SECONDS)
             for task in late:

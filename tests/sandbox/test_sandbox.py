@@ -106,7 +106,7 @@ async def test_down_and_back_with_all_its_jobs(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
     await api.sandbox.go_down()
-    with pytest.raises(httpx.NetworkError):
+    with pytest.raises(httpx.TransportError):
         await api.status(hash_)
     with pytest.raises(httpx.ConnectError):
         await api.status(hash_)
