@@ -83,7 +83,7 @@ class Listener:
             self._server = None
         for transport in list(self._connections.values()):
             transport.abort()
-        while self._connections:
+        while self._connections:  # noqa: ASYNC110 - one turn, not a poll
             await asyncio.sleep(0)  # a socket is closed in the turn of the loop after its abort
         if self._state.tasks:
             _, late = await asyncio.wait(set(self._state.tasks), timeout=_STOP_SECONDS)
