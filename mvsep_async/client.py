@@ -27,6 +27,7 @@ from mvsep_async.intake import AlgorithmName, OnUnknown
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.order import Settings, Target
 from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.models.user import User
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Listener
 from mvsep_async.options import Options
@@ -143,6 +144,16 @@ class MVSepClient:
         """The quality checker."""
         return QualityAPI(self._open().caller)
 
+    @property
+    def user(self) -> User | None:
+        """The account as it was last seen; `None` while the client had no need to ask."""
+        return self._open().scheduler.user
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may be at the service at one time, as far as is known."""
+        return self._open().width()
+
     async def catalogue(self, *, refresh: bool = False) -> Catalogue:
         """Return the algorithms there are: fetched once, then kept; `refresh` asks again."""
         return await self._open().catalogue.get(refresh=refresh)
@@ -196,10 +207,11 @@ class MVSepClient:
         session = self._open()
         if key is not None and (known := session.ledger.known(key=key)) is not None:
             return known
-        settings = await self._settings(
-            session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
-        )
-        return await session.accept(source, settings, filename, group, priority, key, metadata)
+        with session.visit():
+            settings = await self._settings(
+                session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
+            )
+            return await session.accept(source, settings, filename, group, priority, key, metadata)
 
     async def separate(
         self,
@@ -221,10 +233,10 @@ class MVSepClient:
         job = None if key is None else session.ledger.known(key=key)
         if job is None:
             job = await self._submit_to(session, source, target, submit_arguments)
-        await session.settle(job, target)
+        paths = await session.settle(job, target)
         if job.error is not None:
             raise job.error.with_traceback(None)
-        return list(job.paths)
+        return paths
 
     def map(
         self,
@@ -277,6 +289,10 @@ class MVSepClient:
         if place is not None and not place.is_sibling_of(self._options.base):
             raise ConfigurationError(f"{place} is not a host of the service at {self._options.base}")
         return session.attach(hash, place)
+
+    def job(self, key: str) -> Job | None:
+        """Return the job that was submitted with this `key`, `None` if there is none."""
+        return self._open().ledger.known(key=key)
 
     def jobs(self) -> list[Job]:
         """Return all jobs that are known, in the order of their submission; finished ones until they are pruned."""
@@ -336,8 +352,9 @@ class MVSepClient:
     ) -> Job:
         asked: dict[str, Any] = dict(arguments)
         of_job = {name: asked.pop(name, default) for name, default in _OF_ONE_JOB.items()}
-        settings = await self._settings(session, **asked)
-        return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
+        with session.visit():
+            settings = await self._settings(session, **asked)
+            return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
 
     def _open(self) -> Session:
         if self._session is None:

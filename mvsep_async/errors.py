@@ -30,6 +30,8 @@ No exception ever holds the token.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Self
 
 __all__ = [
     "AuthenticationError",
@@ -67,6 +69,12 @@ class MVSepError(Exception):
         self.message = message
         self.job = job
         self.hash = hash
+
+    def of(self, job: str, hash: str | None) -> Self:
+        """Return this error as that of one job: a copy, since one outage ends many, without the frames it came from."""
+        error = copy(self)
+        error.job, error.hash = job, hash
+        return error
 
     def __str__(self) -> str:
         return self.message

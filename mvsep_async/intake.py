@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from os import PathLike
@@ -15,6 +16,7 @@ from mvsep_async.catalogue.algorithm import Algorithm, Plan
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.sep_types import SEP_TYPES
 from mvsep_async.errors import InvalidRequestError
+from mvsep_async.http.call import Json
 from mvsep_async.jobs.order import Settings, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
@@ -42,6 +44,7 @@ class Intake:
     spool: Path | None
     _known: dict[tuple[object, ...], Settings] = field(factory=dict)
     _temporary: tempfile.TemporaryDirectory[str] | None = None
+    _opening: anyio.Lock = field(factory=anyio.Lock)
 
     async def settings(
         self,
@@ -131,15 +134,32 @@ class Intake:
         return held
 
     async def _spooled(self, stream: AsyncIterable[bytes], filename: str, *, durable: bool) -> Spooled:
-        folder = self.spool
-        if folder is None:
-            if self._temporary is None:
-                self._temporary = await anyio.to_thread.run_sync(lambda: tempfile.TemporaryDirectory(prefix="mvsep-"))
-            folder = Path(self._temporary.name)
+        folder = self.spool or await self._folder()
         await anyio.Path(folder).mkdir(exist_ok=True)
         name = f"{new_id()}-{safe_name(filename, limit=120)}"
         content = await spool(stream, folder, name, durable=durable)
         return Spooled(content.path, filename)
+
+    def metadata(self, given: Json) -> Json:
+        """Return the caller's own data, which must be JSON: a journal keeps it."""
+        try:
+            json.dumps(given)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"the metadata of a job must be JSON: {error}") from None
+        return given
+
+    async def _folder(self) -> Path:
+        """Return the folder for songs that live no longer than this process."""
+        async with self._opening:
+            if self._temporary is None:
+                self._temporary = await anyio.to_thread.run_sync(lambda: tempfile.TemporaryDirectory(prefix="mvsep-"))
+            return Path(self._temporary.name)
+
+    async def drop(self, held: Held) -> None:
+        """Remove the copy of a song that no job was made for."""
+        if isinstance(held, Spooled):
+            with anyio.CancelScope(shield=True):
+                await anyio.Path(held.path).unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Remove what was put aside for this process only."""

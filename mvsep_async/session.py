@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Final
@@ -13,14 +13,14 @@ import anyio
 import httpx
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
-from mvsep_async.errors import InvalidRequestError, MVSepError
+from mvsep_async.errors import ClientClosedError, InvalidRequestError, MVSepError, UploadError
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Caller, Json
 from mvsep_async.http.gate import Gate
@@ -62,6 +62,9 @@ _GUEST_GRACE: Final = 5.0
 _CLOSING: Final = 0.2
 """Seconds for the connections' goodbyes when the client closes."""
 
+_SEEING_OFF: Final = 1.0
+"""Seconds for callers' downloads to keep what they have when the client closes."""
+
 _DATED: Final = 14
 """Digits that a file job's hash begins with: its date. The short hash of a URL job has none."""
 
@@ -82,6 +85,8 @@ class Session:
     watcher: Watcher = field(init=False)
     stack: AsyncExitStack = field(init=False)
     closed: bool = False
+    _visitors: set[CancelScope] = field(factory=set)
+    _left: anyio.Event = field(factory=anyio.Event)
 
     @classmethod
     async def open(cls, options: Options, http: httpx.AsyncClient | None) -> Session:
@@ -151,11 +156,22 @@ class Session:
         """Stop at once, leaving nothing behind: what is unfinished stays at the service, and in the journal."""
         self.closed = True
         self.scheduler.close()
+        self.tasks.cancel_scope.cancel()
         try:
+            await self._see_off()
             await self.stack.aclose()
         finally:
             for job in self.ledger.jobs.values():
                 job.let_go()
+
+    async def _see_off(self) -> None:
+        """End what callers' tasks do with the parts, and let them put down what they hold."""
+        with CancelScope(shield=True), anyio.move_on_after(_SEEING_OFF):
+            while self._visitors:
+                self._left = anyio.Event()
+                for scope in self._visitors:
+                    scope.cancel()
+                await self._left.wait()
 
     async def accept(
         self,
@@ -172,34 +188,54 @@ class Session:
     ) -> Job:
         """Take in a job and put it in line; with `bulk`, give the one that the journal holds for the same song, and
         one that failed for a song that cannot be sent."""
-        order_id = new_id()
+        order = Order(new_id(), None, settings, filename, group, priority, key, self.intake.metadata(metadata), target)
+        held: Held = None
+        mark = None
         try:
             held = await self.intake.hold(source, filename, settings)
-            mark = await _fingerprint(held, settings) if bulk and self.options.journal is not None else None
-        except (InvalidRequestError, OSError) as error:
+            if bulk and self.options.journal is not None:
+                mark = await _fingerprint(held, settings)
+            # From here to the ledger nothing waits: of two callers with one key, the second finds the first one's job.
+            known = self.ledger.known(key=key) or self.ledger.known(fingerprint=mark)
+            job = known or await self._enter(evolve(order, source=held), mark)
+        except (InvalidRequestError, UploadError, OSError) as error:
+            await self.intake.drop(held)
             if not bulk:
                 raise
             failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
             named = source if isinstance(source, str | PathLike) else None
-            return self._rejected(Order(order_id, named, settings, filename or _shown(source), group), failed)
-        if mark is not None and (known := self.ledger.known(fingerprint=mark)) is not None:
-            return known
-        order = Order(order_id, held, settings, filename, group, priority, key, metadata, target)
-        job = self.ledger.enter(order, fingerprint=mark)
+            return self._rejected(evolve(order, source=named, filename=filename or _shown(source)), failed)
+        except BaseException:
+            await self.intake.drop(held)
+            raise
+        if known is not None:
+            await self.intake.drop(held)
+        return job
+
+    async def _enter(self, order: Order, fingerprint: str | None) -> Job:
+        """Take a job in and put it in line; when this is cancelled or fails, there is no job."""
+        job = self.ledger.enter(order, fingerprint=fingerprint)
         if self.options.journal is not None:
-            await self.journal.settle()
-        self.ledger.tell(Submitted(job.id, settings.algorithm, group))
+            try:
+                await self.journal.settle()
+            except BaseException:
+                self.ledger.forget([job])
+                raise
+        self.ledger.tell(Submitted(job.id, order.settings.algorithm, order.group))
         self.scheduler.submit(job)
         return job
 
-    async def settle(self, job: Job, target: Target | None) -> None:
-        """Wait until a job is over and its files are where `target` says; raises the error of a later download only."""
+    async def settle(self, job: Job, target: Target | None) -> list[Path]:
+        """Wait until a job is over and its files are where `target` says, and return their paths.
+
+        Raises the error of a later download only, not of one that was asked for with the job.
+        """
         async for _ in job:
             pass
-        if target is not None and job.facts.separation is not None:
-            asked = job.order.target == target and job.state is State.FAILED
-            if not asked:
-                await self.scheduler.download(job, target)
+        failed_there = job.state is State.FAILED and job.order.target == target
+        if target is None or job.facts.separation is None or failed_there:
+            return []
+        return await self.download(job, target)
 
     def attach(self, hash: str, host: Host | None) -> Job:
         """Watch a job that was made elsewhere."""
@@ -221,10 +257,28 @@ class Session:
         return self.scheduler.place(job)
 
     async def cancel(self, job: Job) -> bool:
-        return await self.scheduler.cancel(job)
+        with self.visit():
+            return await self.scheduler.cancel(job)
 
     async def download(self, job: Job, target: Target) -> list[Path]:
-        return await self.scheduler.download(job, target)
+        with self.visit():
+            return await self.scheduler.download(job, target)
+
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        """Let a caller's own task work with the parts in this block; closing ends it with `ClientClosedError`."""
+        if self.closed:
+            raise ClientClosedError("the client is closed: its block was left")
+        scope = CancelScope()
+        self._visitors.add(scope)
+        try:
+            with scope:
+                yield
+        finally:
+            self._visitors.discard(scope)
+            self._left.set()
+        if scope.cancelled_caught:
+            raise ClientClosedError("the client was closed meanwhile: its block was left")
 
     def _rejected(self, order: Order, error: MVSepError) -> Job:
         error.job = order.id

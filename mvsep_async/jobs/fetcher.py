@@ -141,8 +141,7 @@ class Fetcher:
                 try:
                     await self._fetch(job, file, target, lambda here: tally.count(index, here))
                 except MVSepError as error:
-                    error.job, error.hash = job.id, job.hash
-                    errors.append(error)
+                    errors.append(error.of(job.id, job.hash))
 
         async with anyio.create_task_group() as tasks:
             for index, file in enumerate(planned):

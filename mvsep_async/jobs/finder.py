@@ -70,7 +70,7 @@ class Finder:
             if self.outage.failed(self.clock()):
                 for job in lost:
                     if job.state is State.LOST:
-                        self.ledger.apply(job, Event.FAILED, error=error)
+                        self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
             return self.outage.rest
         self.outage.ended()
         for job in lost:

@@ -100,6 +100,10 @@ class Job:
             return self.order.target is None
         return self.state in OVER
 
+    @property
+    def _separated(self) -> bool:
+        return self.order.target is None and self.facts.separation is not None
+
     def __await__(self) -> Generator[object, None, Separation]:
         return self.wait().__await__()
 
@@ -111,8 +115,9 @@ class Job:
         """
         with anyio.move_on_after(timeout):
             async for _ in self:
-                pass
-        if not self.done():
+                if self._separated:
+                    break  # a download that somebody began meanwhile is not waited for
+        if not self.done() and not self._separated:
             raise self._still_going(timeout)
         if self.facts.error is not None:
             # A fresh traceback for everyone who awaits: one error object would collect them all.

@@ -91,7 +91,7 @@ class Scheduler:
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self._slots = Slots(limit=self.concurrency or FREE_SLOTS)
+        self._slots = Slots(self.concurrency or FREE_SLOTS, self.pace)
         self._outage = Outage(self.patience, self.pace)
 
     def submit(self, job: Job) -> None:
@@ -162,11 +162,18 @@ class Scheduler:
         """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
         self.user = user
         limit = self.concurrency or (PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
-        if limit != self._slots.limit:
-            self._slots.relimit(limit)
+        self._slots.relimit(limit)
         if user.current_queue.count is not None:
-            self._slots.observed(user.current_queue.count, self.clock())
+            self._slots.observed(user.current_queue.count, self.clock(), ours=self._ours(user))
         self._wake.set()
+
+    def _ours(self, user: User) -> int:
+        """Return how many of the account's unfinished jobs are ours: creates under way are not among them yet."""
+        held = [job for job in map(self.ledger.jobs.get, self._slots.held) if job is not None]
+        if user.current_queue.jobs is None:
+            return sum(job.state in AT_SERVICE for job in held)
+        listed = {entry.hash for entry in user.current_queue.jobs}
+        return sum(job.hash in listed for job in held)
 
     def place(self, job: Job) -> Progress:
         """Return the progress of a job that waits here, with its place in line and when its turn may come."""
@@ -310,7 +317,7 @@ class Scheduler:
     async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
         """Tell a refusal for want of a slot from one of the request itself."""
         user = None
-        if isinstance(error, InvalidRequestError) and not error.fields:
+        if isinstance(error, NoFreeSlotError) or not error.fields:
             try:
                 user = await self.account.user(priority=Priority.CREATE)
             except MVSepError as unanswered:
@@ -350,11 +357,10 @@ class Scheduler:
         self._slots.accepted(self.clock())
 
     def _fail(self, job: Job, error: MVSepError) -> None:
-        error.job = job.id
         if job.state is State.CREATING:
             # The service has not got it: so says the journal too, in case the error is one that passes.
             self.ledger.apply(job, Event.NOT_ACCEPTED)
-        self.ledger.apply(job, Event.FAILED, error=error)
+        self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
 
     def _fail_queue(self, error: MVSepError) -> None:
         while (job := self._queue.pop()) is not None:

@@ -45,7 +45,8 @@ class Mailbox:
     async def take(self) -> Progress | None:
         """Wait for the next change; `None` when nothing more will come."""
         while not self._waiting and not self.closed:
-            self._news = anyio.Event()
+            if self._news is None or self._news.is_set():
+                self._news = anyio.Event()
             await self._news.wait()
         return self._waiting.popleft() if self._waiting else None
 

@@ -140,8 +140,7 @@ class Watcher:
         if job.state not in AT_SERVICE:
             return
         if course.outage.failed(now):
-            error.job, error.hash = job.id, job.hash
-            self.ledger.apply(job, Event.FAILED, error=error)
+            self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
         else:
             self.ledger.show(job, Progress(stage=Stage.WAITING, message=f"{error.message}; asking again"))
 

@@ -1,0 +1,60 @@
+"""What the tests of the whole client begin with: a small service on a real socket, a client of it, and a song."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from mvsep_async import MVSepClient
+from mvsep_async.sandbox import Sandbox
+
+NewClient: TypeAlias = Callable[..., MVSepClient]
+
+
+def wav(seconds: float = 0.1, *, rate: int = 8000) -> bytes:
+    """Return a short stereo wav file, which differs by its length."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(b"\x01\x02\x03\x04" * int(rate * seconds))
+    return target.getvalue()
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """A song on disk."""
+    path = tmp_path / "Some Song.wav"
+    path.write_bytes(wav())
+    return path
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A service that gives back the upload as every stem, at once."""
+    async with Sandbox(stems="copy", job_seconds=0.0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Sandbox]:
+    """The same, but jobs go on only when told."""
+    async with Sandbox(stems="copy", manual=True) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def client_of() -> NewClient:
+    """`client_of(sandbox, **settings)`: a client of its premium account that hardly waits, still to be entered."""
+
+    def new(sandbox: Sandbox, **settings: Any) -> MVSepClient:
+        token = settings.pop("api_token", sandbox.premium_token)
+        return MVSepClient(token, **{"base_url": sandbox.url, "poll_interval": 0.02, **settings})
+
+    return new
