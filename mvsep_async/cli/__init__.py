@@ -1,0 +1,17 @@
+"""The command line, `mvsep-async`: commands over the ordinary client, and a display worth watching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 all done, 1 some job failed, 2 bad usage, 130 interrupted.
+
+    `argv`: the words after the program's name, by default the process's own.
+    """
+    from mvsep_async.cli.run import run
+
+    return run(argv)

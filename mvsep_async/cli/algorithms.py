@@ -1,0 +1,89 @@
+"""`algorithms`: what the service can do to a song."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cyclopts import App
+
+from mvsep_async.catalogue.algorithm import Algorithm
+from mvsep_async.catalogue.fields import Field
+from mvsep_async.cli.listings import Column, list_rows, show_record
+from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.http.call import Json
+
+__all__ = ["algorithms"]
+
+algorithms = App(name="algorithms", help="List, search and explain the algorithms.")
+
+_COLUMNS: Final[tuple[Column[Algorithm], ...]] = (
+    Column("sep_type", lambda one: one.sep_type, justify="right"),
+    Column("name", lambda one: one.name, style="bold"),
+    Column("group", lambda one: one.group),
+    Column("plan", lambda one: one.plan.name.lower()),
+    Column("price", lambda one: float(one.price_coefficient), justify="right"),
+    Column("rating", lambda one: None if one.rating is None else float(one.rating), justify="right"),
+    Column("needs", lambda one: one.needs.value),
+    Column("description", lambda one: one.short_description(), hidden=True),
+)
+
+
+@algorithms.default
+async def find(*words: str, refresh: bool = False, common: Common = COMMON) -> int:
+    """List the algorithms: all of them, or those that words describe, the best first.
+
+    Parameters
+    ----------
+    words
+        Words of a name, a group or a description.
+    refresh
+        Ask the service again, in place of what was kept for a day.
+    """
+    async with connect(settings(common)) as client:
+        catalogue = await client.catalogue(refresh=refresh)
+    found = catalogue.search(" ".join(words)) if words else sorted(catalogue, key=lambda one: one.sep_type)
+    list_rows(found, _COLUMNS, json=common.json, empty=f"no algorithm has anything of {' '.join(words)!r}")
+    return 0
+
+
+@algorithms.command
+async def show(algorithm: str, /, *, common: Common = COMMON) -> int:
+    """Explain one algorithm: its options and their choices, its stems, its price.
+
+    Parameters
+    ----------
+    algorithm
+        Its number (sep_type) or name.
+    """
+    async with connect(settings(common)) as client:
+        found = (await client.catalogue()).find(algorithm)
+    record: dict[str, Json] = {column.name: column.value(found) for column in _COLUMNS}
+    record["stems"] = list(found.outputs.values()) or list(found.output_stems)
+    if common.json:
+        record["options"] = [_field(field) for field in found.fields]
+    else:
+        for field in found.fields:
+            record[field.name] = _told(field)
+    show_record(record, json=common.json)
+    return 0
+
+
+def _field(field: Field) -> Json:
+    return {
+        "name": field.name,
+        "label": field.label,
+        "choices": dict(field.options),
+        "default": field.default,
+        "required": field.required,
+    }
+
+
+def _told(field: Field) -> str:
+    needed = " (required)" if field.required and field.default is None else ""
+    lines = [f"{field.label}{needed}"]
+    if field.free_text:
+        lines.append("  any text")
+    width = max((len(key) for key in field.options), default=0)
+    for key, label in field.options.items():
+        lines.append(f"  {key.rjust(width)}  {label}" + (" (default)" if key == field.default else ""))
+    return "\n".join(lines)

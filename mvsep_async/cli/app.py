@@ -1,0 +1,54 @@
+"""The registry of commands. A module of commands is imported when one of them is run, not before."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cyclopts import App, Group, Parameter
+
+from mvsep_async._version import __version__
+
+__all__ = ["COMMANDS", "app"]
+
+_SONGS: Final = Group("Separating", sort_key=1)
+_TRY: Final = Group("Trying it", sort_key=2)
+_KNOW: Final = Group("Looking things up", sort_key=3)
+_ACCOUNT: Final = Group("The account", sort_key=4)
+_SELF: Final = Group("This program", sort_key=5)
+
+COMMANDS: Final[tuple[tuple[str, str, Group, str], ...]] = (
+    ("separate", "separate:separate", _SONGS, "Separate songs: files, folders, addresses."),
+    ("status", "at_service:status", _SONGS, "Show where a job stands."),
+    ("watch", "at_service:watch", _SONGS, "Follow jobs that were started elsewhere until they are over."),
+    ("download", "at_service:download", _SONGS, "Fetch the stems of jobs, waiting for those that are not over."),
+    ("cancel", "at_service:cancel", _SONGS, "Cancel jobs; credits come back for what is not yet processed."),
+    ("jobs", "jobs:jobs", _SONGS, "List, resume or prune the jobs of a journal."),
+    ("demo", "demo:demo", _TRY, "See it at work, without an account: a few songs and a service in small."),
+    ("sandbox", "sandbox:sandbox", _TRY, "Run the service in small, for programs of your own."),
+    ("algorithms", "algorithms:algorithms", _KNOW, "List, search and explain the algorithms."),
+    ("estimate", "estimate:estimate", _KNOW, "Say what separating songs would cost."),
+    ("queue", "site:queue", _KNOW, "Show how busy the service is."),
+    ("news", "site:news", _KNOW, "Read the service's news."),
+    ("demo-page", "site:demo_page", _KNOW, "List separations that their makers made public."),
+    ("quality", "quality:quality", _KNOW, "The quality checker: measured separations."),
+    ("account", "account:account", _ACCOUNT, "Show the account, and switch its settings."),
+    ("history", "account:history", _ACCOUNT, "List what the account has separated."),
+    ("login", "login:login", _ACCOUNT, "Get the API token, and keep it for later commands."),
+    ("register", "login:register", _ACCOUNT, "Make a new account."),
+    ("config", "config:config", _SELF, "Show the configuration, and where each value comes from."),
+    ("completion", "completion:completion", _SELF, "Print or install the completion script of a shell."),
+)
+"""Name, `module:object` below `mvsep_async.cli`, group, help. This is the one place where a command is added."""
+
+app: Final = App(
+    name="mvsep-async",
+    help="The client for MVSEP, the service that splits songs into stems.",
+    version=__version__,
+    help_format="markdown",
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+)
+for _name, _place, _group, _help in COMMANDS:
+    app.command(f"mvsep_async.cli.{_place}", name=_name, group=_group, help=_help)
+app["--help"].group = _SELF
+app["--version"].group = _SELF

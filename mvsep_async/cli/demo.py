@@ -1,0 +1,86 @@
+"""`demo`: a few short songs, a service in small, and the ordinary client between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from anyio import get_cancelled_exc_class, to_thread
+from cyclopts import Parameter, validators
+
+from mvsep_async.cli.demo_songs import make_songs
+from mvsep_async.cli.following import Follower, settled
+from mvsep_async.cli.sandbox import load_sandbox
+from mvsep_async.cli.separate import prepare_folder
+from mvsep_async.cli.settings import COMMON, Common
+from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.terminal import talkative, terminal
+from mvsep_async.client import MVSepClient
+from mvsep_async.models.output_format import OutputFormat
+
+__all__ = ["STAGE", "demo"]
+
+SLOTS: Final = 4
+STAGE: Final = {
+    "speed": 8.0,
+    "queue_seconds": 1.0,
+    "strangers": 5,
+    "long_seconds": 20.0,
+    "chunk_seconds": 6.0,
+    "requests_per_minute": 6000,
+    "premium_minutes": 100.0,
+}
+"""How the sandbox is set for the demo: slow enough to be watched, with a queue, and with chunks of longer songs."""
+
+ALGORITHM: Final = 40
+"""BS Roformer: vocals and the rest."""
+
+
+async def demo(
+    *,
+    out: Annotated[Path, Parameter(alias="-o")] = Path("mvsep-demo"),
+    songs: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=50))] = 8,
+    common: Common = COMMON,
+) -> int:
+    """See it at work, without an account and without a network.
+
+    It makes a few short stereo songs, starts the service in small in this process, and separates the songs through the
+    ordinary client. Voices stand in the middle of these songs, so you can hear that it worked.
+
+    Parameters
+    ----------
+    out
+        Folder for the songs and their stems.
+    songs
+        How many songs.
+    """
+    if common.verbose:
+        talkative()
+    package = load_sandbox()
+    stems = out / "stems"
+    await prepare_folder(stems)
+    terminal().note(f"making {songs} short songs in {out / 'songs'}")
+    paths = await to_thread.run_sync(make_songs, out / "songs", songs)
+    given = Songs([str(path) for path in paths])
+    follower = Follower(title="demo · BS Roformer · flac16", json=common.json, songs=given, slots=SLOTS)
+    given.on_bad = follower.bad
+    try:
+        async with (
+            package.Sandbox(premium_limit=SLOTS, **STAGE) as running,
+            MVSepClient(running.premium_token, base_url=running.url, concurrency=SLOTS, poll_interval=0.2) as client,
+        ):
+            stream = client.map(
+                given,
+                directory=stems,
+                overwrite=True,
+                algorithm=ALGORITHM,
+                output_format=OutputFormat.FLAC_16,
+            )
+            code = await follower.follow(client, settled(stream), given.search)
+    except get_cancelled_exc_class():
+        terminal().note("the demo was stopped")
+        raise
+    if not common.json:
+        terminal().result(f"The stems are in {stems.absolute()}")
+        terminal().note("with an account: `mvsep-async login`, then `mvsep-async separate SONGS --algorithm ...`")
+    return code

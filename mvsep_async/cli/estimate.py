@@ -1,0 +1,69 @@
+"""`estimate`: what separating songs would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from mvsep_async.catalogue.estimate import Estimate, SongEstimate
+from mvsep_async.catalogue.estimate import estimate as estimated
+from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.listings import Column, table
+from mvsep_async.cli.separate import MAKING, Making, options_of
+from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import amount, seconds_text
+
+__all__ = ["estimate"]
+
+_SONGS: Final[tuple[Column[SongEstimate], ...]] = (
+    Column("path", lambda one: str(one.path)),
+    Column("seconds", lambda one: round(one.seconds, 3), lambda one: seconds_text(one.seconds), "right"),
+    Column("credits", lambda one: one.credits, justify="right"),
+)
+
+
+async def estimate(*files: Path, making: Making = MAKING, common: Common = COMMON) -> int:
+    """Say how long songs are and what they would cost as premium jobs; nothing is sent.
+
+    Parameters
+    ----------
+    files
+        Files, and folders with audio.
+    """
+    known = settings(common)
+    name = making.algorithm or known.algorithm.value
+    if not files:
+        raise UsageProblem("nothing to estimate: give files or folders")
+    if name is None:
+        raise UsageProblem("the price depends on the algorithm: give one with --algorithm")
+    async with connect(known) as client:
+        algorithm = (await client.catalogue()).find(name)
+        found = await estimated(files, algorithm, options_of(making.opt))
+        left = None if known.token is None else (await client.account.user()).premium_minutes
+    _show(found, left, json=common.json)
+    return FAILED if found.unreadable else DONE
+
+
+def _show(found: Estimate, left: float | None, *, json: bool) -> None:
+    here = terminal()
+    if json:
+        here.document(
+            {
+                "algorithm": found.algorithm.name,
+                "sep_type": found.algorithm.sep_type,
+                "seconds": round(found.seconds, 3),
+                "credits": found.credits,
+                "credits_left": left,
+                "songs": [{column.name: column.value(song) for column in _SONGS} for song in found.songs],
+                "unreadable": [{"path": str(path), "error": why} for path, why in found.unreadable],
+            }
+        )
+        return
+    here.show(table(found.songs, _SONGS))
+    here.result(
+        f"{amount(len(found.songs), 'song')}, {seconds_text(found.seconds)} with {found.algorithm}: "
+        f"{amount(found.credits, 'credit')}" + ("" if left is None else f", of {left:.0f} that are left")
+    )
+    for path, why in found.unreadable:
+        here.error(f"{path} {why}")

@@ -1,0 +1,49 @@
+"""What an error is to a person at a terminal: one line, and an exit code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mvsep_async.errors import AuthenticationError, ClientClosedError, MVSepError, UsageError
+
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "code_of", "line_of", "root"]
+
+DONE: Final = 0
+FAILED: Final = 1
+"""Some job failed, or the service would not."""
+USAGE: Final = 2
+"""Nothing was tried: the command, the token or the configuration has to be changed."""
+INTERRUPTED: Final = 130
+"""Ctrl-C, or SIGTERM (128 + SIGINT, as shells have it)."""
+
+
+class UsageProblem(Exception):
+    """Something that the command was given cannot be; the message says what to change."""
+
+
+def root(error: BaseException) -> BaseException:
+    """Return the error itself out of the groups that task groups wrap it in: the first one that tells most."""
+    while isinstance(error, BaseExceptionGroup):
+        error = next((one for one in error.exceptions if isinstance(root(one), MVSepError)), error.exceptions[0])
+    return error
+
+
+def code_of(error: BaseException) -> int | None:
+    """Return the exit code of an error that is a person's or the service's, `None` for a fault of this program."""
+    match error:
+        case ClientClosedError():
+            return FAILED
+        case UsageProblem() | UsageError() | AuthenticationError():
+            return USAGE
+        case MVSepError() | OSError():
+            return FAILED
+        case _:
+            return None
+
+
+def line_of(error: BaseException) -> str:
+    """Return what happened, on one line."""
+    if isinstance(error, OSError) and not isinstance(error, MVSepError):
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror or error}"
+    return " ".join(str(error).split()) or type(error).__name__

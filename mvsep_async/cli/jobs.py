@@ -1,0 +1,125 @@
+"""`jobs`: what a journal holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+from anyio import get_cancelled_exc_class
+from cyclopts import App, Parameter
+
+from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.following import Ends, Follower
+from mvsep_async.cli.listings import Column, list_rows
+from mvsep_async.cli.resuming import how_to_go_on
+from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import amount
+from mvsep_async.http.call import Json
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.lifecycle import OVER, State
+from mvsep_async.journal.base import Record
+from mvsep_async.sources import label
+
+__all__ = ["jobs"]
+
+jobs = App(name="jobs", help="List, resume or prune the jobs of a journal.")
+
+Journal = Annotated[Path, Parameter(help="The journal, as it was given to `separate`.")]
+
+_COLUMNS: Final[tuple[Column[Record], ...]] = (
+    Column("id", lambda one: one.order.id, hidden=True),
+    Column("source", lambda one: _source(one), lambda one: label(one.order.source, one.order.filename)),
+    Column("state", lambda one: one.state.value),
+    Column("algorithm", lambda one: one.order.settings.algorithm, justify="right"),
+    Column("hash", lambda one: one.facts.hash or one.facts.remote),
+    Column(
+        "files", lambda one: [str(path) for path in one.facts.paths], lambda one: str(len(one.facts.paths)), "right"
+    ),
+    Column("error", lambda one: None if one.facts.error is None else str(one.facts.error)),
+)
+
+
+@jobs.default
+async def list_jobs(*, journal: Journal, common: Common = COMMON) -> int:
+    """List the jobs of a journal. Another program may be using it meanwhile."""
+    settings(common)
+    list_rows(await _peek(journal), _COLUMNS, json=common.json, empty="the journal holds no jobs")
+    return 0
+
+
+@jobs.command
+async def resume(
+    *,
+    journal: Journal,
+    concurrency: int | None = None,
+    poll_interval: float | None = None,
+    common: Common = COMMON,
+) -> int:
+    """Bring every job of a journal to its end: what was not sent is sent, what was not fetched is fetched.
+
+    Parameters
+    ----------
+    concurrency
+        Most jobs at the service at one time; by default what the account may have.
+    poll_interval
+        Seconds, the fastest that one job is looked at.
+    """
+    known = settings(common)
+    await _peek(journal)
+    follower = Follower(title=f"resuming {journal}", json=common.json, slots=concurrency)
+    try:
+        async with connect(
+            known, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+        ) as client:
+            left = [job for job in client.jobs() if not job.done()]
+            ends = Ends(left, Job.wait)
+            if not left:
+                terminal().note("nothing is left to do")
+            return await follower.follow(client, ends, ends.run)
+    except get_cancelled_exc_class():
+        how_to_go_on(follower, journal=journal)
+        raise
+
+
+@jobs.command
+async def prune(*, journal: Journal, common: Common = COMMON) -> int:
+    """Forget the jobs that are over; their files stay."""
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    settings(common)
+    await _peek(journal)
+    held = SqliteJournal(journal)
+    over = [record.order.id for record in await held.open() if _over(record)]
+    try:
+        held.forget(over)
+        await held.settle()
+    finally:
+        await held.close()
+    if common.json:
+        terminal().document({"pruned": len(over)})
+    else:
+        terminal().result(f"{amount(len(over), 'job')} forgotten")
+    return 0
+
+
+async def _peek(journal: Path) -> Sequence[Record]:
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    if not await anyio.Path(journal).exists():
+        raise UsageProblem(f"there is no journal {str(journal)!r}")
+    return await SqliteJournal.peek(journal)
+
+
+def _over(record: Record) -> bool:
+    return record.state in OVER or (record.state is State.DONE and record.order.target is None)
+
+
+def _source(record: Record) -> Json:
+    source = record.order.source
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return None if source is None else label(source, record.order.filename)

@@ -1,0 +1,97 @@
+"""Every listing: a table for people, JSON for programs, the same names in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, Literal, TypeVar
+
+from attrs import field, frozen
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import visible
+from mvsep_async.http.call import Json
+
+__all__ = ["Column", "list_rows", "show_record", "table"]
+
+T = TypeVar("T")
+
+
+@frozen
+class Column(Generic[T]):
+    """One column: its name, the value that a program gets, and how a person sees it where that differs."""
+
+    name: str
+    value: Callable[[T], Json]
+    shown: Callable[[T], str] | None = None
+    justify: Literal["left", "right"] = "left"
+    style: str = ""
+    hidden: bool = field(default=False, kw_only=True)
+    """For programs only: too wide for a table."""
+
+    def text(self, row: T) -> str:
+        """Return what stands in a person's table."""
+        return visible(self.shown(row) if self.shown else cell(self.value(row)))
+
+
+def list_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, empty: str = "nothing there") -> None:
+    """Print a listing: one JSON array of objects, or a table."""
+    rows = list(rows)
+    if json:
+        terminal().document([{column.name: column.value(row) for column in columns} for row in rows])
+    elif rows:
+        terminal().show(table(rows, columns))
+    else:
+        terminal().note(empty)
+
+
+def show_record(record: Mapping[str, Json], *, json: bool) -> None:
+    """Print one thing: a JSON object, or its names and values below each other."""
+    if json:
+        terminal().document(dict(record))
+        return
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    for name, value in record.items():
+        if value not in (None, "", [], {}):
+            lines.add_row(Text(name), Text("\n".join(visible(line) for line in _lines(value))))
+    terminal().show(lines)
+
+
+def table(rows: Iterable[T], columns: Sequence[Column[T]]) -> Table:
+    """Return the table of a listing."""
+    shown = [column for column in columns if not column.hidden]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in shown:
+        made.add_column(column.name, justify=column.justify, style=column.style, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(column.text(row)) for column in shown))
+    return made
+
+
+def cell(value: Json) -> str:
+    """Return a value as a person reads it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.2f}".rstrip("0").rstrip(".")
+        case list():
+            return ", ".join(map(cell, value))
+        case dict():
+            return ", ".join(f"{key}: {cell(inner)}" for key, inner in value.items())
+        case _:
+            return str(value)
+
+
+def _lines(value: Json) -> list[str]:
+    if isinstance(value, str):
+        return value.split("\n")
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        return [cell(one) for one in value]
+    return [cell(value)]

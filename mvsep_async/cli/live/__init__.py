@@ -1,0 +1,1 @@
+"""The display of running jobs: values, what they look like, and a thin driver."""

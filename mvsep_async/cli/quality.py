@@ -1,0 +1,170 @@
+"""`quality`: the quality checker, where separations of known songs are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from cyclopts import App
+
+from mvsep_async.cli.listings import Column, list_rows, show_record
+from mvsep_async.cli.prompts import secret
+from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import size_text
+from mvsep_async.models.quality import QualityEntry
+
+__all__ = ["quality"]
+
+quality = App(name="quality", help="The quality checker: measured separations.")
+
+_ENTRIES: Final[tuple[Column[QualityEntry], ...]] = (
+    Column("id", lambda one: one.id, justify="right"),
+    Column("algo_name", lambda one: one.algo_name, style="bold"),
+    Column("dataset", lambda one: one.dataset_name or one.dataset_type),
+    Column("date", lambda one: one.date),
+    Column("message", lambda one: one.message),
+    Column("sdr", lambda one: dict(one.sdr)),
+    Column("main_text", lambda one: one.main_text, hidden=True),
+)
+
+
+@quality.command
+async def queue(*, start: int = 0, limit: int = 20, common: Common = COMMON) -> int:
+    """List the latest entries.
+
+    Parameters
+    ----------
+    start
+        How many of the latest to leave out.
+    limit
+        How many to list.
+    """
+    async with connect(settings(common)) as client:
+        entries = await client.quality.queue(start=start, limit=limit)
+    list_rows(entries, _ENTRIES, json=common.json)
+    return 0
+
+
+@quality.command
+async def leaderboard(
+    dataset: str = "0",
+    /,
+    *,
+    start: int = 0,
+    limit: int = 20,
+    name: str | None = None,
+    sort: str | None = None,
+    common: Common = COMMON,
+) -> int:
+    """List the best entries of a data set.
+
+    Parameters
+    ----------
+    dataset
+        The data set's number, 0 to 12.
+    start
+        How many of the best to leave out.
+    limit
+        How many to list.
+    name
+        Only those with this in the algorithm's name.
+    sort
+        By which figure.
+    """
+    async with connect(settings(common)) as client:
+        board = await client.quality.leaderboard(dataset, start=start, limit=limit, algo_name_filter=name, sort=sort)
+    list_rows(board.entries, _ENTRIES, json=common.json)
+    return 0
+
+
+@quality.command
+async def entry(id: int, /, *, common: Common = COMMON) -> int:
+    """Show one entry, with its figures once it is measured.
+
+    Parameters
+    ----------
+    id
+        The entry's number.
+    """
+    async with connect(settings(common)) as client:
+        found = await client.quality.entry(id)
+    show_record({column.name: column.value(found) for column in _ENTRIES}, json=common.json)
+    return 0
+
+
+@quality.command
+def add(
+    zipfile: Path,
+    /,
+    *,
+    name: str,
+    text: str = "",
+    dataset: str = "0",
+    ensemble: bool = False,
+    password_stdin: bool = False,
+    common: Common = COMMON,
+) -> Callable[[], Awaitable[int]]:
+    """Add an entry: a zip of separated stems. It asks for a password, with which the entry can be deleted later.
+
+    Parameters
+    ----------
+    zipfile
+        The zip file.
+    name
+        The algorithm's name.
+    text
+        What there is to say about it.
+    dataset
+        The data set's number.
+    ensemble
+        It is an ensemble of several models.
+    password_stdin
+        Read the password from the first line of standard input.
+    """
+    password = secret("Password for this entry: ", from_stdin=password_stdin)
+    return partial(_add, zipfile, name, text, dataset, ensemble, password, common)
+
+
+@quality.command
+def delete(id: int, /, *, password_stdin: bool = False, common: Common = COMMON) -> Callable[[], Awaitable[int]]:
+    """Delete an entry; it asks for the password that the entry was added with.
+
+    Parameters
+    ----------
+    id
+        The entry's number.
+    password_stdin
+        Read the password from the first line of standard input.
+    """
+    return partial(_delete, id, secret("Password of this entry: ", from_stdin=password_stdin), common)
+
+
+async def _add(zipfile: Path, name: str, text: str, dataset: str, ensemble: bool, password: str, common: Common) -> int:
+    here = terminal()
+
+    def sent(count: int, total: int) -> None:
+        if here.live:
+            here.err.print(f"\r{size_text(count)} of {size_text(total)}  ", end="\n" if count == total else "")
+
+    async with connect(settings(common), needs_token=True) as client:
+        added = await client.quality.add(
+            zipfile,
+            algo_name=name,
+            main_text=text,
+            dataset_type=dataset,
+            ensemble=ensemble,
+            password=password,
+            on_progress=sent,
+        )
+    show_record({"id": added.id, "link": added.link}, json=common.json)
+    return 0
+
+
+async def _delete(id: int, password: str, common: Common) -> int:
+    async with connect(settings(common)) as client:
+        said = await client.quality.delete(id, password)
+    show_record({"id": id, "deleted": True, "message": said.message}, json=common.json)
+    return 0

@@ -1,0 +1,41 @@
+"""What to tell a person who stopped a run: how to go on."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from mvsep_async.cli.following import Follower
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import amount
+
+__all__ = ["command_line", "how_to_go_on"]
+
+_MOST: Final = 50
+"""Most hashes that are named."""
+
+
+def how_to_go_on(follower: Follower, *, journal: Path | None = None, out: Path | None = None) -> None:
+    """Say what is left of a stopped run, and the command that takes it up."""
+    note = terminal().note
+    note(f"stopped: {amount(follower.done, 'song')} done, nothing that was begun is lost")
+    if journal is not None:
+        note("the same command again goes on where it stood; nothing is paid twice")
+        return
+    hashes = [job.hash for job in follower.open.values() if job.hash is not None]
+    unsent = sum(job.hash is None for job in follower.open.values()) + (follower.songs.left if follower.songs else 0)
+    if hashes:
+        note(f"{amount(len(hashes), 'job goes', 'jobs go')} on at the service; this fetches the stems:")
+        words = ["mvsep-async", "download", *hashes[:_MOST], *(("--out", str(out)) if out else ())]
+        note("  " + command_line(words))
+    if unsent:
+        told = amount(unsent, "song was", "songs were")
+        note(f"{told} not sent yet; with --journal FILE a run goes on by itself")
+
+
+def command_line(words: list[str]) -> str:
+    """Return words as they are typed into this system's shell."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

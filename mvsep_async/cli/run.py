@@ -1,0 +1,72 @@
+"""From the words of a command line to an exit code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import anyio
+from cyclopts.exceptions import CycloptsError
+from rich.console import Console
+
+from mvsep_async.cli.app import app
+from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, code_of, line_of, root
+from mvsep_async.cli.signals import interruptible
+from mvsep_async.cli.terminal import Terminal, opened, silence
+
+__all__ = ["run"]
+
+Work = Callable[[], Awaitable[int | None]]
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """Run one command and return its exit code; see `main`."""
+    with opened() as terminal:
+        try:
+            return _run(argv, terminal)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            silence()
+            return FAILED
+        except Exception as error:
+            told = root(error)
+            if isinstance(told, BrokenPipeError):
+                silence()
+                return FAILED
+            code = code_of(told)
+            if code is None:
+                raise
+            terminal.error(line_of(told))
+            return code
+
+
+def _run(argv: Sequence[str] | None, terminal: Terminal) -> int:
+    try:
+        command, bound, _ = app.parse_args(
+            None if argv is None else list(argv),
+            console=Console(highlight=False),  # help is folded to 80 columns where there is no terminal
+            exit_on_error=False,
+            print_error=False,
+        )
+    except CycloptsError as error:
+        terminal.error(line_of(error))
+        return USAGE
+    work = partial(command, *bound.args, **bound.kwargs)
+    if inspect.iscoroutinefunction(command):
+        return _awaited(work)
+    result = work()
+    # A command that asks a person something does so first, and returns what is then to be awaited.
+    return _awaited(result) if callable(result) else result or DONE
+
+
+def _awaited(work: Work) -> int:
+    return anyio.run(_interruptible, work)
+
+
+async def _interruptible(work: Work) -> int:
+    with interruptible() as interruption:
+        with interruption.scope as scope:
+            code = await work() or DONE
+        return INTERRUPTED if scope.cancelled_caught else code

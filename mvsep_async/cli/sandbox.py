@@ -1,0 +1,114 @@
+"""`sandbox`: the service in small, in the foreground of a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter, validators
+
+from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.settings import COMMON, TOKEN_VARIABLE, URL_VARIABLE, Common
+from mvsep_async.cli.terminal import talkative, terminal
+
+if TYPE_CHECKING:
+    from mvsep_async.sandbox import Sandbox
+
+__all__ = ["load_sandbox", "sandbox"]
+
+_POSITIVE: Final = validators.Number(gt=0)
+
+
+def sandbox(
+    *,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
+    speed: Annotated[float, Parameter(validator=_POSITIVE)] = 60.0,
+    requests_per_minute: Annotated[int, Parameter(validator=_POSITIVE)] = 120,
+    job_seconds: float | None = None,
+    queue_seconds: float = 0.0,
+    strangers: int = 0,
+    premium_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 10,
+    free_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 1,
+    premium_minutes: float = 1000.0,
+    manual: bool = False,
+    common: Common = COMMON,
+) -> int:
+    """Run the service in small on this machine until Ctrl-C. It separates for real, into centre and sides.
+
+    It prints its address, the tokens of a premium and of a free account, and the two lines that point programs at it.
+
+    Parameters
+    ----------
+    port
+        The port on 127.0.0.1; 0: any that is free.
+    speed
+        Seconds of audio separated in a second.
+    requests_per_minute
+        Requests a minute before it answers 429.
+    job_seconds
+        Exact seconds that each job takes; by default by its length and the speed.
+    queue_seconds
+        How long each job waits at least.
+    strangers
+        Other people's jobs ahead of each new one.
+    premium_limit
+        Most unfinished jobs of the premium account.
+    free_limit
+        Most unfinished jobs of the free account.
+    premium_minutes
+        Credits of the premium account.
+    manual
+        Let jobs go on only when told, by POST to /_sandbox/start, finish and fail.
+    """
+    if common.verbose:
+        talkative()
+    package = load_sandbox()
+    made = package.Sandbox(
+        port=port,
+        speed=speed,
+        requests_per_minute=requests_per_minute,
+        job_seconds=job_seconds,
+        queue_seconds=queue_seconds,
+        strangers=strangers,
+        premium_limit=premium_limit,
+        free_limit=free_limit,
+        premium_minutes=premium_minutes,
+        manual=manual,
+    )
+    package.serve(made, lambda running: _announce(running, json=common.json))
+    if not common.json:
+        terminal().note("the sandbox has stopped")
+    return 0
+
+
+def load_sandbox() -> Any:
+    """Return the package `mvsep_async.sandbox`; raises `UsageProblem` saying how to install what it needs."""
+    try:
+        return importlib.import_module("mvsep_async.sandbox")
+    except ImportError as error:
+        raise UsageProblem(
+            f'this needs packages that are not installed ({error.name}): run pip install "mvsep-async[sandbox]"'
+        ) from None
+
+
+def _announce(running: Sandbox, *, json: bool) -> None:
+    here = terminal()
+    if json:
+        here.document({"url": running.url, "premium_token": running.premium_token, "free_token": running.free_token})
+        return
+    form = '$env:{} = "{}"' if sys.platform == "win32" else "export {}={}"
+    for line in (
+        f"The sandbox runs at {running.url}",
+        f"  premium token  {running.premium_token}",
+        f"  free token     {running.free_token}",
+        "",
+        "To use it, copy these two lines into another terminal:",
+        "",
+        form.format(URL_VARIABLE, running.url),
+        form.format(TOKEN_VARIABLE, running.premium_token),
+        "",
+        "Ctrl-C ends it.",
+    ):
+        here.result(line)
+    here.out.file.flush()

@@ -1,0 +1,129 @@
+"""What holds for a command: flags before the environment before the configuration file before the defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+from attrs import frozen
+from cyclopts import Group, Parameter
+
+from mvsep_async.cli import configuration
+from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.terminal import talkative, terminal
+from mvsep_async.client import MVSepClient
+from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.secret import Token
+
+__all__ = ["COMMON", "TOKEN_VARIABLE", "URL_VARIABLE", "Common", "Settings", "Value", "connect", "settings"]
+
+TOKEN_VARIABLE: Final = "MVSEP_API_TOKEN"  # noqa: S105 -- a name
+URL_VARIABLE: Final = "MVSEP_BASE_URL"
+
+_EVERYWHERE: Final = Group("Everywhere", sort_key=100)
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+@Parameter(name="*", group=_EVERYWHERE)
+@frozen(kw_only=True)
+class Common:
+    """What every command takes."""
+
+    base_url: str | None = None
+    """Address of the service, by default MVSEP_BASE_URL, else https://mvsep.com."""
+    json: bool = False
+    """Write JSON to standard output, and nothing else."""
+    verbose: Annotated[bool, Parameter(alias="-v")] = False
+    """Show what happens on the wire, on standard error; the token is left out."""
+
+
+COMMON: Final = Common()
+
+
+@frozen
+class Value:
+    """One setting, and where it comes from; `value` is `None` where nothing gives it."""
+
+    value: str | None
+    origin: str
+
+
+@frozen
+class Settings:
+    """Everything that is configured, resolved."""
+
+    path: Path
+    base_url: Value
+    out: Value
+    format: Value
+    algorithm: Value
+    token: Token | None = None
+    token_origin: str = ""
+
+    @property
+    def host(self) -> Host:
+        """The service's address, read; raises `ConfigurationError` for what is none."""
+        return Host.parse(self.base_url.value or DEFAULT_BASE_URL)
+
+
+def settings(common: Common, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Resolve all settings; raises `UsageProblem` for a configuration file that cannot be used."""
+    if common.verbose:
+        talkative()
+    path = configuration.config_path(environ)
+    filed = configuration.read(path)
+    token, origin = _token(environ, filed, path)
+    if "token" in filed and configuration.exposed(path):
+        terminal().note(f"warning: others may read the token in {path}: chmod 600 {path}")
+    return Settings(
+        path=path,
+        base_url=_first(
+            (common.base_url, "--base-url"),
+            (environ.get(URL_VARIABLE), URL_VARIABLE),
+            (filed.get("base_url"), str(path)),
+            (DEFAULT_BASE_URL, "default"),
+        ),
+        out=_first((filed.get("out"), str(path)), ("stems", "default")),
+        format=_first((filed.get("format"), str(path)), ("mp3", "default")),
+        algorithm=_first((filed.get("algorithm"), str(path))),
+        token=token,
+        token_origin=origin,
+    )
+
+
+def connect(
+    known: Settings,
+    *,
+    needs_token: bool = False,
+    concurrency: int | None = None,
+    journal: Path | None = None,
+    poll_interval: float | None = None,
+) -> MVSepClient:
+    """Return a client with these settings; raises `UsageProblem` without a token that is needed."""
+    if needs_token and known.token is None:
+        raise UsageProblem(
+            f"no API token: run `mvsep-async login`, or set {TOKEN_VARIABLE} (it stands on the account page of the "
+            "service)"
+        )
+    local = known.host.name in _LOOPBACK  # a sandbox: its port is another one every time
+    return MVSepClient(
+        "" if known.token is None else known.token.reveal(),
+        base_url=known.base_url.value,
+        concurrency=concurrency,
+        journal=journal,
+        poll_interval=poll_interval,
+        cache=None if local else configuration.cache_folder(),
+    )
+
+
+def _token(environ: Mapping[str, str], filed: dict[str, str], path: Path) -> tuple[Token | None, str]:
+    for given, origin in ((environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE), (filed.pop("token", None), str(path))):
+        if given and given.strip():
+            return Token(given.strip()), origin
+    return None, "not set"
+
+
+def _first(*candidates: tuple[str | None, str]) -> Value:
+    return next((Value(value, origin) for value, origin in candidates if value), Value(None, "not set"))

@@ -1,0 +1,69 @@
+"""Ctrl-C once: stop, with everything resumable. Twice: at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from anyio import CancelScope
+from attrs import define, field
+
+from mvsep_async.cli.exits import INTERRUPTED
+
+__all__ = ["Interruption", "interruptible"]
+
+_SIGNALS: Final = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)) is not None
+)
+_SHOW_CURSOR: Final = "\x1b[?25h"
+
+
+@define(eq=False)
+class Interruption:
+    """What signals do to a command: the first one cancels `scope`, the second one ends the process."""
+
+    scope: CancelScope = field(factory=CancelScope)
+    asked: bool = False
+    """Whether a stop was asked for."""
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Handle signals for as long as the block lasts; to be used inside the event loop.
+
+    Plain handlers, since those of the event loop do not exist on Windows. Outside the main thread there are none.
+    """
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    wake = asyncio.get_running_loop().call_soon_threadsafe
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if interruption.asked:
+            _leave()
+        interruption.asked = True
+        wake(interruption.scope.cancel)
+
+    before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
+        number: signal.signal(number, stop) for number in _SIGNALS
+    }
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave() -> None:
+    """End the process with nothing said: only the terminal gets its cursor back."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())
+    os._exit(INTERRUPTED)

@@ -1,0 +1,116 @@
+"""`queue`, `news`, `demo-page`: what the site tells everybody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.text import Text
+
+from mvsep_async.cli.listings import Column, list_rows, show_record
+from mvsep_async.cli.separate import options_of
+from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import plain, visible
+from mvsep_async.errors import MVSepError
+from mvsep_async.http.call import Json
+from mvsep_async.models.site import DemoEntry, NewsItem
+
+__all__ = ["demo_page", "news", "queue"]
+
+_NEWS: Final[tuple[Column[NewsItem], ...]] = (
+    Column("id", lambda one: one.id),
+    Column("created_at", lambda one: one.created_at),
+    Column("title", lambda one: one.title),
+    Column("lang", lambda one: one.lang),
+    Column("text", lambda one: plain(one.text)),
+)
+
+_DEMO: Final[tuple[Column[DemoEntry], ...]] = (
+    Column("date", lambda one: one.date),
+    Column("algorithm", lambda one: one.algorithm.name if one.algorithm else None),
+    Column("size", lambda one: one.size, justify="right"),
+    Column("hash", lambda one: one.hash),
+    Column("input_audio", lambda one: one.input_audio, hidden=True),
+)
+
+
+async def queue(*, common: Common = COMMON) -> int:
+    """Show how many jobs the service has; with a token, also the queue that the account's jobs stand in."""
+    known = settings(common)
+    async with connect(known) as client:
+        found = await client.site.queue()
+        record: dict[str, Json] = {
+            "in_process": found.in_process,
+            "premium": found.premium,
+            "registered": found.registered,
+            "unregistered": found.unregistered,
+        }
+        if found.plan is not None:
+            record |= {"plan": found.plan.plan, "plan_queue": found.plan.queue}
+        if known.token is not None:
+            try:
+                ahead = await client.site.queue_summary()
+            except MVSepError:
+                pass  # it is not documented: a service without it is not broken
+            else:
+                record |= {"ahead": ahead.ahead, "estimated_wait_seconds": ahead.estimated_wait_seconds}
+    show_record(record, json=common.json)
+    return 0
+
+
+async def news(*, lang: str | None = None, start: int = 0, limit: int = 5, common: Common = COMMON) -> int:
+    """Read the service's news, the newest first.
+
+    Parameters
+    ----------
+    lang
+        Two letters, such as en.
+    start
+        How many of the newest to leave out.
+    limit
+        How many to show.
+    """
+    async with connect(settings(common)) as client:
+        items = await client.site.news(lang=lang, start=start, limit=limit)
+    if common.json:
+        list_rows(items, _NEWS, json=True)
+        return 0
+    for item in items:
+        head = Text(visible(item.title), style="bold")
+        head.append(f"  {visible(item.created_at or '')}", style="dim")
+        terminal().show(head)
+        terminal().show(Text("\n".join(map(visible, plain(item.text).split("\n"))) + "\n"))
+    return 0
+
+
+async def demo_page(
+    *,
+    algorithm: str | None = None,
+    opt: tuple[str, ...] = (),
+    start: int = 0,
+    limit: int = 20,
+    common: Common = COMMON,
+) -> int:
+    """List separations that their makers made public, the newest first.
+
+    Parameters
+    ----------
+    algorithm
+        Only those of this algorithm: its number (sep_type) or name.
+    opt
+        Only those made with this option, as NAME=VALUE; may be given several times.
+    start
+        How many of the newest to leave out.
+    limit
+        How many to list.
+    """
+    options = options_of(opt)
+    async with connect(settings(common)) as client:
+        number = None
+        if algorithm is not None:
+            catalogue = await client.catalogue()
+            found = catalogue.find(algorithm)
+            number, options = found.sep_type, catalogue.validate(found, options) if options else {}
+        entries = await client.site.demo(start=start, limit=limit, algorithm_id=number, options=options or None)
+    list_rows(entries, _DEMO, json=common.json)
+    return 0
