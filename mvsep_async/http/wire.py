@@ -111,10 +111,10 @@ class Wire:
             return _Failure(TransportError(f"{_what_broke(error)} ({call.host or self.base}, {call.path})"), sent)
         except httpx.DecodingError:
             return _Failure(ProtocolError(f"the answer to {call.path} is garbled: its compression is broken"))
-        except RuntimeError as error:
-            if not self.http.is_closed:
-                raise
-            return _Failure(ConfigurationError(f"the HTTP client is closed: {error}"), sent=False)
+        except Exception as error:  # noqa: BLE001 -- a transport of the caller's may raise anything, the URL in its text
+            if self.http.is_closed:
+                return _Failure(ConfigurationError("the HTTP client given to this client is closed"), sent=False)
+            return _Failure(TransportError(f"the HTTP client failed at {call.path} with {type(error).__name__}"))
 
     def _request(self, call: Call) -> httpx.Request:
         url = (call.host or self.base).url(call.path)

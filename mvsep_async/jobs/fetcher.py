@@ -47,6 +47,7 @@ class Fetcher:
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
     _claims: dict[str, str] = field(factory=dict)
     _locks: dict[str, anyio.Lock] = field(factory=dict)
+    _planning: anyio.Lock = field(factory=anyio.Lock)
     _line: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]] = field(
         factory=lambda: anyio.create_memory_object_stream[Job](float("inf"))
     )
@@ -100,19 +101,7 @@ class Fetcher:
                 job=job.id,
                 hash=separation.hash,
             )
-        planned = await anyio.to_thread.run_sync(
-            lambda: plan(
-                files,
-                target,
-                song=song_of(job.order, separation),
-                earlier=job.facts.planned,
-                taken=lambda path: self._claims.get(path_key(path), job.id) != job.id,
-                exists=lambda path: path.exists() or path.is_symlink(),
-            )
-        )
-        for file in planned:
-            self._claims[path_key(file.path)] = job.id
-            self.ledger.journal.file(job.id, file.path, size=None, safe=0)
+        planned = await self._plan(job, files, target, song_of(job.order, separation))
         self.ledger.apply(
             job,
             Event.DOWNLOAD_BEGAN,
@@ -121,7 +110,8 @@ class Fetcher:
         )
         complete = False
         try:
-            await self.ledger.journal.settle()
+            # Safe from a loss of power, or the files would not be known again as this job's.
+            await self.ledger.journal.settle(synced=True)
             await self._fetch_all(job, planned, target)
             complete = True
         finally:
@@ -130,6 +120,29 @@ class Fetcher:
         paths = [file.path for file in planned]
         self.ledger.apply(job, Event.DOWNLOADED, paths=tuple(dict.fromkeys((*job.facts.paths, *paths))))
         return paths
+
+    async def _plan(self, job: Job, files: list[OutputFile], target: Target, song: str) -> list[PlannedFile]:
+        """Choose the paths; one job at a time, or two would choose the same."""
+        async with self._planning:
+            try:
+                planned = await anyio.to_thread.run_sync(
+                    lambda: plan(
+                        files,
+                        target,
+                        song=song,
+                        earlier=job.facts.planned,
+                        taken=lambda path: self._claims.get(path_key(path), job.id) != job.id,
+                        exists=lambda path: path.exists() or path.is_symlink(),
+                    )
+                )
+            except (OSError, ValueError) as error:
+                raise DownloadError(
+                    f"the folder {target.directory!r} cannot be used: {error}", job=job.id, hash=job.hash
+                ) from None
+            for file in planned:
+                self._claims[path_key(file.path)] = job.id
+                self.ledger.journal.file(job.id, file.path, size=None, safe=0)
+        return planned
 
     async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> None:
         """Fetch all files side by side; when one fails, the others still come to their end."""
