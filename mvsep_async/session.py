@@ -204,7 +204,7 @@ class Session:
                 raise
             failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
             named = source if isinstance(source, str | PathLike) else None
-            return self._rejected(evolve(order, source=named, filename=filename or _shown(source)), failed)
+            return self._rejected(evolve(order, source=named, filename=filename or _shown(named, source)), failed)
         except BaseException:
             await self.intake.drop(held)
             raise
@@ -317,5 +317,6 @@ async def _fingerprint(source: Held, settings: Settings) -> str | None:
     return await fingerprint_of(source, settings)
 
 
-def _shown(source: object) -> str:
-    return os.fspath(source) if isinstance(source, PathLike) else f"<{type(source).__name__}>"
+def _shown(named: str | PathLike[str] | None, source: object) -> str | None:
+    """Return what stands in for the name of a source that has none."""
+    return f"<{type(source).__name__}>" if named is None else None
