@@ -1,4 +1,4 @@
-"""Connecting for httpcore: a name or address in, a `SocketStream` out."""
+"""Connecting: a name or address in, a `SocketStream` out."""
 
 from __future__ import annotations
 
@@ -13,36 +13,21 @@ import httpcore
 
 from mvsep_async.transfer.streams import SocketStream, mapped
 
-__all__ = ["SocketBackend"]
+__all__ = ["connect_tcp"]
 
 _HEAD_START: Final = 0.25
 """Seconds that an address gets before the next one is tried beside it (RFC 8305, "Happy Eyeballs")."""
 
 
-class SocketBackend(httpcore.AsyncNetworkBackend):
-    """Connects httpcore to the network through plain sockets, under asyncio and trio alike."""
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of `host` that answers."""
-        with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
-            sock = await _connect(host, port, local_address)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option in socket_options or ():
-            sock.setsockopt(*option)
-        return SocketStream(sock)
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
+async def connect_tcp(host: str, port: int, timeout: float | None = None) -> SocketStream:
+    """Connect to the first address of `host` that answers within `timeout` seconds. Raises httpcore's errors."""
+    with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+        sock = await _connect(host, port)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SocketStream(sock)
 
 
-async def _connect(host: str, port: int, local_address: str | None) -> socket.socket:
+async def _connect(host: str, port: int) -> socket.socket:
     addresses = _interleaved(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     winners: list[socket.socket] = []
     errors: list[OSError] = []
@@ -50,7 +35,7 @@ async def _connect(host: str, port: int, local_address: str | None) -> socket.so
     async def attempt(family: int, address: Any, over: anyio.Event) -> None:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            await _connect_one(sock, address, local_address)
+            await _connect_one(sock, address)
         except OSError as error:
             errors.append(error)
         else:
@@ -78,10 +63,8 @@ async def _connect(host: str, port: int, local_address: str | None) -> socket.so
     return winners[0]
 
 
-async def _connect_one(sock: socket.socket, address: Any, local_address: str | None) -> None:
+async def _connect_one(sock: socket.socket, address: Any) -> None:
     sock.setblocking(False)
-    if local_address is not None:
-        sock.bind((local_address, 0))
     try:
         sock.connect(address)
     except BlockingIOError:

@@ -19,10 +19,17 @@ import httpcore
 from anyio import CancelScope
 from attrs import define, field, frozen
 
-from mvsep_async.transfer.connect import SocketBackend
-from mvsep_async.transfer.streams import RECEIVE
+from mvsep_async.transfer.connect import connect_tcp
+from mvsep_async.transfer.streams import RECEIVE, SocketStream, TlsStream
 
-__all__ = ["Connection", "Pool"]
+__all__ = ["READ_INTO", "Connection", "Pool"]
+
+READ_INTO: Final = "mvsep_async.read_into"
+"""The extension of a response by which its body can be read: `await read_into(buffer) -> count`, 0 at the end.
+
+Bytes of announced length go into the reader's own memory with no copy on the way. Other bodies have no such extension,
+nor do the responses of other transports: those are iterated.
+"""
 
 _HEAD_LIMIT: Final = 100 * 1024
 """Bytes a response's head may have; as much as httpcore allows."""
@@ -79,7 +86,7 @@ class Connection(httpcore.AsyncConnectionInterface):
     _ssl_context: ssl.SSLContext
     _keepalive_expiry: float | None
     _state: _State = field(default=_State.FRESH, init=False)
-    _stream: httpcore.AsyncNetworkStream | None = field(default=None, init=False)
+    _stream: SocketStream | TlsStream | None = field(default=None, init=False)
     _expires: float | None = field(default=None, init=False)
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -136,9 +143,9 @@ class Connection(httpcore.AsyncConnectionInterface):
     def info(self) -> str:
         return f"{str(self._origin)!r}, HTTP/1.1, {self._state.name}"
 
-    async def _connect(self, request: httpcore.Request, timeout: float | None) -> httpcore.AsyncNetworkStream:
+    async def _connect(self, request: httpcore.Request, timeout: float | None) -> SocketStream | TlsStream:
         host = self._origin.host.decode("ascii")
-        stream = await SocketBackend().connect_tcp(host, self._origin.port, timeout)
+        stream = await connect_tcp(host, self._origin.port, timeout)
         if self._origin.scheme != b"https":
             return stream
         name = request.extensions.get("sni_hostname") or host
@@ -150,13 +157,16 @@ class _Exchange:
     """One request and its response on a connection."""
 
     _connection: Connection
-    _stream: httpcore.AsyncNetworkStream
+    _stream: SocketStream | TlsStream
     _timeouts: _Timeouts
     _request: httpcore.Request
     _h11: h11.Connection = field(
         factory=lambda: h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
     )
-    _sent: bool = False
+    _left: int | None = None
+    """Bytes of the body still to come, `None` as long as only h11 can tell."""
+    _early: bytes = b""
+    """Bytes of the body that came along with the head."""
 
     async def send(self) -> None:
         """Send head and body. If the server will not have it all, what it says instead is the response."""
@@ -175,7 +185,6 @@ class _Exchange:
             with _protocol():
                 end = self._h11.send(h11.EndOfMessage())
             await self._write(end)
-            self._sent = True
         except httpcore.WriteError:
             pass
 
@@ -185,45 +194,65 @@ class _Exchange:
             event = await self._event()
             if isinstance(event, h11.Response):
                 break
-        headers = event.headers.raw_items()
-        return httpcore.Response(
-            status=event.status_code,
-            headers=headers,
-            content=_Body(self, self._announced(event)),
-            extensions={
-                "http_version": b"HTTP/" + event.http_version,
-                "reason_phrase": event.reason,
-                "network_stream": self._stream,
-            },
-        )
-
-    async def direct(self, length: int) -> AsyncIterator[bytes]:
-        """Give a body of that length as it comes in."""
-        data, _ = self._h11.trailing_data
-        while True:
-            if len(data) > length:
+        self._left = self._announced(event)
+        extensions: dict[str, Any] = {
+            "http_version": b"HTTP/" + event.http_version,
+            "reason_phrase": event.reason,
+            "network_stream": self._stream,
+        }
+        if self._left is not None:
+            self._early, _ = self._h11.trailing_data
+            if len(self._early) > self._left:
                 raise httpcore.RemoteProtocolError("the server sent more than it announced")
-            length -= len(data)
-            if data:
-                yield data
-            if not length:
-                return
-            data = await self._stream.read(RECEIVE, self._timeouts.read)
-            if not data:
-                raise httpcore.RemoteProtocolError(f"{_ENDED_EARLY}: {length} bytes are missing")
+            extensions[READ_INTO] = self.read_into
+        headers = event.headers.raw_items()
+        return httpcore.Response(status=event.status_code, headers=headers, content=_Body(self), extensions=extensions)
 
-    async def interpreted(self) -> AsyncIterator[bytes]:
+    async def read_into(self, buffer: memoryview) -> int:
+        """Read of a body of announced length what comes in; 0 at the end."""
+        if not self._left:
+            return 0
+        if self._early:
+            count = min(len(self._early), len(buffer))
+            buffer[:count], self._early = self._early[:count], self._early[count:]
+        else:
+            count = await self._stream.read_into(buffer[: self._left], self._timeouts.read)
+        self._took(count)
+        return count
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body in pieces."""
+        return self._interpreted() if self._left is None else self._direct()
+
+    async def _direct(self) -> AsyncIterator[bytes]:
+        """Give a body of announced length as it comes in."""
+        while self._left:
+            data, self._early = self._early, b""
+            data = data or await self._stream.read(RECEIVE, self._timeouts.read)
+            self._took(len(data))
+            yield data
+
+    def _took(self, count: int) -> None:
+        assert self._left is not None
+        if not count:
+            raise httpcore.RemoteProtocolError(f"{_ENDED_EARLY}: {self._left} bytes are missing")
+        if count > self._left:
+            raise httpcore.RemoteProtocolError("the server sent more than it announced")
+        self._left -= count
+
+    async def _interpreted(self) -> AsyncIterator[bytes]:
         """Give a body that h11 has to find the end of."""
         while True:
             event = await self._event()
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
+                self._left = 0
                 return
 
-    async def end(self, *, complete: bool) -> None:
-        keep = complete and self._sent and self._h11.our_state is h11.DONE
-        await self._connection.release(reusable=keep)
+    async def end(self) -> None:
+        """Free the connection, for another exchange if this one is complete both ways and nobody wants to close."""
+        await self._connection.release(reusable=self._left == 0 and self._h11.our_state is h11.DONE)
 
     def _announced(self, response: h11.Response) -> int | None:
         """Return the length of the body if the head says it, and h11 need not look at the body."""
@@ -257,18 +286,13 @@ class _Body:
     """The body of a response; to be closed, which frees the connection."""
 
     _exchange: _Exchange
-    _length: int | None
-    _complete: bool = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        body = self._exchange.interpreted() if self._length is None else self._exchange.direct(self._length)
-        async for chunk in body:
-            yield chunk
-        self._complete = True
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._exchange.chunks()
 
     async def aclose(self) -> None:
         with CancelScope(shield=True):
-            await self._exchange.end(complete=self._complete)
+            await self._exchange.end()
 
 
 @contextmanager

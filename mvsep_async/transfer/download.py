@@ -16,6 +16,7 @@ from anyio import CancelScope
 from attrs import define, field, frozen
 
 from mvsep_async.errors import DownloadError
+from mvsep_async.transfer.connection import READ_INTO
 from mvsep_async.transfer.part import PART, PartFile
 from mvsep_async.transfer.ranges import (
     Answer,
@@ -30,7 +31,7 @@ from mvsep_async.transfer.ranges import (
 )
 from mvsep_async.transfer.sniff import ENOUGH, unmask
 from mvsep_async.transfer.threads import in_thread
-from mvsep_async.transfer.writer import BatchWriter, writing
+from mvsep_async.transfer.writer import writing
 
 __all__ = ["PATIENCE", "Fetched", "fetch"]
 
@@ -166,37 +167,28 @@ class _Download:
                 )
                 if not isinstance(answer, Receive):
                     return answer
-                async with writing(self._part) as writer:
-                    return await self._receive(response, answer, writer)
+                return await self._receive(response, answer)
         except httpx.TransportError as error:
             return Reject(f"the connection failed ({_reason(error)})", passing=True)
         except OSError as error:
             raise self._disk_error(error) from None
 
-    async def _receive(
-        self, response: httpx.Response, answer: Receive, writer: BatchWriter
-    ) -> Complete | Forget | Link | Reject:
-        chunks = response.aiter_raw()
-        offset = answer.offset
+    async def _receive(self, response: httpx.Response, answer: Receive) -> Complete | Forget | Link | Reject:
+        read_into = response.extensions.get(READ_INTO) or _Pieces(response.aiter_raw()).read_into
+        offset, total = answer.offset, answer.state.total
+        head = b""
         if offset == 0:
-            head = await _head(chunks)
+            head = await _head(read_into)
             content_type = response.headers.get("content-type", "")
             if found := unmask(head, self._part.name, content_type=content_type):
                 return Reject(found.why, passing=True, page=True) if found.page else Link(found.why)
-            await in_thread(self._part.begin, 0, answer.state)
+        await in_thread(self._part.begin, offset, answer.state)
+        async with writing(self._part) as writer:
             await writer.put(head)
-            offset += len(head)
-            self._count(len(head), offset)
-        else:
-            await in_thread(self._part.begin, offset, answer.state)
-        total = answer.state.total
-        async for chunk in chunks:
-            await writer.put(chunk)
-            offset += len(chunk)
-            self._count(len(chunk), offset)
-            if total is not None and offset > total:
-                break
-        await writer.flush()
+            offset = self._count(len(head), offset)
+            while (total is None or offset <= total) and (count := await read_into(writer.space())):
+                offset = self._count(count, offset)
+                await writer.took(count)
         if total is None or offset == total:
             return Complete()
         if offset > total:
@@ -235,9 +227,10 @@ class _Download:
             raise self._error(f"the link leads to {parsed.scheme or 'no'}://, only http and https are followed")
         return parsed.copy_with(username=None, password=None, fragment=None)
 
-    def _count(self, new: int, offset: int) -> None:
+    def _count(self, new: int, offset: int) -> int:
         self.received += new
-        self._report(offset)
+        self._report(offset + new)
+        return offset + new
 
     def _report(self, have: int) -> None:
         if self._on_bytes is not None:
@@ -293,15 +286,31 @@ def _taken(part: PartFile) -> DownloadError:
     return DownloadError(f"{part.target} exists already and is not overwritten: choose another name, or allow it")
 
 
-async def _head(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return the first chunks, enough to tell what they are, or all there are."""
-    head = b""
-    while len(head) < ENOUGH:
-        try:
-            head += await anext(chunks)
-        except StopAsyncIteration:
-            break
-    return head
+@define(eq=False)
+class _Pieces:
+    """A body that comes in pieces of its own, as any transport but ours gives it, read into given memory."""
+
+    _pieces: AsyncIterator[bytes]
+    _rest: memoryview = field(default=memoryview(b""), init=False)
+
+    async def read_into(self, buffer: memoryview) -> int:
+        while not self._rest:
+            try:
+                self._rest = memoryview(await anext(self._pieces))
+            except StopAsyncIteration:
+                return 0
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+async def _head(read_into: Callable[[memoryview], Awaitable[int]]) -> bytes:
+    """Return the first bytes, enough to tell what they are, or all there are."""
+    buffer = memoryview(bytearray(ENOUGH))
+    size = 0
+    while size < ENOUGH and (count := await read_into(buffer[size:])):
+        size += count
+    return bytes(buffer[:size])
 
 
 def _pause(failures: int, answer: Answer) -> float:

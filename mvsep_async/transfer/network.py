@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 from urllib.request import getproxies
@@ -14,7 +14,7 @@ import httpx
 from attrs import define, field
 
 from mvsep_async._version import __version__
-from mvsep_async.transfer.connection import Pool
+from mvsep_async.transfer.connection import READ_INTO, Pool
 from mvsep_async.transfer.threads import in_thread
 
 __all__ = ["FastTransport", "make_http"]
@@ -70,11 +70,14 @@ class FastTransport(httpx.AsyncBaseTransport):
                 )
             )
         assert isinstance(response.stream, AsyncIterable)
+        extensions = dict(response.extensions)
+        if READ_INTO in extensions:
+            extensions[READ_INTO] = _mapping(extensions[READ_INTO])
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
             stream=_Body(response.stream),
-            extensions=response.extensions,
+            extensions=extensions,
         )
 
     async def aclose(self) -> None:
@@ -145,3 +148,11 @@ def _mapped() -> Iterator[None]:
     except tuple(_ERRORS) as error:
         kind = next(_ERRORS[base] for base in type(error).__mro__ if base in _ERRORS)
         raise kind(str(error)) from error
+
+
+def _mapping(read_into: Callable[[memoryview], Awaitable[int]]) -> Callable[[memoryview], Awaitable[int]]:
+    async def read(buffer: memoryview) -> int:
+        with _mapped():
+            return await read_into(buffer)
+
+    return read

@@ -51,6 +51,20 @@ class SocketStream(httpcore.AsyncNetworkStream):
                     with suppress(BlockingIOError):
                         return self._sock.recv(RECEIVE)
 
+    async def read_into(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """Receive into the buffer and return how much that was, 0 at the end."""
+        await checkpoint()
+        with mapped(httpcore.ReadTimeout, httpcore.ReadError):
+            try:
+                return self._sock.recv_into(buffer, min(len(buffer), RECEIVE))
+            except BlockingIOError:
+                pass
+            with anyio.fail_after(timeout):
+                while True:
+                    await anyio.wait_readable(self._sock)
+                    with suppress(BlockingIOError):
+                        return self._sock.recv_into(buffer, min(len(buffer), RECEIVE))
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of it, as `send` does, unless something has come in."""
         await self.send(buffer, timeout, self.is_readable)
@@ -80,7 +94,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> TlsStream:
         """Shake hands and return the encrypted stream."""
         try:
             with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
@@ -168,6 +182,23 @@ class TlsStream(httpcore.AsyncNetworkStream):
                 await self._flush(timeout)
                 self._feed(await self._raw.read(RECEIVE, timeout))
 
+    async def read_into(self, buffer: memoryview, timeout: float | None = None) -> int:
+        """Decrypt into the buffer and return how much that was, 0 at the end."""
+        with mapped(httpcore.ReadTimeout, httpcore.ReadError):
+            while True:
+                if self._plain:
+                    data = self._plain.pop(0)
+                    count = min(len(data), len(buffer))
+                    buffer[:count] = data[:count]
+                    if count < len(data):
+                        self._plain.insert(0, data[count:])
+                    return count
+                taken = self._decrypt_into(buffer)
+                if taken is not None:
+                    return taken
+                await self._flush(timeout)
+                self._feed(await self._raw.read(RECEIVE, timeout))
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Encrypt and send all of it, as `SocketStream.send` does."""
         with mapped(httpcore.WriteTimeout, httpcore.WriteError):
@@ -216,15 +247,20 @@ class TlsStream(httpcore.AsyncNetworkStream):
 
     def _decrypt(self) -> bytes | None:
         """Return all that is complete of what came in, `b""` at the end, `None` if no record is complete."""
+        count = self._decrypt_into(self._buffer)
+        return None if count is None else bytes(self._buffer[:count])
+
+    def _decrypt_into(self, buffer: memoryview) -> int | None:
+        """Fill the buffer with what is complete of what came in: 0 at the end, `None` if no record is complete."""
         size = 0
-        while size < RECEIVE:
+        while size < len(buffer):
             try:
                 # given a buffer it counts, which typeshed does not say
-                count: int = self._tls.read(len(self._buffer) - size, self._buffer[size:])  # type: ignore[assignment]
+                count: int = self._tls.read(len(buffer) - size, buffer[size:])  # type: ignore[assignment]
             except ssl.SSLWantReadError:
-                return bytes(self._buffer[:size]) if size else None
+                return size or None
             except ssl.SSLZeroReturnError:
-                count = 0
+                break
             except ssl.SSLError:
                 if size:
                     break  # first what came before; the next call says it again
@@ -232,7 +268,7 @@ class TlsStream(httpcore.AsyncNetworkStream):
             if not count:
                 break
             size += count
-        return bytes(self._buffer[:size])
+        return size
 
 
 _ANSWERED: Final = "the other side answered before the whole request was sent"

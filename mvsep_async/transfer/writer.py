@@ -22,8 +22,8 @@ BATCH: Final = 1024 * 1024
 class BatchWriter:
     """Two buffers: one fills while the other is being written.
 
-    Chunks are copied into them, which is cheaper than keeping them: memory that is used again at once is neither
-    asked of the system nor cleared by it (half the processor time of a download, measured).
+    The bytes are received into them, or copied: memory that is used again at once is neither asked of the system nor
+    cleared by it, which keeping the pieces as they come would cost (half the processor time of a download, measured).
     """
 
     _part: PartFile
@@ -35,16 +35,27 @@ class BatchWriter:
     _changed: anyio.Event = field(factory=anyio.Event)
     _stopped: bool = False
 
-    async def put(self, chunk: bytes) -> None:
-        """Take a chunk; waits only while both buffers are full. Raises the `OSError` of an earlier write."""
-        view = memoryview(chunk)
+    def space(self) -> memoryview:
+        """Return the memory that the next bytes are to be put into; never empty."""
+        return memoryview(self._filling)[self._filled :]
+
+    async def took(self, count: int) -> None:
+        """Say that `count` bytes are in that memory now; waits only while both buffers are full.
+
+        Raises the `OSError` of an earlier write.
+        """
+        self._filled += count
+        if self._filled == BATCH:
+            await self._hand_over()
+
+    async def put(self, data: bytes) -> None:
+        """Take bytes that are elsewhere."""
+        view = memoryview(data)
         while view:
-            room = min(len(view), BATCH - self._filled)
-            self._filling[self._filled : self._filled + room] = view[:room]
-            self._filled += room
-            view = view[room:]
-            if self._filled == BATCH:
-                await self._hand_over()
+            space = self.space()
+            count = min(len(space), len(view))
+            space[:count], view = view[:count], view[count:]
+            await self.took(count)
 
     async def flush(self) -> None:
         """Return when everything taken is written. Raises the `OSError` of a write."""
