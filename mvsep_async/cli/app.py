@@ -40,12 +40,18 @@ COMMANDS: Final[tuple[tuple[str, str, Group, str], ...]] = (
 )
 """Name, `module:object` below `mvsep_async.cli`, group, help. This is the one place where a command is added."""
 
+
+def _default(value: object) -> str | None:
+    """Show a default in the help only where it says something."""
+    return None if value is False or value is None or value == () or value == "" else str(value)
+
+
 app: Final = App(
     name="mvsep-async",
     help="The client for MVSEP, the service that splits songs into stems.",
     version=__version__,
     help_format="markdown",
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), show_default=_default),
     result_action="return_value",
 )
 for _name, _place, _group, _help in COMMANDS:

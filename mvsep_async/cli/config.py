@@ -34,7 +34,8 @@ _COLUMNS: Final[tuple[Column[_Row], ...]] = (
 def config(*, common: Common = COMMON) -> int:
     """Show the configuration, and where each value comes from.
 
-    Flags go before the environment, and the environment before the file. The file is TOML: `token`, `base_url`, `out`, `format` and `algorithm`, each a text.
+    Flags go before the environment, and the environment before the file. The file is TOML: `token`, `base_url`, `out`,
+    `format` and `algorithm`, each a text.
     """
     known = settings(common)
     exists = known.path.exists()

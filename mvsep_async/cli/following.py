@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -25,10 +26,14 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import OVER
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.user import User
 
 __all__ = ["Ends", "Follower", "settled"]
 
 _Ended = tuple[Job, Outcome]
+
+_ACCOUNT: Final = 60.0
+"""Seconds between two looks at the account, for the credits shown."""
 
 _SHARE: Final = 20
 """A picture may take one part in so many of the time: with very many jobs there are fewer pictures."""
@@ -61,6 +66,7 @@ class Follower:
     _speeds: dict[str, Speed] = field(factory=dict)
     _lanes: tuple[str | None, ...] = ()
     _pace: Pace = field(factory=Pace)
+    _user: User | None = None
     _start: float = field(init=False)
     _bad: list[Outcome] = field(factory=list)
 
@@ -90,6 +96,7 @@ class Follower:
                 async with anyio.create_task_group() as tasks:
                     for task in beside:
                         tasks.start_soon(task)
+                    tasks.start_soon(self._ask_account, client)
                     tasks.start_soon(self._draw, client, display)
                     async for job, outcome in outcomes:
                         self._forget(job)
@@ -113,8 +120,9 @@ class Follower:
         """Return what is to be shown now, and the lanes with a new stage."""
         now = self.clock()
         self._look(client.jobs())
+        user = client.user or self._user
         running = {id: job for id, job in self.open.items() if job.stage is not Stage.QUEUED}
-        self._lanes = assign(self._lanes, running, self._slots(client))
+        self._lanes = assign(self._lanes, running, self.slots or (1 if user is None else client.slots))
         lanes = {id: self._lane(job, now) for id, job in running.items()}
         changed = [lane for id, lane in lanes.items() if self._is_new(id, lane.progress.stage)]
         over = self.done + self.failed + self.cancelled
@@ -129,7 +137,7 @@ class Follower:
             searching=searching,
             done=self.done,
             failed=self.failed + self.cancelled,
-            credits=None if client.user is None else client.user.premium_minutes,
+            credits=None if user is None else user.premium_minutes,
             elapsed=now - self._start,
             left=None if searching else self._pace.left(made, total, now - self._start),
         )
@@ -145,6 +153,13 @@ class Follower:
             await display.show(board, changed)
             await self._tell_bad(display)
             await anyio.sleep(max(display.interval, _SHARE * spent))
+
+    async def _ask_account(self, client: MVSepClient) -> None:
+        """Know the credits that are left; a run does not fail for want of them."""
+        while True:
+            with suppress(MVSepError):
+                self._user = await client.account.user()
+            await anyio.sleep(_ACCOUNT)
 
     async def _tell(self, display: Display, outcome: Outcome) -> None:
         self.done += outcome.status == "done"
@@ -191,9 +206,6 @@ class Follower:
         before = self._stages.get(id)
         self._stages[id] = stage
         return stage is not before
-
-    def _slots(self, client: MVSepClient) -> int:
-        return self.slots or (1 if client.user is None else client.slots)
 
 
 async def settled(jobs: AsyncIterable[Job]) -> AsyncIterator[_Ended]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from attrs import frozen
@@ -50,6 +51,8 @@ _STYLES: Final = {
     Stage.CANCELLED: "red",
 }
 _AT_WORK: Final = (Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
+_NO_NEWS: Final = re.compile(r"\b(?:is|are) being \w+$")
+"""How the service puts what the stage says already ("Your file is being processed")."""
 _AROUND: Final = 4
 """Lines around the lanes: the title, the sums in two lines, and the one that the cursor stands on."""
 _STAGE: Final = max(len(stage) for stage in Stage)
@@ -95,8 +98,8 @@ def details(progress: Progress, speed: float | None, glyphs: Glyphs = UNICODE) -
         case _:
             told = ""
     message = visible(progress.message or "")
-    if told and progress.stage in _AT_WORK:
-        return told  # what the service says of it then is no news
+    if _NO_NEWS.search(message):
+        message = ""
     return glyphs.dot.join(part for part in (told, message) if part)
 
 
@@ -127,7 +130,8 @@ def _lane(lane: Lane | None, width: int, glyphs: Glyphs) -> Text:
         line.append(progress.stage.value.ljust(stage), style=style)
     if extra:
         line.append("  ")
-        line.append(_cut(details(progress, lane.speed, glyphs), extra, glyphs), style="dim")
+        told = details(progress, lane.speed, glyphs)
+        line.append(told if cell_len(told) <= extra else set_cell_size(told, extra - 1) + glyphs.cut, style="dim")
     line.rstrip()
     return line
 
