@@ -325,7 +325,7 @@ class Scheduler:
         verdict = judge(
             error,
             unfinished=None if user is None else user.current_queue.count,
-            ours=len(self._slots.held) - 1,  # without the one that was refused
+            ours=self._at_service(),
             limit=self._slots.limit,
             earlier_unexplained=self._unexplained[job.id],
         )
@@ -336,6 +336,11 @@ class Scheduler:
         if user is not None:
             self.take_account(user)
         return verdict
+
+    def _at_service(self) -> int:
+        """Count the jobs of ours that the service has, or may have; creates under way prove nothing."""
+        there = HOLDS_SLOT - {State.CREATING}
+        return sum(self.ledger.jobs[job].state in there for job in self._slots.held)
 
     def _put_back(self, job: Job) -> None:
         """Let a job that the service has not got be the next one again."""

@@ -12,8 +12,8 @@ import pytest
 from mvsep_async import Job, JobFailedError, JobTimeoutError, Progress, Separation, Stage
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
+from tests.conftest import NewClient
 
-from ..conftest import NewClient
 from .support import all_of, paid, reached, stages, until
 
 

@@ -21,8 +21,8 @@ from mvsep_async import (
     UploadError,
 )
 from mvsep_async.sandbox import Sandbox
+from tests.conftest import NewClient, wav
 
-from ..conftest import NewClient, wav
 from .support import Stream, all_of, calls, paid, reached, stages
 
 
@@ -342,15 +342,10 @@ async def test_groups_take_turns_and_priority_decides_within_one(
     async with client_of(held, concurrency=1) as client:
         first = await client.submit(song, algorithm=40, group="a")
         await reached(first, Stage.WAITING)
+        waiting = (("a1", "a", 0), ("a2", "a", 0), ("a3", "a", 5), ("b1", "b", 0), ("b2", "b", 9))
         names = {
             (await client.submit(song, algorithm=40, group=group, priority=priority)).id: name
-            for name, group, priority in (
-                ("a1", "a", 0),
-                ("a2", "a", 0),
-                ("a3", "a", 5),
-                ("b1", "b", 0),
-                ("b2", "b", 9),
-            )
+            for name, group, priority in waiting
         }
         order = []
         for _ in names:
