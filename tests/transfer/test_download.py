@@ -539,11 +539,13 @@ async def test_cancelled_at_any_await_it_leaves_what_can_be_continued(
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_same_on_either_event_loop(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("own", [True, False], ids=["ours", "the caller's"])
+def test_the_same_on_either_event_loop_and_any_client(tmp_path: Path, backend: str, own: bool) -> None:
     async def main() -> None:
-        async with make_http(httpx.Timeout(10)) as http:
+        async with make_http(httpx.Timeout(10)) if own else httpx.AsyncClient() as http:
             await fetch(http, server.url(), tmp_path / "a.wav", root=tmp_path, sleep=lambda _: anyio.sleep(0))
 
     with serving(FileAnswer(SONG, cut=400_000)) as server:
         anyio.run(main, backend=backend)
     assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert len(server.requests) == 4
