@@ -116,10 +116,13 @@ class RowReader:
 
     def file(self, path: Any, size: Any, safe: Any) -> SafeFile:
         """Return a row of the files' table; raises `JournalError` like `record`."""
-        text = _str(path)
-        if text is None or not isinstance(safe, int) or not isinstance(size, int | None):
-            raise JournalError(f"the file {path!r} cannot be understood")
-        return SafeFile(Path(text), size, safe)
+        try:
+            text = _str(path)
+            if text is None or not isinstance(safe, int) or not isinstance(size, int | None):
+                raise TypeError("a value of another type than it has")
+            return SafeFile(Path(text), size, safe)
+        except (TypeError, ValueError) as error:
+            raise JournalError(f"the file {path!r} cannot be understood ({type(error).__name__}: {error})") from error
 
     def _record(self, row: Sequence[Any], files: tuple[SafeFile, ...]) -> Record:
         (

@@ -124,11 +124,12 @@ class SqliteJournal:
 
     def add(self, order: Order, fingerprint: str | None) -> None:
         """Note a new job, queued; raises `JournalError` for one that cannot be kept, and for a key that is taken."""
+        row = order_row(order, fingerprint, spool=self._spool)
         if order.key is not None:
             holder = self._keys.setdefault(order.key, order.id)
             if holder != order.id:
                 raise JournalError(f"job {holder} has the key {order.key!r} already", job=order.id)
-        self._notes.added[order.id] = order_row(order, fingerprint, spool=self._spool)
+        self._notes.added[order.id] = row
         self._stir()
 
     def update(self, job: str, state: State, facts: Facts) -> None:
@@ -138,7 +139,7 @@ class SqliteJournal:
 
     def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
         """Note a file of a job: its size, and how many bytes of it are safe on disk."""
-        self._notes.file(job, path_value(path), size, safe)
+        self._notes.files[job, path_value(path)] = (size, safe)
         self._stir()
 
     def forget(self, jobs: Sequence[str]) -> None:

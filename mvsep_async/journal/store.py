@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -71,7 +71,10 @@ class Store:
     def peek(self) -> list[Record]:
         """Return what the journal holds without locking or changing it."""
         with self._explained():
-            self._look_at_file()
+            try:
+                self._look_at_file()
+            except FileNotFoundError:
+                raise JournalError(f"there is no journal {self.path}") from None
             with closing(self._connect_to_look()) as connection:
                 if self._known_version(connection) < len(self._steps):
                     raise JournalError(
@@ -81,34 +84,45 @@ class Store:
 
     def write(self, notes: Notes, *, synced: bool) -> None:
         """Write all notes or none. `synced`: and have them, and all written before, safe from a loss of power."""
-        with self._explained():
-            connection = self._connection
-            assert connection is not None
+        connection = self._connection
+        assert connection is not None
+        try:
             if synced is not self._synced:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._synced = synced
-            unneeded: list[str] = []
+            if notes.single:
+                # One statement is a transaction by itself: this saves a submit a tenth of its time.
+                self._apply(connection, notes)
+                return
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if notes.forgotten:
-                    jobs = [(job,) for job in notes.forgotten]
-                    for job in jobs:
-                        unneeded += (name for (name,) in connection.execute(_SPOOLED, job))
-                    connection.executemany(_FORGET, jobs)
-                if notes.added:
-                    connection.executemany(_ADD, notes.added.values())
-                if notes.changed:
-                    connection.executemany(_CHANGE, ((*row, job) for job, row in notes.changed.items()))
-                connection.executemany(_FILE, ((path, size, safe, job) for job, path, size, safe in notes.files))
-                if not notes:
-                    # Something has to be written for SQLite to sync the log, and with it what is in it already.
-                    connection.execute(f"PRAGMA user_version = {len(self._steps)}")
+                unneeded = self._spooled(connection, notes.forgotten) if notes.forgotten else []
+                self._apply(connection, notes)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
             self._unneeded += unneeded
+        except (OSError, sqlite3.Error) as error:
+            raise explained(self.path, error) from error
+
+    def _apply(self, connection: sqlite3.Connection, notes: Notes) -> None:
+        if notes.forgotten:
+            connection.executemany(_FORGET, ((job,) for job in notes.forgotten))
+        if notes.added:
+            connection.executemany(_ADD, notes.added.values())
+        if notes.changed:
+            connection.executemany(_CHANGE, ((*row, job) for job, row in notes.changed.items()))
+        if notes.files:
+            connection.executemany(_FILE, ((path, *sizes, job) for (job, path), sizes in notes.files.items()))
+        if not notes:
+            # Something has to be written for SQLite to sync the log, and with it what is in it already.
+            connection.execute(f"PRAGMA user_version = {len(self._steps)}")
+
+    def _spooled(self, connection: sqlite3.Connection, jobs: Iterable[str]) -> list[str]:
+        """Return the names of the songs in the spool folder that these jobs alone need."""
+        return [name for job in jobs for (name,) in connection.execute(_SPOOLED, (job,))]
 
     def tidy(self) -> None:
         """Give the disk back what pruned jobs took: their songs in the spool folder, and the free pages of the file."""
@@ -121,8 +135,8 @@ class Store:
             connection = self._connection
             assert connection is not None
             if connection.execute("PRAGMA freelist_count").fetchone()[0] > _SLACK_PAGES:
-                connection.execute("PRAGMA incremental_vacuum").fetchall()
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                # As a script: `execute` would take one step of it, which frees one page.
+                connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def close(self) -> None:
         """Close the file and give back the lock; closing again changes nothing."""
@@ -139,8 +153,14 @@ class Store:
     def _prepare(self) -> None:
         """Take the lock, and see that there is a file that looks like a journal, a new one if there was none."""
         if not self.path.parent.exists():
-            # One folder is made; a whole path that is missing is more likely a typing error or a lost mount.
-            self.path.parent.mkdir()
+            # One folder is made; where more is missing, that is more likely a typing error or a lost mount.
+            try:
+                self.path.parent.mkdir()
+            except FileNotFoundError:
+                raise JournalError(
+                    f"there is no folder {self.path.parent.parent} to make the journal {self.path} in: make it, or "
+                    "correct the path"
+                ) from None
         if self.path.is_dir():
             raise JournalError(f"the journal {self.path} is a folder: give the path of a file in it")
         try:
@@ -214,8 +234,9 @@ class Store:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, self._steps)
-        # A file or folder that may not be written shows only now.
+        # A file or folder that may not be written shows only when something is.
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {len(self._steps)}")
         connection.execute("ROLLBACK")
 
     def _known_version(self, connection: sqlite3.Connection) -> int:
@@ -230,12 +251,15 @@ class Store:
     def _read(self, connection: sqlite3.Connection) -> list[Record]:
         reader = RowReader(spool=self.spool)
         files: dict[int, tuple[SafeFile, ...]] = {}
-        for job, path, size, safe in connection.execute(_READ_FILES):
-            files[job] = (*files.get(job, ()), reader.file(path, size, safe))
-        try:
-            return [reader.record(row, files.get(number, ())) for *row, number in connection.execute(_READ_JOBS)]
-        except JournalError as error:
-            raise damaged(self.path, str(error)) from error
+        # An error's traceback would keep an open cursor alive, and that the file.
+        with closing(connection.cursor()) as cursor:
+            try:
+                for job, path, size, safe in cursor.execute(_READ_FILES):
+                    files[job] = (*files.get(job, ()), reader.file(path, size, safe))
+                jobs = cursor.execute(_READ_JOBS)
+                return [reader.record(row, files.get(number, ())) for *row, number in jobs]
+            except JournalError as error:
+                raise damaged(self.path, str(error)) from error
 
     def _drop_orphans(self, records: Sequence[Record]) -> None:
         """Remove songs from the spool folder that came from processes killed before their jobs were noted."""
@@ -255,8 +279,8 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise JournalError(f"there is no journal {self.path}, and no folder to put it in: {error}") from error
+        except UnicodeDecodeError as error:  # out of sqlite3, where it meets text that is none
+            raise damaged(self.path, str(error)) from error
         except (OSError, sqlite3.Error) as error:
             raise explained(self.path, error) from error
 

@@ -38,11 +38,11 @@ def explained(path: Path, error: OSError | sqlite3.Error) -> JournalError:
 
 def damaged(path: Path, detail: str) -> JournalError:
     """Return the error for a file that is, or was, a journal and cannot be trusted."""
+    name, detail = path.name, " ".join(detail.split())
     return JournalError(
-        f"the journal {path} is damaged ({detail}). Nothing was changed in it, and no new one is begun: that could "
-        f"pay for its songs again. Put back a copy of it, or move it away together with {path.name}-wal and "
-        f"{path.name}.spool, and save what can be with `sqlite3 {path.name} .recover`; what is at the service is "
-        "listed by `mvsep-async history`"
+        f"the journal {path} is damaged ({detail}). It is left as it is, and no new one is begun: that could pay for "
+        f"its songs again. Put back a copy of it, or move it away together with {name}-wal and {name}.spool, and save what "
+        f"can be with `sqlite3 {name} .recover`; what is at the service is listed by `mvsep-async history`"
     )
 
 
@@ -54,7 +54,7 @@ def not_a_journal(path: Path, detail: str) -> JournalError:
 def newer(path: Path, version: int, ours: int) -> JournalError:
     """Return the error for a journal of a later release."""
     return JournalError(
-        f"the journal {path} was written by a newer mvsep-async (its tables are version {version}, this one knows {ours}): "
+        f"the journal {path} was written by a newer mvsep-async (its tables have version {version}, we know {ours}): "
         "upgrade mvsep-async, or give another path"
     )
 

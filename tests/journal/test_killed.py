@@ -1,0 +1,95 @@
+"""Processes that are killed at any moment, and what the next one finds."""
+
+import multiprocessing
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.facts import NOTHING
+from mvsep_async.journal.sqlite import SqliteJournal
+from tests.journal import victim
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that nobody can catch")
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.journal.victim"])
+    return context
+
+
+@contextmanager
+def running(processes: ForkServerContext, target: Callable[..., None], *args: Any) -> Iterator[Connection]:
+    """Run `target` in another process and kill it on the way out."""
+    told, teller = processes.Pipe(duplex=False)
+    process: ForkServerProcess = processes.Process(target=target, args=(*args, teller))
+    process.start()
+    teller.close()
+    try:
+        yield told
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+async def test_what_was_settled_outlives_every_kill(tmp_path: Path, processes: ForkServerContext) -> None:
+    path, moments, settled = tmp_path / "j.db", random.Random(4), {}
+    for start in range(30):
+        with running(processes, victim.work_until_killed, path, start) as told:
+            settled.update(told.recv() for _ in range(moments.randrange(1, 40)))
+        while told.poll():
+            try:
+                settled.update([told.recv()])
+            except EOFError:
+                break
+        told.close()
+        journal = SqliteJournal(path)
+        found = {record.order.id: record for record in await journal.open()}
+        await journal.close()
+        assert settled.keys() <= found.keys()
+        for id, record in found.items():
+            attempts = record.facts.attempts
+            assert attempts >= settled.get(id, 0)
+            assert record.facts == (victim.facts(id, attempts) if attempts else NOTHING)
+            assert [(file.size, file.safe) for file in record.files] == ([(attempts, attempts)] if attempts else [])
+            assert record.fingerprint == record.order.key == id
+    assert len(settled) > 60
+
+
+async def test_one_process_a_journal(tmp_path: Path, processes: ForkServerContext) -> None:
+    path = tmp_path / "j.db"
+    with running(processes, victim.hold, path) as told:
+        holder = told.recv()
+        journal = SqliteJournal(path)
+        with pytest.raises(JournalError, match=f"in use by process {holder}: .*[Ww]ait for it"):
+            await journal.open()
+        assert list(await SqliteJournal.peek(path)) == []
+    told.close()
+    assert list(await journal.open()) == []
+    await journal.close()
+
+
+@pytest.mark.parametrize("moment", ["locked", "made", "renamed"])
+async def test_a_kill_while_a_journal_is_made_leaves_none_or_a_whole_one(
+    tmp_path: Path, processes: ForkServerContext, moment: str
+) -> None:
+    path = tmp_path / "j.db"
+    process = processes.Process(target=victim.die_while_creating, args=(path, moment))
+    process.start()
+    process.join()
+    assert process.exitcode == victim.KILLED
+    assert path.exists() is (moment == "renamed")
+    journal = SqliteJournal(path)
+    assert list(await journal.open()) == []
+    await journal.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["j.db", "j.db.lock"]

@@ -1,0 +1,166 @@
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given, settings
+
+from mvsep_async.errors import JobFailedError, JournalError
+from mvsep_async.jobs.facts import NOTHING, Facts
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.order import Order, Target
+from mvsep_async.journal.base import Record
+from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader, facts_row, order_row, path_value
+from mvsep_async.journal.schema import STEPS, migrate
+from mvsep_async.models.separation import OutputFile, Separation
+from mvsep_async.sources import Data, Pair, Spooled
+from tests.journal.samples import SETTINGS, SPOOL, an_order, comparable, records
+
+COLUMNS = (*ORDER_COLUMNS, *FACT_COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, STEPS)
+        yield connection
+
+
+def kept(record: Record, tables: sqlite3.Connection) -> Record:
+    """Put a record through real tables, whose columns may change what is given to them."""
+    values = (*order_row(record.order, record.fingerprint, spool=SPOOL), *facts_row(record.state, record.facts))
+    tables.execute("BEGIN")
+    try:
+        tables.execute(f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})", values)
+        (row,) = tables.execute(f"SELECT {', '.join(COLUMNS)} FROM jobs").fetchall()
+    finally:
+        tables.execute("ROLLBACK")
+    return RowReader(spool=SPOOL).record(row)
+
+
+@settings(max_examples=300, deadline=None)
+@given(record=records)
+def test_everything_that_a_job_can_be_comes_back(record: Record, tables: sqlite3.Connection) -> None:
+    assert comparable(kept(record, tables)) == comparable(record)
+
+
+def test_sources_keep_their_types(tables: sqlite3.Connection) -> None:
+    sources = ["/a", Path("/a"), Pair("/a", Path("/b")), Spooled(SPOOL / "a", "b"), "https://a/b", None]
+    found = [kept(Record(an_order(source=source), State.QUEUED, NOTHING), tables).order.source for source in sources]
+    assert found == sources
+    assert [type(source) for source in found] == [str, type(Path()), Pair, Spooled, str, type(None)]
+
+
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    order = an_order(source=Pair("a.wav", Path("../b.wav")), target=Target("stems"))
+    facts = Facts(paths=(Path("stems/x.mp3"),), planned=(("x", Path("stems/x.mp3")),))
+    row = (*order_row(order, None, spool=SPOOL), *facts_row(State.DONE, facts))
+    monkeypatch.chdir("/")
+    found = RowReader(spool=SPOOL).record(row)
+    assert found.order.source == Pair(str(tmp_path / "a.wav"), tmp_path / "../b.wav")
+    assert found.order.target == Target(str(tmp_path / "stems"))
+    assert found.facts.paths == (tmp_path / "stems/x.mp3",)
+    assert found.facts.planned == (("x", tmp_path / "stems/x.mp3"),)
+
+
+def test_a_spooled_song_moves_with_its_journal() -> None:
+    row = order_row(an_order(source=Spooled(SPOOL / "mv1-a.wav", "a.wav")), None, spool=SPOOL)
+    moved = RowReader(spool=Path("/other/j.db.spool")).record((*row, *facts_row(State.QUEUED, NOTHING)))
+    assert moved.order.source == Spooled(Path("/other/j.db.spool/mv1-a.wav"), "a.wav")
+
+
+def test_what_waits_shares_what_it_has_in_common() -> None:
+    reader = RowReader(spool=SPOOL)
+    rows = [(*order_row(an_order(target=Target("/t")), None, spool=SPOOL), *facts_row(State.QUEUED, NOTHING))] * 2
+    one, two = (reader.record(row) for row in rows)
+    assert one.order.settings is two.order.settings
+    assert one.order.target is two.order.target
+    assert one.facts is NOTHING
+    assert two.facts is NOTHING
+
+
+def test_audio_tags_are_not_kept(tables: sqlite3.Connection) -> None:
+    separation = Separation(hash="h", tags={"big": ["x"] * 9}, files=(OutputFile(url="https://a/b.mp3"),))
+    row = facts_row(State.DONE, Facts(separation=separation))
+    assert not any("big" in value for value in row if isinstance(value, str))
+    found = kept(Record(an_order(), State.DONE, Facts(separation=separation)), tables)
+    assert found.facts.separation == attrs.evolve(separation, tags=None)
+
+
+def test_the_columns_can_be_read_by_a_person() -> None:
+    order = Order("mv1", "/music/Jóga.flac", SETTINGS, "Jóga", target=Target("/stems"))
+    row = dict(
+        zip(COLUMNS, (*order_row(order, None, spool=SPOOL), *facts_row(State.DONE, Facts(hash="h"))), strict=True)
+    )
+    assert row["source"] == "/music/Jóga.flac"
+    assert row["state"] == "done"
+    assert row["hash"] == "h"
+    assert json.loads(str(row["settings"])) == {
+        "algorithm": 40,
+        "options": [["add_opt1", "81"]],
+        "output_format": "mp3",
+    }
+    assert row["target"] == '{"directory":"/stems"}'
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        an_order(source=Data(b"x", "a.wav")),
+        an_order(metadata={"when": object()}),
+        an_order(priority=2**63),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_with_its_job(order: Order) -> None:
+    with pytest.raises(JournalError, match="cannot be kept") as caught:
+        order_row(order, None, spool=SPOOL)
+    assert caught.value.job == order.id
+    assert order.id in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("state", "dreaming"),
+        ("state", None),
+        ("source_kind", "file and more"),
+        ("source_kind", "hologram"),
+        ("source_kind", None),
+        ("source", None),
+        ("settings", "{"),
+        ("settings", '{"algorithm": 40}'),
+        ("settings", '{"output_format": "mp3", "tempo": 3}'),
+        ("metadata", "\0"),
+        ("target", "[]"),
+        ("priority", "high"),
+        ("host", "gopher://x"),
+        ("attempts", "many"),
+        ("separation", "{}"),
+        ("error", '{"type": "SystemExit", "message": ""}'),
+        ("error", '{"type": "JobFailedError", "message": "", "colour": 1}'),
+        ("paths", "7"),
+        ("planned", '["a"]'),
+        ("hash", 7),
+    ],
+)
+def test_a_value_that_we_cannot_have_written_is_an_error(column: str, value: object) -> None:
+    facts = Facts(hash="h", error=JobFailedError("no"), paths=(Path("/a"),))
+    row = dict(zip(COLUMNS, (*order_row(an_order(), None, spool=SPOOL), *facts_row(State.DONE, facts)), strict=True))
+    RowReader(spool=SPOOL).record(tuple(row.values()))
+    with pytest.raises(JournalError, match=f"job '{row['id']}' cannot be understood"):
+        RowReader(spool=SPOOL).record(tuple((row | {column: value}).values()))
+
+
+@pytest.mark.parametrize("values", [(None, 1, 1), (7, 1, 1), ("/a", "1", 1), ("/a", 1, None)])
+def test_a_file_that_we_cannot_have_written_is_an_error(values: tuple[object, object, object]) -> None:
+    with pytest.raises(JournalError, match="cannot be understood"):
+        RowReader(spool=SPOOL).file(*values)
+
+
+def test_a_file_comes_back() -> None:
+    path = Path("/music/\udcff.mp3")
+    assert RowReader(spool=SPOOL).file(path_value(path), None, 3).path == path

@@ -1,0 +1,549 @@
+"""The journal as the client uses it, on both event loops."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.facts import NOTHING, Facts
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.journal import sqlite
+from mvsep_async.journal.base import Journal, Record, SafeFile
+from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.store import Store
+from mvsep_async.sources import Data
+from tests.journal.samples import an_order
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "j.db"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[None]]], None]:
+    return lambda main: anyio.run(main, backend=request.param)
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteJournal]:
+    journal = SqliteJournal(path)
+    await journal.open()
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def reopened(path: Path) -> list[Record]:
+    journal = SqliteJournal(path)
+    records = list(await journal.open())
+    await journal.close()
+    return records
+
+
+class Gate:
+    """Stands in the way of every write: counts them, holds them back, and lets the disk refuse them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writes: list[tuple[int, bool]] = []
+        self.free = threading.Event()
+        self.free.set()
+        self.refusal: Exception | None = None
+        real = Store.write
+
+        def write(store: Store, notes: Notes, *, synced: bool) -> None:
+            self.writes.append((len(notes.added), synced))
+            assert self.free.wait(60)
+            if self.refusal is not None:
+                raise self.refusal
+            real(store, notes, synced=synced)
+
+        monkeypatch.setattr(Store, "write", write)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate(monkeypatch)
+    yield gate
+    gate.free.set()
+
+
+def test_it_is_a_journal() -> None:
+    journal: Journal = SqliteJournal("j.db")
+    assert journal.spool == Path("j.db.spool").absolute()
+
+
+def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
+    async def main() -> None:
+        orders = [an_order(key="k"), an_order()]
+        async with opened(path) as journal:
+            for order in orders:
+                journal.add(order, "mark")
+            await journal.settle()
+            journal.update(orders[0].id, State.WAITING, Facts(hash="h"))
+            journal.file(orders[0].id, Path("/a.mp3"), size=3, safe=2)
+            await journal.settle(synced=True)
+        files = (SafeFile(Path("/a.mp3"), 3, 2),)
+        assert await reopened(path) == [
+            Record(orders[0], State.WAITING, Facts(hash="h"), "mark", files),
+            Record(orders[1], State.QUEUED, NOTHING, "mark"),
+        ]
+
+    run(main)
+
+
+def test_what_was_not_settled_is_written_at_the_end(path: Path, run: Any) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            journal.add(an_order(), None)
+        assert len(await reopened(path)) == 1
+
+    run(main)
+
+
+def test_what_nobody_waits_for_is_written_soon(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        async with opened(path) as journal, anyio.create_task_group() as tasks:
+            tasks.start_soon(journal.run)
+            for count in (1, 2):
+                journal.add(an_order(), None)
+                journal.add(an_order(), None)
+                with anyio.fail_after(60):
+                    while len(await SqliteJournal.peek(path)) < 2 * count:
+                        await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        assert gate.writes == [(2, False), (2, False)]
+
+    run(main)
+
+
+def test_pruned_jobs_are_gone_and_their_keys_free(path: Path, run: Any) -> None:
+    async def main() -> None:
+        old, new = an_order(key="k"), an_order(key="k")
+        async with opened(path) as journal:
+            journal.add(old, None)
+            with pytest.raises(JournalError, match=f"job {old.id} has the key 'k' already") as caught:
+                journal.add(new, None)
+            assert caught.value.job == new.id
+            await journal.settle()
+            journal.forget([old.id])
+            journal.add(new, None)
+            await journal.settle()
+        assert [record.order for record in await reopened(path)] == [new]
+
+    run(main)
+
+
+def test_keys_of_the_last_process_count(path: Path, run: Any) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            journal.add(an_order(key="k"), None)
+        async with opened(path) as journal:
+            with pytest.raises(JournalError, match="has the key"):
+                journal.add(an_order(key="k"), None)
+            journal.add(an_order(key="l"), None)
+        assert len(await reopened(path)) == 2
+
+    run(main)
+
+
+def test_a_job_that_cannot_be_kept_harms_no_other(path: Path, run: Any) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            with pytest.raises(JournalError, match="spool folder first"):
+                journal.add(an_order(source=Data(b"x", "a.wav"), key="k"), None)
+            journal.add(an_order(key="k"), None)
+            await journal.settle()
+        assert len(await reopened(path)) == 1
+
+    run(main)
+
+
+def test_pruning_removes_spooled_songs(path: Path, run: Any) -> None:
+    from mvsep_async.sources import Spooled
+
+    async def main() -> None:
+        async with opened(path) as journal:
+            journal.spool.mkdir()
+            song = journal.spool / "song.wav"
+            song.write_bytes(b"RIFF")
+            order = an_order(source=Spooled(song, "song.wav"))
+            journal.add(order, None)
+            await journal.settle()
+            journal.forget([order.id])
+            await journal.settle()
+        assert not song.exists()
+
+    run(main)
+
+
+# --- transactions
+
+
+def test_who_waits_at_the_same_time_shares_a_transaction(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+
+            async def submit() -> None:
+                journal.add(an_order(), None)
+                await journal.settle()
+
+            gate.free.clear()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(50):
+                    tasks.start_soon(submit)
+                await anyio.wait_all_tasks_blocked()
+                gate.free.set()
+        assert gate.writes == [(1, False), (49, False)]
+
+    run(main)
+
+
+def test_one_who_needs_it_synced_has_it_synced_for_all(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            gate.free.clear()
+            async with anyio.create_task_group() as tasks:
+                journal.add(an_order(), None)
+                tasks.start_soon(journal.settle)
+                await anyio.wait_all_tasks_blocked()
+                journal.add(an_order(), None)
+                tasks.start_soon(journal.settle)
+                tasks.start_soon(lambda: journal.settle(synced=True))
+                await anyio.wait_all_tasks_blocked()
+                gate.free.set()
+            assert gate.writes == [(1, False), (1, True)]
+            await journal.settle()
+            await journal.settle(synced=True)
+            assert len(gate.writes) == 2
+            journal.add(an_order(), None)
+            await journal.settle()
+            await journal.settle(synced=True)
+        assert gate.writes[2:] == [(1, False), (0, True)]
+
+    run(main)
+
+
+def test_who_has_nothing_new_waits_for_what_is_being_written(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            gate.free.clear()
+            settled: list[str] = []
+
+            async def settle(name: str) -> None:
+                await journal.settle()
+                settled.append(name)
+
+            async with anyio.create_task_group() as tasks:
+                journal.add(an_order(), None)
+                tasks.start_soon(settle, "one")
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(settle, "two")
+                await anyio.wait_all_tasks_blocked()
+                assert not settled
+                gate.free.set()
+            assert sorted(settled) == ["one", "two"]
+        assert gate.writes == [(1, False)]
+
+    run(main)
+
+
+def test_the_event_loop_runs_while_the_disk_is_slow(path: Path, run: Any, gate: Gate) -> None:
+    """The write goes on only after the loop has: if it were held up, this would never end."""
+
+    async def main() -> None:
+        async with opened(path) as journal:
+            gate.free.clear()
+
+            async def beat() -> None:
+                for _ in range(100):
+                    await anyio.sleep(0)
+                gate.free.set()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(beat)
+                journal.add(an_order(), None)
+                await journal.settle(synced=True)
+                assert gate.free.is_set()
+
+    run(main)
+
+
+def test_a_cancelled_wait_loses_nothing(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            gate.free.clear()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2):
+                    journal.add(an_order(), None)
+                    tasks.start_soon(journal.settle)
+                    await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+            gate.free.set()
+            journal.add(an_order(), None)
+            await journal.settle()
+            assert sum(added for added, _ in gate.writes) == 3
+        assert len(await reopened(path)) == 3
+
+    run(main)
+
+
+async def test_a_wait_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate) -> None:
+    async with opened(path) as journal:
+        gate.free.clear()
+        for _ in range(2):
+            journal.add(an_order(), None)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(journal.settle(), 0.01)
+        gate.free.set()
+        await journal.settle()
+        assert sum(added for added, _ in gate.writes) == 2
+    assert len(await reopened(path)) == 2
+
+
+async def test_a_start_cancelled_by_asyncio_leaves_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, real = threading.Event(), Store._prepare
+
+    def slow(store: Store) -> None:
+        real(store)
+        assert go.wait(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_prepare", slow)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(SqliteJournal(path).open(), 0.1)
+    go.set()
+    with anyio.fail_after(60):
+        while True:
+            try:
+                await reopened(path)
+                break
+            except JournalError as error:
+                assert "in use" in str(error)  # noqa: PT017 -- until the other thread is through
+                await anyio.sleep(0.01)
+
+
+# --- a disk that refuses
+
+
+async def limit(journal: SqliteJournal, pages: int) -> None:
+    """Let the file grow no further than `pages`: what SQLite says then is what it says of a full disk."""
+    assert journal._thread is not None
+    assert journal._store is not None
+    connection = journal._store._connection
+    assert connection is not None
+    await journal._thread.do(lambda: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall())
+
+
+def test_a_full_disk_is_told_and_nothing_is_forgotten(path: Path, run: Any) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            await limit(journal, 1)
+            first, later = an_order(metadata="x" * 100_000), an_order()
+            for order in (first, later):
+                journal.add(order, None)
+                with pytest.raises(JournalError, match="the disk is full; make room"):
+                    await journal.settle()
+            journal.update(first.id, State.WAITING, Facts(hash="h"))
+            with pytest.raises(JournalError, match="the disk is full"):
+                await journal.settle(synced=True)
+            assert list(await SqliteJournal.peek(path)) == []
+            await limit(journal, 1_000_000)
+            await journal.settle(synced=True)
+        assert [(record.order, record.facts.hash) for record in await reopened(path)] == [(first, "h"), (later, None)]
+
+    run(main)
+
+
+def test_all_who_wait_are_told(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        async with opened(path) as journal:
+            gate.refusal = JournalError("no")
+            gate.free.clear()
+            told: list[JournalError] = []
+
+            async def submit() -> None:
+                journal.add(an_order(), None)
+                try:
+                    await journal.settle()
+                except JournalError as error:
+                    told.append(error)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(submit)
+                await anyio.wait_all_tasks_blocked()
+                gate.free.set()
+            assert len({id(error) for error in told}) == 5
+            assert gate.writes == [(1, False), (5, False)]
+            gate.refusal = None
+
+    run(main)
+
+
+def test_the_writer_goes_on_trying(
+    path: Path, run: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite, "_LONGEST_PAUSE", sqlite._LINGER)
+    gate.refusal = JournalError("the disk is full")
+
+    async def main() -> None:
+        async with opened(path) as journal, anyio.create_task_group() as tasks:
+            tasks.start_soon(journal.run)
+            journal.add(an_order(), None)
+            with anyio.fail_after(60):
+                while len(gate.writes) < 3:
+                    await anyio.sleep(0.01)
+                gate.refusal = None
+                while not await SqliteJournal.peek(path):
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+
+    with caplog.at_level(logging.WARNING):
+        run(main)
+    assert "the disk is full; trying again" in caplog.text
+
+
+def test_a_last_write_that_fails_is_told_and_the_lock_given_back(path: Path, run: Any, gate: Gate) -> None:
+    async def main() -> None:
+        journal = SqliteJournal(path)
+        await journal.open()
+        gate.refusal = JournalError("no room")
+        journal.add(an_order(), None)
+        with pytest.raises(JournalError, match="no room"):
+            await journal.close()
+        assert await reopened(path) == []
+
+    run(main)
+
+
+# --- opening and closing
+
+
+def test_closing_ends_its_thread_and_its_work(path: Path, run: Any) -> None:
+    async def main() -> None:
+        journal = SqliteJournal(path)
+        await journal.close()
+        with pytest.raises(JournalError, match="is not open"):
+            await journal.settle()
+        await journal.open()
+        with pytest.raises(JournalError, match="is open already"):
+            await journal.open()
+        await journal.close()
+        await journal.close()
+        with pytest.raises(JournalError, match="is not open"):
+            await journal.settle()
+        assert await journal.open() == []
+        await journal.close()
+        with anyio.fail_after(60):
+            while any(thread.name == "mvsep-journal" for thread in threading.enumerate()):
+                await anyio.sleep(0.01)
+
+    run(main)
+
+
+async def test_who_waits_while_it_is_closed_in_haste_is_told(path: Path, gate: Gate) -> None:
+    journal = SqliteJournal(path)
+    await journal.open()
+    gate.free.clear()
+    errors: list[str] = []
+
+    async def submit() -> None:
+        journal.add(an_order(), None)
+        try:
+            await journal.settle()
+        except JournalError as error:
+            errors.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(submit)
+            await anyio.wait_all_tasks_blocked()
+        closing = asyncio.ensure_future(journal.close())
+        await anyio.wait_all_tasks_blocked()
+        closing.cancel()
+        await anyio.wait_all_tasks_blocked()
+        gate.free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert len(errors) == 1
+    assert "closed meanwhile" in errors[0]
+
+
+def test_a_journal_that_is_refused_can_be_tried_again(path: Path, run: Any) -> None:
+    async def main() -> None:
+        journal = SqliteJournal(path)
+        async with opened(path):
+            with pytest.raises(JournalError, match="in use by another client"):
+                await journal.open()
+        assert list(await journal.open()) == []
+        await journal.close()
+
+    run(main)
+
+
+def test_two_names_of_one_journal_have_one_lock(path: Path, tmp_path: Path, run: Any) -> None:
+    async def main() -> None:
+        (tmp_path / "other.db").symlink_to(path)
+        async with opened(path):
+            with pytest.raises(JournalError, match="in use"):
+                await SqliteJournal(tmp_path / "other.db").open()
+
+    run(main)
+
+
+def test_a_relative_path_stays_where_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    async def main() -> None:
+        monkeypatch.chdir(tmp_path)
+        journal = SqliteJournal("j.db")
+        monkeypatch.chdir("/")
+        await journal.open()
+        await journal.close()
+
+    run(main)
+    assert (tmp_path / "j.db").exists()
+
+
+def test_sqlite3_is_not_imported_before_it_is_needed() -> None:
+    code = "import sys, mvsep_async.journal.sqlite; sys.exit('sqlite3' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
+
+
+def test_a_python_without_sqlite3_is_told_of(path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mvsep_async.journal.store", None)
+
+    async def main() -> None:
+        with pytest.raises(JournalError, match="needs the sqlite3 module"):
+            await SqliteJournal(path).open()
+
+    run(main)
+
+
+def test_the_columns_hold_no_secret(path: Path, run: Any) -> None:
+    """What an error carries beyond its known attributes, such as a cause that saw the token, is not kept."""
+
+    async def main() -> None:
+        error = JournalError("no")
+        error.secret = "t0ken"  # type: ignore[attr-defined]
+        error.__cause__ = ValueError("t0ken")
+        order = an_order()
+        async with opened(path) as journal:
+            journal.add(order, None)
+            journal.update(order.id, State.FAILED, Facts(error=error))
+            await journal.settle()
+            assert all(b"t0ken" not in file.read_bytes() for file in path.parent.iterdir())
+        assert b"t0ken" not in path.read_bytes()
+
+    run(main)

@@ -1,0 +1,412 @@
+"""The file itself: what is refused, what is repaired, what is left behind."""
+
+import errno
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.facts import NOTHING, Facts
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.order import Order
+from mvsep_async.journal import store as store_module
+from mvsep_async.journal.base import Record, SafeFile
+from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.rows import facts_row, order_row, path_value
+from mvsep_async.journal.schema import STEPS
+from mvsep_async.journal.store import Store
+from mvsep_async.sources import Spooled
+from tests.journal.samples import an_order
+
+FILES = ["j.db", "j.db.lock"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "j.db"
+
+
+def a_store(path: Path) -> Store:
+    return Store(path, path.with_name(path.name + ".spool"))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Store, list[Record]]]:
+    store = a_store(path)
+    records = store.open()
+    try:
+        yield store, records
+    finally:
+        store.close()
+
+
+def added(*orders: Order, spool: Path = Path("/none")) -> Notes:
+    return Notes(added={order.id: order_row(order, None, spool=spool) for order in orders})
+
+
+def filled(path: Path, count: int = 300) -> list[Order]:
+    orders = [an_order(source=f"/music/{number}.flac", key=str(number)) for number in range(count)]
+    with opened(path) as (store, _):
+        store.write(added(*orders), synced=False)
+    return orders
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_jobs_come_back_in_order_of_submission(path: Path) -> None:
+    orders = filled(path)
+    with opened(path) as (_, records):
+        assert [record.order for record in records] == orders
+    assert names(path.parent) == FILES
+
+
+def test_changes_come_back(path: Path) -> None:
+    order = an_order()
+    notes = added(order)
+    notes.changed[order.id] = facts_row(State.WAITING, Facts(hash="h"))
+    notes.files[order.id, path_value(Path("/a.mp3"))] = (9, 4)
+    with opened(path) as (store, _):
+        store.write(notes, synced=True)
+        store.write(Notes(files={(order.id, "/b.mp3"): (None, 0), (order.id, "/a.mp3"): (9, 9)}), synced=False)
+    with opened(path) as (_, records):
+        files = (SafeFile(Path("/a.mp3"), 9, 9), SafeFile(Path("/b.mp3"), None, 0))
+        assert records == [Record(order, State.WAITING, Facts(hash="h"), None, files)]
+
+
+def test_a_change_of_a_pruned_job_changes_nothing(path: Path) -> None:
+    order = an_order()
+    with opened(path) as (store, _):
+        store.write(added(order), synced=False)
+        store.write(Notes(forgotten={order.id: None}), synced=False)
+        late = Notes(changed={order.id: facts_row(State.DONE, NOTHING)}, files={(order.id, "/f"): (1, 1)})
+        store.write(late, synced=False)
+    with opened(path) as (_, records):
+        assert records == []
+
+
+def test_a_key_can_be_given_again_in_the_transaction_that_prunes_it(path: Path) -> None:
+    old, new = an_order(key="k"), an_order(key="k")
+    with opened(path) as (store, _):
+        store.write(added(old), synced=False)
+        notes = added(new)
+        notes.forget([old.id])
+        store.write(notes, synced=False)
+    with opened(path) as (_, records):
+        assert [record.order for record in records] == [new]
+
+
+def test_all_notes_are_written_or_none(path: Path) -> None:
+    with opened(path) as (store, _):
+        with pytest.raises(JournalError, match="UNIQUE"):
+            store.write(added(an_order(), an_order(key="k"), an_order(key="k")), synced=False)
+        store.write(added(an_order()), synced=False)
+    with opened(path) as (_, records):
+        assert len(records) == 1
+
+
+# --- how safe
+
+
+def test_synced_writes_are_synced(path: Path) -> None:
+    """Also when there is nothing new: what was written before has to be synced with it."""
+    with opened(path) as (store, _):
+        connection = store._connection
+        assert connection is not None
+        log = path.with_name("j.db-wal")
+        for notes, synced, level in (
+            (added(an_order()), False, 1),
+            (added(an_order()), True, 2),
+            (Notes(), True, 2),
+            (added(an_order(), an_order()), False, 1),
+        ):
+            before = log.stat().st_size if log.exists() else 0
+            store.write(notes, synced=synced)
+            assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
+            assert log.stat().st_size > before
+
+
+def test_a_log_left_by_a_killed_process_is_taken_up(path: Path, tmp_path: Path) -> None:
+    with opened(path) as (store, _):
+        store.write(added(an_order()), synced=False)
+        for suffix in ("", "-wal", "-shm"):
+            shutil.copy(f"{path}{suffix}", tmp_path / f"k.db{suffix}")
+    assert (tmp_path / "k.db-wal").stat().st_size
+    assert len(a_store(tmp_path / "k.db").peek()) == 1
+    with opened(tmp_path / "k.db") as (_, records):
+        assert len(records) == 1
+
+
+# --- what is refused, and left as it is
+
+
+def test_a_journal_in_use_is_refused(path: Path) -> None:
+    with opened(path), pytest.raises(JournalError, match=r"in use by another client of this process: .* another path"):
+        a_store(path).open()
+    with opened(path):
+        pass
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"these are not the bytes you are looking for" * 99)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_foreign_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+
+
+def a_newer_version(path: Path) -> None:
+    filled(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+
+
+def an_unknown_state(path: Path) -> None:
+    filled(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE jobs SET state = 'dreaming' WHERE number = 7")
+        connection.commit()
+
+
+def cut(path: Path) -> None:
+    filled(path)
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+def holes(path: Path) -> None:
+    filled(path)
+    content = bytearray(path.read_bytes())
+    for page in range(1, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 64] = random.Random(page).randbytes(64)
+    path.write_bytes(content)
+
+
+def no_head(path: Path) -> None:
+    filled(path)
+    path.write_bytes(bytes(100) + path.read_bytes()[100:])
+
+
+@pytest.mark.parametrize("look", ["open", "peek"])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (garbage, "not a journal.* give another path"),
+        (empty, "is empty; to begin a new one, remove it"),
+        (no_head, "not a journal, or is one no more"),
+        (a_foreign_database, "a database of another program"),
+        (a_newer_version, "newer mvsep-async .*: upgrade"),
+        (an_unknown_state, "damaged .*dreaming.* move it away"),
+        (cut, "damaged .*recover"),
+        (holes, "damaged .*recover"),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused_and_left_alone(
+    path: Path, harm: Callable[[Path], None], message: str, look: str
+) -> None:
+    harm(path)
+    before = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(JournalError, match=message) as caught:
+            getattr(a_store(path), look)()
+        assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+    assert set(names(path.parent)) <= {*FILES}
+
+
+def test_flipped_bytes_never_crash_and_never_start_afresh(path: Path) -> None:
+    orders = filled(path, 40)
+    whole, chance, refused = path.read_bytes(), random.Random(9), 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(20):
+            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+        try:
+            with opened(path) as (_, records):
+                assert len(records) == len(orders)
+        except JournalError:
+            refused += 1
+    assert refused > 30
+
+
+def test_the_log_of_a_journal_that_is_gone_is_not_mixed_into_a_new_one(path: Path) -> None:
+    path.with_name("j.db-wal").write_bytes(b"x")
+    with pytest.raises(JournalError, match=r"j\.db-wal of it is still there: put the journal back"):
+        a_store(path).open()
+    assert not path.exists()
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    for look in (a_store(tmp_path).open, a_store(tmp_path).peek):
+        with pytest.raises(JournalError, match="is a folder: give the path of a file in it"):
+            look()
+    assert names(tmp_path) == []
+
+
+def test_a_pipe_is_refused(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(JournalError, match="no regular file"):
+        a_store(path).open()
+
+
+def test_one_missing_folder_is_made_and_no_more(tmp_path: Path) -> None:
+    with opened(tmp_path / "new" / "j.db"):
+        pass
+    with pytest.raises(JournalError, match=f"no folder {tmp_path}/a/b to make the journal"):
+        a_store(tmp_path / "a" / "b" / "c" / "j.db").open()
+    assert names(tmp_path) == ["new"]
+
+
+def test_a_file_for_a_folder_is_refused(path: Path) -> None:
+    path.write_text("")
+    with pytest.raises(JournalError, match="Not a directory; it needs a folder"):
+        a_store(path / "j.db").open()
+
+
+def test_there_is_nothing_to_peek_at(path: Path) -> None:
+    with pytest.raises(JournalError, match=f"there is no journal {path}"):
+        a_store(path).peek()
+    assert names(path.parent) == []
+
+
+def test_a_read_only_folder_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(JournalError, match="Read-only file system; it needs a folder on a local disk"):
+            a_store(path).open()
+    assert names(path.parent) == []
+
+
+def test_a_file_that_may_not_be_written_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(path)
+    monkeypatch.setattr(
+        Store, "_connect", lambda self, _: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    )
+    with pytest.raises(JournalError, match=r"cannot be written: .*readonly"):
+        a_store(path).open()
+    monkeypatch.undo()
+    with opened(path) as (_, records):
+        assert len(records) == 300
+
+
+def test_somebody_elses_transaction_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0)
+    with opened(path) as (store, _), closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match=r"being changed by another program .* try again"):
+            store.write(added(an_order()), synced=False)
+        other.execute("ROLLBACK")
+        store.write(added(an_order()), synced=False)
+
+
+# --- versions
+
+
+def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
+    orders = filled(path)
+    later = (*STEPS, ("ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'",))
+    newer = Store(path, path.with_name("j.db.spool"), steps=later)
+    with pytest.raises(JournalError, match="older mvsep-async: open it once"):
+        newer.peek()
+    assert [record.order for record in newer.open()] == orders
+    newer.close()
+    assert len(newer.peek()) == len(orders)
+    with pytest.raises(JournalError, match="newer mvsep-async"):
+        a_store(path).open()
+
+
+# --- looking at it
+
+
+def test_peeking_while_it_is_in_use(path: Path) -> None:
+    with opened(path) as (store, _):
+        for count in range(1, 4):
+            store.write(added(an_order()), synced=False)
+            assert len(a_store(path).peek()) == count
+    assert len(a_store(path).peek()) == 3
+    assert names(path.parent) == FILES
+
+
+# --- spooled songs, and room
+
+
+def spooled(path: Path, name: str) -> Spooled:
+    song = path.with_name("j.db.spool") / name
+    song.parent.mkdir(exist_ok=True)
+    song.write_bytes(b"RIFF")
+    return Spooled(song, name)
+
+
+def test_songs_that_no_job_needs_are_removed_at_the_start(path: Path) -> None:
+    needed, orphan = spooled(path, "needed.wav"), spooled(path, "orphan.wav")
+    (orphan.path.parent / "folder").mkdir()
+    order = an_order(source=needed)
+    with opened(path) as (store, _):
+        store.write(added(order, spool=needed.path.parent), synced=False)
+        orphan.path.write_bytes(b"RIFF")
+        needed.path.write_bytes(b"RIFF")
+    with opened(path) as (_, records):
+        assert records[0].order == order
+    assert names(needed.path.parent) == ["folder", "needed.wav"]
+
+
+def test_a_spool_folder_that_leads_elsewhere_is_left_alone(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "song.wav").write_bytes(b"RIFF")
+    path.with_name("j.db.spool").symlink_to(tmp_path / "mine")
+    with opened(path):
+        pass
+    assert names(tmp_path / "mine") == ["song.wav"]
+
+
+def test_pruning_removes_the_song_and_nobody_elses(path: Path, tmp_path: Path) -> None:
+    ours = spooled(path, "ours.wav")
+    theirs = tmp_path / "theirs.wav"
+    theirs.write_bytes(b"RIFF")
+    orders = [an_order(source=source) for source in (ours, Spooled(theirs, "a.wav"), str(theirs))]
+    with opened(path) as (store, _):
+        ours.path.write_bytes(b"RIFF")
+        store.write(added(*orders, spool=ours.path.parent), synced=False)
+        store.write(Notes(forgotten=dict.fromkeys(order.id for order in orders)), synced=False)
+        assert ours.path.exists()
+        store.tidy()
+        assert not ours.path.exists()
+        store.tidy()
+    assert theirs.exists()
+
+
+def test_the_file_shrinks_when_jobs_are_pruned(path: Path) -> None:
+    orders = [an_order(metadata="x" * 3000) for _ in range(1500)]
+    with opened(path) as (store, _):
+        store.write(added(*orders), synced=False)
+        store.write(Notes(forgotten=dict.fromkeys(order.id for order in orders[1:])), synced=False)
+        store.tidy()
+        assert path.stat().st_size < 1 << 20
+        assert path.with_name("j.db-wal").stat().st_size == 0
+    with opened(path) as (_, records):
+        assert [record.order for record in records] == orders[:1]
+
+
+def test_the_log_does_not_grow_for_ever(path: Path) -> None:
+    order = an_order()
+    with opened(path) as (store, _):
+        store.write(added(order), synced=False)
+        for attempts in range(3000):
+            facts = Facts(attempts=attempts, remote="x" * 20_000)
+            store.write(Notes(changed={order.id: facts_row(State.WAITING, facts)}), synced=False)
+        assert path.with_name("j.db-wal").stat().st_size < 20 << 20

@@ -1,0 +1,78 @@
+"""What runs in a process of its own, to be killed."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import anyio
+
+from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.order import Order
+from mvsep_async.journal.sqlite import SqliteJournal
+from tests.journal.samples import SETTINGS
+
+KILLED = 77
+
+
+def work_until_killed(path: Path, start: int, told: Connection) -> None:
+    """Add and change jobs for ever, and tell of each job, after it was settled, how often it was changed."""
+    anyio.run(_work, path, start, told)
+
+
+async def _work(path: Path, start: int, told: Connection) -> None:
+    journal = SqliteJournal(path)
+    await journal.open()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(journal.run)
+        for lane in range(3):
+            tasks.start_soon(partial(_lane, journal, f"{start}-{lane}", told))
+
+
+async def _lane(journal: SqliteJournal, lane: str, told: Connection) -> None:
+    number = 0
+    while True:
+        number += 1
+        id = f"{lane}-{number}"
+        journal.add(Order(id, f"/music/{id}.flac", SETTINGS, key=id), id)
+        await journal.settle()
+        told.send((id, 0))
+        for attempt in (1, 2, 3):
+            # All of these belong together: no one of them may be found without the others.
+            journal.update(id, State.WAITING, facts(id, attempt))
+            journal.file(id, Path(f"/stems/{id}.mp3"), size=attempt, safe=attempt)
+            if attempt != 2:
+                await journal.settle(synced=attempt == 3)
+                told.send((id, attempt))
+
+
+def facts(id: str, attempt: int) -> Facts:
+    return Facts(attempts=attempt, hash=f"{id}/{attempt}", remote="x" * (attempt * 2000))
+
+
+def hold(path: Path, told: Connection) -> None:
+    """Open the journal, tell the process id and keep it until killed."""
+
+    async def keep() -> None:
+        journal = SqliteJournal(path)
+        await journal.open()
+        told.send(os.getpid())
+        await anyio.sleep_forever()
+
+    anyio.run(keep)
+
+
+def die_while_creating(path: Path, moment: str) -> None:
+    """Open a journal that is not there yet, and end without a word at one moment of that."""
+    die: Callable[..., None] = lambda *_, **__: os._exit(KILLED)  # noqa: E731
+    match moment:
+        case "locked":
+            sqlite3.connect = die  # type: ignore[assignment]
+        case "made":
+            Path.replace = die  # type: ignore[assignment, method-assign]
+        case "renamed":
+            os.fsync = die
+    anyio.run(SqliteJournal(path).open)
