@@ -1,0 +1,23 @@
+"""Whole music libraries: `separate_library` keeps a target folder up to date with a source folder.
+
+result = await separate_library(client, "Music", "Stems", algorithms=["BS Roformer"])
+"""
+
+from __future__ import annotations
+
+from mvsep_async.library.layout import PLACEHOLDERS
+from mvsep_async.library.outcome import Failure, LibraryEvent, LibraryResult, Notice, Tally, What
+from mvsep_async.library.run import MANIFEST, Order, separate_library
+
+__all__ = [
+    "MANIFEST",
+    "PLACEHOLDERS",
+    "Failure",
+    "LibraryEvent",
+    "LibraryResult",
+    "Notice",
+    "Order",
+    "Tally",
+    "What",
+    "separate_library",
+]

@@ -1,0 +1,141 @@
+"""From a folder to what is to be done, song by song, without holding more than one. All of it blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from mvsep_async.jobs.order import Settings
+from mvsep_async.journal.fingerprint import fingerprint
+from mvsep_async.library.decisions import Done, Fetch, Make, decide
+from mvsep_async.library.layout import Layout, place_key, values_of
+from mvsep_async.library.manifest import Manifest, Row
+from mvsep_async.library.tags import NOTHING, Tags, read_tags
+from mvsep_async.library.walk import Found, Unfit, walk
+from mvsep_async.recipes.recipe import Recipe
+
+__all__ = ["Planned", "Planner", "Remark", "Work"]
+
+
+@frozen
+class Work:
+    """One way in which every song is separated: a resolved recipe, `digest` for short.
+
+    `label`: its name for people. `algorithms`: what `{algorithm}` is, by step. `price`: step, seconds → credits.
+    """
+
+    label: str
+    recipe: Recipe
+    digest: str
+    algorithms: dict[str, str]
+    price: Callable[[str, float], int]
+
+    def total(self, seconds: float | None) -> int | None:
+        """Return the credits of all steps for a song of this length."""
+        return None if seconds is None else sum(self.price(step.name, seconds) for step in self.recipe.steps)
+
+
+@frozen
+class Planned:
+    """A song, a way to separate it, and what is to be done about it.
+
+    `identity`: stands for the song with its content in the keys of jobs. `earlier`: its row in the manifest.
+    """
+
+    song: Found
+    work: Work
+    action: Done | Fetch | Make
+    title: str
+    place: str
+    identity: str
+    seconds: float | None = None
+    credits: int | None = None
+    earlier: Row | None = None
+
+
+@frozen
+class Remark:
+    """Something to be told about a file."""
+
+    path: str
+    why: str
+
+
+@define
+class Planner:
+    """Plans the songs below `source`, in the order in which they are found.
+
+    `read`: whether songs are read for their length and tags.
+    """
+
+    source: Path
+    target: Path
+    works: Sequence[Work]
+    layout: Layout
+    manifest: Manifest
+    read: bool
+    _root: Path = field(init=False)
+
+    def plan(self) -> Iterator[Planned | Remark | None]:
+        """Give one `Planned` for each song and way; `None` marks a moment at which one may pause."""
+        for found in walk(self.source, self.target):
+            match found:
+                case None:
+                    yield None
+                case Unfit(path, why):
+                    yield Remark(path, why)
+                case _:
+                    yield from self._plan(found)
+
+    def _plan(self, song: Found) -> Iterator[Planned | Remark]:
+        tags: Tags | None = None
+        place: str | None = None
+        identity = fingerprint(song.path, song.size, song.mtime_ns, Settings())
+        for work in self.works:
+            row = self.manifest.row(song.name, work.digest)
+            action = decide(work.recipe, song.size, song.mtime_ns, row, self._sizes(row))
+            if row is not None and not isinstance(action, Make):
+                yield Planned(
+                    song, work, action, row.title, row.place, identity, row.seconds, work.total(row.seconds), row
+                )
+                if isinstance(action, Done):
+                    for file in action.edited:
+                        yield Remark(str(self.target / file.path), "was changed since it was made: left as it is")
+                continue
+            if tags is None:
+                tags = read_tags(song.path, song.kind) if self.read else NOTHING
+            if place is None:
+                place, holder = self._settle(song, tags)
+                if holder is not None:
+                    other = str(self.source / holder)
+                    yield Remark(song.path, f"has the same target as {other}: its stems go to {_readable(place)}")
+            title = tags.get("title") or values_of(song.name, NOTHING)["song"]
+            yield Planned(song, work, action, title, place, identity, tags.seconds, work.total(tags.seconds), row)
+
+    def _settle(self, song: Found, tags: Tags) -> tuple[str, str | None]:
+        """Return the place that is the song's alone, and the song that has the one it would have had."""
+        wanted = self.layout.place(values_of(song.name, tags))
+        place, number, first = wanted, 1, None
+        while (holder := self.manifest.claim(place_key(place), song.name)) is not None:
+            first = first or holder
+            number += 1
+            place = self.layout.numbered(wanted, number)
+        return place, first
+
+    def _sizes(self, row: Row | None) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for file in () if row is None else row.files:
+            try:
+                sizes[file.path] = os.stat(self.target / file.path).st_size  # noqa: PTH116
+            except OSError:
+                continue
+        return sizes
+
+
+def _readable(place: str) -> str:
+    """Return the part of a place that all stems of the song share."""
+    shared = place.replace("{{", "\0").partition("{")[0].replace("\0", "{").replace("}}", "}")
+    return shared.strip("/ ")

@@ -1,0 +1,253 @@
+"""The page about a run: who was in which slot when, and where the stems are. One file, all in it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Final
+from urllib.parse import quote
+
+from mvsep_async.library.manifest import Manifest, ManifestFile, Row
+from mvsep_async.library.outcome import Failure, Notice, Tally
+from mvsep_async.library.timeline import Lane, Span, lanes
+from mvsep_async.models.user import User
+
+__all__ = ["write_report"]
+
+_DRAWN: Final = 3000
+"""Most jobs on the timeline, our choice: more would be thinner than a hair, and slow to draw."""
+
+_PHASES: Final = {"up": "sending", "wait": "waiting", "work": "separating", "down": "fetching"}
+
+
+def write_report(
+    path: Path,
+    target: Path,
+    manifest: Manifest,
+    run: str,
+    tally: Tally,
+    failures: Sequence[Failure],
+    notices: Sequence[Notice],
+    user: User | None,
+) -> None:
+    """Write the page for one run, with all songs that the target holds. It takes its name only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    folder = path.parent.absolute()
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="replace") as file:
+            file.writelines(_page(folder, target.absolute(), manifest, run, tally, failures, notices, user))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _page(
+    folder: Path,
+    target: Path,
+    manifest: Manifest,
+    run: str,
+    tally: Tally,
+    failures: Sequence[Failure],
+    notices: Sequence[Notice],
+    user: User | None,
+) -> Iterator[str]:
+    drawn: list[tuple[str, tuple[Span, ...]]] = []
+    for row in manifest.rows(run=run):
+        drawn += [(_label(row, course.step), course.spans) for course in row.courses if course.spans]
+    drawn.sort(key=lambda job: job[1][0].start)
+    spans = [span for _, course in drawn for span in course]
+    took = max((span.end for span in spans), default=0.0) - min((span.start for span in spans), default=0.0)
+    yield _HEAD.substitute(target=_text(str(target)), when=time.strftime("%Y-%m-%d %H:%M"), style=_STYLE)
+    yield from _cards(tally, took, user)
+    yield from _timeline(drawn[-_DRAWN:], left_out=max(0, len(drawn) - _DRAWN))
+    yield from _failures(failures)
+    yield from _songs(manifest.rows(), folder, target, run)
+    yield from _notices(notices)
+    yield "</main></body></html>\n"
+
+
+def _cards(tally: Tally, took: float, user: User | None) -> Iterator[str]:
+    cards = [
+        (f"{tally.made:,}", "separated now", "good" if tally.made else ""),
+        (f"{tally.kept:,}", "done before", ""),
+        (f"{tally.failed:,}", "failed", "bad" if tally.failed else ""),
+        (f"{tally.left_out:,}", "left out", "warn" if tally.left_out else ""),
+        (_length(tally.seconds), "of music", ""),
+        (_length(took), "it took", ""),
+        (f"{tally.credits:,}", "credits, by estimate", ""),
+    ]
+    if user is not None:
+        cards.append((f"{user.premium_minutes:,.0f}", "credits left", ""))
+    yield '<section class="cards">'
+    for value, name, mood in cards:
+        yield f'<div class="card {mood}"><b>{value}</b><span>{name}</span></div>'
+    yield "</section>\n"
+
+
+def _timeline(drawn: Sequence[tuple[str, tuple[Span, ...]]], *, left_out: int) -> Iterator[str]:
+    if not drawn:
+        return
+    rows = lanes(drawn)
+    start = min(spans[0].start for _, spans in drawn)
+    end = max(span.end for _, spans in drawn for span in spans)
+    length = max(end - start, 0.001)
+    legend = "".join(f'<span><i class="{phase}"></i>{name}</span>' for phase, name in _PHASES.items())
+    yield f'<section><h2>The slots</h2><p class="legend">{legend}</p><div class="timeline">'
+    for number, lane in enumerate(rows, start=1):
+        yield f'<div class="lane"><span class="number">{number}</span>'
+        yield '<svg viewBox="0 0 10000 24" preserveAspectRatio="none" role="img" '
+        yield f'aria-label="slot {number}: {len(lane.bars)} jobs">'
+        yield from _bars(lane, start, length)
+        yield "</svg></div>\n"
+    marks = [start + length * part / 4 for part in range(5)]
+    yield '<div class="axis"><span class="number"></span><div>'
+    yield "".join(f"<span>{_clock(mark, length)}</span>" for mark in marks)
+    yield "</div></div></div>"
+    if left_out:
+        yield f'<p class="quiet">The first {left_out:,} jobs of this run are not drawn.</p>'
+    yield "</section>\n"
+
+
+def _bars(lane: Lane, start: float, length: float) -> Iterator[str]:
+    for label, spans in lane.bars:
+        yield f"<g><title>{_text(label)}: {_course(spans)}</title>"
+        for span in spans:
+            x = (span.start - start) / length * 10000
+            width = max((span.end - span.start) / length * 10000, 3)
+            y, height = (18, 6) if span.phase == "down" else (1, 15)
+            yield f'<rect class="{span.phase}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}"/>'
+        yield "</g>"
+
+
+def _course(spans: Iterable[Span]) -> str:
+    return ", ".join(f"{_PHASES[span.phase]} {_length(span.end - span.start)}" for span in spans)
+
+
+def _failures(failures: Sequence[Failure]) -> Iterator[str]:
+    if not failures:
+        return
+    yield '<section><h2>Failed</h2><div class="scroll"><table><thead><tr><th>Song</th><th>Way</th><th>Why</th></tr>'
+    yield "</thead><tbody>"
+    for failure in failures:
+        yield f'<tr><td class="path">{_text(str(failure.path))}</td><td>{_text(failure.work)}</td>'
+        yield f"<td>{_text(str(failure.error))}</td></tr>\n"
+    yield "</tbody></table></div></section>\n"
+
+
+def _songs(rows: Iterable[Row], folder: Path, target: Path, run: str) -> Iterator[str]:
+    yield '<section><h2>Songs</h2><div class="scroll"><table><thead><tr><th>Song</th><th class="n">Length</th>'
+    yield '<th class="n">Credits</th><th>Made</th><th>Stems</th></tr></thead><tbody>'
+    none = True
+    for row in rows:
+        none = False
+        when = "in this run" if row.run == run else time.strftime("%Y-%m-%d", time.localtime(row.finished))
+        yield f'<tr><td><b>{_text(row.title)}</b><span class="path">{_text(row.source)}</span></td>'
+        yield f'<td class="n">{"" if row.seconds is None else _length(row.seconds)}</td>'
+        yield f'<td class="n">{"" if row.credits is None else row.credits}</td><td>{when}</td><td class="stems">'
+        yield " ".join(
+            _link(file, folder, target, several=len({one.step for one in row.files}) > 1) for file in row.files
+        )
+        yield "</td></tr>\n"
+    yield '<tr><td colspan="5" class="quiet">No song is done yet.</td></tr>' if none else ""
+    yield "</tbody></table></div></section>\n"
+
+
+def _link(file: ManifestFile, folder: Path, target: Path, *, several: bool) -> str:
+    name = f"{file.step}: {file.stem}" if several else file.stem
+    return f'<a href="{escape(_address(target / file.path, folder), quote=True)}">{_text(name)}</a>'
+
+
+def _address(path: Path, folder: Path) -> str:
+    """Return the address of a file as seen from the page: relative, so that both can be moved together."""
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # another drive
+        return path.as_uri()
+    return "./" + quote(os.fsencode(relative.replace(os.sep, "/")))
+
+
+def _notices(notices: Sequence[Notice]) -> Iterator[str]:
+    if not notices:
+        return
+    yield f"<section><details><summary><h2>Remarks</h2> ({len(notices):,})</summary><ul>"
+    for notice in notices:
+        yield f'<li><span class="path">{_text(str(notice.path))}</span> {_text(notice.why)}</li>\n'
+    yield "</ul></details></section>\n"
+
+
+def _label(row: Row, step: str) -> str:
+    return row.title if len({course.step for course in row.courses}) < 2 else f"{row.title}, {step}"
+
+
+def _text(text: str) -> str:
+    """Return text that may stand in the page; bytes of file names that are no text show as `�`."""
+    return escape(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), quote=True)
+
+
+def _length(seconds: float) -> str:
+    if 0 < seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{hours:,}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
+
+
+def _clock(at: float, length: float) -> str:
+    pattern = "%m-%d %H:%M" if length > 86400 else "%H:%M" if length > 3600 else "%H:%M:%S"
+    return time.strftime(pattern, time.localtime(at))
+
+
+_HEAD: Final = Template(
+    """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Separated songs</title><style>$style</style></head><body><main>
+<header><h1>Separated songs</h1><p class="quiet">$target · $when</p></header>
+"""
+)
+
+_STYLE: Final = """
+:root{color-scheme:light dark;--ground:#f6f6f4;--card:#fff;--ink:#1c1d20;--quiet:#6a6d75;--line:#e3e3df;
+--up:#e0a030;--wait:#c3c7d1;--work:#3b7dd8;--down:#2fa37c;--bad:#c43d3d;--link:#2563b8}
+@media (prefers-color-scheme:dark){:root{--ground:#131417;--card:#1c1e22;--ink:#e8e8e6;--quiet:#979ba5;--line:#2c2f35;
+--up:#d69a3a;--wait:#4a4f5c;--work:#5b97ea;--down:#3fb78d;--bad:#ee7070;--link:#86b6f5}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+main{max-width:1100px;margin:0 auto;padding:28px 20px 60px}
+h1{font-size:26px;margin:0;letter-spacing:-.01em}h2{font-size:17px;margin:0 0 10px}
+header p{margin:2px 0 0;overflow-wrap:anywhere}
+section{margin-top:26px}.quiet{color:var(--quiet)}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
+.card b{display:block;font-size:21px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
+.card span{color:var(--quiet);font-size:13px}.good b{color:var(--down)}.bad b{color:var(--bad)}.warn b{color:var(--up)}
+.legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:0 0 10px;font-size:13px;color:var(--quiet)}
+.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px;vertical-align:-1px}
+.timeline{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px 8px}
+.lane,.axis{display:flex;gap:10px;align-items:center}.lane+.lane{margin-top:3px}
+.number{width:20px;flex:none;text-align:right;font-size:12px;color:var(--quiet);font-variant-numeric:tabular-nums}
+.lane svg{flex:1;min-width:0;height:24px;background:var(--ground);border-radius:4px}
+.axis div{flex:1;display:flex;justify-content:space-between;font-size:12px;color:var(--quiet);padding-top:6px}
+rect.up{fill:var(--up)}rect.wait{fill:var(--wait)}rect.work{fill:var(--work)}rect.down{fill:var(--down)}
+i.up{background:var(--up)}i.wait{background:var(--wait)}i.work{background:var(--work)}i.down{background:var(--down)}
+g:hover rect{filter:brightness(1.15)}
+.scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:8px 14px;vertical-align:top}
+th{font-size:12px;font-weight:600;color:var(--quiet);white-space:nowrap}tbody tr{border-top:1px solid var(--line)}
+.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+td b{font-weight:550;display:block;overflow-wrap:anywhere}td{min-width:70px}
+.path{color:var(--quiet);font-size:13px;overflow-wrap:anywhere}
+a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
+.stems a{display:inline-block;border:1px solid var(--line);border-radius:6px;padding:0 8px;margin:1px 2px 3px 0;
+font-size:13px}
+details ul{padding-left:20px}summary{cursor:pointer}summary h2{display:inline}
+@media (max-width:640px){main{padding:18px 12px 40px}.axis div span:nth-child(even){display:none}
+table,tbody,tr,td{display:block}thead{display:none}tbody tr{padding:8px 0}td{padding:2px 12px;min-width:0}
+td.n{text-align:left;display:inline-block;color:var(--quiet);font-size:13px;padding-right:0}
+td.n+td:not(.n){display:inline-block;color:var(--quiet);font-size:13px}td:empty{display:none}td.stems{display:block!important;padding-top:4px;color:inherit}}
+"""

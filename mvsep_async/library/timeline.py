@@ -1,0 +1,103 @@
+"""When what happened to a job, and which slot it was in: what a report draws. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from attrs import define, field, frozen
+
+from mvsep_async.jobs.stage import Stage
+
+__all__ = ["Course", "Lane", "Phase", "Recorder", "Span", "lanes"]
+
+Phase: TypeAlias = Literal["up", "wait", "work", "down"]
+"""Sending, waiting at the service, being separated, fetching."""
+
+_PHASES: Final[Mapping[Stage, Phase]] = MappingProxyType(
+    {
+        Stage.UPLOADING: "up",
+        Stage.FETCHING: "up",
+        Stage.WAITING: "wait",
+        Stage.DISTRIBUTING: "work",
+        Stage.PROCESSING: "work",
+        Stage.MERGING: "work",
+        Stage.DOWNLOADING: "down",
+    }
+)
+
+
+@frozen
+class Span:
+    """One phase of a job, in Unix time. In the local queue a job has none."""
+
+    phase: Phase
+    start: float
+    end: float
+
+
+@frozen
+class Course:
+    """One job of a song: which step it was of, and its phases."""
+
+    step: str
+    spans: tuple[Span, ...]
+
+
+@define
+class Recorder:
+    """Turns the stages of one job, as they come, into spans."""
+
+    spans: list[Span] = field(factory=list)
+    _phase: Phase | None = None
+    _since: float = 0.0
+
+    def note(self, stage: Stage, now: float) -> None:
+        """Take down that the job is in `stage` now."""
+        phase = _PHASES.get(stage)
+        if phase == self._phase:
+            return
+        if self._phase is not None and now > self._since:
+            self.spans.append(Span(self._phase, self._since, now))
+        self._phase, self._since = phase, now
+
+    def end(self, now: float) -> None:
+        """Close the phase that is open."""
+        self.note(Stage.FINISHED, now)
+
+
+@frozen
+class Lane:
+    """One slot: what was in it, one after the other. `bars`: label and spans of each job."""
+
+    bars: tuple[tuple[str, tuple[Span, ...]], ...]
+
+
+def lanes(jobs: Iterable[tuple[str, tuple[Span, ...]]]) -> list[Lane]:
+    """Give each job a lane in which nothing else holds the slot meanwhile: the first that is free, as slots are.
+
+    A job holds its slot until it is separated; its download goes on beside the next one.
+    """
+    timed = sorted(
+        ((spans[0].start, _slot_end(spans), label, spans) for label, spans in jobs if spans), key=lambda job: job[0]
+    )
+    bars: list[list[tuple[str, tuple[Span, ...]]]] = []
+    free: list[int] = []
+    busy: list[tuple[float, int]] = []
+    for start, end, label, spans in timed:
+        while busy and busy[0][0] <= start:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        if free:
+            lane = heapq.heappop(free)
+        else:
+            lane = len(bars)
+            bars.append([])
+        bars[lane].append((label, spans))
+        heapq.heappush(busy, (end, lane))
+    return [Lane(tuple(lane)) for lane in bars]
+
+
+def _slot_end(spans: tuple[Span, ...]) -> float:
+    return max((span.end for span in spans if span.phase != "down"), default=spans[0].start)

@@ -1,0 +1,44 @@
+"""The names under which a step's job is known, so that it is found and never paid again. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Final
+
+from mvsep_async.recipes.recipe import Recipe, Step
+
+__all__ = ["PREFIX", "digest_of", "keys_of"]
+
+PREFIX: Final = "recipe:"
+_BYTES: Final = 15
+"""Of each hash: 120 bits, so that among a billion jobs a mistaken match stays out of reach."""
+
+
+def keys_of(recipe: Recipe, source: str) -> Mapping[str, str]:
+    """Return the idempotency key of each step, by its name, for a resolved recipe.
+
+    `source` identifies the song and its content. A key covers all that makes a step's result what it is: the song, the
+    algorithm, the options and the format of the step and of those before it. Other steps, their names and what is kept
+    can change without anything being paid again.
+    """
+    keys: dict[str, str] = {}
+    for step in recipe.steps:
+        before = ["song", source] if step.input is None else [keys[step.input.step], step.input.stem.casefold()]
+        keys[step.name] = PREFIX + _hashed([*before, *_settings(step)])
+    return MappingProxyType(keys)
+
+
+def digest_of(recipe: Recipe) -> str:
+    """Return a short hash of how a resolved recipe separates a song: the same for one that makes the same stems."""
+    return _hashed([[step.name, step.input and str(step.input).casefold(), *_settings(step)] for step in recipe.steps])
+
+
+def _settings(step: Step) -> list[object]:
+    return [step.algorithm, sorted(step.options.items()), int(step.output_format)]
+
+
+def _hashed(parts: list[object]) -> str:
+    return blake2b(json.dumps(parts, separators=(",", ":")).encode(), digest_size=_BYTES).hexdigest()

@@ -1,0 +1,206 @@
+"""Recipes in TOML files; what is wrong with one is said with its place in the file."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.names import nearest
+from mvsep_async.errors import InvalidRequestError
+from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.models.user import User
+from mvsep_async.presets import Preset, find_preset
+from mvsep_async.recipes.recipe import Recipe, RecipeError, Step
+from mvsep_async.recipes.resolve import resolve
+
+__all__ = ["RecipeFile", "load_recipe", "read_recipe"]
+
+_TOP: Final = ("name", "about", "output_format", "step")
+_STEP: Final = ("name", "algorithm", "preset", "options", "input", "keep", "output_format")
+_LARGEST: Final = 1 << 20
+"""Bytes of the largest file that we take for a recipe, our choice."""
+
+_HEADER: Final = re.compile(r"\s*\[\[\s*(?:step|\"step\"|'step')\s*\]\]")
+_TABLE: Final = re.compile(r"\s*\[")
+
+
+@frozen
+class RecipeFile:
+    """A recipe and where it stands."""
+
+    recipe: Recipe
+    path: str
+    _lines: tuple[str, ...] = field(repr=False)
+
+    def resolve(self, catalogue: Catalogue, user: User | None = None) -> Recipe:
+        """Return the recipe checked against the catalogue; a `RecipeError` names the place in the file."""
+        try:
+            return resolve(self.recipe, catalogue, user)
+        except RecipeError as error:
+            raise _placed(error, self.path, self._lines) from error
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a TOML file (this blocks); raises `RecipeError` with the file, the line, the step and the key.
+
+    Algorithms, options and stems are checked later, against the catalogue: `run_recipe` does so before it sends
+    anything.
+    """
+    return read_recipe(path).recipe
+
+
+def read_recipe(path: str | os.PathLike[str]) -> RecipeFile:
+    """Like `load_recipe`, and remember where everything stands in the file."""
+    shown = os.fsencode(path).decode("utf-8", "replace")
+    try:
+        if Path(path).stat().st_size > _LARGEST:
+            raise RecipeError(f"{shown} is too large to be a recipe")
+        text = Path(path).read_text("utf-8")
+        document = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise RecipeError(f"{shown} is no text in UTF-8, which TOML files are") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{shown} is no TOML file: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"the recipe {shown} cannot be read: {error.strerror or error}") from None
+    lines = tuple(text.splitlines())
+    try:
+        return RecipeFile(_recipe(document, Path(path).stem), shown, lines)
+    except RecipeError as error:
+        raise _placed(error, shown, lines) from error
+
+
+class _KeyError(RecipeError):
+    """A mistake at one key of the file. `key` stands in the step's table, or at the top."""
+
+    def __init__(self, message: str, key: str, step: int | None, candidates: Collection[str] = ()) -> None:
+        super().__init__(message, step=step, candidates=tuple(candidates))
+        self.key = key
+
+
+def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
+    _only(document, _TOP, None)
+    for key in ("name", "about"):
+        _typed(document, key, str, "a text", None)
+    usual = _format(document, None) or OutputFormat.MP3
+    steps = document.get("step", [])
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise _KeyError("steps are written as [[step]], one table each", "step", None)
+    parsed = [_step(table, index, usual) for index, table in enumerate(steps)]
+    return Recipe(name=document.get("name") or fallback, about=document.get("about", ""), steps=tuple(parsed))
+
+
+def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
+    _only(table, _STEP, index)
+    _typed(table, "name", str, "a text", index)
+    _typed(table, "preset", str, "the name of a preset", index)
+    _typed(table, "algorithm", int | str, "a number (sep_type) or a name", index)
+    _typed(table, "options", dict, "a table such as { add_opt1 = 81 }", index)
+    _typed(table, "input", str, "'step.stem'", index)
+    keep = table.get("keep")
+    if keep is not None and not (isinstance(keep, list) and all(isinstance(stem, str) for stem in keep)):
+        raise _KeyError("it must be a list of stems, such as ['Vocals']; leave it out for all", "keep", index)
+    preset = _preset(table, index)
+    algorithm = table.get("algorithm", preset.algorithm if preset else None)
+    if algorithm is None or (preset is not None and "algorithm" in table):
+        raise _KeyError("a step has either an algorithm or a preset", "preset" if preset else "", index)
+    options = table.get("options", {})
+    for name, value in options.items():
+        if not isinstance(value, str | int | float):
+            raise _KeyError(f"the option {name!r} must be a text or a number", "options", index)
+    try:
+        return Step(
+            name=table.get("name") or (preset.name if preset else f"step {index + 1}"),
+            algorithm=algorithm,
+            options={**(preset.options if preset else {}), **options},
+            input=table.get("input"),
+            keep=preset.stems if keep is None and preset else keep,
+            output_format=_format(table, index) or usual,
+        )
+    except RecipeError:
+        raise
+    except InvalidRequestError as error:
+        raise _KeyError(error.message, "input", index) from error
+
+
+def _preset(table: Mapping[str, Any], index: int) -> Preset | None:
+    if "preset" not in table:
+        return None
+    try:
+        return find_preset(table["preset"])
+    except InvalidRequestError as error:
+        raise _KeyError(error.message, "preset", index, error.candidates) from error
+
+
+def _format(table: Mapping[str, Any], index: int | None) -> OutputFormat | None:
+    if "output_format" not in table:
+        return None
+    try:
+        return OutputFormat.parse(table["output_format"])
+    except InvalidRequestError as error:
+        raise _KeyError(error.message, "output_format", index, error.candidates) from error
+
+
+def _only(table: Mapping[str, Any], known: Collection[str], index: int | None) -> None:
+    for key in table:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f", perhaps {near[0]!r} was meant" if near else ""
+            raise _KeyError(f"there is no such key{hint}; known are {', '.join(known)}", key, index, near)
+
+
+def _typed(table: Mapping[str, Any], key: str, kind: Any, what: str, index: int | None) -> None:
+    if key in table and (not isinstance(table[key], kind) or isinstance(table[key], bool)):
+        raise _KeyError(f"it must be {what}, not {table[key]!r:.60}", key, index)
+
+
+def _placed(error: RecipeError, path: str, lines: tuple[str, ...]) -> RecipeError:
+    """Return the error with its place in front: file, line, step, key."""
+    key = error.key if isinstance(error, _KeyError) else error.aspect
+    line = _line(lines, error.step, key)
+    if line is None and key == "algorithm":
+        line = _line(lines, error.step, "preset")
+    if line is None:
+        line = _line(lines, error.step, "")
+    parts = [path] + ([] if line is None else [f"line {line}"])
+    parts += ([] if error.step is None else [f"step {error.step + 1}"]) + ([key] if key else [])
+    return RecipeError(
+        f"{', '.join(parts)}: {error.message}",
+        step=error.step,
+        aspect=error.aspect,
+        fields=error.fields,
+        candidates=error.candidates,
+    )
+
+
+def _line(lines: tuple[str, ...], step: int | None, key: str) -> int | None:
+    """Return the line, from 1, of a step's `[[step]]` or of a key in it (or above all steps), if it can be found.
+
+    The parser tells no places, so this looks for them itself, passing over texts of several lines.
+    """
+    at = -1
+    quotes = ""
+    wanted = re.compile(rf"\s*(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')\s*[.=]") if key else None
+    table = re.compile(rf"\s*\[\[?\s*(?:step\s*\.\s*)?{re.escape(key)}\s*\]") if key else None
+    for number, line in enumerate(lines, start=1):
+        if quotes:
+            quotes = "" if line.count(quotes) % 2 else quotes
+            continue
+        quotes = next((mark for mark in ('"""', "'''") if line.count(mark) % 2), "")
+        if _HEADER.match(line):
+            at += 1
+            if at == step and wanted is None:
+                return number
+        elif table is not None and _TABLE.match(line):
+            if (at == step or (step is None and at < 0)) and table.match(line):
+                return number
+        elif wanted is not None and wanted.match(line) and (at == step or (step is None and at < 0)):
+            return number
+    return None
