@@ -144,7 +144,7 @@ class Session:
             self.watcher,
             Finder(self.ledger, account, Search(_GRACE * options.poll_interval), Outage(options.patience, pace)),
             Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience, pace),
-            separations,
+            SeparationsAPI(self.caller),
             account,
             options.concurrency,
             options.patience,

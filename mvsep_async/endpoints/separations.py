@@ -47,12 +47,14 @@ class SeparationsAPI:
         host: Host | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_handed_over: Callable[[], None] | None = None,
+        on_turned_away: Callable[[], None] | None = None,
     ) -> Created:
         """Create a job, which costs credits on a premium account: the call is sent once, whatever happens.
 
         `files`: `audiofile`; `target_audiofile` and `reference_audiofile` for matchering; none for generators and with
         `url`. `options`: `add_optN` → key. `sep_type`: `None` leaves it to the service. `on_progress(sent, total)` is
-        told the bytes, `on_handed_over()` that from now on the service may have the job.
+        told the bytes, `on_handed_over()` that from now on the service may have the job, `on_turned_away()` that it has
+        not, since it answered 429, and that all is sent again.
 
         Raises `InvalidRequestError`, `NoFreeSlotError` or `AuthenticationError` when the service refuses.
         """
@@ -69,6 +71,7 @@ class SeparationsAPI:
             priority=Priority.CREATE,
             on_progress=on_progress,
             on_handed_over=on_handed_over,
+            on_turned_away=on_turned_away,
         )
         return decode(payload(await self._caller.call(call)), Created, what=call.path)
 

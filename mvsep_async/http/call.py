@@ -62,6 +62,8 @@ class Call:
     """Told the bytes of the files sent so far, and of all."""
     on_handed_over: Callable[[], None] | None = None
     """Told that the last byte is about to go out: from now on the service may have accepted the call."""
+    on_turned_away: Callable[[], None] | None = None
+    """Told that the service did nothing with it, for want of budget: it has not got the call, which goes out again."""
 
 
 class Caller(Protocol):

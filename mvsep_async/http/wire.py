@@ -59,6 +59,8 @@ class Wire:
                 return read_answer(call, outcome)
             wait = retry_after(outcome.headers)
             self.gate.refused(wait)
+            if call.on_turned_away is not None:
+                call.on_turned_away()
             refusals += 1
             if refusals == _MOST_REFUSALS:
                 raise RateLimitedError(
@@ -151,7 +153,10 @@ def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
     """Return the call that a redirect asks for, if it stays with the service and repeats what was asked."""
     if call.method != "GET":
         return _Failure(
-            ProtocolError(f"the service redirects {call.path}, which is not repeated elsewhere: check the base URL")
+            ProtocolError(
+                f"the service redirects {call.path}, which is not repeated elsewhere: check the base URL",
+                status=answer.status,
+            )
         )
     link = answer.headers.get("location", "")
     if link.startswith("/") and not link.startswith("//"):

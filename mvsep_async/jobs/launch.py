@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from typing import Any
 
 import anyio
@@ -62,6 +63,8 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
     the body has a length, and a shorter one is no request.
     """
     match error:
+        case ProtocolError(status=int(status)) if 300 <= status < 400:
+            return Fate.NOT_ACCEPTED
         case NoFreeSlotError() | InvalidRequestError(status=400):
             return Fate.REFUSED
         case RateLimitedError():
@@ -88,6 +91,11 @@ class _Attempt:
         self.answer.shield = True
         if self.closing_by is not None:
             self.answer.deadline = self.closing_by
+
+    def turn_away(self) -> None:
+        self.handed_over = False
+        self.answer.deadline = inf
+        self.answer.shield = False
 
     def close(self, deadline: float) -> None:
         self.closing_by = deadline
@@ -173,6 +181,7 @@ class Launcher:
             webhook_url=order.settings.webhook_url,
             on_progress=lambda sent, total: self._show_sent(job, sent, total),
             on_handed_over=attempt.hand_over,
+            on_turned_away=attempt.turn_away,
         )
 
     def _show_sent(self, job: Job, sent: int, total: int) -> None:

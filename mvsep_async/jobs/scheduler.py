@@ -21,7 +21,6 @@ from mvsep_async.errors import (
     ConfigurationError,
     InvalidRequestError,
     JobCancelledError,
-    JobNotFoundError,
     MVSepError,
     NoFreeSlotError,
 )
@@ -39,6 +38,7 @@ from mvsep_async.jobs.queue import FairQueue
 from mvsep_async.jobs.refusals import Verdict, judge
 from mvsep_async.jobs.slots import Slots
 from mvsep_async.jobs.watcher import Watcher
+from mvsep_async.jobs.withdrawal import withdraw
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Answered, Retried, SlotTaken
 from mvsep_async.sources import Spooled
@@ -60,7 +60,7 @@ second in which a program that stops should be gone."""
 class Scheduler:
     """Moves jobs from the local queue to the service as slots come free.
 
-    `concurrency`: most unfinished jobs at one time, `None` to ask the account. Its parts know nothing of each other:
+    `concurrency`: most unfinished jobs at one time, `None` to ask the account; `separations` cancels. Its parts know nothing of each other:
     what a change of one job means for them is decided in `react`, and there alone.
     """
 
@@ -197,7 +197,9 @@ class Scheduler:
                         self.launcher.withdraw(job)
                         await _left(job, job.state)
                     case state if state in AT_SERVICE:
-                        return await self._cancel_at_service(job)
+                        if await withdraw(job, self.separations, self.watcher) and job.state in AT_SERVICE:
+                            self._cancelled(job, "at the service")
+                        return job.state is State.CANCELLED
                     case State.CANCELLED:
                         return True
                     case _:
@@ -213,21 +215,6 @@ class Scheduler:
         elif job.facts.error is not None and not failed_at_download:
             raise job.facts.error.with_traceback(None)
         return await self.fetcher.download(job, target)
-
-    async def _cancel_at_service(self, job: Job) -> bool:
-        facts = job.facts
-        try:
-            await self.separations.cancel(facts.hash or facts.remote or "", host=facts.host)
-        except JobNotFoundError:
-            pass  # gone already: nobody works on it, and nobody pays for it
-        except InvalidRequestError:
-            # It may have ended meanwhile, or be too far to be stopped: the next look tells.
-            self.watcher.hasten(job)
-            return False
-        if job.state not in AT_SERVICE:
-            return job.state is State.CANCELLED
-        self._cancelled(job, "at the service")
-        return True
 
     def _cancelled(self, job: Job, where: str) -> None:
         error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)

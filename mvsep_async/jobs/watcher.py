@@ -22,7 +22,7 @@ from mvsep_async.jobs.polling import Look, LookKind, Lookout, Sight
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.sight import read
 from mvsep_async.jobs.stage import Stage
-from mvsep_async.models.job_status import JobStatus
+from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried
 
@@ -39,6 +39,8 @@ class _Course:
     grace_until: float
     outage: Outage
     first_place: int | None = None
+    found: bool = False
+    """Whether any look has shown it."""
 
 
 @define(eq=False)
@@ -117,7 +119,7 @@ class Watcher:
             self.lookout.forget(job.id)
             return
         try:
-            status = await self._ask(job, Priority.LIKELY if look.likely else Priority.LOOK)
+            status = await self.ask(job, Priority.LIKELY if look.likely else Priority.LOOK)
         except MVSepError as error:
             self._missed(job, course, error)
         else:
@@ -127,7 +129,13 @@ class Watcher:
         finally:
             self._wake.set()
 
-    async def _ask(self, job: Job, priority: Priority) -> JobStatus:
+    def is_young(self, job: Job) -> bool:
+        """Tell whether the service has not shown `job` yet, and may need more time to do so."""
+        course = self._courses.get(job.id)
+        return course is not None and not course.found and self.clock() < course.grace_until
+
+    async def ask(self, job: Job, priority: Priority) -> JobStatus:
+        """Ask the service for the status of a job that it has, by whichever hash it goes now."""
         facts = job.facts
         if job.state is State.FETCHING:
             return await self.separations.get_remote(facts.remote or "", host=facts.host, priority=priority)
@@ -148,6 +156,7 @@ class Watcher:
         """Take in what a look showed."""
         now = self.clock()
         reading = read(job.id, status, job.state, young=now < course.grace_until)
+        course.found |= status.kind is not JobKind.NOT_FOUND
         if course.first_place is None:
             course.first_place = status.queue_position
         match reading.event:

@@ -1,0 +1,40 @@
+"""Taking back a job that the service has."""
+
+from __future__ import annotations
+
+import anyio
+
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.errors import InvalidRequestError, JobNotFoundError
+from mvsep_async.http.call import Priority
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.lifecycle import AT_SERVICE
+from mvsep_async.jobs.watcher import Watcher
+from mvsep_async.models.job_status import JobKind
+
+__all__ = ["withdraw"]
+
+_GONE = (JobKind.CANCELLED, JobKind.NOT_FOUND)
+
+
+async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> bool:
+    """Cancel `job` at the service; return whether it has none of it any more.
+
+    A refusal says little: the job may be over, or too far to be stopped, or cancelled by an earlier call whose answer
+    was lost, or so young that the service does not find it yet. So the job itself is looked at then, and as long as a
+    young one is not found, it is tried again. What `separations` raises otherwise passes.
+    """
+    while job.state in AT_SERVICE:
+        facts = job.facts
+        try:
+            await separations.cancel(facts.hash or facts.remote or "", host=facts.host)
+        except (InvalidRequestError, JobNotFoundError):
+            kind = (await watcher.ask(job, Priority.CANCEL)).kind
+            if kind is JobKind.NOT_FOUND and watcher.is_young(job):
+                await anyio.sleep(watcher.lookout.poll_interval)
+                continue
+            if kind not in _GONE:
+                watcher.hasten(job)
+                return False
+        return True
+    return False
