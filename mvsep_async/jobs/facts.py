@@ -32,8 +32,8 @@ class Facts:
     separation: Separation | None = None
     error: MVSepError | None = None
     planned: tuple[tuple[str, Path], ...] = ()
-    """The files of the download last begun: which result (its `OutputFile.name`) goes to which path. Written down
-    before the first byte, so that after a crash a file that stands there is known to be this job's, and complete."""
+    """The files of the downloads begun, the last one's first: which result (its `OutputFile.name`) goes to which path.
+    Written down before the first byte, so that after a crash a file that stands there is known to be this job's."""
     paths: tuple[Path, ...] = ()
     """Files complete on disk."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from mvsep_async.models.separation import OutputFile
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded
 from mvsep_async.transfer.download import fetch
+from mvsep_async.transfer.part import sweep
 
 __all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Fetcher"]
 
@@ -105,14 +107,15 @@ class Fetcher:
         self.ledger.apply(
             job,
             Event.DOWNLOAD_BEGAN,
-            planned=tuple((file.file.name, file.path) for file in planned),
+            planned=tuple(dict.fromkeys((*((file.file.name, file.path) for file in planned), *job.facts.planned))),
             error=None,
         )
         complete = False
         try:
-            # Safe from a loss of power, or the files would not be known again as this job's.
-            await self.ledger.journal.settle(synced=True)
-            await self._fetch_all(job, planned, target)
+            if not all(file.complete for file in planned):
+                # Safe from a loss of power, or the files would not be known again as this job's.
+                await self.ledger.journal.settle(synced=True)
+                await self._fetch_all(job, planned, target)
             complete = True
         finally:
             if not complete:
@@ -131,10 +134,12 @@ class Fetcher:
                         target,
                         song=song,
                         earlier=job.facts.planned,
+                        complete=job.facts.paths,
                         taken=lambda path: self._claims.get(path_key(path), job.id) != job.id,
                         exists=lambda path: path.exists() or path.is_symlink(),
                     )
                 )
+                await anyio.to_thread.run_sync(_sweep, planned, target)
             except (OSError, ValueError) as error:
                 raise DownloadError(
                     f"the folder {target.directory!r} cannot be used: {error}", job=job.id, hash=job.hash
@@ -198,6 +203,14 @@ class Fetcher:
             )
 
         return renew
+
+
+def _sweep(planned: list[PlannedFile], target: Target) -> None:
+    """Remove what is left beside files that were just complete when an earlier process died."""
+    for file in planned:
+        if file.complete:
+            with suppress(OSError):  # somebody else may be writing there, or the folder may not be changed any more
+                sweep(Path(target.directory), file.path)
 
 
 @define(eq=False)

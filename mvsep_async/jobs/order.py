@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from base64 import b32encode
+from pathlib import Path
 from secrets import token_bytes
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mvsep_async.http.call import Json
 from mvsep_async.models.output_format import OutputFormat
@@ -32,11 +33,18 @@ class Settings:
     on_unknown: Literal["raise", "resubmit"] = "raise"
 
 
+def _absolute(directory: str) -> str:
+    return str(Path(directory).absolute())
+
+
 @frozen
 class Target:
-    """Where the stems of a job shall go. `stems`: `None` for all of them."""
+    """Where the stems of a job shall go. `stems`: `None` for all of them.
 
-    directory: str
+    The folder becomes absolute: the next process, which finds it in the journal, may start elsewhere.
+    """
+
+    directory: str = field(converter=_absolute)
     stems: tuple[str, ...] | None = None
     layout: str = "{song}/{stem}"
     overwrite: bool = False

@@ -63,29 +63,32 @@ def plan(
     *,
     song: str,
     earlier: Collection[tuple[str, Path]],
+    complete: Collection[Path],
     taken: Callable[[Path], bool],
     exists: Callable[[Path], bool],
 ) -> list[PlannedFile]:
     """Give each file its path below the target folder.
 
-    `earlier` is what this job's last download planned: the same paths are used again, and one that exists is complete.
-    `taken`: is another job of ours about to write it. Another file of that name is kept: the new one gets a number.
+    `earlier` is what this job's downloads planned: the same paths are used again, and one that exists is complete, but
+    for a file that may be written over: what exists can be the old one, unless it is among `complete`. `taken`: is
+    another job of ours about to write it. Another file of that name is kept: the new one gets a number.
     """
     directory = Path(target.directory)
-    before = {name: path for name, path in earlier if path.is_relative_to(directory)}
     used: set[str] = set()
     planned = []
     for file in files:
         wanted = directory / stem_path(target.layout, song=song, stem=file.stem, ext=_extension(file))
-        path = before.get(file.name)
-        if path is None or path_key(path) in used or not _numbered_from(path, wanted):
+        again = (path for name, path in earlier if name == file.name and _numbered_from(path, wanted))
+        path = next((path for path in again if path_key(path) not in used), None)
+        if path is None:
             path, number = wanted, 1
             while path_key(path) in used or taken(path) or (exists(path) and not target.overwrite):
                 number += 1
                 path = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
             planned.append(PlannedFile(file, path))
         else:
-            planned.append(PlannedFile(file, path, complete=exists(path)))
+            sure = not target.overwrite or path in complete
+            planned.append(PlannedFile(file, path, complete=sure and exists(path)))
         used.add(path_key(path))
     return planned
 

@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from mvsep_async.transfer.folder import Folder
 from mvsep_async.transfer.ranges import State
 
-__all__ = ["PART", "STATE", "PartFile"]
+__all__ = ["PART", "STATE", "PartFile", "sweep"]
 
 PART: Final = ".part"
 STATE: Final = ".part.json"
@@ -75,9 +75,13 @@ class PartFile:
             folder.close()
             raise
         self._opened = _Handles(folder, fd)
-        _lock(fd)
-        if not folder.holds(self.name + PART, fd):  # finished by its writer between our opening and our locking it
-            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), self.name)
+        try:
+            _lock(fd)
+            if not folder.holds(self.name + PART, fd):  # finished by its writer between our opening and our locking it
+                raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), self.name)
+        except BaseException:
+            self.close()  # what is there is another's: `keep` must not touch it
+            raise
         state, synced, boot = _read_state(folder, self.name + STATE)
         if state is not None:
             size = os.fstat(fd).st_size
@@ -132,12 +136,13 @@ class PartFile:
         give(self.name + PART, self.name)
         self._folder.sync()
         self._folder.unlink(self.name + STATE)
+        self._folder.unlink(self.name + _DRAFT)
         self.close()
 
     def discard(self) -> None:
         """Remove the unfinished file and its state."""
-        self._folder.unlink(self.name + PART)
-        self._folder.unlink(self.name + STATE)
+        for ending in (PART, STATE, _DRAFT):
+            self._folder.unlink(self.name + ending)
         self.close()
 
     def keep(self) -> None:
@@ -202,6 +207,22 @@ class PartFile:
         finally:
             os.close(fd)
         self._folder.replace(self.name + _DRAFT, self.name + STATE)
+
+
+def sweep(root: Path, target: Path) -> None:
+    """Remove what stands beside the complete file `target` when its process died right after giving it its name.
+
+    Raises `OSError`, `BlockingIOError` when another process is writing there.
+    """
+    folder = Folder.enter(root, target.parent.relative_to(root))
+    try:
+        left = any(folder.exists(target.name + ending) for ending in (PART, STATE, _DRAFT))
+    finally:
+        folder.close()
+    if left:
+        part = PartFile(root, target)
+        part.open()
+        part.discard()
 
 
 def _read_state(folder: Folder, name: str) -> tuple[State | None, int, str | None]:

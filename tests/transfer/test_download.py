@@ -462,6 +462,7 @@ async def test_two_downloads_of_one_name_do_not_meet(http: httpx.AsyncClient, tm
     holder.open()
     with serving(FileAnswer(SONG)) as server, pytest.raises(DownloadError, match="by another process"):
         await get(http, server.url(), tmp_path / "a.wav")
+    assert names(tmp_path) == ["a.wav.part"]
     holder.keep()
     assert names(tmp_path) == []
 

@@ -1,0 +1,99 @@
+"""What a second client makes of the journal and the folders that a first one left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mvsep_async import DownloadError, MVSepClient, Stage
+from mvsep_async.sandbox import Sandbox
+from tests.client.support import paid, until
+from tests.conftest import NewClient
+
+
+def names(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder, relative to it."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def fetched(sandbox: Sandbox) -> int:
+    """Return how many requests came for result files."""
+    return sum(request.path.startswith("/storage/") for request in sandbox.requests)
+
+
+async def map_all(client: MVSepClient, song: Path, directory: Path | str, **more: object) -> None:
+    async for job in client.map([song], directory=directory, algorithm=40, **more):  # type: ignore[arg-type]
+        assert job.error is None
+
+
+async def test_a_relative_folder_is_the_same_one_to_the_next_process(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        async with client_of(sandbox, journal="j.db") as client:
+            await map_all(client, song, "stems")
+            (job,) = client.jobs()
+            assert list(job.paths) == [tmp_path / "stems" / "Some Song" / f"{stem}.mp3" for stem in ("Vocals", "Other")]
+    assert names(tmp_path / "stems") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
+    assert (paid(sandbox), fetched(sandbox)) == (1, 2)
+
+
+async def test_a_file_to_be_written_over_is_not_taken_for_the_result(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "stems" / "Some Song" / "Vocals.mp3"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of long ago")
+    sandbox.faults.add(kind="stall", path="/storage/*", seconds=60.0, count=None)
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        job = await client.submit(song, algorithm=40)
+        await job
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: job.download(tmp_path / "stems", overwrite=True))
+            await until(lambda: fetched(sandbox) + sandbox.faults.struck >= 2)
+            tasks.cancel_scope.cancel()
+    sandbox.faults.clear()
+    assert old.read_bytes() == b"of long ago"
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        (job,) = client.jobs()
+        paths = await job.download(tmp_path / "stems", overwrite=True)
+        requests = fetched(sandbox)
+        assert await job.download(tmp_path / "stems", overwrite=True) == paths
+        assert fetched(sandbox) == requests
+    assert {path.read_bytes() for path in paths} == {song.read_bytes()}
+    assert names(tmp_path / "stems") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
+
+
+async def test_each_folder_that_was_downloaded_to_is_known_again(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        job = await client.submit(song, algorithm=40)
+        await job.download(tmp_path / "one")
+        await job.download(tmp_path / "two")
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        (job,) = client.jobs()
+        requests = fetched(sandbox)
+        await job.download(tmp_path / "one")
+        await job.download(tmp_path / "two")
+    assert fetched(sandbox) == requests
+    assert names(tmp_path / "one") == names(tmp_path / "two") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
+
+
+async def test_a_failed_download_is_taken_up_by_the_next_process(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    sandbox.faults.add(kind="refuse", path="/storage/*", count=None, status=500)
+    async with client_of(sandbox, journal=tmp_path / "j.db", patience=0.05) as client:
+        async for job in client.map([song], directory=tmp_path / "stems", algorithm=40):
+            assert isinstance(job.error, DownloadError)
+    sandbox.faults.clear()
+    async with client_of(sandbox, journal=tmp_path / "j.db", patience=20) as client:
+        await map_all(client, song, tmp_path / "stems")
+        (job,) = client.jobs()
+        assert job.stage is Stage.FINISHED
+    assert paid(sandbox) == 1
+    assert names(tmp_path / "stems") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]

@@ -1,0 +1,188 @@
+"""What runs in a process of its own and dies before its n-th step outward.
+
+What a crash can leave differs only by what has reached the disk, the service or the journal until then. So dying before
+each system call that changes a file, in the middle of each write, before and after each word to or from the network and
+before and after each transaction is dying at every instruction, as far as anybody could tell afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from attrs import define, field, frozen
+
+from mvsep_async import Job, MVSepClient, SubmissionUnknownError
+from mvsep_async.journal.store import Store
+from mvsep_async.transfer.part import PartFile
+from mvsep_async.transfer.streams import SocketStream
+
+KILLED: Final = 77
+
+STEMS: Final = ("Vocals", "Bass")
+POLL: Final = 0.01
+
+_CHANGING: Final = ("fsync", "ftruncate", "link", "mkdir", "rename", "replace", "unlink")
+
+
+@frozen
+class World:
+    """A service, an account of its own, and a folder of its own."""
+
+    url: str
+    token: str
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.db"
+
+    @property
+    def stems(self) -> Path:
+        return self.folder / "stems"
+
+    @property
+    def song(self) -> Path:
+        return self.folder / "A Song.wav"
+
+    def client(self, **settings: Any) -> MVSepClient:
+        return MVSepClient(
+            self.token, **{"base_url": self.url, "poll_interval": POLL, "journal": self.journal, **settings}
+        )
+
+
+@define
+class Steps:
+    """Counts what is done outward, and ends the process before the one that it is told."""
+
+    last: int | None
+    taken: list[str] = field(factory=list)
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    def take(self, name: str) -> None:
+        with self._lock:
+            if len(self.taken) == self.last:
+                os._exit(KILLED)
+            self.taken.append(name)
+
+    def count(self) -> None:
+        """Have every step counted from now on, in this process for ever."""
+        for name in _CHANGING:
+            setattr(os, name, self._before(name, getattr(os, name)))
+        self._count_writes()
+        Store.write = self._around("transaction", Store.write)  # type: ignore[method-assign]
+        PartFile.begin = self._before("begin", PartFile.begin)  # type: ignore[method-assign]
+        for name in ("send", "read"):
+            setattr(SocketStream, name, self._around_async(name, getattr(SocketStream, name)))
+
+    def _before(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            self.take(name)
+            return function(*args, **kwargs)
+
+        return stepping
+
+    def _around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            self.take(name)
+            result = function(*args, **kwargs)
+            self.take(f"{name} done")
+            return result
+
+        return stepping
+
+    def _around_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def stepping(*args: Any, **kwargs: Any) -> Any:
+            self.take(name)
+            result = await function(*args, **kwargs)
+            self.take(f"{name} done")
+            return result
+
+        return stepping
+
+    def _count_writes(self) -> None:
+        write = os.write
+
+        def torn(fd: int, data: Any) -> int:
+            view = memoryview(data)
+            half = len(view) // 2
+            self.take("write")
+            written = write(fd, view[:half])
+            self.take("half a write")
+            return written + write(fd, view[half:])
+
+        os.write = torn
+
+
+async def map_a_song(world: World, tell: Callable[[Any], None]) -> None:
+    """A song with two of its stems, through `map`."""
+    async with world.client() as client:
+        async for job in client.map([world.song], directory=world.stems, stems=STEMS, algorithm=63):
+            tell(str(job.error) if job.error else [str(path) for path in job.paths])
+
+
+async def submit_bytes(world: World, tell: Callable[[Any], None]) -> None:
+    """A song that comes as bytes, under a key of the caller's: after a crash he has it no more."""
+    async with world.client() as client:
+        job = client.job("the key") or await client.submit(
+            world.song.read_bytes(), filename="A Song.wav", algorithm=63, key="the key"
+        )
+        tell("accepted")
+        await job
+        tell("done")
+
+
+async def resume(world: World, tell: Callable[[Any], None]) -> None:
+    """Whatever the journal holds, to its end."""
+    async with world.client() as client:
+        for job in client.jobs():
+            async for _ in job:
+                pass
+            tell((job.stage.value, None if job.error is None else type(job.error).__name__, job.order.key))
+
+
+async def submit_a_url(world: World, tell: Callable[[Any], None]) -> None:
+    """A URL, which nothing at the service can be told by."""
+    async with world.client() as client:
+        key = "the url"
+        job = client.job(key) or await client.submit(f"{world.url}/song.wav", algorithm=63, key=key)
+        try:
+            await job
+        except SubmissionUnknownError:
+            tell("unknown")
+        else:
+            tell("done")
+
+
+async def submit_and_cancel(world: World, tell: Callable[[Any], None]) -> None:
+    """A job that is cancelled, in the line here or at the service, whichever it has come to."""
+    async with world.client(concurrency=1) as client:
+        jobs: list[Job] = [
+            client.job(key) or await client.submit(world.song, algorithm=63, key=key) for key in ("first", "second")
+        ]
+        for job in reversed(jobs):
+            if await job.cancel():
+                tell(job.order.key)
+
+
+def live(scenario: Callable[..., Awaitable[None]], world: World, last: int | None, told: Connection) -> None:
+    """Run `scenario` and die before step `last`; tell what it tells, and at its end the steps that it took."""
+    steps = Steps(last)
+    send = told.send  # a pipe of ours is no step
+    write = os.write
+
+    def tell(what: Any) -> None:
+        stepping, os.write = os.write, write
+        try:
+            send(what)
+        finally:
+            os.write = stepping
+
+    steps.count()
+    anyio.run(scenario, world, tell)
+    tell(steps.taken)
