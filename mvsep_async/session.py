@@ -161,6 +161,7 @@ class Session:
             await self._see_off()
             await self.stack.aclose()
         finally:
+            self.scheduler.leave()
             for job in self.ledger.jobs.values():
                 job.let_go()
 
@@ -230,8 +231,7 @@ class Session:
 
         Raises the error of a later download only, not of one that was asked for with the job.
         """
-        async for _ in job:
-            pass
+        await job.ended()
         failed_there = job.state is State.FAILED and job.order.target == target
         if target is None or job.facts.separation is None or failed_there:
             return []
@@ -254,7 +254,10 @@ class Session:
         return PREMIUM_SLOTS if user is None or user.is_premium else FREE_SLOTS
 
     def place(self, job: Job) -> Progress:
-        return self.scheduler.place(job)
+        return self.scheduler.line.progress(job)
+
+    def follow(self, job: Job) -> Progress:
+        return self.scheduler.line.follow(job)
 
     async def cancel(self, job: Job) -> bool:
         with self.visit():

@@ -24,7 +24,7 @@ from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.naming import check_layout
-from mvsep_async.observe.events import Downloaded
+from mvsep_async.observe.events import Downloaded, Retried
 from mvsep_async.transfer.download import fetch
 from mvsep_async.transfer.part import sweep
 
@@ -178,6 +178,7 @@ class Fetcher:
             overwrite=target.overwrite,
             on_bytes=on_bytes,
             renew=self._renewal(job, file.file),
+            on_retry=lambda why: self.ledger.tell(Retried("download", f"{file.path.name}: {why}", job.id)),
             patience=self.patience,
             sleep=lambda seconds: anyio.sleep(seconds * self.pace),
         )

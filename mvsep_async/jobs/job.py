@@ -34,6 +34,10 @@ class Desk(Protocol):
         """Return the progress of a job that waits here, with its place in line."""
         ...
 
+    def follow(self, job: Job) -> Progress:
+        """Return the same, and from now on tell those who look on how it moves up."""
+        ...
+
     async def cancel(self, job: Job) -> bool: ...
 
     async def download(self, job: Job, target: Target) -> list[Path]: ...
@@ -114,7 +118,7 @@ class Job:
         failed or was cancelled, and `ClientClosedError` if the client is closed first.
         """
         with anyio.move_on_after(timeout):
-            async for _ in self:
+            async for _ in _Changes(self, places=False):
                 if self._separated:
                     break  # a download that somebody began meanwhile is not waited for
         if not self.done() and not self._separated:
@@ -127,6 +131,11 @@ class Job:
     def __aiter__(self) -> AsyncIterator[Progress]:
         """Give the current progress, then every change, until the job is over. Its error is not raised here."""
         return _Changes(self)
+
+    async def ended(self) -> None:
+        """Wait until the job is over, whatever the end. Raises `ClientClosedError` if the client is closed first."""
+        async for _ in _Changes(self, places=False):
+            pass
 
     async def cancel(self) -> bool:
         """Cancel the job, at whatever stage: `True` if it was, `False` if it was over or could not be stopped.
@@ -165,8 +174,16 @@ class Job:
     def show(self, progress: Progress) -> None:
         """Take over a new progress and tell everybody who looks on (the ledger calls this)."""
         self._progress = progress
+        self.tell(progress)
+
+    def tell(self, progress: Progress) -> None:
+        """Tell everybody who looks on, without keeping it: places in line are worked out when they are asked for."""
         if self._watch is not None:
             self._watch.put(progress)
+
+    def followed(self) -> Progress:
+        """Return how far it is now, and from now on tell those who look on when it moves up in line."""
+        return self._desk.follow(self) if self.state is State.QUEUED else self._progress
 
     @property
     def watched(self) -> bool:
@@ -204,9 +221,10 @@ class Job:
 
 @define(eq=False)
 class _Changes:
-    """An iterator over one job's progress."""
+    """An iterator over one job's progress; `places`: its moving up in the local queue too."""
 
     _job: Job
+    _places: bool = True
     _box: Mailbox | None = None
     _over: bool = False
 
@@ -219,7 +237,7 @@ class _Changes:
         if self._box is None:
             self._box = self._job.look_on()
             self._over = self._job.done()
-            return self._job.progress
+            return self._job.followed() if self._places else self._job._progress
         progress = None if self._job.client_closed and not self._box.pending else await self._box.take()
         if progress is None:
             self._over = True

@@ -142,6 +142,14 @@ class FairQueue(Generic[T]):
         )
         return len(self._returned) + own + others
 
+    def place_in_group(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
+        """Return how many of its own group would be popped before this item; `None` if it is not here."""
+        returned = [other for other, of_group in self._returned if of_group == group]
+        if item in returned:
+            return returned.index(item)
+        own = self._groups[group].place(item, priority) if group in self._groups else None
+        return None if own is None else len(returned) + own
+
     def __len__(self) -> int:
         return self._size
 

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, evolve, field
+from attrs import define, field
 
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
@@ -29,18 +29,18 @@ from mvsep_async.jobs.fetcher import Fetcher
 from mvsep_async.jobs.finder import Finder
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.launch import Launcher
-from mvsep_async.jobs.ledger import Ledger
-from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, Event, State
+from mvsep_async.jobs.ledger import Ledger, goes_on_later
+from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, Event, State
+from mvsep_async.jobs.line import Line
 from mvsep_async.jobs.order import Target
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.queue import FairQueue
 from mvsep_async.jobs.refusals import Verdict, judge
 from mvsep_async.jobs.slots import Slots
 from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.jobs.withdrawal import withdraw
 from mvsep_async.models.user import User
-from mvsep_async.observe.events import Answered, Retried, SlotTaken
+from mvsep_async.observe.events import Answered, Left, Retried, SlotFreed, SlotTaken, Uploaded
 from mvsep_async.sources import Spooled
 
 __all__ = ["FREE_SLOTS", "PREMIUM_SLOTS", "Scheduler"]
@@ -60,8 +60,8 @@ second in which a program that stops should be gone."""
 class Scheduler:
     """Moves jobs from the local queue to the service as slots come free.
 
-    `concurrency`: most unfinished jobs at one time, `None` to ask the account; `separations` cancels. Its parts know nothing of each other:
-    what a change of one job means for them is decided in `react`, and there alone.
+    `concurrency`: most unfinished jobs at one time, `None` to ask the account. `separations` is what it cancels with.
+    Its parts know nothing of each other: what a change of one job means for them is decided in `react` alone.
     """
 
     ledger: Ledger
@@ -78,12 +78,15 @@ class Scheduler:
     clock: Callable[[], float] = anyio.current_time
     closed: bool = False
     user: User | None = None
+    line: Line = field(init=False)
     _queue: FairQueue[Job] = field(factory=FairQueue)
     _slots: Slots = field(init=False)
     _groups: Counter[str | None] = field(factory=Counter)
     _outage: Outage = field(init=False)
     _rest_until: float = float("-inf")
     _unexplained: Counter[str] = field(factory=Counter)
+    _losses: dict[str, tuple[float, MVSepError]] = field(factory=dict)
+    """Jobs whose creates bring no answer: since when, and the last error."""
     _cancelling: set[str] = field(factory=set)
     _leftovers: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
         factory=lambda: anyio.create_memory_object_stream[Path](float("inf"))
@@ -93,6 +96,7 @@ class Scheduler:
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(self.concurrency or FREE_SLOTS, self.pace)
         self._outage = Outage(self.patience, self.pace)
+        self.line = Line(self._queue, self._slots, self._groups, self.group_cap, self.pace, self.clock)
 
     def submit(self, job: Job) -> None:
         """Put a new job in line."""
@@ -125,6 +129,7 @@ class Scheduler:
             tasks.start_soon(self.finder.run)
             tasks.start_soon(self.fetcher.run)
             tasks.start_soon(self.ledger.journal.run)
+            tasks.start_soon(self.line.run)
             tasks.start_soon(self._tidy)
             await self._dispatch(tasks)
 
@@ -133,6 +138,12 @@ class Scheduler:
         self.closed = True
         self.launcher.close(CLOSING_GRACE)
 
+    def leave(self) -> None:
+        """Say of each job that was begun, and that the service is not through with, that it is left as it stands."""
+        for job in self.ledger.jobs.values():
+            if job.state in HOLDS_SLOT or (job.state is State.QUEUED and job.facts.attempts):
+                self.ledger.tell(Left(job.id, job.hash, job.stage))
+
     def react(self, job: Job, before: State) -> None:
         """Draw the consequences of a change: the one place where the parts of the scheduler meet."""
         state = job.state
@@ -140,22 +151,29 @@ class Scheduler:
             self._release(job)  # a slot of a create is let go by the task that made it, once it knows why it ended
         if state in AT_SERVICE and before not in AT_SERVICE:
             self._accepted()
+            self._losses.pop(job.id, None)
             self.watcher.watch(job)
         elif before in AT_SERVICE and state not in AT_SERVICE:
-            seconds = self.watcher.forget(job)
-            error = None if job.facts.error is None else str(job.facts.error)
-            self.ledger.tell(Answered(job.id, job.hash, job.stage, seconds, error))
+            self._answered(job, self.watcher.forget(job))
+        elif state in OVER and before in (State.QUEUED, State.CREATING, State.LOST):
+            self._answered(job, None)
         if state is State.LOST:
             self.finder.begin(job)
         elif before is State.LOST:
             self.finder.end(job)
             if state is State.QUEUED:
-                self._put_back(job)
+                self.ledger.tell(Retried("create", "its answer was lost, and the service has not got it", job.id))
+                self._begin_again(job)
+            elif state in AT_SERVICE:
+                seconds = time.time() - (job.facts.intent_at or time.time())
+                self.ledger.tell(Uploaded(job.id, job.facts.hash or "", job._progress.bytes_total or 0, seconds))
         if state is State.DONE and job.order.target is not None and not self.closed:
             self.fetcher.put(job)
         if job.done():
             self._unexplained.pop(job.id, None)
-            if isinstance(job.order.source, Spooled):
+            self._losses.pop(job.id, None)
+            # The only copy of a song stays where the next process takes the job up again.
+            if isinstance(job.order.source, Spooled) and not goes_on_later(job.facts.error):
                 self._leftovers[0].send_nowait(job.order.source.path)
 
     def take_account(self, user: User) -> None:
@@ -175,14 +193,6 @@ class Scheduler:
         listed = {entry.hash for entry in user.current_queue.jobs}
         return sum(job.hash in listed for job in held)
 
-    def place(self, job: Job) -> Progress:
-        """Return the progress of a job that waits here, with its place in line and when its turn may come."""
-        place = self._queue.place(job, group=job.order.group, priority=job.order.priority)
-        typical = self.watcher.lookout.durations.expect(())
-        known = place is not None and typical.known
-        starts_in = typical.median * (place + 1) / self._slots.limit if known and place is not None else None
-        return evolve(job._progress, place=place, starts_in=starts_in)
-
     async def cancel(self, job: Job) -> bool:
         """Cancel `job` wherever it is; see `Job.cancel`."""
         self._cancelling.add(job.id)
@@ -191,16 +201,19 @@ class Scheduler:
                 match job.state:
                     case State.QUEUED:
                         self._queue.remove(job, group=job.order.group, priority=job.order.priority)
+                        self.line.moved()
                         self._cancelled(job, "before it was sent")
-                        return True
                     case State.CREATING | State.LOST:
                         self.launcher.withdraw(job)
                         await _left(job, job.state)
                     case state if state in AT_SERVICE:
                         if await withdraw(job, self.separations, self.watcher) and job.state in AT_SERVICE:
                             self._cancelled(job, "at the service")
-                        return job.state is State.CANCELLED
+                        if job.state is not State.CANCELLED:
+                            return False
                     case State.CANCELLED:
+                        # Or a crash would bring it back, and pay for it.
+                        await self.ledger.journal.settle()
                         return True
                     case _:
                         return False
@@ -226,6 +239,7 @@ class Scheduler:
             self._wake = anyio.Event()
             if self._queue and await self._know_limit():
                 self._fill(tasks)
+            self.line.moved()
             with anyio.move_on_after(self._pause()):
                 await self._wake.wait()
 
@@ -236,6 +250,7 @@ class Scheduler:
             if job is None:
                 return
             self._hold(job)
+            self.line.took(job)
             self.ledger.apply(job, Event.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=time.time())
             self.ledger.tell(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
             tasks.start_soon(self._launch, job)
@@ -279,6 +294,9 @@ class Scheduler:
         except MVSepError as final:
             self._fail(job, final)
             return
+        if job.state is State.LOST and error is not None:
+            since, _ = self._losses.get(job.id, (self.clock(), error))
+            self._losses[job.id] = since, error
         if job.state is not State.QUEUED:
             return
         if error is not None:
@@ -335,7 +353,17 @@ class Scheduler:
             self._cancelled(job, "before it was accepted")
             return
         self._queue.push_first(job, group=job.order.group, priority=job.order.priority)
+        if job.watched:
+            self.line.follow(job)
         self._wake.set()
+
+    def _begin_again(self, job: Job) -> None:
+        """Send a job again that the service has not got, unless its creates have brought no answer for too long."""
+        since, error = self._losses.get(job.id, (float("inf"), None))
+        if error is not None and self.clock() - since >= self.patience and job.id not in self._cancelling:
+            self._fail(job, error)
+        else:
+            self._put_back(job)
 
     def _trouble(self, error: MVSepError) -> bool:
         """Note that the service cannot be reached; tell whether patience is at its end."""
@@ -343,6 +371,10 @@ class Scheduler:
         ended = self._outage.failed(now)
         self._rest_until = now + self._outage.rest
         return ended
+
+    def _answered(self, job: Job, seconds: float | None) -> None:
+        error = None if job.facts.error is None else str(job.facts.error)
+        self.ledger.tell(Answered(job.id, job.hash, job.stage, seconds, error))
 
     def _accepted(self) -> None:
         self._outage.ended()
@@ -363,10 +395,12 @@ class Scheduler:
         self._groups[job.order.group] += 1
 
     def _release(self, job: Job) -> None:
+        self.line.left(job, served=job.facts.separation is not None)
         self._slots.release(job.id)
         self._groups[job.order.group] -= 1
         if not self._groups[job.order.group]:
             del self._groups[job.order.group]
+        self.ledger.tell(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
         self._wake.set()
 
 

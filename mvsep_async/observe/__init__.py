@@ -5,21 +5,29 @@ from mvsep_async.observe.events import (
     BudgetWaited,
     Downloaded,
     Event,
+    Left,
     Listener,
     Retried,
+    SlotFreed,
     SlotTaken,
     Submitted,
     Uploaded,
 )
+from mvsep_async.observe.log import LogEvents
+from mvsep_async.observe.telemetry import Telemetry
 
 __all__ = [
     "Answered",
     "BudgetWaited",
     "Downloaded",
     "Event",
+    "Left",
     "Listener",
+    "LogEvents",
     "Retried",
+    "SlotFreed",
     "SlotTaken",
     "Submitted",
+    "Telemetry",
     "Uploaded",
 ]

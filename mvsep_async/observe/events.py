@@ -16,8 +16,10 @@ __all__ = [
     "BudgetWaited",
     "Downloaded",
     "Event",
+    "Left",
     "Listener",
     "Retried",
+    "SlotFreed",
     "SlotTaken",
     "Submitted",
     "Uploaded",
@@ -47,8 +49,17 @@ class SlotTaken:
 
 
 @frozen
+class SlotFreed:
+    """A job lets its slot go: it is over at the service, or its create came to nothing. `held` remain, of `limit`."""
+
+    job: str
+    held: int
+    limit: int
+
+
+@frozen
 class Uploaded:
-    """The service accepted a job: `size` bytes in `seconds`."""
+    """The service accepted a job: `size` bytes in `seconds`, the search for a lost answer included."""
 
     job: str
     hash: str
@@ -58,12 +69,15 @@ class Uploaded:
 
 @frozen
 class Answered:
-    """The service is through with a job, `seconds` after it had accepted it: done, failed or cancelled."""
+    """The separation of a job is over: done, failed or cancelled. Each `Submitted` has one, or the client is closed.
+
+    `seconds`: since the service accepted it, or since a job of an earlier run was taken up; `None` if it never did.
+    """
 
     job: str
     hash: str | None
     stage: Stage
-    seconds: float
+    seconds: float | None
     error: str | None = None
 
 
@@ -79,8 +93,20 @@ class Downloaded:
 
 
 @frozen
+class Left:
+    """The client was closed with a job begun and not answered: it stays where it is, at `stage`."""
+
+    job: str
+    hash: str | None
+    stage: Stage
+
+
+@frozen
 class Retried:
-    """Something failed and is tried again. `what`: the call or the step; `job`: `None` for a call of its own."""
+    """Something failed and is tried again, from its beginning or from where it stood.
+
+    `what`: the call's path, or the step of a job: "create", "look", "download". `job`: `None` for a call of its own.
+    """
 
     what: str
     error: str
@@ -94,7 +120,7 @@ class BudgetWaited:
     seconds: float
 
 
-Event: TypeAlias = Submitted | SlotTaken | Uploaded | Answered | Downloaded | Retried | BudgetWaited
+Event: TypeAlias = Submitted | SlotTaken | SlotFreed | Uploaded | Answered | Downloaded | Left | Retried | BudgetWaited
 Listener: TypeAlias = Callable[[Event], None]
 
 

@@ -67,6 +67,7 @@ async def fetch(
     overwrite: bool = False,
     on_bytes: Callable[[int], None] | None = None,
     renew: Callable[[], Awaitable[str]] | None = None,
+    on_retry: Callable[[str], None] | None = None,
     patience: float = PATIENCE,
     clock: Callable[[], float] = anyio.current_time,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -75,8 +76,8 @@ async def fetch(
 
     `size`: bytes the file must have, where that is known. `overwrite`: whether a file of that name may be replaced.
     `on_bytes(n)`: n bytes of the file are here, those of earlier runs too; falls when the file must be begun anew.
-    `renew()`: a fresh URL for a link that has expired, asked for once between two bytes. `patience`: seconds without
-    one new byte before it gives up.
+    `renew()`: a fresh URL for a link that has expired, asked for once between two bytes. `on_retry(why)`: told each
+    time it tries again. `patience`: seconds without one new byte before it gives up.
 
     Cancelled or failed, it leaves a `.part` file to be continued, never a final file that is incomplete. Raises
     `DownloadError`; no message holds the query of a URL. Errors of `renew` pass.
@@ -87,7 +88,7 @@ async def fetch(
         if part.state is not None and part.state.identity != identity(url):
             part.disown()
         resumed = part.have
-        download = _Download(http, url, part, size, on_bytes, renew, patience, clock, sleep)
+        download = _Download(http, url, part, size, on_bytes, renew, on_retry, patience, clock, sleep)
         await download.run()
         total = part.have
         await _finish(part, overwrite=overwrite)
@@ -107,6 +108,7 @@ class _Download:
     _promised: int | None
     _on_bytes: Callable[[int], None] | None
     _renew: Callable[[], Awaitable[str]] | None
+    _on_retry: Callable[[str], None] | None
     _patience: float
     _clock: Callable[[], float]
     _sleep: Callable[[float], Awaitable[None]]
@@ -143,6 +145,8 @@ class _Download:
             if pages >= _PAGES or self._clock() - since > self._patience:
                 waited = f"; not one new byte in {self._clock() - since:.0f} s"
                 raise self._error(f"{why}{waited}; {self._kept()}")
+            if self._on_retry is not None:
+                self._on_retry(why)
             await self._sleep(_pause(failures, answer))
             failures += 1
 
