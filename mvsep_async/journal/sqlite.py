@@ -98,7 +98,8 @@ class SqliteJournal:
             self._store = await self._thread.do(partial(_store, self))
             records = await self._thread.do(self._store.open)
         except BaseException:
-            self._end()
+            with anyio.CancelScope(shield=True):
+                await self._end().wait()  # or whoever tries again at once would find it locked
             raise
         self._keys = {record.order.key: record.order.id for record in records if record.order.key is not None}
         return records
