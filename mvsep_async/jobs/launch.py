@@ -116,9 +116,9 @@ class Launcher:
     async def launch(self, job: Job) -> MVSepError | None:
         """Create `job` at the service, which has a slot and is `CREATING`.
 
-        Afterwards the ledger says `WAITING`, `FETCHING` or `LOST` and this returns `None`; or it says `QUEUED` and
-        this returns the error for which it is: refused, or not accepted. Raises the error of a job that can never be
-        accepted, still `CREATING`. When cancelled, the job is `QUEUED`, if it was not sent whole.
+        Afterwards the ledger says `WAITING` or `FETCHING` and this returns `None`; or it says `LOST`, or `QUEUED`, and
+        this returns the error for which it is: no answer, refused, or not accepted. Raises the error of a job that can
+        never be accepted, still `CREATING`. When cancelled, the job is `QUEUED`, if it was not sent whole.
         """
         attempt = self._attempts[job.id] = _Attempt(began=self.clock())
         try:
@@ -157,7 +157,7 @@ class Launcher:
                     self.ledger.apply(
                         job, Event.ANSWER_LOST, progress=_note(f"{error.message}; looking whether the service has it")
                     )
-                    return None
+                    return error
                 case Fate.REJECTED:
                     raise
                 case _:

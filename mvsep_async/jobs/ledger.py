@@ -45,7 +45,7 @@ _PASSING = (
 )
 
 
-def goes_on_later(error: MVSepError) -> bool:
+def goes_on_later(error: MVSepError | None) -> bool:
     """Tell whether a job that ended with this error is taken up again when the journal is opened the next time.
 
     So it is wherever the service did not end the job: an outage longer than our patience, a full disk, a revoked

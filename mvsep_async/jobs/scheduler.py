@@ -6,10 +6,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
@@ -121,6 +123,8 @@ class Scheduler:
                 self.fetcher.put(job)
             case state if state in AT_SERVICE:
                 self.watcher.watch(job)
+            case _ if job.done():
+                self._over(job)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -170,11 +174,7 @@ class Scheduler:
         if state is State.DONE and job.order.target is not None and not self.closed:
             self.fetcher.put(job)
         if job.done():
-            self._unexplained.pop(job.id, None)
-            self._losses.pop(job.id, None)
-            # The only copy of a song stays where the next process takes the job up again.
-            if isinstance(job.order.source, Spooled) and not goes_on_later(job.facts.error):
-                self._leftovers[0].send_nowait(job.order.source.path)
+            self._over(job)
 
     def take_account(self, user: User) -> None:
         """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
@@ -316,8 +316,12 @@ class Scheduler:
     async def _tidy(self) -> None:
         """Remove the copies of songs that came as bytes, once their jobs need them no more."""
         with self._leftovers[0], self._leftovers[1]:
-            async for path in self._leftovers[1]:
-                await anyio.Path(path).unlink(missing_ok=True)
+            try:
+                async for path in self._leftovers[1]:
+                    await _remove(path)
+            finally:
+                for _ in range(self._leftovers[1].statistics().current_buffer_used):
+                    await _remove(self._leftovers[1].receive_nowait())
 
     async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
         """Tell a refusal for want of a slot from one of the request itself."""
@@ -341,6 +345,13 @@ class Scheduler:
         if user is not None:
             self.take_account(user)
         return verdict
+
+    def _over(self, job: Job) -> None:
+        self._unexplained.pop(job.id, None)
+        self._losses.pop(job.id, None)
+        # The only copy of a song stays where the next process takes the job up again.
+        if isinstance(job.order.source, Spooled) and not goes_on_later(job.facts.error):
+            self._leftovers[0].send_nowait(job.order.source.path)
 
     def _at_service(self) -> int:
         """Count the jobs of ours that the service has, or may have; creates under way prove nothing."""
@@ -402,6 +413,11 @@ class Scheduler:
             del self._groups[job.order.group]
         self.ledger.tell(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
         self._wake.set()
+
+
+async def _remove(path: Path) -> None:
+    with CancelScope(shield=True), suppress(OSError):  # the next process tries again
+        await anyio.Path(path).unlink(missing_ok=True)
 
 
 async def _left(job: Job, state: State) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mvsep_async import DownloadError, MVSepClient, Stage
+from mvsep_async import DownloadError, MVSepClient, ServiceUnavailableError, Stage, TransportError
 from mvsep_async.sandbox import Sandbox
-from tests.client.support import paid, until
-from tests.conftest import NewClient
+from tests.client.support import calls, paid, until
+from tests.conftest import NewClient, wav
 
 
 def names(folder: Path) -> list[str]:
@@ -81,6 +81,36 @@ async def test_each_folder_that_was_downloaded_to_is_known_again(
         await job.download(tmp_path / "two")
     assert fetched(sandbox) == requests
     assert names(tmp_path / "one") == names(tmp_path / "two") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
+
+
+async def test_the_only_copy_of_a_song_outlives_an_outage_longer_than_our_patience(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    await sandbox.go_down()
+    async with client_of(sandbox, journal=tmp_path / "j.db", patience=0.05) as client:
+        job = await client.submit(wav(), filename="a.wav", algorithm=40)
+        with pytest.raises(TransportError):
+            await job
+    await sandbox.come_back()
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        (job,) = client.jobs()
+        await job
+    assert paid(sandbox) == 1
+    assert names(tmp_path / "j.db.spool") == []
+
+
+async def test_a_create_that_only_ever_brings_nonsense_ends_with_it(
+    sandbox: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    sandbox.faults.add(kind="html", path="separation/create", count=None, status=502)
+    async with client_of(sandbox, patience=0.5, poll_interval=0.002) as client:
+        job = await client.submit(song, algorithm=40)
+        with anyio.fail_after(20):
+            with pytest.raises(ServiceUnavailableError) as raised:
+                await job
+    assert raised.value.job == job.id
+    assert calls(sandbox, "separation/create") > 1
+    assert paid(sandbox) == 0
 
 
 async def test_a_failed_download_is_taken_up_by_the_next_process(
