@@ -18,6 +18,8 @@ _SELF: Final = Group("This program", sort_key=5)
 
 COMMANDS: Final[tuple[tuple[str, str, Group, str], ...]] = (
     ("separate", "separate:separate", _SONGS, "Separate songs: files, folders, addresses."),
+    ("library", "library:library", _SONGS, "Keep a folder of stems up to date with a folder of music."),
+    ("recipe", "recipe:recipe", _SONGS, "Chains of separations: run them, check them."),
     ("status", "at_service:status", _SONGS, "Show where a job stands."),
     ("watch", "at_service:watch", _SONGS, "Follow jobs that were started elsewhere until they are over."),
     ("download", "at_service:download", _SONGS, "Fetch the stems of jobs, waiting for those that are not over."),

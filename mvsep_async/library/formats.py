@@ -28,8 +28,8 @@ _OTHER_AUDIO: Final = frozenset(
 _NEVER: Final = re.compile(
     r"""(?xi) .* [.] (?:
         jpe?g | png | gif | webp | bmp | tiff? | heic | avif | svg | ico | psd
-        | pdf | txt | rtf | docx? | md | html? | url | xml | json | csv | nfo | log | cue | m3u8? | pls | lrc | srt | ini
-        | sfv | md5 | ffp | st5 | accurip | db | sqlite | plist | torrent | part | tmp | crdownload
+        | pdf | txt | rtf | docx? | md | html? | url | xml | json | csv | nfo | log | cue | m3u8? | pls | lrc | srt
+        | ini | sfv | md5 | ffp | st5 | accurip | db | sqlite | plist | torrent | part | tmp | crdownload
         | midi? | als | asd | reapeaks | pek | zip | rar | 7z | gz | tar | exe | dll | py
         | mp4 | m4v | mov | mkv | avi | mpe?g | wmv | flv | vob | ogv | 3gp | ts
     )"""

@@ -29,6 +29,8 @@ class What(StrEnum):
     FAILED = "failed"
     LEFT_OUT = "left out"
     """A song that was not begun because of the limit on credits, or a full disk."""
+    WALKED = "walked"
+    """The source folder holds no more songs than those found so far."""
     REPEATING = "repeating"
     """The failed songs are tried once more."""
 
@@ -78,6 +80,8 @@ class LibraryEvent:
     what: What
     tally: Tally
     path: Path | None = None
+    name: str | None = None
+    """What the song goes by where it is no file."""
     work: str | None = None
     step: str | None = None
     job: Job | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from attrs import define, field, frozen
 
@@ -112,7 +112,7 @@ class Planner:
                 if holder is not None:
                     other = str(self.source / holder)
                     yield Remark(song.path, f"has the same target as {other}: its stems go to {_readable(place)}")
-            title = tags.get("title") or values_of(song.name, NOTHING)["song"]
+            title = tags.get("title") or PurePosixPath(os.fsencode(song.name).decode("utf-8", "replace")).stem
             yield Planned(song, work, action, title, place, identity, tags.seconds, work.total(tags.seconds), row)
 
     def _settle(self, song: Found, tags: Tags) -> tuple[str, str | None]:

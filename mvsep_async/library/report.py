@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -33,17 +34,21 @@ def write_report(
     failures: Sequence[Failure],
     notices: Sequence[Notice],
     user: User | None,
+    unfinished: Sequence[tuple[str, tuple[Span, ...]]] = (),
 ) -> None:
-    """Write the page for one run, with all songs that the target holds. It takes its name only when it is complete."""
+    """Write the page for one run, with all songs that the target holds. It takes its name only when it is complete.
+
+    `unfinished`: label and phases of the jobs of songs that failed, which the manifest does not hold.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.part")
     folder = path.parent.absolute()
     try:
-        with unfinished.open("w", encoding="utf-8", errors="replace") as file:
-            file.writelines(_page(folder, target.absolute(), manifest, run, tally, failures, notices, user))
-        unfinished.replace(path)
+        with part.open("w", encoding="utf-8", errors="replace") as file:
+            file.writelines(_page(folder, target.absolute(), manifest, run, tally, failures, notices, user, unfinished))
+        part.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _page(
@@ -55,8 +60,9 @@ def _page(
     failures: Sequence[Failure],
     notices: Sequence[Notice],
     user: User | None,
+    unfinished: Sequence[tuple[str, tuple[Span, ...]]],
 ) -> Iterator[str]:
-    drawn: list[tuple[str, tuple[Span, ...]]] = []
+    drawn = [job for job in unfinished if job[1]]
     for row in manifest.rows(run=run):
         drawn += [(_label(row, course.step), course.spans) for course in row.courses if course.spans]
     drawn.sort(key=lambda job: job[1][0].start)
@@ -106,7 +112,7 @@ def _timeline(drawn: Sequence[tuple[str, tuple[Span, ...]]], *, left_out: int) -
         yield "</svg></div>\n"
     marks = [start + length * part / 4 for part in range(5)]
     yield '<div class="axis"><span class="number"></span><div>'
-    yield "".join(f"<span>{_clock(mark, length)}</span>" for mark in marks)
+    yield "".join(f"<span>{_clock(mark, start, length)}</span>" for mark in marks)
     yield "</div></div></div>"
     if left_out:
         yield f'<p class="quiet">The first {left_out:,} jobs of this run are not drawn.</p>'
@@ -143,23 +149,30 @@ def _songs(rows: Iterable[Row], folder: Path, target: Path, run: str) -> Iterato
     yield '<section><h2>Songs</h2><div class="scroll"><table><thead><tr><th>Song</th><th class="n">Length</th>'
     yield '<th class="n">Credits</th><th>Made</th><th>Stems</th></tr></thead><tbody>'
     none = True
-    for row in rows:
+    for source, of_song in groupby(rows, key=lambda row: row.source):
         none = False
-        when = "in this run" if row.run == run else time.strftime("%Y-%m-%d", time.localtime(row.finished))
-        yield f'<tr><td><b>{_text(row.title)}</b><span class="path">{_text(row.source)}</span></td>'
-        yield f'<td class="n">{"" if row.seconds is None else _length(row.seconds)}</td>'
-        yield f'<td class="n">{"" if row.credits is None else row.credits}</td><td>{when}</td><td class="stems">'
-        yield " ".join(
-            _link(file, folder, target, several=len({one.step for one in row.files}) > 1) for file in row.files
-        )
+        ways = list(of_song)
+        lengths = [row.seconds for row in ways if row.seconds is not None]
+        credits_ = sum(row.credits or 0 for row in ways)
+        made = sorted({_made(row, run) for row in ways}, reverse=True)
+        yield f'<tr><td><b>{_text(ways[0].title)}</b><span class="path">{_text(source)}</span></td>'
+        yield f'<td class="n">{_length(lengths[0]) if lengths else ""}</td>'
+        yield f'<td class="n">{credits_ or ""}</td><td>{", ".join(made)}</td><td class="stems">'
+        steps = {file.step for row in ways for file in row.files}
+        for step, files in groupby((file for row in ways for file in row.files), key=lambda file: file.step):
+            name = f"<span>{_text(step)}</span>" if len(steps) > 1 else ""
+            yield f"<div>{name}{''.join(_link(file, folder, target) for file in files)}</div>"
         yield "</td></tr>\n"
     yield '<tr><td colspan="5" class="quiet">No song is done yet.</td></tr>' if none else ""
     yield "</tbody></table></div></section>\n"
 
 
-def _link(file: ManifestFile, folder: Path, target: Path, *, several: bool) -> str:
-    name = f"{file.step}: {file.stem}" if several else file.stem
-    return f'<a href="{escape(_address(target / file.path, folder), quote=True)}">{_text(name)}</a>'
+def _made(row: Row, run: str) -> str:
+    return "in this run" if row.run == run else time.strftime("%Y-%m-%d", time.localtime(row.finished))
+
+
+def _link(file: ManifestFile, folder: Path, target: Path) -> str:
+    return f'<a href="{escape(_address(target / file.path, folder), quote=True)}">{_text(file.stem)}</a>'
 
 
 def _address(path: Path, folder: Path) -> str:
@@ -197,7 +210,9 @@ def _length(seconds: float) -> str:
     return f"{hours:,}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
 
 
-def _clock(at: float, length: float) -> str:
+def _clock(at: float, start: float, length: float) -> str:
+    if length < 60:
+        return f"+{at - start:.1f} s"
     pattern = "%m-%d %H:%M" if length > 86400 else "%H:%M" if length > 3600 else "%H:%M:%S"
     return time.strftime(pattern, time.localtime(at))
 
@@ -243,6 +258,7 @@ th{font-size:12px;font-weight:600;color:var(--quiet);white-space:nowrap}tbody tr
 td b{font-weight:550;display:block;overflow-wrap:anywhere}td{min-width:70px}
 .path{color:var(--quiet);font-size:13px;overflow-wrap:anywhere}
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
+.stems span{color:var(--quiet);font-size:13px;margin-right:8px}
 .stems a{display:inline-block;border:1px solid var(--line);border-radius:6px;padding:0 8px;margin:1px 2px 3px 0;
 font-size:13px}
 details ul{padding-left:20px}summary{cursor:pointer}summary h2{display:inline}

@@ -37,7 +37,7 @@ from mvsep_async.library.planner import Planned, Planner, Remark
 from mvsep_async.library.report import write_report
 from mvsep_async.library.tagging import write_tags
 from mvsep_async.library.tags import have_mutagen, read_tags, require_mutagen
-from mvsep_async.library.timeline import Course, Recorder
+from mvsep_async.library.timeline import Course, Recorder, Span
 from mvsep_async.library.walk import check_folders
 from mvsep_async.library.works import Algorithms, works_of
 from mvsep_async.models.output_format import OutputFormat
@@ -140,7 +140,8 @@ async def separate_library(
         written = None
         if report is not None and not dry_run:
             written = Path(report)
-            await in_thread(write_report, written, target, manifest, run.id, run.tally, run.failures, run.notices, left)
+            about = (run.id, run.tally, run.failures, run.notices, left, run.unfinished)
+            await in_thread(write_report, written, target, manifest, *about)
         return LibraryResult(
             tally=run.tally,
             dry_run=dry_run,
@@ -173,6 +174,8 @@ class _Run:
     failures: list[Failure] = field(factory=list)
     notices: list[Notice] = field(factory=list)
     stopped: str | None = None
+    unfinished: list[tuple[str, tuple[Span, ...]]] = field(factory=list)
+    """What there was of jobs of songs that failed."""
     _again: list[Planned] = field(factory=list)
     _promised: dict[tuple[str, str], int] = field(factory=dict)
     _under_way: int = 0
@@ -211,6 +214,7 @@ class _Run:
                     self._count(found=1, songs=int(found.song.path != self._last))
                     self._last = found.song.path
                     yield found
+        self._tell(What.WALKED)
 
     async def _shortest_first(self) -> AsyncIterator[Planned]:
         waiting: list[Planned] = []
@@ -422,6 +426,7 @@ class _Run:
             free = (await in_thread(shutil.disk_usage, self.target)).free
             if free < _TOO_LITTLE:
                 self.stopped = f"the disk of {self.target} is full: free some space and start again"
+        self.unfinished += [(f"{item.title}, {course.step} (failed)", course.spans) for course in watch.course()]
         if not any(job.hash for job in watch.jobs.values()):
             self._give_back(item)
         self._count(failed=1)

@@ -1,0 +1,204 @@
+"""`recipe`: chains of separations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import anyio
+from anyio import get_cancelled_exc_class, to_thread
+from attrs import define, evolve, field
+from cyclopts import App, Parameter
+
+from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.library_view import LibraryView
+from mvsep_async.cli.listings import Column, list_rows
+from mvsep_async.cli.separate import prepare_folder
+from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.words import amount
+from mvsep_async.client import MVSepClient
+from mvsep_async.errors import AuthenticationError, InvalidRequestError
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+from mvsep_async.presets import PRESETS, Preset
+from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recipe
+
+__all__ = ["recipe"]
+
+recipe = App(name="recipe", help="Chains of separations, in which a stem of one is the song of the next.")
+
+_PRESETS: Final[tuple[Column[Preset], ...]] = (
+    Column("name", lambda one: one.name, style="bold"),
+    Column("algorithm", lambda one: one.algorithm, justify="right"),
+    Column("about", lambda one: one.about),
+)
+
+_STEPS: Final[tuple[Column[Step], ...]] = (
+    Column("step", lambda one: one.name, style="bold"),
+    Column(
+        "input", lambda one: None if one.input is None else str(one.input), lambda one: str(one.input or "the song")
+    ),
+    Column("algorithm", lambda one: one.algorithm, justify="right"),
+    Column("options", lambda one: dict(one.options)),
+    Column("format", lambda one: one.output_format.label),
+    Column("keep", lambda one: None if one.keep is None else list(one.keep), lambda one: _kept(one)),
+)
+
+
+@recipe.command
+async def run(
+    file: Path,
+    /,
+    *sources: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    journal: Path | None = None,
+    layout: str | None = None,
+    transfer: Literal["url", "file"] = "url",
+    concurrency: int | None = None,
+    poll_interval: float | None = None,
+    common: Common = COMMON,
+) -> int:
+    """Take songs through the steps of a recipe.
+
+    Parameters
+    ----------
+    file
+        The recipe, a TOML file.
+    sources
+        Files and http(s) addresses; for whole folders there is `mvsep-async library --recipe`.
+    out
+        Folder for the stems, by default `stems`.
+    journal
+        A file that makes the run survive: the same command again goes on where it stood.
+    layout
+        File names below the folder, made of {song}, {step}, {algorithm} and {stem}.
+    transfer
+        How a stem goes to the next step: by its address at the service, or always by way of a file.
+    concurrency
+        Most jobs at the service at one time; by default what the account may have.
+    poll_interval
+        Seconds, the fastest that one job is looked at.
+    """
+    known = settings(common)
+    if not sources:
+        raise UsageProblem("nothing to separate: give files or addresses")
+    found = await to_thread.run_sync(read_recipe, file)
+    folder = out or Path(known.out.value or "stems")
+    view = LibraryView(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd(), walked=True)
+    async with connect(
+        known, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+    ) as client:
+        resolved = found.resolve(await client.catalogue(), await client.account.user())
+        await prepare_folder(folder)
+        songs = _Songs(client, resolved, list(dict.fromkeys(sources)), folder, layout, transfer, view)
+        try:
+            result = await view.follow(client, songs.run)
+        except get_cancelled_exc_class():
+            again = "" if journal is None else "; the same command again goes on where it stood"
+            terminal().note(f"stopped: {amount(view.tally.made, 'song')} done{again}")
+            raise
+    return FAILED if result.tally.failed else DONE
+
+
+@recipe.command
+async def check(file: Path, /, *, minutes: float | None = None, common: Common = COMMON) -> int:
+    """See whether a recipe can be run, and what it costs; nothing is sent but a question for the catalogue.
+
+    Parameters
+    ----------
+    file
+        The recipe, a TOML file.
+    minutes
+        Say what a song of this length costs.
+    """
+    found = await to_thread.run_sync(read_recipe, file)
+    async with connect(settings(common)) as client:
+        catalogue = await client.catalogue()
+        resolved = found.resolve(catalogue)
+    list_rows(resolved.steps, _STEPS, json=common.json)
+    if minutes is not None:
+        cost = credits_of(resolved, catalogue, minutes * 60)
+        terminal().note(f"a song of {minutes:g} minutes: {amount(cost, 'credit')}")
+    return DONE
+
+
+@recipe.command
+def presets(*, common: Common = COMMON) -> int:
+    """List the presets: names for what is separated most often."""
+    list_rows(PRESETS.values(), _PRESETS, json=common.json)
+    return DONE
+
+
+@define(eq=False)
+class _Songs:
+    """Some songs on their way through a recipe, told as events of a library run."""
+
+    client: MVSepClient
+    recipe: Recipe
+    sources: Sequence[str]
+    folder: Path
+    layout: str | None
+    transfer: Literal["url", "file"]
+    view: LibraryView
+    _tally: Tally = field(factory=Tally)
+
+    async def run(self) -> LibraryResult:
+        self._tally = Tally(songs=len(self.sources), found=len(self.sources))
+        room = anyio.CapacityLimiter(self.client.slots + 4)
+        async with anyio.create_task_group() as tasks:
+            for source in self.sources:
+                await room.acquire_on_behalf_of(source)
+                tasks.start_soon(self._song, source, room)
+        return LibraryResult(tally=self._tally, dry_run=False)
+
+    async def _song(self, source: str, room: anyio.CapacityLimiter) -> None:
+        try:
+            result = await run_recipe(
+                self.client,
+                self.recipe,
+                source,
+                self.folder,
+                layout=self.layout,
+                transfer=self.transfer,
+                on_progress=partial(self._progress, source),
+            )
+            error = result.error
+            paths = result.paths
+        except InvalidRequestError as refused:
+            error, paths = refused, ()
+        finally:
+            room.release_on_behalf_of(source)
+        if isinstance(error, AuthenticationError):
+            raise error
+        if error is not None:
+            self._tally = evolve(self._tally, failed=self._tally.failed + 1)
+            self._tell(What.FAILED, source, message=str(error), paths=paths)
+        else:
+            self._tally = evolve(self._tally, made=self._tally.made + 1)
+            self._tell(What.MADE, source, paths=paths)
+
+    def _progress(self, source: str, step: Step, job: Job, progress: Progress) -> None:
+        self.view.take(
+            LibraryEvent(
+                what=What.PROGRESS,
+                tally=self._tally,
+                name=source,
+                work=self.recipe.name,
+                step=step.name,
+                job=job,
+                progress=progress,
+            )
+        )
+
+    def _tell(self, what: What, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
+        self.view.take(
+            LibraryEvent(what=what, tally=self._tally, name=source, work=self.recipe.name, paths=paths, message=message)
+        )
+
+
+def _kept(step: Step) -> str:
+    return "all" if step.keep is None else ", ".join(step.keep) or "none"
