@@ -18,7 +18,7 @@ STEPS: Final[tuple[Step, ...]] = (
         """
         CREATE TABLE jobs (
             number        INTEGER PRIMARY KEY,          -- in the order of submission
-            id            TEXT NOT NULL UNIQUE,
+            id            TEXT NOT NULL,
             source_kind   TEXT NOT NULL,                -- file, path, url, spooled, pair …, none
             source        TEXT,
             source_beside TEXT,                         -- a pair's reference, the name that a spooled song came with
@@ -43,7 +43,7 @@ STEPS: Final[tuple[Step, ...]] = (
             paths         TEXT
         )
         """,
-        # No index on fingerprint, state or hash: they are looked up in memory, and each would cost a submit a fifth.
+        # No index of ids or fingerprints: they are looked up in memory, and each would make a submit a third slower.
         "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner_key) WHERE owner_key IS NOT NULL",
         """
         CREATE TABLE files (

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Final
@@ -29,16 +30,17 @@ _SLACK_PAGES: Final = 256
 _BUSY_SECONDS: Final = 5.0
 """How long another program's lock is waited for, in our thread."""
 
-_READ_JOBS: Final = f"SELECT {', '.join((*ORDER_COLUMNS, *FACT_COLUMNS))}, number FROM jobs ORDER BY number"  # noqa: S608
+_COLUMNS: Final = ("number", *ORDER_COLUMNS)
+_READ_JOBS: Final = f"SELECT {', '.join((*_COLUMNS, *FACT_COLUMNS))} FROM jobs ORDER BY number"  # noqa: S608
 _READ_FILES: Final = "SELECT job, path, size, safe FROM files ORDER BY job, path"
-_ADD: Final = f"INSERT INTO jobs ({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"  # noqa: S608
-_CHANGE: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in FACT_COLUMNS)} WHERE id = ?"  # noqa: S608
+_ADD: Final = f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_CHANGE: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in FACT_COLUMNS)} WHERE number = ?"  # noqa: S608
 _FILE: Final = """
-    INSERT INTO files (job, path, size, safe) SELECT number, ?, ?, ? FROM jobs WHERE id = ?
+    INSERT INTO files (path, size, safe, job) VALUES (?, ?, ?, ?)
     ON CONFLICT (job, path) DO UPDATE SET size = excluded.size, safe = excluded.safe
 """
-_SPOOLED: Final = "SELECT source FROM jobs WHERE id = ? AND source_kind = 'spooled'"
-_FORGET: Final = "DELETE FROM jobs WHERE id = ?"
+_SPOOLED: Final = "SELECT source FROM jobs WHERE number = ? AND source_kind = 'spooled'"
+_FORGET: Final = "DELETE FROM jobs WHERE number = ?"
 
 
 class Store:
@@ -52,6 +54,9 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._synced: bool | None = None
         self._unneeded: list[str] = []
+        # Which row is whose is known here, for 80 bytes a job: an index of ids would double what a submit writes.
+        self._numbers: dict[str, int] = {}
+        self._highest = 0
 
     def open(self) -> list[Record]:
         """Lock the journal, make it if there is none, and return what it holds, in order of submission."""
@@ -61,7 +66,10 @@ class Store:
                 self._check()
                 connection = self._connection = self._connect("mode=rw")
                 self._make_ready(connection)
-                records = self._read(connection)
+                numbered = self._read(connection)
+                self._numbers = {record.order.id: number for number, record in numbered}
+                self._highest = max(self._numbers.values(), default=0)
+                records = [record for _, record in numbered]
                 self._drop_orphans(records)
         except BaseException:
             self.close()
@@ -80,12 +88,16 @@ class Store:
                     raise JournalError(
                         f"the journal {self.path} was written by an older mvsep-async: open it once with a client"
                     )
-                return self._read(connection)
+                return [record for _, record in self._read(connection)]
 
     def write(self, notes: Notes, *, synced: bool) -> None:
         """Write all notes or none. `synced`: and have them, and all written before, safe from a loss of power."""
         connection = self._connection
         assert connection is not None
+        numbers = self._numbers
+        gone = {job: numbers.pop(job) for job in notes.forgotten if job in numbers}
+        numbers.update(zip(notes.added, count(self._highest + 1), strict=False))
+        unneeded: list[str] = []
         try:
             if synced is not self._synced:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
@@ -93,36 +105,44 @@ class Store:
             if notes.single:
                 # One statement is a transaction by itself: this saves a submit a tenth of its time.
                 self._apply(connection, notes)
-                return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                unneeded = self._spooled(connection, notes.forgotten) if notes.forgotten else []
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                unneeded = self._prune(connection, gone.values())
                 self._apply(connection, notes)
                 connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            self._unneeded += unneeded
-        except (OSError, sqlite3.Error) as error:
-            raise explained(self.path, error) from error
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for job in notes.added:
+                numbers.pop(job, None)
+            numbers |= gone
+            if isinstance(error, sqlite3.Error):
+                raise explained(self.path, error) from error
+            raise
+        self._highest += len(notes.added)
+        self._unneeded += unneeded
+
+    def _prune(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> list[str]:
+        """Delete jobs, and return the names of the songs in the spool folder that they alone needed."""
+        rows = [(number,) for number in numbers]
+        unneeded = [name for row in rows for (name,) in connection.execute(_SPOOLED, row)]
+        connection.executemany(_FORGET, rows)
+        return unneeded
 
     def _apply(self, connection: sqlite3.Connection, notes: Notes) -> None:
-        if notes.forgotten:
-            connection.executemany(_FORGET, ((job,) for job in notes.forgotten))
+        """Write all but the pruning; what is noted of jobs that were pruned is passed over."""
+        numbers = self._numbers
         if notes.added:
-            connection.executemany(_ADD, notes.added.values())
+            connection.executemany(_ADD, ((numbers[job], *row) for job, row in notes.added.items()))
         if notes.changed:
-            connection.executemany(_CHANGE, ((*row, job) for job, row in notes.changed.items()))
+            changed = ((*row, numbers[job]) for job, row in notes.changed.items() if job in numbers)
+            connection.executemany(_CHANGE, changed)
         if notes.files:
-            connection.executemany(_FILE, ((path, *sizes, job) for (job, path), sizes in notes.files.items()))
+            files = ((path, *sizes, numbers[job]) for (job, path), sizes in notes.files.items() if job in numbers)
+            connection.executemany(_FILE, files)
         if not notes:
             # Something has to be written for SQLite to sync the log, and with it what is in it already.
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
-
-    def _spooled(self, connection: sqlite3.Connection, jobs: Iterable[str]) -> list[str]:
-        """Return the names of the songs in the spool folder that these jobs alone need."""
-        return [name for job in jobs for (name,) in connection.execute(_SPOOLED, (job,))]
 
     def tidy(self) -> None:
         """Give the disk back what pruned jobs took: their songs in the spool folder, and the free pages of the file."""
@@ -248,7 +268,7 @@ class Store:
             raise newer(self.path, version, len(self._steps))
         return version
 
-    def _read(self, connection: sqlite3.Connection) -> list[Record]:
+    def _read(self, connection: sqlite3.Connection) -> list[tuple[int, Record]]:
         reader = RowReader(spool=self.spool)
         files: dict[int, tuple[SafeFile, ...]] = {}
         # An error's traceback would keep an open cursor alive, and that the file.
@@ -257,7 +277,7 @@ class Store:
                 for job, path, size, safe in cursor.execute(_READ_FILES):
                     files[job] = (*files.get(job, ()), reader.file(path, size, safe))
                 jobs = cursor.execute(_READ_JOBS)
-                return [reader.record(row, files.get(number, ())) for *row, number in jobs]
+                return [(number, reader.record(row, files.get(number, ()))) for number, *row in jobs]
             except JournalError as error:
                 raise damaged(self.path, str(error)) from error
 

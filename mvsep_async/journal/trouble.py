@@ -41,8 +41,8 @@ def damaged(path: Path, detail: str) -> JournalError:
     name, detail = path.name, " ".join(detail.split())
     return JournalError(
         f"the journal {path} is damaged ({detail}). It is left as it is, and no new one is begun: that could pay for "
-        f"its songs again. Put back a copy of it, or move it away together with {name}-wal and {name}.spool, and save what "
-        f"can be with `sqlite3 {name} .recover`; what is at the service is listed by `mvsep-async history`"
+        f"its songs again. Put back a copy of it, or move it away together with {name}-wal and {name}.spool, and save "
+        f"what can be with `sqlite3 {name} .recover`; what is at the service is listed by `mvsep-async history`"
     )
 
 

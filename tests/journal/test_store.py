@@ -103,6 +103,36 @@ def test_a_key_can_be_given_again_in_the_transaction_that_prunes_it(path: Path) 
         assert [record.order for record in records] == [new]
 
 
+def test_a_change_after_the_pruning_in_one_transaction_changes_nothing(path: Path) -> None:
+    order, other = an_order(), an_order()
+    with opened(path) as (store, _):
+        store.write(added(order), synced=False)
+        notes = added(other)
+        notes.forget([order.id])
+        notes.changed[order.id] = facts_row(State.DONE, NOTHING)
+        notes.files[order.id, "/f"] = (1, 1)
+        store.write(notes, synced=False)
+    with opened(path) as (_, records):
+        assert [record.order for record in records] == [other]
+
+
+def test_a_pruning_that_fails_leaves_job_and_song(path: Path) -> None:
+    song = spooled(path, "song.wav")
+    order = an_order(source=song, key="k")
+    with opened(path) as (store, _):
+        song.path.write_bytes(b"RIFF")
+        store.write(added(order, spool=song.path.parent), synced=False)
+        notes = added(an_order(key="l"), an_order(key="l"))
+        notes.forget([order.id])
+        with pytest.raises(JournalError, match="UNIQUE"):
+            store.write(notes, synced=False)
+        store.tidy()
+        store.write(Notes(changed={order.id: facts_row(State.DONE, NOTHING)}), synced=False)
+    assert song.path.exists()
+    with opened(path) as (_, records):
+        assert [(record.order, record.state) for record in records] == [(order, State.DONE)]
+
+
 def test_all_notes_are_written_or_none(path: Path) -> None:
     with opened(path) as (store, _):
         with pytest.raises(JournalError, match="UNIQUE"):
