@@ -23,7 +23,8 @@ class Row:
     """One figure: ours beside a peer's from the same rounds, or ours alone.
 
     `goal` bounds the ratio where there is a peer, else our figure: from above, or with `at_least` from below.
-    `spread` is (largest - smallest) / median of our rounds, or of the ratios round by round.
+    `ratio` is the median of the ratios round by round where there are rounds, for what disturbs a round disturbs both;
+    `spread` is (largest - smallest) / median, of the ratios if there are any, else of our figures.
     """
 
     name: str
@@ -35,11 +36,28 @@ class Row:
     at_least: bool = False
     spread: float | None = None
     note: str = ""
-    ratio: float | None = field(init=False)
+    ratio: float | None = field()
 
     @ratio.default
     def _ratio(self) -> float | None:
         return self.ours / self.peer if self.peer else None
+
+    @classmethod
+    def beside(
+        cls, name: str, unit: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, *, goal: float | None
+    ) -> Row:
+        """Compare two contestants that ran by turns."""
+        ratios = [mine / other for mine, other in zip(ours, peer, strict=True)]
+        return cls(
+            name=name,
+            unit=unit,
+            ours=middle(ours),
+            peer=middle(peer),
+            peer_name=peer_name,
+            goal=goal,
+            ratio=middle(ratios),
+            spread=spread(ratios),
+        )
 
     @property
     def judged(self) -> float:

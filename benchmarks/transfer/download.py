@@ -6,7 +6,7 @@ too: that is the same work.
 
 from __future__ import annotations
 
-from benchmarks.report import Row, middle, spread
+from benchmarks.report import Row
 from benchmarks.transfer.bench import (
     MIB,
     Bench,
@@ -37,15 +37,6 @@ def measure(quick: bool) -> list[Row]:
                 rounds,
             )
             for peer, bound in (("curl", goal), ("curl+sync", None)):
-                rows.append(
-                    Row(
-                        name=f"download {size // MIB} MiB, {scheme}",
-                        unit="s",
-                        ours=middle(times["ours"]),
-                        peer=middle(times[peer]),
-                        peer_name=peer,
-                        goal=bound,
-                        spread=spread(times["ours"]),
-                    )
-                )
+                name = f"download {size // MIB} MiB, {scheme}"
+                rows.append(Row.beside(name, "s", times["ours"], times[peer], peer, goal=bound))
     return rows

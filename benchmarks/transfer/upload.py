@@ -6,7 +6,7 @@ import ssl
 
 import httpx
 
-from benchmarks.report import Row, middle, spread
+from benchmarks.report import Row
 from benchmarks.transfer.bench import MIB, Bench, Scheme, curl_upload, interleaved, our_upload, running
 
 CURL_GOALS: dict[Scheme, float] = {"plain": 1.2, "TLS": 1.1}
@@ -29,17 +29,8 @@ def measure(quick: bool) -> list[Row]:
                 rounds,
             )
             for peer, bound in (("curl", goal), ("httpx", HTTPX_GOAL)):
-                rows.append(
-                    Row(
-                        name=f"upload {size // MIB} MiB, {scheme}",
-                        unit="s",
-                        ours=middle(times["ours"]),
-                        peer=middle(times[peer]),
-                        peer_name=peer,
-                        goal=bound,
-                        spread=spread(times["ours"]),
-                    )
-                )
+                name = f"upload {size // MIB} MiB, {scheme}"
+                rows.append(Row.beside(name, "s", times["ours"], times[peer], peer, goal=bound))
     return rows
 
 

@@ -30,6 +30,7 @@ class FileReader:
 
     _path: Path
     _fd: int | None = field(default=None, init=False)
+    _buffer: memoryview = field(default=memoryview(b""), init=False)
     _eager: bool = field(default=_NOWAIT is not None, init=False)
 
     async def __aenter__(self) -> Self:
@@ -73,9 +74,10 @@ class FileReader:
 
     def _read_cached(self, size: int, offset: int) -> bytes | None:
         """Return what is in the page cache, `None` when that is nothing (or the end, which the thread confirms)."""
-        buffer = bytearray(size)
+        if len(self._buffer) < size:
+            self._buffer = memoryview(bytearray(size))
         try:
-            count = os.preadv(self._opened, [buffer], offset, _NOWAIT or 0)
+            count = os.preadv(self._opened, [self._buffer[:size]], offset, _NOWAIT or 0)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -83,7 +85,7 @@ class FileReader:
                 raise
             self._eager = False
             return None
-        return bytes(memoryview(buffer)[:count]) if count else None
+        return bytes(self._buffer[:count]) if count else None
 
 
 if hasattr(os, "pread"):

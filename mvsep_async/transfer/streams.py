@@ -12,14 +12,16 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import anyio
 import httpcore
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import RunVar
 from attrs import define, field
 
-__all__ = ["RECEIVE", "SocketStream", "TlsStream"]
+__all__ = ["RECEIVE", "SocketStream", "TlsStream", "mapped"]
+
+T = TypeVar("T")
 
 RECEIVE: Final = 256 * 1024
 """Bytes a receive asks for: from here on the system call is lost in the copying, and the loop stays free."""
@@ -31,39 +33,52 @@ _GLANCE: Final = 1.0
 """Seconds after which a sender that is held up looks whether it has been answered already."""
 
 
+_turn: RunVar[anyio.Lock] = RunVar("mvsep_async.transfer.turn")
+"""Whose turn it is to move bytes. See `turn`."""
+
+
+def turn() -> anyio.Lock:
+    """Return the lock of this event loop under which a stream takes one step.
+
+    When twenty transfers are ready at once, the loop would run twenty steps before it looks at its timers again. With
+    the lock it is one or two, in fair order: the loop is never later than a step takes, however many transfers there
+    are. A stream alone pays nothing: taking the lock is also the moment at which other tasks get to run.
+    """
+    try:
+        return _turn.get()
+    except LookupError:
+        lock = anyio.Lock()
+        _turn.set(lock)
+        return lock
+
+
 @define(eq=False)
 class SocketStream(httpcore.AsyncNetworkStream):
-    """A connected non-blocking socket. Each read and each write lets the other tasks run once."""
+    """A connected non-blocking socket."""
 
     _sock: socket.socket
+    _turn: anyio.Lock = field(factory=turn)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what is there, up to 256 KiB whatever `max_bytes` says: httpcore takes more than it asks for."""
-        await checkpoint()
-        with mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            try:
-                return self._sock.recv(RECEIVE)
-            except BlockingIOError:
-                pass
-            with anyio.fail_after(timeout):
-                while True:
-                    await anyio.wait_readable(self._sock)
-                    with suppress(BlockingIOError):
-                        return self._sock.recv(RECEIVE)
+        return await self._receive(lambda: self._sock.recv(RECEIVE), timeout)
 
     async def read_into(self, buffer: memoryview, timeout: float | None = None) -> int:
         """Receive into the buffer and return how much that was, 0 at the end."""
-        await checkpoint()
+        return await self._receive(lambda: self._sock.recv_into(buffer, min(len(buffer), RECEIVE)), timeout)
+
+    async def _receive(self, receive: Callable[[], T], timeout: float | None) -> T:
+        """Receive what is there, waiting for it only if that is nothing yet."""
         with mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            try:
-                return self._sock.recv_into(buffer, min(len(buffer), RECEIVE))
-            except BlockingIOError:
-                pass
+            async with self._turn:
+                with suppress(BlockingIOError):
+                    return receive()
             with anyio.fail_after(timeout):
                 while True:
                     await anyio.wait_readable(self._sock)
-                    with suppress(BlockingIOError):
-                        return self._sock.recv_into(buffer, min(len(buffer), RECEIVE))
+                    async with self._turn:
+                        with suppress(BlockingIOError):
+                            return receive()
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of it, as `send` does, unless something has come in."""
@@ -75,16 +90,16 @@ class SocketStream(httpcore.AsyncNetworkStream):
         When the other side has answered or hung up already, there is no point in sending more: that is a `WriteError`,
         on which httpcore goes and reads the answer. So a refused upload ends at once, not after the whole song.
         """
-        await checkpoint()
-        if len(buffer) >= _BULK and answered():
-            raise httpcore.WriteError(_ANSWERED)
         view = memoryview(buffer)
         with mapped(httpcore.WriteTimeout, httpcore.WriteError):
+            async with self._turn:
+                if len(view) >= _BULK and answered():
+                    raise httpcore.WriteError(_ANSWERED)
+                view = self._send(view)
             while view:
-                try:
-                    view = view[self._sock.send(view) :]
-                except BlockingIOError:
-                    await self._wait_writable(timeout, answered)
+                await self._wait_writable(timeout, answered)
+                async with self._turn:
+                    view = self._send(view)
 
     async def aclose(self) -> None:
         """Close the socket; a second time does nothing."""
@@ -131,6 +146,13 @@ class SocketStream(httpcore.AsyncNetworkStream):
             return self._sock.recv(RECEIVE)
         except BlockingIOError:
             return None
+
+    def _send(self, view: memoryview) -> memoryview:
+        """Send as much as the system takes, and return the rest."""
+        with suppress(BlockingIOError):
+            while view:
+                view = view[self._sock.send(view) :]
+        return view
 
     async def _wait_writable(self, timeout: float | None, answered: Callable[[], bool]) -> None:
         left = float("inf") if timeout is None else timeout
