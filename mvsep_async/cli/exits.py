@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mvsep_async.errors import AuthenticationError, ClientClosedError, MVSepError, UsageError
+from mvsep_async.errors import AuthenticationError, ClientClosedError, InvalidRequestError, MVSepError, UsageError
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "code_of", "line_of", "root"]
 
@@ -33,6 +33,8 @@ def code_of(error: BaseException) -> int | None:
     match error:
         case ClientClosedError():
             return FAILED
+        case InvalidRequestError() if error.status is not None:
+            return FAILED  # the service's word, not ours
         case UsageProblem() | UsageError() | AuthenticationError():
             return USAGE
         case MVSepError() | OSError():

@@ -101,7 +101,7 @@ def add(
     /,
     *,
     name: str,
-    text: str = "",
+    text: str,
     dataset: str = "0",
     ensemble: bool = False,
     password_stdin: bool = False,

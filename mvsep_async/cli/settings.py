@@ -74,8 +74,9 @@ def settings(common: Common, environ: Mapping[str, str] = os.environ) -> Setting
         talkative()
     path = configuration.config_path(environ)
     filed = configuration.read(path)
+    holds_token = "token" in filed
     token, origin = _token(environ, filed, path)
-    if "token" in filed and configuration.exposed(path):
+    if holds_token and configuration.exposed(path):
         terminal().note(f"warning: others may read the token in {path}: chmod 600 {path}")
     return Settings(
         path=path,

@@ -53,8 +53,8 @@ _STYLES: Final = {
 _AT_WORK: Final = (Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
 _NO_NEWS: Final = re.compile(r"\b(?:is|are) being \w+$")
 """How the service puts what the stage says already ("Your file is being processed")."""
-_AROUND: Final = 4
-"""Lines around the lanes: the title, the sums in two lines, and the one that the cursor stands on."""
+_AROUND: Final = 2
+"""Lines around lanes and sums: the title, and the one that the cursor stands on."""
 _STAGE: Final = max(len(stage) for stage in Stage)
 _PERCENT: Final = 4
 _ROOMY: Final = 72
@@ -65,14 +65,15 @@ _CRAMPED: Final = 50
 
 def render(board: Board, *, width: int, height: int = 24, glyphs: Glyphs = UNICODE) -> Text:
     """Return the display: a line a lane, at most so many that `height` is not exceeded, and the sums below them."""
-    shown = _shown(board, height - _AROUND)
+    sums = _sums(board, width, glyphs)
+    shown = _shown(board, height - len(sums) - _AROUND)
     lines = [_lane(lane, width, glyphs) for lane in shown]
     hidden = board.running - sum(lane is not None for lane in shown)
     if hidden > 0:
         lines.append(Text(f"  and {hidden} more", style="dim"))
     if board.title:
         lines.insert(0, _fitted([(board.title, "bold")], width, glyphs))
-    lines.extend(_sums(board, width, glyphs))
+    lines.extend(sums)
     return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
 
 
@@ -117,7 +118,7 @@ def _lane(lane: Lane | None, width: int, glyphs: Glyphs) -> Text:
         return Text(f" {glyphs.free}", style="dim")
     progress, style = lane.progress, _STYLES[lane.progress.stage]
     stage = _STAGE if width >= _CRAMPED else 0
-    extra = max(20, min(44, width - 78)) if width >= _ROOMY else 0
+    extra = max(26, min(44, width - 78)) if width >= _ROOMY else 0
     bar = max(6, min(30, (width - stage - extra) // 3))
     name = max(4, width - bar - _PERCENT - stage - extra - 2 - bool(stage) * 2 - bool(extra) * 2)
     line = Text(no_wrap=True)
@@ -133,6 +134,7 @@ def _lane(lane: Lane | None, width: int, glyphs: Glyphs) -> Text:
         told = details(progress, lane.speed, glyphs)
         line.append(told if cell_len(told) <= extra else set_cell_size(told, extra - 1) + glyphs.cut, style="dim")
     line.rstrip()
+    line.truncate(width)
     return line
 
 
@@ -151,22 +153,27 @@ def _percent(fraction: float | None) -> str:
 
 
 def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
-    counts: list[tuple[str, str]] = [
+    parts: list[tuple[str, str]] = [
         (f"{board.queued}{'+' if board.searching else ''} queued", "dim"),
         (f"{board.running} running", ""),
         (f"{board.done} done", "green" if board.done else "dim"),
         (f"{board.failed} failed", "red" if board.failed else "dim"),
     ]
-    times: list[tuple[str, str]] = []
     if board.credits is not None:
-        times.append((f"{board.credits:.0f} credits", "dim"))
-    times.append((seconds_text(board.elapsed), ""))
+        parts.append((f"{board.credits:.0f} credits", "dim"))
+    parts.append((seconds_text(board.elapsed), ""))
     if board.left is not None:
-        times.append((f"about {seconds_text(board.left)} left", ""))
-    together = sum(cell_len(text) + len(glyphs.dot) for text, _ in (*counts, *times))
-    if together <= width:
-        return [_fitted([*counts, *times], width, glyphs)]
-    return [_fitted(counts, width, glyphs), _fitted(times, width, glyphs)]
+        parts.append((f"about {seconds_text(board.left)} left", ""))
+    lines: list[list[tuple[str, str]]] = [[]]
+    taken = 0
+    for part in parts:
+        needed = cell_len(part[0]) + len(glyphs.dot) * bool(lines[-1])
+        if lines[-1] and taken + needed > width:
+            lines.append([])
+            taken, needed = 0, cell_len(part[0])
+        lines[-1].append(part)
+        taken += needed
+    return [_fitted(line, width, glyphs) for line in lines]
 
 
 def _fitted(parts: list[tuple[str, str]], width: int, glyphs: Glyphs) -> Text:
@@ -193,7 +200,11 @@ def _cut(text: str, width: int, glyphs: Glyphs) -> str:
 def _bytes(done: int | None, total: int | None, speed: float | None) -> str:
     if done is None:
         return ""
-    told = size_text(done) + (f" of {size_text(total)}" if total else "")
+    told = size_text(done)
+    if total:
+        whole = size_text(total)
+        here, unit = told.split(" ")
+        told = f"{here if whole.endswith(f' {unit}') else told} of {whole}"
     return told + (f", {size_text(speed)}/s" if speed else "")
 
 

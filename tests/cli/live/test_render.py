@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from mvsep_async.cli.live.board import Board, Lane
+from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, details, render, stage_line, summary
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.stage import Stage
+
+MIDWAY = Board(
+    title="BS Roformer · flac16 · stems",
+    lanes=(
+        Lane(
+            name="01 First Light.wav",
+            progress=Progress(stage=Stage.UPLOADING, fraction=0.1, bytes_sent=12_000_000, bytes_total=48_000_000),
+            speed=3_400_000.0,
+        ),
+        Lane(
+            name="02 A very long name that has no end in sight (live).flac",
+            progress=Progress(stage=Stage.WAITING, fraction=0.22, queue_position=3, queue_length=12),
+        ),
+        Lane(
+            name="03 [bold]春の歌\x1b[2J.mp3",
+            progress=Progress(stage=Stage.DISTRIBUTING, fraction=0.5, chunks_done=2, chunks_total=6),
+        ),
+        Lane(name="https", progress=Progress(stage=Stage.FETCHING)),
+        None,
+    ),
+    queued=7,
+    searching=True,
+    done=12,
+    failed=1,
+    credits=998.4,
+    elapsed=83.0,
+    left=301.0,
+)
+
+
+def lines(board: Board, width: int, *, height: int = 24, glyphs: Glyphs = UNICODE) -> list[str]:
+    return render(board, width=width, height=height, glyphs=glyphs).plain.split("\n")
+
+
+WIDE = """\
+BS Roformer · flac16 · stems
+01 First Light.wav                 ━━──────────────────── 10%  uploading     12.0 of 48.0 MB, 3.4 MB/s
+02 A very long name th…(live).flac ━━━━━───────────────── 22%  waiting       place 3 of 12
+03 [bold]春の歌\\x1b[2J.mp3         ━━━━━━━━━━━─────────── 50%  distributing  chunk 2 of 6
+https                              ······················      fetching
+ ·
+7+ queued · 4 running · 12 done · 1 failed · 998 credits · 1:23 · about 5:01 left"""
+
+USUAL = """\
+BS Roformer · flac16 · stems
+01 First Light.wav ━╸──────────── 10%  uploading     12.0 of 48.0 MB, 3.4 MB/s
+02 A very lo….flac ━━━─────────── 22%  waiting       place 3 of 12
+03 [bold]春 …J.mp3 ━━━━━━━─────── 50%  distributing  chunk 2 of 6
+https              ··············      fetching
+ ·
+7+ queued · 4 running · 12 done · 1 failed · 998 credits · 1:23
+about 5:01 left"""
+
+NARROW = """\
+BS Roformer · flac16 · stems
+01 First Light.wav    ━╸─────────── 10%
+02 A very long…).flac ━━━────────── 22%
+03 [bold]春の …2J.mp3 ━━━━━━╸────── 50%
+https                 ·············
+ ·
+7+ queued · 4 running · 12 done
+1 failed · 998 credits · 1:23
+about 5:01 left"""
+
+IN_ASCII = """\
+01 First Light.wav #------------- 10%  uploading     12.0 of 48.0 MB, 3.4 MB/s
+02 A very lo~.flac ###----------- 22%  waiting       place 3 of 12
+.
+7+ queued | 2 running | 12 done | 1 failed | 998 credits | 1:23
+about 5:01 left"""
+
+
+@pytest.mark.parametrize(("width", "picture"), [(120, WIDE), (80, USUAL), (40, NARROW)])
+def test_the_picture_at_a_width(width: int, picture: str) -> None:
+    assert "\n".join(lines(MIDWAY, width)) == picture
+
+
+def test_the_picture_in_ascii() -> None:
+    board = evolve(MIDWAY, title="", lanes=(*MIDWAY.lanes[:2], None))
+    shown = lines(board, 80, glyphs=ASCII)
+    assert "\n".join(line.strip() for line in shown) == IN_ASCII
+    assert "".join(shown).isascii()
+
+
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(width: int, glyphs: Glyphs) -> None:
+    for line in lines(MIDWAY, width, glyphs=glyphs):
+        assert cell_len(line) <= width, line
+
+
+def test_nothing_in_a_name_is_markup_or_obeyed() -> None:
+    shown = "\n".join(lines(MIDWAY, 200))
+    assert "[bold]" in shown
+    assert "\x1b" not in shown
+    assert "\\x1b[2J" in shown
+
+
+def test_colour_is_left_out_where_there_is_none() -> None:
+    plain, coloured = io.StringIO(), io.StringIO()
+    Console(file=plain, width=80, no_color=True, force_terminal=True, color_system=None).print(render(MIDWAY, width=80))
+    Console(file=coloured, width=80, force_terminal=True, color_system="standard").print(render(MIDWAY, width=80))
+    assert "\x1b[" not in plain.getvalue()
+    assert "\x1b[34m" in coloured.getvalue()
+
+
+def test_a_bar_is_told_from_its_rest_without_colour() -> None:
+    assert UNICODE.full != UNICODE.rest
+    lane = Lane(name="a", progress=Progress(stage=Stage.PROCESSING, fraction=0.5))
+    (line,) = lines(Board(lanes=(lane,)), 80, glyphs=ASCII)[:1]
+    assert abs(line.count("#") - line.count("-")) <= 1
+
+
+def test_a_low_terminal_shows_the_running_ones() -> None:
+    busy = [Lane(name=f"song {n}", progress=Progress(stage=Stage.PROCESSING, fraction=0.4)) for n in range(10)]
+    shown = lines(Board(title="t", lanes=tuple(busy)), 80, height=10)
+    assert len(shown) < 10
+    assert "  and 4 more" in shown
+    roomy = lines(Board(title="t", lanes=(None, *busy[:2], *[None] * 20)), 80, height=10)
+    assert [line[:6] for line in roomy[1:3]] == ["song 0", "song 1"]
+
+
+@given(
+    st.builds(
+        Progress,
+        stage=st.sampled_from(Stage),
+        fraction=st.none() | st.floats(0, 1),
+        bytes_sent=st.none() | st.integers(0, 10**13),
+        bytes_total=st.none() | st.integers(0, 10**13),
+        queue_position=st.none() | st.integers(0, 10**6),
+        chunks_total=st.none() | st.integers(0, 1000),
+        message=st.none() | st.text(),
+    ),
+    st.text(),
+    st.integers(10, 200),
+)
+def test_whatever_a_job_says_it_fits(progress: Progress, name: str, width: int) -> None:
+    shown = lines(Board(lanes=(Lane(name=name, progress=progress, speed=1.0),)), width)
+    assert all(cell_len(line) <= width for line in shown)
+
+
+def test_details_say_what_counts_at_each_stage() -> None:
+    assert details(Progress(stage=Stage.WAITING, queue_position=3), None) == "place 3"
+    assert details(Progress(stage=Stage.MERGING, chunks_done=6, chunks_total=6), None) == "chunk 6 of 6"
+    assert details(Progress(stage=Stage.DOWNLOADING, bytes_received=1000), 2000.0) == "1.0 kB, 2.0 kB/s"
+    assert details(Progress(stage=Stage.PROCESSING, message="Your file is being processed"), None) == ""
+    assert details(Progress(stage=Stage.WAITING, message="no answer; asking again"), None) == "no answer; asking again"
+
+
+def test_plain_lines() -> None:
+    waiting = Progress(stage=Stage.WAITING, queue_position=2, queue_length=4)
+    assert stage_line("a\nb.wav", waiting) == "a\\nb.wav: waiting (place 2 of 4)"
+    assert stage_line("c.wav", Progress(stage=Stage.MERGING)) == "c.wav: merging"
+
+
+def test_summary() -> None:
+    assert summary(1, 0, 0, 5) == "1 song done in 0:05"
+    assert summary(3, 2, 1, 65) == "3 songs done, 2 failed, 1 cancelled in 1:05"

@@ -1,0 +1,211 @@
+"""The other commands, against a real service: tables for people, JSON for programs, the same names in both."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mvsep_async.sandbox import Sandbox
+from tests.cli.conftest import TOKEN, Cli
+
+FAST = ("--poll-interval", "0.02")
+
+
+def test_a_table_has_the_names_of_the_json(cli: Cli, service: Sandbox) -> None:
+    rows = cli("algorithms", "bs", "roformer", "--json").document
+    table = cli("algorithms", "bs", "roformer").out
+    header = table.splitlines()[0].split()
+    assert header == [name for name in rows[0] if name != "description"]
+    assert {40, 63} <= {row["sep_type"] for row in rows}
+    assert len(table.splitlines()) == len(rows) + 2
+
+
+def test_all_algorithms(cli: Cli, service: Sandbox) -> None:
+    numbers = [row["sep_type"] for row in cli("algorithms", "--json").document]
+    assert numbers == sorted(numbers)
+    assert len(numbers) > 80
+    assert "no algorithm" in cli("algorithms", "qqqqqqqq").err
+
+
+def test_one_algorithm(cli: Cli, service: Sandbox) -> None:
+    shown = cli("algorithms", "show", "BS Roformer", "--json").document
+    assert shown["sep_type"] == 40
+    assert shown["options"][0]["choices"]["81"]
+    text = cli("algorithms", "show", "40").out
+    assert "81" in text
+    assert "(default)" in text
+    missed = cli("algorithms", "show", "BS Roformr")
+    assert missed.code == 2
+    assert "BS Roformer" in missed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["account"], "credits"),
+        (["queue"], "in_process"),
+        (["history"], None),
+        (["news"], "title"),
+        (["demo-page"], "hash"),
+        (["demo-page", "--algorithm", "40"], None),
+        (["quality", "queue"], None),
+        (["quality", "leaderboard", "0"], None),
+    ],
+)
+def test_listings(cli: Cli, service: Sandbox, words: list[str], key: str | None) -> None:
+    document = cli(*words, "--json").document
+    if key is not None:
+        assert key in (document[0] if isinstance(document, list) else document)
+    ran = cli(*words)
+    assert ran.code == 0
+    assert ran.out or "nothing" in ran.err
+
+
+def test_switches(cli: Cli, service: Sandbox) -> None:
+    assert "premium is off" in cli("account", "premium", "off").out
+    assert cli("account", "--json").document["premium_enabled"] is False
+    assert cli("account", "premium", "on", "--json").document["premium"] is True
+    assert "long-filenames is on" in cli("account", "long-filenames", "on").out
+    assert cli("account", "--json").document["long_filenames_enabled"] is True
+
+
+def test_a_job_from_its_hash(cli: Cli, holding: Sandbox) -> None:
+    (hash,) = holding.occupy(TOKEN)
+    holding.show(hash, "waiting", current_order=3, queue_count=7)
+    status = cli("status", hash, "--json").document
+    assert (status["status"], status["queue_position"], status["queue_length"]) == ("waiting", 3, 7)
+    assert "waiting" in cli("status", hash).out
+    cancelled = cli("cancel", hash, "--json")
+    assert cancelled.document == {"source": None, "hash": hash, "status": "cancelled", "files": [], "error": None}
+    assert holding.unfinished(TOKEN) == 0
+    watched = cli("watch", hash, "--json", *FAST)
+    assert watched.code == 1
+    assert watched.document["status"] in ("cancelled", "failed")
+
+
+def test_a_hash_that_is_not_there(cli: Cli, service: Sandbox) -> None:
+    gone = "20200101000000-0123456789-gone.mp3"
+    for words in (("status", gone), ("cancel", gone)):
+        ran = cli(*words)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+        assert ran.err.startswith("error: ")
+    ran = cli("download", gone, "--json", *FAST)
+    assert ran.code == 1
+    assert ran.document["status"] == "failed"
+    assert ran.document["hash"] == gone
+    assert cli("watch").code == 2
+
+
+def test_download_of_finished_jobs(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    assert cli("separate", *songs, "--out", "first", *FAST).code == 0
+    hashes = [job.hash for job in service.jobs]
+    ran = cli("download", *hashes, "--out", "second", "--json", *FAST)
+    assert ran.code == 0, ran.err
+    assert sorted(one["hash"] for one in ran.documents) == sorted(hashes)
+    files = [Path(file) for one in ran.documents for file in one["files"]]
+    assert files
+    assert all(file.is_relative_to(home / "second") and file.is_file() for file in files)
+    wrong = cli("download", hashes[0], "--stems", "tuba", "--out", "third", *FAST)
+    assert wrong.code == 1
+    assert "tuba" in wrong.out
+
+
+def test_watching_a_job_to_its_end(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    cli("separate", songs[0], *FAST)
+    ran = cli("watch", service.jobs[0].hash, "--json", *FAST)
+    assert ran.code == 0
+    assert ran.document["status"] == "done"
+
+
+def test_jobs_of_a_journal(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    assert cli("separate", *songs, "--journal", "run.db", *FAST).code == 0
+    rows = cli("jobs", "--journal", "run.db", "--json").document
+    assert [row["state"] for row in rows] == ["finished"] * 3
+    assert all(Path(row["source"]).name in cli("jobs", "--journal", "run.db").out for row in rows)
+    resumed = cli("jobs", "resume", "--journal", "run.db", *FAST)
+    assert (resumed.code, "nothing is left" in resumed.err) == (0, True)
+    assert cli("jobs", "prune", "--journal", "run.db", "--json").document == {"pruned": 3}
+    assert cli("jobs", "--journal", "run.db", "--json").document == []
+    assert len(service.jobs) == 3
+
+
+def test_a_journal_that_is_not_there_is_not_made(cli: Cli, service: Sandbox, home: Path) -> None:
+    for words in ([], ["prune"], ["resume"]):
+        ran = cli("jobs", *words, "--journal", "nope.db")
+        assert ran.code == 2
+        assert "nope.db" in ran.err
+    assert not list(home.iterdir())
+
+
+def test_estimate(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    (home / "songs" / "text.mp3").write_text("no song")
+    ran = cli("estimate", "songs", "--algorithm", "40", "--json")
+    assert ran.code == 1
+    assert ran.document["credits"] == 3
+    assert len(ran.document["unreadable"]) == 1
+    assert "3 songs" in cli("estimate", *songs, "--algorithm", "40").out
+    assert cli("estimate", *songs).code == 2
+    assert cli("estimate", "--algorithm", "40").code == 2
+
+
+def test_quality_entries(cli: Cli, service: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(home / "stems.zip", "w") as archive:
+        archive.writestr("song_0_vocals.wav", b"x" * 100)
+
+    def typed(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    typed("secret words\n")
+    added = cli(
+        "quality",
+        "add",
+        "stems.zip",
+        "--name",
+        "Mine",
+        "--text",
+        "First try",
+        "--password-stdin",
+        "--json",
+        "--verbose",
+    )
+    assert added.code == 0, added.err
+    assert "secret words" not in added.err
+    number = str(added.document["id"])
+    assert cli("quality", "entry", number, "--json").document["algo_name"] == "Mine"
+    typed("wrong\n")
+    assert cli("quality", "delete", number, "--password-stdin").code == 2
+    typed("secret words\n")
+    assert cli("quality", "delete", number, "--password-stdin", "--json").document["deleted"] is True
+    assert cli("quality", "entry", number).code == 1
+
+
+def test_completion(cli: Cli) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        ran = cli("completion", shell)
+        assert ran.code == 0
+        assert "mvsep-async" in ran.out
+
+
+def test_demo(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mvsep_async.cli import demo
+
+    monkeypatch.setattr(demo, "STAGE", demo.STAGE | {"speed": 10_000.0, "queue_seconds": 0.0, "min_seconds": 0.0})
+    ran = cli("demo", "--songs", "2")
+    assert ran.code == 0, ran.err
+    assert str(home / "mvsep-demo" / "stems") in ran.out
+    assert len(list((home / "mvsep-demo" / "stems").rglob("*.flac"))) == 4
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_without_the_extra_it_says_how_to_install_it(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    def missing(name: str) -> None:
+        raise ImportError("no", name="starlette")
+
+    monkeypatch.setattr("mvsep_async.cli.sandbox.importlib.import_module", missing)
+    ran = cli(command)
+    assert ran.code == 2
+    assert 'pip install "mvsep-async[sandbox]"' in ran.err
+    assert "starlette" in ran.err

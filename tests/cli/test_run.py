@@ -1,0 +1,127 @@
+"""The command line as other programs meet it: exit codes, what goes to which stream, and no tracebacks."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mvsep_async.cli.app import COMMANDS
+from tests.cli.conftest import Cli
+
+
+def test_importing_the_package_imports_nothing_of_the_command_line() -> None:
+    # httpx imports rich by itself where it finds it.
+    script = (
+        "import sys, httpx; before = set(sys.modules); import mvsep_async; from mvsep_async import MVSepClient, Job; "
+        "print([name for name in ('rich', 'cyclopts', 'mvsep_async.cli') if name in set(sys.modules) - before])"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
+def test_every_command_explains_itself(cli: Cli, name: str) -> None:
+    ran = cli(name, "--help")
+    assert ran.code == 0
+    assert f"mvsep-async {name}" in ran.out
+    assert "--verbose" in ran.out or "COMMAND" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["sepratae", "a.wav"], 'Did you mean "separate"'),
+        (["separate", "a.wav", "--algoritm", "3"], "Did you mean --algorithm"),
+        (["separate", "a.wav", "--concurrency", "0"], "--concurrency"),
+        (["account", "premium", "maybe"], '"on"'),
+        (["algorithms", "show"], "requires an argument"),
+        (["quality", "leaderbord"], 'Did you mean "leaderboard"'),
+    ],
+)
+def test_bad_words_are_answered_with_a_hint(cli: Cli, words: list[str], hint: str) -> None:
+    ran = cli(*words)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert hint in ran.err
+
+
+def test_nothing_prints_the_help(cli: Cli) -> None:
+    ran = cli()
+    assert ran.code == 0
+    assert "separate" in ran.out
+
+
+@pytest.mark.parametrize("words", [["account"], ["separate", "a.wav"], ["history"], ["cancel", "x"]])
+def test_a_missing_token_says_where_to_get_one(cli: Cli, words: list[str]) -> None:
+    ran = cli(*words)
+    assert ran.code == 2
+    assert "mvsep-async login" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_wrong_token_is_one_line(cli: Cli, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MVSEP_API_TOKEN", "wrong")
+    ran = cli("account")
+    assert ran.code == 2
+    assert "does not accept the API token" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_service_that_is_down_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a password\n"))
+    words = ("--name", "Ann", "--email", "ann@example.test", "--password-stdin", "--base-url", "http://127.0.0.1:9")
+    ran = cli("register", *words)  # it is sent once only: nobody waits for a second try
+    assert ran.code == 1
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_a_bad_address_is_one_line(cli: Cli) -> None:
+    ran = cli("queue", "--base-url", "mvsep")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "'mvsep'" in ran.err
+
+
+def test_a_fault_of_the_program_itself_is_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mvsep_async.cli.config.settings", lambda common: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli("config")
+
+
+def test_real_processes(child: Any, service: Any, songs: list[str], home: Path) -> None:
+    good = child("separate", *songs, "--json", "--poll-interval", "0.02")
+    bad = child("separate", "nope.wav", songs[0], "--poll-interval", "0.02", "--out", "other")
+    out, err = good.communicate(timeout=30)
+    assert good.returncode == 0, err
+    assert len(out.splitlines()) == 3
+    assert "Traceback" not in err
+    out, err = bad.communicate(timeout=30)
+    assert bad.returncode == 1
+    assert "nope.wav" in out
+    assert "song 0.wav" in out
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_goes_away_is_met_with_silence(child: Any, service: Any) -> None:
+    process = child("algorithms", "--json")
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=30)
+    assert err == ""
+    assert process.returncode == 1
+
+
+def test_a_console_that_knows_little_gets_ascii(child: Any, service: Any, songs: list[str], home: Path) -> None:
+    (home / "春.wav").write_bytes((home / songs[0]).read_bytes())
+    process = child("separate", "春.wav", "--poll-interval", "0.02", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert (out + err).isascii()
+    assert "\\u6625.wav" in out

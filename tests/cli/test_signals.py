@@ -1,0 +1,111 @@
+"""Ctrl-C, in real processes, with a service that holds its jobs so that no luck is needed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mvsep_async.sandbox import Sandbox
+from tests.cli.conftest import TOKEN, Cli
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+
+FAST = ("--poll-interval", "0.02")
+Child = Callable[..., "subprocess.Popen[str]"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that must come; the test's own time limit ends what never does."""
+    while not condition():
+        time.sleep(0.01)
+
+
+def at_service(holding: Sandbox, count: int) -> Callable[[], bool]:
+    return lambda: holding.unfinished(TOKEN) == count
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_once_leaves_the_jobs_and_says_how_to_fetch_them(
+    child: Child, cli: Cli, holding: Sandbox, songs: list[str], number: signal.Signals
+) -> None:
+    process = child("separate", *songs, "--concurrency", "2", "--out", "made here", *FAST)
+    until(at_service(holding, 2))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert out == ""
+    hashes = [job.hash for job in holding.jobs]
+    assert len(hashes) == 2
+    assert f"mvsep-async download {hashes[0]} {hashes[1]} --out 'made here'" in err
+    assert "1 song was not sent yet" in err
+    assert holding.unfinished(TOKEN) == 2
+    for hash in hashes:
+        holding.finish(hash)
+    ran = cli("download", *hashes, "--out", "made here", "--json", *FAST)
+    assert ran.code == 0, ran.err
+    assert sorted(one["hash"] for one in ran.documents) == sorted(hashes)
+
+
+def test_once_with_a_journal_the_same_command_goes_on(
+    child: Child, cli: Cli, holding: Sandbox, songs: list[str]
+) -> None:
+    words = ("separate", *songs, "--concurrency", "2", "--journal", "run.db", "--json", *FAST)
+    process = child(*words)
+    until(at_service(holding, 2))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command again" in err
+    listed = {row["source"]: row["state"] for row in cli("jobs", "--journal", "run.db", "--json").document}
+    assert len(listed) == 3
+    assert sorted(listed.values()) == ["queued", "waiting", "waiting"]
+    holding.manual = False
+    for job in holding.jobs:
+        holding.finish(job.hash)
+    ran = cli(*words)
+    assert ran.code == 0, ran.err
+    assert len(ran.documents) == 3
+    assert len(holding.jobs) == 3
+
+
+def test_twice_is_at_once(child: Child, holding: Sandbox, songs: list[str]) -> None:
+    # A create whose answer does not come keeps the first Ctrl-C waiting a moment: the second one does not wait.
+    holding.faults.add(kind="delay", path="separation/create", count=None, seconds=30)
+    process = child("separate", *songs, *FAST)
+    until(lambda: any(request.path.endswith("separation/create") for request in holding.requests) or _sent(holding))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_watching_ends_and_the_job_goes_on(child: Child, holding: Sandbox) -> None:
+    (hash,) = holding.occupy(TOKEN)
+    process = child("watch", hash, *FAST)
+    until(lambda: any(request.path.endswith("separation/get") for request in holding.requests))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "go on at the service" in err
+    assert holding.unfinished(TOKEN) == 1
+
+
+def test_the_sandbox_ends_cleanly(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    process: Any = child("sandbox", "--json")
+    announced = process.stdout.readline()
+    assert '"premium_token"' in announced
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+
+
+def _sent(holding: Sandbox) -> bool:
+    return holding.faults.struck > 0
