@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +11,7 @@ from cyclopts import Parameter, validators
 
 from mvsep_async.cli.demo_songs import make_songs
 from mvsep_async.cli.following import Follower, settled
+from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.sandbox import load_sandbox
 from mvsep_async.cli.separate import prepare_folder
 from mvsep_async.cli.settings import COMMON, Common
@@ -18,7 +20,7 @@ from mvsep_async.cli.terminal import talkative, terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.models.output_format import OutputFormat
 
-__all__ = ["STAGE", "demo"]
+__all__ = ["STAGE", "demo", "perform"]
 
 SLOTS: Final = 4
 STAGE: Final = {
@@ -56,31 +58,30 @@ async def demo(
     """
     if common.verbose:
         talkative()
+    code = await perform(out, songs, json=common.json)
+    if not common.json:
+        terminal().result(f"The stems are in {(out / 'stems').absolute()}")
+        terminal().note("with an account: `mvsep-async login`, then `mvsep-async separate SONGS --algorithm ...`")
+    return code
+
+
+async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Board], None] | None = None) -> int:
+    """Make the songs and separate them; `on_board` is given everything that is shown."""
     package = load_sandbox()
     stems = out / "stems"
     await prepare_folder(stems)
     terminal().note(f"making {songs} short songs in {out / 'songs'}")
-    paths = await to_thread.run_sync(make_songs, out / "songs", songs)
-    given = Songs([str(path) for path in paths])
-    follower = Follower(title="demo · BS Roformer · flac16", json=common.json, songs=given, slots=SLOTS)
-    given.on_bad = follower.bad
+    given = Songs([str(path) for path in await to_thread.run_sync(make_songs, out / "songs", songs)])
+    follower = Follower(title="demo · BS Roformer · flac16", json=json, songs=given, slots=SLOTS, on_board=on_board)
     try:
         async with (
             package.Sandbox(premium_limit=SLOTS, **STAGE) as running,
             MVSepClient(running.premium_token, base_url=running.url, concurrency=SLOTS, poll_interval=0.2) as client,
         ):
             stream = client.map(
-                given,
-                directory=stems,
-                overwrite=True,
-                algorithm=ALGORITHM,
-                output_format=OutputFormat.FLAC_16,
+                given, directory=stems, overwrite=True, algorithm=ALGORITHM, output_format=OutputFormat.FLAC_16
             )
-            code = await follower.follow(client, settled(stream), given.search)
+            return await follower.follow(client, settled(stream), given.search)
     except get_cancelled_exc_class():
         terminal().note("the demo was stopped")
         raise
-    if not common.json:
-        terminal().result(f"The stems are in {stems.absolute()}")
-        terminal().note("with an account: `mvsep-async login`, then `mvsep-async separate SONGS --algorithm ...`")
-    return code
