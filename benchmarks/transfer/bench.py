@@ -24,7 +24,21 @@ from mvsep_async.transfer.download import fetch
 from mvsep_async.transfer.multipart import MultipartBody, Part
 from mvsep_async.transfer.network import FastTransport
 
-__all__ = ["MIB", "Bench", "Scheme", "curl_download", "curl_upload", "interleaved", "our_download", "our_upload"]
+__all__ = [
+    "MIB",
+    "Bench",
+    "Scheme",
+    "curl",
+    "curl_download",
+    "curl_download_synced",
+    "curl_upload",
+    "curl_upload_arguments",
+    "interleaved",
+    "our_download",
+    "our_upload",
+    "running",
+    "upload",
+]
 
 MIB = 1024 * 1024
 
@@ -123,11 +137,11 @@ async def upload(http: httpx.AsyncClient, bench: Bench, scheme: Scheme) -> None:
 
 
 def curl_upload(bench: Bench, scheme: Scheme) -> None:
-    _curl(bench, "-H", "Expect:", "-F", f"audiofile=@{bench.song}", bench.urls[scheme], "-o", os.devnull)
+    subprocess.run(curl(bench, *curl_upload_arguments(bench, bench.urls[scheme])), check=True)
 
 
 def curl_download(bench: Bench, scheme: Scheme) -> None:
-    _curl(bench, bench.urls[scheme], "-o", str(bench.out / "song.wav"))
+    subprocess.run(curl(bench, bench.urls[scheme], "-o", str(bench.out / "song.wav")), check=True)
 
 
 def curl_download_synced(bench: Bench, scheme: Scheme) -> None:
@@ -137,7 +151,10 @@ def curl_download_synced(bench: Bench, scheme: Scheme) -> None:
         os.fsync(file.fileno())
 
 
-def _curl(bench: Bench, *arguments: str) -> None:
-    subprocess.run(
-        ["curl", "--silent", "--fail", "--noproxy", "*", "--cacert", bench.authority, *arguments], check=True
-    )
+def curl(bench: Bench, *arguments: str) -> list[str]:
+    """Return the command: no proxy, the bench's authority trusted, silent but for failures."""
+    return ["curl", "--silent", "--fail", "--noproxy", "*", "--cacert", str(bench.authority), *arguments]
+
+
+def curl_upload_arguments(bench: Bench, url: str) -> list[str]:
+    return ["-H", "Expect:", "-F", f"audiofile=@{bench.song}", url, "-o", os.devnull]

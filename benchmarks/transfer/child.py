@@ -17,7 +17,7 @@ import anyio
 import psutil  # type: ignore[import-untyped]
 from attrs import frozen
 
-from benchmarks.transfer.bench import Bench, Scheme, upload
+from benchmarks.transfer.bench import Bench, Scheme, curl, curl_upload_arguments, upload
 from mvsep_async.transfer.download import fetch
 
 _TICK = 0.002
@@ -32,14 +32,17 @@ class Crowd:
     lag: float
 
 
-def crowd(bench: Bench, scheme: Scheme, *, uploads: int, downloads: int) -> Crowd:
-    """Run that many transfers at once in a fresh process."""
-    given = [str(bench.folder), scheme, bench.urls[scheme], str(uploads), str(downloads)]
+def crowd(bench: Bench, scheme: Scheme, *, uploads: int, downloads: int, by: str = "ours") -> Crowd:
+    """Run that many transfers at once in a fresh process; `by="curl"` has them done by curls beside an idle loop.
+
+    The latter is how late any loop is on this machine under that load.
+    """
+    given = [str(bench.folder), scheme, bench.urls[scheme], str(uploads), str(downloads), by]
     command = [sys.executable, "-m", "benchmarks.transfer.child", *given]
     return Crowd(**json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
 
 
-async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int) -> dict[str, float]:
+async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, by: str) -> dict[str, float]:
     process = psutil.Process()
     async with bench.client() as http:
         idle = process.memory_info().rss
@@ -63,11 +66,18 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int) -> di
         async with anyio.create_task_group() as group:
             group.start_soon(tick)
             async with anyio.create_task_group() as transfers:
+                url = bench.urls[scheme]
                 for _ in range(uploads):
-                    transfers.start_soon(upload, http, bench, scheme)
+                    if by == "curl":
+                        transfers.start_soon(anyio.run_process, curl(bench, *curl_upload_arguments(bench, url)))
+                    else:
+                        transfers.start_soon(upload, http, bench, scheme)
                 for number in range(downloads):
                     target = bench.out / f"{number}.wav"
-                    transfers.start_soon(partial(fetch, http, bench.urls[scheme], target, root=bench.out))
+                    if by == "curl":
+                        transfers.start_soon(anyio.run_process, curl(bench, url, "-o", str(target)))
+                    else:
+                        transfers.start_soon(partial(fetch, http, url, target, root=bench.out))
             group.cancel_scope.cancel()
         over.set()
         watcher.join()
@@ -76,11 +86,11 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int) -> di
 
 
 def main() -> None:
-    folder, name, url, uploads, downloads = sys.argv[1:]
+    folder, name, url, uploads, downloads, by = sys.argv[1:]
     scheme: Scheme = "TLS" if name == "TLS" else "plain"
     path = Path(folder)
     bench = Bench(path, path / "song.wav", path / "ca.pem", {scheme: url})
-    print(json.dumps(anyio.run(_run, bench, scheme, int(uploads), int(downloads))))
+    print(json.dumps(anyio.run(_run, bench, scheme, int(uploads), int(downloads), by)))
 
 
 if __name__ == "__main__":

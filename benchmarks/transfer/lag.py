@@ -1,4 +1,8 @@
-"""How late the event loop is while ten uploads and ten downloads run on it."""
+"""How late the event loop is while ten uploads and ten downloads run on it.
+
+Beside it, how late an idle loop is while as many curls do the same: what the machine itself adds, where the servers
+and the transfers have two processors between them.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,15 @@ def measure(quick: bool) -> list[Row]:
     rows = []
     with Bench.opened(size) as bench:
         for scheme, goal in GOALS.items():
-            figures = []
+            figures: dict[str, list[float]] = {"ours": [], "curl": []}
             for _ in range(rounds):
-                bench.clear()
-                figures.append(crowd(bench, scheme, uploads=10, downloads=10).lag)
+                for by, lags in figures.items():
+                    bench.clear()
+                    lags.append(crowd(bench, scheme, uploads=10, downloads=10, by=by).lag)
+            name = f"event loop lag p99, 10 uploads and 10 downloads, {scheme}"
             rows.append(
-                Row(
-                    name=f"event loop lag p99, 10 uploads and 10 downloads, {scheme}",
-                    unit="ms",
-                    ours=middle(figures),
-                    goal=goal,
-                    spread=spread(figures),
-                )
+                Row(name=name, unit="ms", ours=middle(figures["ours"]), goal=goal, spread=spread(figures["ours"]))
             )
+            name = f"the same, an idle loop beside 20 curls, {scheme}"
+            rows.append(Row(name=name, unit="ms", ours=middle(figures["curl"]), spread=spread(figures["curl"])))
     return rows
