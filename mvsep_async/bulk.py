@@ -33,6 +33,8 @@ class JobStream:
     _settle: Callable[[Job], Awaitable[None]]
     _tasks: Callable[[], TaskGroup]
     _width: Callable[[], int]
+    _widened: Callable[[], Awaitable[None]]
+    """Returns when `_width` says more than it did."""
     _scope: CancelScope = field(factory=CancelScope)
     _finished: list[Job] = field(factory=list)
     _held: int = 0
@@ -69,8 +71,11 @@ class JobStream:
     async def _feed(self) -> None:
         try:
             with self._scope:
-                async with anyio.create_task_group() as waits:
-                    await self._read(waits)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._widen)
+                    async with anyio.create_task_group() as waits:
+                        await self._read(waits)
+                    tasks.cancel_scope.cancel()
         finally:
             # Ended by the client's closing, with songs still under way: whoever waits for them must not wait for ever.
             if self._held > len(self._finished) and not self._scope.cancel_called and self._error is None:
@@ -82,8 +87,10 @@ class JobStream:
     async def _read(self, waits: TaskGroup) -> None:
         sources = aiter(_asynchronous(self._sources))
         while True:
-            while self._held >= self._width() + AHEAD:
+            while self._held >= self._width() + AHEAD and not self._exhausted:
                 await self._change.wait()
+            if self._exhausted:
+                return
             try:
                 job = await self._submit(await anext(sources))
             except StopAsyncIteration:
@@ -93,6 +100,10 @@ class JobStream:
                 return
             self._held += 1
             waits.start_soon(self._follow, job)
+
+    async def _widen(self) -> None:
+        await self._widened()
+        self._notify()
 
     async def _follow(self, job: Job) -> None:
         await self._settle(job)

@@ -257,6 +257,8 @@ class MVSepClient:
         """
         session = self._open()
         target = None if directory is None else _target(directory, stems, layout, overwrite)
+        if submit_arguments.get("key") is not None:
+            raise InvalidRequestError("a key names one job: give each song its own with `submit`")
 
         async def submit(source: Source) -> Job:
             return await self._submit_to(session, source, target, submit_arguments, bulk=True)
@@ -270,7 +272,7 @@ class MVSepClient:
                 if job.error is None:
                     job.facts = evolve(job.facts, error=error)
 
-        return JobStream(sources, submit, settle, lambda: session.tasks, session.width)
+        return JobStream(sources, submit, settle, lambda: session.tasks, session.width, session.widened)
 
     def attach(self, hash: str, *, host: str | None = None) -> Job:
         """Return a job made elsewhere, by its hash; it is watched from now on.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from os import PathLike
@@ -131,6 +130,7 @@ class Session:
             self.ledger,
             separations,
             None if options.token is None else account,
+            options.base,
             gate,
             Lookout(options.poll_interval),
             options.patience,
@@ -247,11 +247,13 @@ class Session:
         return job
 
     def width(self) -> int:
-        """Return how many jobs may be at the service, as far as is known."""
+        """Return how many jobs may be at the service, as far as is known: those of a free account at first."""
         user = self.scheduler.user
-        if self.options.concurrency is not None:
-            return self.options.concurrency
-        return PREMIUM_SLOTS if user is None or user.is_premium else FREE_SLOTS
+        return self.options.concurrency or (PREMIUM_SLOTS if user is not None and user.is_premium else FREE_SLOTS)
+
+    async def widened(self) -> None:
+        """Return when the account has said what `width` is."""
+        await self.scheduler.introduced.wait()
 
     def place(self, job: Job) -> Progress:
         return self.scheduler.line.progress(job)

@@ -185,7 +185,7 @@ class Launcher:
         )
 
     def _show_sent(self, job: Job, sent: int, total: int) -> None:
-        if job.state is State.CREATING:
+        if total and job.state is State.CREATING:  # a URL, or what a generator is told, is no upload
             self.ledger.show(job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total))
 
     async def _accepted(self, job: Job, created: Created, attempt: _Attempt) -> None:

@@ -80,6 +80,8 @@ class Scheduler:
     clock: Callable[[], float] = anyio.current_time
     closed: bool = False
     user: User | None = None
+    introduced: anyio.Event = field(factory=anyio.Event)
+    """Set when `user` is known for the first time."""
     line: Line = field(init=False)
     _queue: FairQueue[Job] = field(factory=FairQueue)
     _slots: Slots = field(init=False)
@@ -179,6 +181,7 @@ class Scheduler:
     def take_account(self, user: User) -> None:
         """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
         self.user = user
+        self.introduced.set()
         limit = self.concurrency or (PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
         self._slots.relimit(limit)
         if user.current_queue.count is not None:

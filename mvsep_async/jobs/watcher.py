@@ -14,6 +14,7 @@ from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.call import Priority
 from mvsep_async.http.gate import Gate
+from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import AT_SERVICE, Event, State
@@ -50,6 +51,7 @@ class Watcher:
     ledger: Ledger
     separations: SeparationsAPI
     account: AccountAPI | None
+    base: Host
     gate: Gate
     lookout: Lookout
     patience: float
@@ -165,7 +167,9 @@ class Watcher:
             case Event.FETCHED:
                 # The real job begins its life only now; it may take a moment to be found.
                 course.grace_until = now + self.grace
-                self.ledger.apply(job, Event.FETCHED, progress=reading.progress, hash=status.hash)
+                self.ledger.apply(
+                    job, Event.FETCHED, progress=reading.progress, hash=status.hash, host=self._host(job, status)
+                )
             case Event.SAID_DONE:
                 self.lookout.seen(job.id, Sight(Stage.DONE), now)
                 self.ledger.apply(job, Event.SAID_DONE, separation=status.separation)
@@ -177,6 +181,11 @@ class Watcher:
                 self.ledger.apply(job, event)
                 self._show(job, course, reading.progress, now)
         self.lookout.seen(job.id, _sight(job, reading.progress), now)
+
+    def _host(self, job: Job, status: JobStatus) -> Host | None:
+        """Return the host that has a URL job once its song is fetched, if it is named and is the service's."""
+        named = None if status.link is None else Host.of_link(status.link, base=job.facts.host or self.base)
+        return named or job.facts.host
 
     def _show(self, job: Job, course: _Course, progress: Progress, now: float) -> None:
         self.ledger.show(

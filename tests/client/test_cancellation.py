@@ -162,7 +162,7 @@ async def test_download_while_its_files_are_under_way(sandbox: Sandbox, client_o
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
-            whole = [path for path in folder.rglob("*.mp3")]
+            whole = list(folder.rglob("*.mp3"))
             assert all(path.read_bytes() == song.read_bytes() for path in whole)
             for path in await job.download(folder):
                 assert path.read_bytes() == song.read_bytes()

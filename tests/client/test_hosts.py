@@ -1,0 +1,97 @@
+"""A job lives on the host that accepted it; no other host than the service's is ever asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from attrs import evolve
+
+from mvsep_async import MVSepClient, Stage
+from mvsep_async.sandbox import Sandbox
+from mvsep_async.sandbox.settings import Quirks
+
+from .support import reached
+
+
+class ToLoopback(httpx.AsyncHTTPTransport):
+    """Every name leads to 127.0.0.1; the `Host` header stays what it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hosts: list[tuple[str, str]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.hosts.append((request.url.path.removeprefix("/api/"), request.url.host))
+        request.url = request.url.copy_with(host="127.0.0.1")
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[tuple[Sandbox, MVSepClient, ToLoopback]]:
+    transport = ToLoopback()
+    async with Sandbox(stems="copy", manual=True) as sandbox, httpx.AsyncClient(transport=transport) as http:
+        base = f"http://mvsep.test:{sandbox.port}"
+        yield sandbox, MVSepClient(sandbox.premium_token, base_url=base, poll_interval=0.02, http=http), transport
+
+
+async def test_everything_about_a_job_goes_to_the_host_that_has_it(
+    world: tuple[Sandbox, MVSepClient, ToLoopback], song: Path, tmp_path: Path
+) -> None:
+    sandbox, client, transport = world
+    sandbox.quirks = Quirks(link_host=f"de.mvsep.test:{sandbox.port}")
+    async with client:
+        job, unwanted = [await client.submit(song, algorithm=40) for _ in range(2)]
+        await reached(job, Stage.WAITING)
+        await reached(unwanted, Stage.WAITING)
+        assert await unwanted.cancel()
+        sandbox.finish(str(job.hash))
+        await job.download(tmp_path / "stems")
+        again = client.attach(str(job.hash), host=f"http://de.mvsep.test:{sandbox.port}")
+        assert again is job
+    hosts = {path: host for path, host in transport.hosts if path.startswith("separation/")}
+    assert hosts == {
+        "separation/create": "mvsep.test",
+        "separation/get": "de.mvsep.test",
+        "separation/cancel": "de.mvsep.test",
+    }
+
+
+@pytest.mark.parametrize(("named", "asked"), [("sg.mvsep.test", "sg.mvsep.test"), ("evil.test", "mvsep.test")])
+async def test_a_url_job_may_move_to_another_host_once_it_is_fetched(named: str, asked: str) -> None:
+    hash = "20230327071601-0e3e5c6c85-a.wav"
+    hosts: dict[str, str] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/api/separation/")
+        hosts[path] = request.url.host
+        data: dict[str, object] = {
+            "create": {"hash": "n2AwBjy4KsFZfqqR", "link": "http://mvsep.test/api/separation/get-remote?hash=n2Aw"},
+            "get-remote": {"link": f"http://{named}/api/separation/get?hash={hash}"},
+            "get": {"algorithm": "a", "files": []},
+        }
+        return httpx.Response(200, json={"success": True, "status": "done", "data": data[path]})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        settings: Any = {"base_url": "http://mvsep.test", "poll_interval": 0.01, "http": http, "concurrency": 1}
+        async with MVSepClient("a-token", **settings) as client:
+            job = await client.submit("http://music.test/a.wav", algorithm=40)
+            assert (await job).hash == hash
+    assert hosts == {"create": "mvsep.test", "get-remote": "mvsep.test", "get": asked}
+
+
+@pytest.mark.parametrize("elsewhere", ["evil.test", "mvsep.test.evil.test", "de.sg.mvsep.test", "notmvsep.test"])
+async def test_a_link_to_a_host_that_is_not_the_services_is_not_followed(
+    world: tuple[Sandbox, MVSepClient, ToLoopback], song: Path, elsewhere: str
+) -> None:
+    sandbox, client, transport = world
+    sandbox.quirks = evolve(Quirks(), link_host=f"{elsewhere}:{sandbox.port}", host_bound=False)
+    async with client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        sandbox.finish(str(job.hash))
+        await job
+    assert {host for path, host in transport.hosts if path.startswith(("separation/", "app/"))} == {"mvsep.test"}
