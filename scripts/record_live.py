@@ -32,7 +32,7 @@ def main(target: Path) -> None:
         anyio.run(partial(perform, Path(folder), SONGS, json=True, on_board=boards.append))
     console = Console(file=io.StringIO(), record=True, width=WIDTH, force_terminal=True, color_system="truecolor")
     console.print(render(max(boards, key=liveliness), width=WIDTH))
-    drawn = console.export_svg(title="mvsep-async separate", theme=MONOKAI, unique_id="live")
+    drawn = console.export_svg(title="mvsep-async demo", theme=MONOKAI, unique_id="live")
     # No fonts from elsewhere: a page that shows the picture asks nobody but us.
     drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from mvsep_async.cli.app import app
 from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, code_of, line_of, root
 from mvsep_async.cli.signals import interruptible
-from mvsep_async.cli.terminal import Terminal, opened, silence
+from mvsep_async.cli.terminal import Terminal, opened, silence, terminal
 
 __all__ = ["run"]
 
@@ -22,9 +22,9 @@ Work = Callable[[], Awaitable[int | None]]
 
 def run(argv: Sequence[str] | None) -> int:
     """Run one command and return its exit code; see `main`."""
-    with opened() as terminal:
+    with opened() as here:
         try:
-            return _run(argv, terminal)
+            return _run(argv, here)
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:
@@ -38,11 +38,11 @@ def run(argv: Sequence[str] | None) -> int:
             code = code_of(told)
             if code is None:
                 raise
-            terminal.error(line_of(told))
+            here.error(line_of(told))
             return code
 
 
-def _run(argv: Sequence[str] | None, terminal: Terminal) -> int:
+def _run(argv: Sequence[str] | None, here: Terminal) -> int:
     try:
         command, bound, _ = app.parse_args(
             None if argv is None else list(argv),
@@ -51,7 +51,7 @@ def _run(argv: Sequence[str] | None, terminal: Terminal) -> int:
             print_error=False,
         )
     except CycloptsError as error:
-        terminal.error(line_of(error))
+        here.error(line_of(error))
         return USAGE
     work = partial(command, *bound.args, **bound.kwargs)
     if inspect.iscoroutinefunction(command):
@@ -66,7 +66,8 @@ def _awaited(work: Work) -> int:
 
 
 async def _interruptible(work: Work) -> int:
-    with interruptible() as interruption:
+    here = terminal()
+    with interruptible(lambda: here.note("stopping (again: at once)")) as interruption:
         with interruption.scope as scope:
             code = await work() or DONE
         return INTERRUPTED if scope.cancelled_caught else code

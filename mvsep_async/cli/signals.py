@@ -35,10 +35,11 @@ class Interruption:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
+def interruptible(on_stop: Callable[[], None] = lambda: None) -> Iterator[Interruption]:
     """Handle signals for as long as the block lasts; to be used inside the event loop.
 
-    Plain handlers, since those of the event loop do not exist on Windows. Outside the main thread there are none.
+    `on_stop` is called on the event loop when a stop is asked for. Plain handlers, since those of the event loop do not
+    exist on Windows. Outside the main thread there are none.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -51,6 +52,7 @@ def interruptible() -> Iterator[Interruption]:
             _leave()
         interruption.asked = True
         wake(interruption.scope.cancel)
+        wake(on_stop)
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
         number: signal.signal(number, stop) for number in _SIGNALS

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 
+from mvsep_async.cli.signals import interruptible
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Cli
 
@@ -79,16 +81,37 @@ def test_once_with_a_journal_the_same_command_goes_on(
     assert len(holding.jobs) == 3
 
 
-def test_twice_is_at_once(child: Child, holding: Sandbox, songs: list[str]) -> None:
-    # A create whose answer does not come keeps the first Ctrl-C waiting a moment: the second one does not wait.
-    holding.faults.add(kind="delay", path="separation/create", count=None, seconds=30)
-    process = child("separate", *songs, *FAST)
-    until(lambda: any(request.path.endswith("separation/create") for request in holding.requests) or _sent(holding))
+def test_twice_in_a_real_process(child: Child, holding: Sandbox, songs: list[str]) -> None:
+    process: Any = child("separate", *songs, *FAST)
+    until(at_service(holding, 3))
     process.send_signal(signal.SIGINT)
+    for line in process.stderr:
+        if line.startswith("stopping"):
+            break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_the_first_signal_cancels_and_the_second_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("mvsep_async.cli.signals._leave", lambda: told.append("left"))
+
+    async def work() -> None:
+        with interruptible(lambda: told.append("stopping")) as interruption:
+            with interruption.scope:
+                signal.raise_signal(signal.SIGINT)
+                assert told == []
+                signal.raise_signal(signal.SIGTERM)
+                assert told == ["left"]
+                await anyio.sleep_forever()
+            assert interruption.scope.cancelled_caught
+
+    before = signal.getsignal(signal.SIGTERM)
+    anyio.run(work)
+    assert told[:2] == ["left", "stopping"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_watching_ends_and_the_job_goes_on(child: Child, holding: Sandbox) -> None:
@@ -109,7 +132,3 @@ def test_the_sandbox_ends_cleanly(child: Child, monkeypatch: pytest.MonkeyPatch)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
-
-
-def _sent(holding: Sandbox) -> bool:
-    return holding.faults.struck > 0
