@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json FILE]`: run measurements, print goal and result side by side."""
+"""`python -m benchmarks [NAME...] [--quick] [--json FILE] [--svg FILE]`: run measurements, print goal and result side by side."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from benchmarks.plot import draw
 from benchmarks.report import Row, show, write
 
 MEASUREMENTS = {
@@ -14,6 +15,13 @@ MEASUREMENTS = {
     "download": "benchmarks.transfer.download",
     "memory": "benchmarks.transfer.memory",
     "lag": "benchmarks.transfer.lag",
+    "scheduling": "benchmarks.scheduling.rows",
+    "refill": "benchmarks.refill",
+    "handles": "benchmarks.handles",
+    "journal": "benchmarks.journal",
+    "others": "benchmarks.others",
+    "decoding": "benchmarks.decoding",
+    "startup": "benchmarks.startup",
 }
 """What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""
 
@@ -25,6 +33,7 @@ def main() -> int:
         "--quick", action="store_true", help="small and once: shows that it runs, the figures are worthless"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw them there")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(MEASUREMENTS):
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}")
@@ -35,6 +44,8 @@ def main() -> int:
     show(rows)
     if arguments.json:
         write(rows, arguments.json)
+    if arguments.svg:
+        draw(rows, arguments.svg, " ".join(["python -m benchmarks", *arguments.names]))
     return 0
 
 

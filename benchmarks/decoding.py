@@ -1,42 +1,25 @@
 """What the catalogue costs beside the `json.loads` that its megabyte needs anyway.
 
-    python -m benchmarks.decoding [--quick]
-
 Ratios of the best of several rounds in one run, so that a slow machine does not matter. The catalogue is the sandbox's,
 which has the size of the real one, brought to the 117 algorithms of the real one.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from attrs import frozen
-
+from benchmarks.report import Row
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.store import SCOPES
 from mvsep_async.sandbox.catalogue import catalogue_json
 
-__all__ = ["Ratio", "answer", "measure"]
+__all__ = ["answer", "measure"]
 
 ALGORITHMS: Final = 117
 """As many as the service had when its answer was recorded."""
-
-
-@frozen
-class Ratio:
-    """What was done, the time it took beside `json.loads` alone, and the most it may take, where there is a limit."""
-
-    name: str
-    value: float
-    limit: float | None = None
-
-    def __str__(self) -> str:
-        limit = "" if self.limit is None else f"   (at most {self.limit:g})"
-        return f"{self.name:<58} {self.value:6.2f} × json.loads{limit}"
 
 
 def answer() -> bytes:
@@ -50,7 +33,7 @@ def answer() -> bytes:
     return json.dumps([*entries, *more]).encode()
 
 
-def measure(quick: bool = False) -> list[Ratio]:
+def measure(quick: bool) -> list[Row]:
     """Time decoding the catalogue, alone and with what one does with it next."""
     body = answer()
     rounds = 5 if quick else 30
@@ -61,7 +44,10 @@ def measure(quick: bool = False) -> list[Ratio]:
         ("… and every algorithm decoded whole", lambda: list(Catalogue(json.loads(body))), None),
     ]
     alone = _best(lambda: json.loads(body), rounds)
-    return [Ratio(name, _best(call, rounds) / alone, limit) for name, call, limit in cases]
+    return [
+        Row(name=name, unit="s", ours=_best(call, rounds), peer=alone, peer_name="json.loads", goal=goal)
+        for name, call, goal in cases
+    ]
 
 
 def _use(catalogue: Catalogue) -> dict[str, str]:
@@ -75,11 +61,3 @@ def _best(call: Callable[[], Any], rounds: int) -> float:
         call()
         times.append(time.perf_counter() - begun)
     return min(times)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Time decoding the catalogue.")
-    parser.add_argument("--quick", action="store_true", help="few rounds")
-    print(f"{ALGORITHMS} algorithms, {len(answer())} bytes")
-    for ratio in measure(parser.parse_args().quick):
-        print(ratio)

@@ -1,0 +1,37 @@
+"""The policy's figures in virtual time, beside their goals."""
+
+from __future__ import annotations
+
+from benchmarks.report import Row
+from benchmarks.scheduling.measure import Measured
+from benchmarks.scheduling.measure import measure as play_all
+
+__all__ = ["measure"]
+
+
+def measure(quick: bool) -> list[Row]:
+    """Play all scenarios; what other policies reach in the first of them stands beside it."""
+    return [row for measured in play_all(quick) for row in _rows(measured)]
+
+
+def _rows(measured: Measured) -> list[Row]:
+    label, outcome, goals = f"{measured.scenario} ({measured.client})", measured.outcome, measured.goals
+    rows = [
+        Row(
+            name=f"{label}: slots in use",
+            unit="of time",
+            ours=outcome.use,
+            peer=outcome.use / measured.use,
+            peer_name="oracle",
+            goal=None if goals is None else goals.use,
+            at_least=True,
+        )
+    ]
+    if goals is not None:
+        figures = (
+            ("requests a job", "", outcome.requests_per_job, goals.requests),
+            ("done → noticed, median", "s", outcome.noticed_median, goals.noticed),
+            ("answers 429", "", float(outcome.refused_requests), goals.refused),
+        )
+        rows += [Row(name=f"{label}: {name}", unit=unit, ours=value, goal=goal) for name, unit, value, goal in figures]
+    return rows

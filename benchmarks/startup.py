@@ -1,0 +1,66 @@
+"""What importing the package costs beside what it stands on, and what opening the first client does to a loop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Final
+
+from benchmarks.report import Row, middle, spread
+
+__all__ = ["measure"]
+
+_TIMED: Final = "import time; t = time.perf_counter(); {imports}; print(time.perf_counter() - t)"
+_BASE: Final = "import httpx, anyio, attrs, cattrs"
+_OPEN: Final = """
+import anyio, time
+from mvsep_async import MVSepClient
+
+async def main():
+    worst, last = 0.0, time.perf_counter()
+    async def beat():
+        nonlocal worst, last
+        while True:
+            await anyio.sleep(0.001)
+            now = time.perf_counter()
+            worst, last = max(worst, now - last), now
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(beat)
+        await anyio.sleep(0.05)
+        worst = 0.0
+        async with MVSepClient("token", base_url="http://127.0.0.1:9"):
+            await anyio.sleep(0.01)
+        print(worst)
+        tasks.cancel_scope.cancel()
+
+anyio.run(main)
+"""
+
+
+def measure(quick: bool) -> list[Row]:
+    """Import in fresh processes, by turns."""
+    rounds = 2 if quick else 15
+    ours, client, base, stalls = [], [], [], []
+    for _ in range(rounds):
+        base.append(_run(_TIMED.format(imports=_BASE)))
+        ours.append(_run(_TIMED.format(imports="import mvsep_async")))
+        client.append(_run(_TIMED.format(imports="from mvsep_async import MVSepClient")))
+        stalls.append(_run(_OPEN))
+    peer = "httpx, anyio, attrs, cattrs"
+    return [
+        Row.beside("import mvsep_async", "s", ours, base, peer, goal=1.1),
+        Row.beside("the same, and its client, which needs all of them", "s", client, base, peer, goal=None),
+        Row(
+            name="longest stall of the loop while the first client opens",
+            unit="s",
+            ours=middle(stalls),
+            spread=spread(stalls),
+            goal=0.05,
+            note="goal: our own",
+        ),
+    ]
+
+
+def _run(code: str) -> float:
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(done.stdout)
