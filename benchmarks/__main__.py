@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json FILE] [--svg FILE]`: goal and result of measurements, side by side."""
+"""`python -m benchmarks [NAME...] [--quick] [--json FILE] [--svg FILE]`: results of measurements beside their goals."""
 
 from __future__ import annotations
 
