@@ -18,23 +18,15 @@ from attrs import frozen
 
 from mvsep_async.sandbox import Sandbox
 from tests.chaos import victim
-from tests.chaos.victim import KILLED, STEMS, World
+from tests.chaos.victim import STEMS, End, World
 from tests.conftest import wav
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs processes that can be forked")
 
-AT_ONCE = 3
+AT_ONCE = 6
 """Worlds tried at one time: most of their time goes by waiting."""
 
 Scenario = Callable[..., Awaitable[None]]
-
-
-@frozen
-class Run:
-    """One process's life: whether it died, and what it told."""
-
-    killed: bool
-    told: list[Any]
 
 
 @frozen
@@ -60,8 +52,10 @@ def service() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def run(processes: ForkServerContext, scenario: Scenario, world: World, last: int | None) -> Run:
-    """Run a scenario in a process that dies before step `last`."""
+def run(
+    processes: ForkServerContext, scenario: Scenario, world: World, last: int | None
+) -> tuple[list[Any], End | None]:
+    """Run a scenario in a process that dies before step `last`; return what it told, and its end if it did not die."""
     told, teller = processes.Pipe(duplex=False)
     process = processes.Process(target=victim.live, args=(scenario, world, last, teller))
     process.start()
@@ -74,8 +68,9 @@ def run(processes: ForkServerContext, scenario: Scenario, world: World, last: in
             except EOFError:
                 break
     process.join()
-    assert process.exitcode in (0, KILLED)
-    return Run(process.exitcode == KILLED, heard)
+    end = heard.pop() if heard and isinstance(heard[-1], End) else None
+    assert end is None or end.error is None, end.error
+    return heard, end
 
 
 async def crash_at_every_step(
@@ -89,14 +84,14 @@ async def crash_at_every_step(
 
     async def die_and_come_back(step: int) -> None:
         world = new_world(service, folder / str(step))
-        died = await to_thread.run_sync(run, processes, first, world, step, limiter=limiter)
-        if not died.killed:
-            steps[:] = died.told[-1]
+        told, end = await to_thread.run_sync(run, processes, first, world, step, limiter=limiter)
+        if end is not None:
+            steps[:] = end.steps
             over.set()
             return
-        back = await to_thread.run_sync(run, processes, second, world, None, limiter=limiter)
-        assert not back.killed
-        crashes.append(Crash(step, world, died.told, back.told[:-1]))
+        then, end = await to_thread.run_sync(run, processes, second, world, None, limiter=limiter)
+        assert end is not None
+        crashes.append(Crash(step, world, told, then))
 
     async with anyio.create_task_group() as tasks:
         step = 0
@@ -146,3 +141,46 @@ async def test_a_song_is_paid_once_and_complete_whatever_step_is_the_last(
                 (crash.step, steps[crash.step : crash.step + 1], paid(service, world), stray, whole, crash.then)
             )
     assert not wrong, "\n".join(map(str, wrong))
+
+
+async def test_bytes_once_accepted_are_kept_until_they_are_separated_and_no_longer(
+    processes: ForkServerContext, service: Sandbox, tmp_path: Path
+) -> None:
+    crashes, _ = await crash_at_every_step(processes, service, tmp_path, victim.submit_bytes, victim.resume)
+    wrong = []
+    for crash in crashes:
+        stray = files_below(crash.world.folder) - {"A Song.wav", "journal.db", "journal.db.lock"}
+        ends = [end[1:] for end in crash.then]
+        # Until the caller is told that it is accepted, it may or may not be.
+        right = ends == [("done", None)] or (ends == [] and "accepted" not in crash.told)
+        if stray or not right or paid(service, crash.world) != len(ends):
+            wrong.append((crash, stray, paid(service, crash.world)))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+async def test_a_url_is_never_paid_twice_and_never_silently_lost(
+    processes: ForkServerContext, service: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "a-song.wav").write_bytes(wav())
+    service.remote_file(f"{service.url}/a-song.wav", tmp_path / "a-song.wav")
+    crashes, _ = await crash_at_every_step(processes, service, tmp_path, victim.submit_a_url, victim.resume)
+    ends = Counter(end[1:] for crash in crashes for end in crash.then)
+    assert ends.keys() == {("done", None), ("failed", "SubmissionUnknownError")}
+    wrong = [
+        (crash, paid(service, crash.world))
+        for crash in crashes
+        if paid(service, crash.world) > 1
+        or ("accepted" in crash.told and not crash.then)
+        or (crash.then and crash.then[0][1] == "done" and paid(service, crash.world) != 1)
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+async def test_what_was_cancelled_stays_cancelled(
+    processes: ForkServerContext, service: Sandbox, tmp_path: Path
+) -> None:
+    service.job_seconds = 0.3
+    crashes, _ = await crash_at_every_step(processes, service, tmp_path, victim.submit_and_cancel, victim.resume)
+    cancelled = {id for crash in crashes for id in crash.told}
+    assert len(cancelled) > 1
+    assert not [job for job in service.jobs if job.filename.split("-")[0] in cancelled and not job.cancelled]

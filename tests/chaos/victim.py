@@ -8,17 +8,21 @@ before and after each transaction is dying at every instruction, as far as anybo
 from __future__ import annotations
 
 import os
+import ssl
 import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import httpx
 from attrs import define, field, frozen
 
-from mvsep_async import Job, MVSepClient, SubmissionUnknownError
+from mvsep_async import MVSepClient
 from mvsep_async.journal.store import Store
+from mvsep_async.transfer.network import FastTransport
 from mvsep_async.transfer.part import PartFile
 from mvsep_async.transfer.streams import SocketStream
 
@@ -26,6 +30,9 @@ KILLED: Final = 77
 
 STEMS: Final = ("Vocals", "Bass")
 POLL: Final = 0.01
+
+_NO_AUTHORITIES: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Made once, before the processes are forked: reading the authorities would cost each a third of its life."""
 
 _CHANGING: Final = ("fsync", "ftruncate", "link", "mkdir", "rename", "replace", "unlink")
 
@@ -51,9 +58,18 @@ class World:
         return self.folder / "A Song.wav"
 
     def client(self, **settings: Any) -> MVSepClient:
+        http = httpx.AsyncClient(transport=FastTransport(httpx.Limits(), _NO_AUTHORITIES), timeout=30.0)
         return MVSepClient(
-            self.token, **{"base_url": self.url, "poll_interval": POLL, "journal": self.journal, **settings}
+            self.token, base_url=self.url, poll_interval=POLL, journal=self.journal, http=http, **settings
         )
+
+
+@frozen
+class End:
+    """What a process tells that was not killed: the steps that it took, or what it raised."""
+
+    steps: list[str]
+    error: str | None = None
 
 
 @define
@@ -127,51 +143,45 @@ async def map_a_song(world: World, tell: Callable[[Any], None]) -> None:
 
 
 async def submit_bytes(world: World, tell: Callable[[Any], None]) -> None:
-    """A song that comes as bytes, under a key of the caller's: after a crash he has it no more."""
+    """A song that comes as bytes, under a key of the caller's; once it is accepted, the caller has it no more."""
     async with world.client() as client:
-        job = client.job("the key") or await client.submit(
-            world.song.read_bytes(), filename="A Song.wav", algorithm=63, key="the key"
-        )
+        await client.submit(world.song.read_bytes(), filename="A Song.wav", algorithm=63, key="a key")
         tell("accepted")
-        await job
-        tell("done")
-
-
-async def resume(world: World, tell: Callable[[Any], None]) -> None:
-    """Whatever the journal holds, to its end."""
-    async with world.client() as client:
-        for job in client.jobs():
-            async for _ in job:
-                pass
-            tell((job.stage.value, None if job.error is None else type(job.error).__name__, job.order.key))
+        await run_out(client, tell)
 
 
 async def submit_a_url(world: World, tell: Callable[[Any], None]) -> None:
-    """A URL, which nothing at the service can be told by."""
+    """A URL: nothing at the service can be told to come of it."""
     async with world.client() as client:
-        key = "the url"
-        job = client.job(key) or await client.submit(f"{world.url}/song.wav", algorithm=63, key=key)
-        try:
-            await job
-        except SubmissionUnknownError:
-            tell("unknown")
-        else:
-            tell("done")
+        await client.submit(f"{world.url}/a-song.wav", algorithm=63, key="a key")
+        tell("accepted")
+        await run_out(client, tell)
 
 
 async def submit_and_cancel(world: World, tell: Callable[[Any], None]) -> None:
-    """A job that is cancelled, in the line here or at the service, whichever it has come to."""
+    """Two jobs for one slot, both cancelled: the one in line here, the other wherever it has come to."""
     async with world.client(concurrency=1) as client:
-        jobs: list[Job] = [
-            client.job(key) or await client.submit(world.song, algorithm=63, key=key) for key in ("first", "second")
-        ]
+        jobs = [await client.submit(world.song, algorithm=63) for _ in range(2)]
         for job in reversed(jobs):
             if await job.cancel():
-                tell(job.order.key)
+                tell(job.id)
+
+
+async def resume(world: World, tell: Callable[[Any], None]) -> None:
+    """What the journal holds, to its end."""
+    async with world.client() as client:
+        await run_out(client, tell)
+
+
+async def run_out(client: MVSepClient, tell: Callable[[Any], None]) -> None:
+    for job in client.jobs():
+        async for _ in job:
+            pass
+        tell((job.id, job.stage.value, None if job.error is None else type(job.error).__name__))
 
 
 def live(scenario: Callable[..., Awaitable[None]], world: World, last: int | None, told: Connection) -> None:
-    """Run `scenario` and die before step `last`; tell what it tells, and at its end the steps that it took."""
+    """Run `scenario` and die before step `last`; tell what it tells, and at its end `End`."""
     steps = Steps(last)
     send = told.send  # a pipe of ours is no step
     write = os.write
@@ -184,5 +194,9 @@ def live(scenario: Callable[..., Awaitable[None]], world: World, last: int | Non
             os.write = stepping
 
     steps.count()
-    anyio.run(scenario, world, tell)
-    tell(steps.taken)
+    try:
+        anyio.run(scenario, world, tell)
+    except BaseException:
+        tell(End([], traceback.format_exc()))
+        raise
+    tell(End(steps.taken))
