@@ -2,7 +2,8 @@
 
 h11 speaks the protocol: heads, chunked bodies, who may close when. But it moves every byte of a body through its own
 buffer, three copies each. A body of announced length needs no interpreting, so here it goes from the socket to the
-reader as it comes, and from the writer to the socket: a third of the processor time of a download, measured.
+reader as it comes, and from the writer to the socket. Receiving took 0.25 instead of 0.42 s of processor time for
+512 MiB when this was written.
 """
 
 from __future__ import annotations

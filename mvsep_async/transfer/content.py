@@ -18,8 +18,8 @@ from mvsep_async.transfer.threads import in_thread
 __all__ = ["CHUNK", "BytesContent", "Content", "FileContent", "spool"]
 
 CHUNK: Final = 256 * 1024
-"""Bytes a piece: large enough that the work a piece is small beside moving it, small enough (some 0.2 ms with TLS)
-that twenty transfers taking turns leave the loop free within 5 ms."""
+"""Bytes a piece: large enough that the work a piece is small beside moving it, small enough (below
+a millisecond with TLS) that a transfer's turn does not make the loop late."""
 
 _SPOOL_BATCH: Final = 1024 * 1024
 """Bytes collected before a thread writes them: a hop into a thread costs as much as writing 256 KiB."""

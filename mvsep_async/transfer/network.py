@@ -47,7 +47,7 @@ class FastTransport(httpx.AsyncBaseTransport):
     """httpx over httpcore's connection pool, as in `httpx.AsyncHTTPTransport`, but over our own sockets.
 
     `ssl_context` defaults to httpx's, which is made in a thread when it is first needed: reading the certificates of
-    all authorities takes some 20 ms.
+    all authorities takes 20 to 100 ms.
     """
 
     _limits: httpx.Limits
