@@ -90,6 +90,9 @@ class Budget:
         """Note a 429: nothing goes out before the wait is over."""
         wait = UNKNOWN_WAIT if retry_after is None else max(retry_after, SHORTEST_WAIT)
         self._blocked_until = max(self._blocked_until, now + wait)
+        if retry_after is not None:
+            # By the service's own word there is room again then, whoever used it up.
+            self._others = deque((min(until, self._blocked_until), n) for until, n in self._others)
 
     def spare(self, now: float) -> int:
         """Return how many requests of the lowest priority could go out at this moment."""

@@ -104,6 +104,8 @@ class Scheduler:
 
     def submit(self, job: Job) -> None:
         """Put a new job in line."""
+        if not self._queue and not self._slots.held:
+            self._outage.ended()  # nobody waited meanwhile, so nobody knows: patience begins anew
         self._queue.push(job, group=job.order.group, priority=job.order.priority)
         self._wake.set()
 
@@ -313,6 +315,7 @@ class Scheduler:
                 return
         elif error is not None and self._trouble(error):
             self._fail(job, error)
+            self._fail_queue(error)  # they wait for the same service, and have done so as long
             return
         self._put_back(job)
 

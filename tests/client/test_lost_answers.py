@@ -1,0 +1,177 @@
+"""Creates whose answers are lost: found by their tag, never paid twice, sent again only when they are not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from mvsep_async import OutputFormat, Pair, Stage, SubmissionUnknownError
+from mvsep_async.sandbox import Sandbox
+from mvsep_async.sandbox.settings import Quirks
+from tests.conftest import NewClient
+
+from .support import calls, paid, reached, until
+
+URL = "http://music.test/song.wav"
+AFTER = [{"kind": "lose_answer"}, {"kind": "lose_answer", "reset": True}, {"kind": "html_after"}, {"kind": "truncate"},
+         {"kind": "empty"}, {"kind": "garble"}, {"kind": "cut_response", "after_bytes": 5}]  # fmt: skip
+BEFORE = [{"kind": "html", "status": 502}, {"kind": "html", "status": 200}, {"kind": "refuse", "status": 503},
+          {"kind": "cut_request", "after_bytes": 1}, {"kind": "drop"}, {"kind": "refuse", "status": 302}]  # fmt: skip
+
+
+def named(fault: dict[str, Any]) -> str:
+    return "-".join(str(value) for value in fault.values())
+
+
+@pytest.mark.parametrize(
+    ("fault", "queue"), [*((fault, "list") for fault in AFTER), (AFTER[0], "count"), (AFTER[0], "null")]
+)
+async def test_a_job_that_was_accepted_is_found_and_paid_once(
+    held: Sandbox, client_of: NewClient, song: Path, fault: dict[str, Any], queue: Any
+) -> None:
+    held.quirks = evolve(Quirks(), current_queue=queue)
+    held.faults.add(path="separation/create", **fault)
+    async with client_of(held) as client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        (made,) = held.jobs
+        assert job.hash == made.hash
+        held.finish(made.hash)
+        await job
+    assert calls(held, "separation/create") == 1
+
+
+@pytest.mark.parametrize("fault", BEFORE, ids=named)
+async def test_a_job_that_was_not_accepted_is_sent_again(
+    held: Sandbox, client_of: NewClient, song: Path, fault: dict[str, Any]
+) -> None:
+    held.faults.add(path="separation/create", **fault)
+    async with client_of(held, poll_interval=0.005) as client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        assert job.facts.attempts == 2
+    assert paid(held) == 1
+
+
+async def test_a_job_that_shows_late_in_the_lists_is_waited_for(client_of: NewClient, song: Path) -> None:
+    async with Sandbox(stems="copy", manual=True, quirks=Quirks(history_delay=0.3)) as sandbox:
+        sandbox.faults.add(kind="lose_answer", path="separation/create")
+        async with client_of(sandbox, poll_interval=0.01) as client:
+            job = await client.submit(song, algorithm=40)
+            await reached(job, Stage.WAITING)
+            assert job.hash == sandbox.jobs[0].hash
+        assert paid(sandbox) == 1
+
+
+async def test_several_at_once_share_the_looks(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    held.faults.add(kind="lose_answer", path="separation/create", count=6)
+    async with client_of(held, concurrency=6, poll_interval=1.0) as client:
+        jobs = [await client.submit(song, algorithm=40) for _ in range(6)]
+        for job in jobs:
+            await reached(job, Stage.WAITING)
+        assert {job.hash for job in jobs} == {made.hash for made in held.jobs}
+    assert paid(held) == 6
+    assert calls(held, "app/separation_history") <= 4
+
+
+async def test_among_many_pages_of_others(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    async with client_of(held) as client:
+        held.faults.add(kind="lose_answer", path="separation/create")
+        held.faults.add(kind="refuse", path="app/user", status=503, count=3)
+        job = await client.submit(song, algorithm=40)
+        await until(lambda: paid(held) == 1)
+        held.occupy(held.premium_token, 45)  # all newer than ours: it is on the third page
+        await reached(job, Stage.WAITING)
+    assert paid(held) == 1
+
+
+async def test_the_slot_is_held_while_it_is_searched_for(client_of: NewClient, song: Path) -> None:
+    quirks = Quirks(history_delay=0.3)
+    async with Sandbox(stems="copy", manual=True, premium_limit=50, quirks=quirks) as sandbox:
+        sandbox.faults.add(kind="lose_answer", path="separation/create")
+        async with client_of(sandbox, concurrency=1, poll_interval=0.01) as client:
+            first, second = [await client.submit(song, algorithm=40) for _ in range(2)]
+            await reached(first, Stage.WAITING)
+            assert second.stage is Stage.QUEUED
+            sandbox.finish(str(first.hash))
+            await reached(second, Stage.WAITING)
+        assert sandbox.peak_unfinished(sandbox.premium_token) == 1
+
+
+async def test_the_lists_cannot_be_read_for_a_while(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    held.faults.add(kind="lose_answer", path="separation/create")
+    async with client_of(held, concurrency=1) as client:
+        held.faults.add(kind="html", path="app/*", count=5)
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+    assert paid(held) == 1
+
+
+async def test_a_job_that_is_done_before_it_is_found(sandbox: Sandbox, client_of: NewClient, song: Path) -> None:
+    sandbox.faults.add(kind="lose_answer", path="separation/create")
+    async with client_of(sandbox) as client:
+        await (await client.submit(song, algorithm=40))
+    assert paid(sandbox) == 1
+
+
+async def test_a_pair_is_found_by_its_first_file(
+    held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    held.faults.add(kind="lose_answer", path="separation/create")
+    async with client_of(held) as client:
+        job = await client.submit(Pair(song, song), algorithm=68, output_format=OutputFormat.WAV_16)
+        await reached(job, Stage.WAITING)
+    assert paid(held) == 1
+
+
+async def test_a_url_job_whose_answer_is_lost_cannot_be_known(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    held.remote_file(URL, song)
+    async with client_of(held) as client:
+        other = await client.submit(song, algorithm=40)
+        await reached(other, Stage.WAITING)
+        held.faults.add(kind="lose_answer", path="separation/create")
+        job = await client.submit(URL, algorithm=40)
+        with pytest.raises(SubmissionUnknownError, match="resubmit") as caught:
+            await job
+        made = held.jobs[-1]
+        assert caught.value.job == job.id
+        assert set(caught.value.found) & {made.hash, made.short_hash}
+        assert other.hash not in caught.value.found
+        # What was found can be attached to.
+        attached = client.attach(caught.value.found[0])
+        await until(lambda: attached.stage is Stage.WAITING)
+    assert paid(held) == 2
+
+
+async def test_a_url_job_may_be_resubmitted_if_the_caller_says_so(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    held.remote_file(URL, song)
+    held.faults.add(kind="lose_answer", path="separation/create")
+    async with client_of(held) as client:
+        job = await client.submit(URL, algorithm=40, on_unknown="resubmit")
+        await reached(job, Stage.WAITING)
+    assert paid(held) == 2
+
+
+async def test_a_url_job_that_was_certainly_not_accepted_is_sent_again(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    held.remote_file(URL, song)
+    held.faults.add(kind="rate_limit", path="separation/create", retry_after=0)
+    async with client_of(held) as client:
+        job = await client.submit(URL, algorithm=40)
+        await reached(job, Stage.WAITING)
+    assert paid(held) == 1
+
+
+async def test_429_at_create_is_waited_out(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    held.faults.add(kind="rate_limit", path="separation/create", retry_after=0, count=2)
+    async with client_of(held) as client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        assert job.facts.attempts == 1
+    assert (paid(held), held.count_status(429)) == (1, 2)

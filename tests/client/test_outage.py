@@ -1,0 +1,151 @@
+"""The service goes away: jobs wait, and finish when it is back; nobody waits longer than patience says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mvsep_async import ServiceUnavailableError, Stage, TransportError
+from mvsep_async.errors import MVSepError
+from mvsep_async.sandbox import Sandbox
+from tests.conftest import NewClient, wav
+
+from .support import paid, reached, until
+
+DOWN = (TransportError, ServiceUnavailableError)
+
+
+async def test_during_the_upload(held: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    song.write_bytes(wav(300.0))
+    async with client_of(held, concurrency=1) as client:
+        job = await client.submit(song, algorithm=40)
+        async for progress in job:
+            if progress.bytes_sent:
+                break
+        await held.go_down()
+        await until(lambda: "connection" in str(job.progress.message))
+        assert job.error is None
+        await held.come_back()
+        await reached(job, Stage.WAITING)
+        held.finish(str(job.hash))
+        await job
+    assert paid(held) == 1
+
+
+async def test_before_the_first_create(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    await held.go_down()
+    async with client_of(held) as client:
+        jobs = [await client.submit(song, algorithm=40) for _ in range(3)]
+        await anyio.sleep(0.05)
+        assert [job.error for job in jobs] == [None] * 3
+        await held.come_back()
+        for job in jobs:
+            await reached(job, Stage.WAITING)
+    assert paid(held) == 3
+
+
+async def test_while_jobs_are_watched(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    async with client_of(held) as client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        await held.go_down()
+        await until(lambda: "asking again" in str(job.progress.message))
+        assert (job.stage, job.error) == (Stage.WAITING, None)
+        held.finish(str(job.hash))
+        await held.come_back()
+        await job
+
+
+async def test_while_stems_are_downloaded(sandbox: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    song.write_bytes(wav(60.0))
+    async with client_of(sandbox) as client:
+        job = await client.submit(song, algorithm=40)
+        await job
+        sandbox.faults.add(kind="stall", path="/storage/*", after_bytes=900_000, seconds=5, count=2)
+        done: list[list[Path]] = []
+
+        async def download() -> None:
+            done.append(await job.download(tmp_path / "stems"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(download)
+            await until(lambda: (job.progress.bytes_received or 0) >= 1_800_000)
+            await sandbox.go_down()
+            await anyio.sleep(0.02)
+            await sandbox.come_back()
+        assert {path.read_bytes() for path in done[0]} == {song.read_bytes()}
+    # It went on from where it was.
+    assert any(request.status == 206 for request in sandbox.requests)
+
+
+async def test_in_every_stage_patience_has_an_end(client_of: NewClient, song: Path, tmp_path: Path) -> None:
+    async with Sandbox(stems="copy", manual=True) as sandbox:
+        async with client_of(sandbox, patience=0.1, concurrency=2) as client:
+            watched, done = [await client.submit(song, algorithm=40) for _ in range(2)]
+            await reached(watched, Stage.WAITING)
+            await reached(done, Stage.WAITING)
+            sandbox.finish(str(done.hash))
+            await done
+            await sandbox.go_down()
+            queued = [await client.submit(song, algorithm=40) for _ in range(3)]
+            for job in (watched, *queued):
+                with pytest.raises(DOWN) as caught:
+                    await job
+                assert caught.value.job == job.id
+                assert job.stage is Stage.FAILED
+            with pytest.raises(MVSepError):
+                await done.download(tmp_path)
+            # The next one is not told of an outage that may be over.
+            await sandbox.come_back()
+            await reached(await client.submit(song, algorithm=40), Stage.WAITING)
+
+
+async def test_patience_begins_anew_for_who_comes_later(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    async with client_of(held, patience=0.2) as client:
+        await held.go_down()
+        with pytest.raises(DOWN):
+            await (await client.submit(song, algorithm=40))
+        job = await client.submit(song, algorithm=40)
+        await anyio.sleep(0.05)
+        assert job.error is None
+        await held.come_back()
+        await reached(job, Stage.WAITING)
+
+
+async def test_answers_that_are_nonsense_count_as_an_outage(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    async with client_of(held, patience=0.1) as client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        held.faults.add(kind="garble", path="separation/get", count=None)
+        with pytest.raises(MVSepError, match="not JSON"):
+            await job
+
+
+@pytest.mark.parametrize("kind", ["html", "garble", "truncate", "empty", "drop", "lose_answer", "cut_response"])
+async def test_a_few_bad_answers_change_nothing(held: Sandbox, client_of: NewClient, song: Path, kind: str) -> None:
+    async with client_of(held) as client:
+        job = await client.submit(song, algorithm=40)
+        await reached(job, Stage.WAITING)
+        held.faults.add(kind=kind, path="separation/get", count=3)
+        held.finish(str(job.hash))
+        await job
+    assert held.faults.struck == 3
+
+
+async def test_single_calls_ride_out_a_short_outage(held: Sandbox, client_of: NewClient) -> None:
+    async with client_of(held) as client:
+        held.faults.add(kind="html", path="app/*", count=2)
+        held.faults.add(kind="drop", path="app/*", count=1)
+        assert (await client.account.user()).is_premium
+
+
+async def test_429_never_reaches_the_caller(client_of: NewClient, song: Path) -> None:
+    async with Sandbox(stems="copy", job_seconds=0.0) as sandbox:
+        sandbox.faults.add(kind="rate_limit", path="*", retry_after=0, count=2)
+        async with client_of(sandbox) as client:
+            await (await client.submit(song, algorithm=40))
+        assert sandbox.count_status(429) == 2
