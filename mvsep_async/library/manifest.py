@@ -26,10 +26,10 @@ _APPLICATION: Final = 0x4D56534C
 
 _SCHEMA: Final = f"""
     CREATE TABLE IF NOT EXISTS songs (
-        source BLOB NOT NULL, work TEXT NOT NULL, title TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-        seconds REAL, credits INTEGER, place TEXT NOT NULL, place_key TEXT NOT NULL, files TEXT NOT NULL,
-        kept TEXT NOT NULL, tagged INTEGER NOT NULL, courses TEXT NOT NULL, run TEXT NOT NULL, finished REAL NOT NULL,
-        PRIMARY KEY (source, work)
+        source BLOB NOT NULL, work TEXT NOT NULL, way TEXT NOT NULL, title TEXT NOT NULL, size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL, seconds REAL, credits INTEGER, place TEXT NOT NULL, place_key TEXT NOT NULL,
+        files TEXT NOT NULL, kept TEXT NOT NULL, tagged INTEGER NOT NULL, courses TEXT NOT NULL, run TEXT NOT NULL,
+        finished REAL NOT NULL, PRIMARY KEY (source, work)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS songs_place ON songs (place_key);
     PRAGMA application_id = {_APPLICATION};
@@ -53,13 +53,14 @@ class ManifestFile:
 class Row:
     """A song that was separated in one way.
 
-    `source`: its path relative to the source folder. `work`: the way. `kept`: of each step the stems that were wanted,
-    `None` for all. `seconds`, `credits`: `None` where not known. `run`: the run that made it, `finished`: when, as a
-    Unix time. `tagged`: whether the stems have the song's tags.
+    `source`: its path relative to the source folder. `work`: the way, for short, `way`: its name. `kept`: of each step
+    the stems that were wanted, `None` for all. `seconds`, `credits`: `None` where not known. `run`: the run that made
+    it, `finished`: when, as a Unix time. `tagged`: whether the stems have the song's tags.
     """
 
     source: str
     work: str
+    way: str
     title: str
     size: int
     mtime_ns: int
@@ -162,8 +163,9 @@ class Manifest:
     def record(self, row: Row) -> None:
         """Take in a song that is done; on disk when this returns."""
         values = (
-            os.fsencode(row.source), row.work, row.title, row.size, row.mtime_ns, row.seconds, row.credits, row.place,
-            place_key(row.place), json.dumps([asdict(file) for file in row.files]), json.dumps(row.kept), row.tagged,
+            os.fsencode(row.source), row.work, row.way, row.title, row.size, row.mtime_ns, row.seconds, row.credits,
+            row.place, place_key(row.place), json.dumps([asdict(file) for file in row.files]), json.dumps(row.kept),
+            row.tagged,
             json.dumps([[one.step, [[span.phase, span.start, span.end] for span in one.spans]] for one in row.courses]),
             row.run, row.finished,
         )  # fmt: skip
@@ -191,18 +193,34 @@ class Manifest:
 
 
 _COLUMNS: Final = (
-    "source, work, title, size, mtime_ns, seconds, credits, place, place_key, files, kept, tagged, courses, run, "
+    "source, work, way, title, size, mtime_ns, seconds, credits, place, place_key, files, kept, tagged, courses, run, "
     "finished"
 )
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    source, work, title, size, mtime_ns, seconds, credits_, place, _, files, kept, tagged, courses, run, finished = (
-        found
-    )
+    (
+        source,
+        work,
+        way,
+        title,
+        size,
+        mtime_ns,
+        seconds,
+        credits_,
+        place,
+        _,
+        files,
+        kept,
+        tagged,
+        courses,
+        run,
+        finished,
+    ) = found
     return Row(
         source=os.fsdecode(source),
         work=work,
+        way=way,
         title=title,
         size=size,
         mtime_ns=mtime_ns,

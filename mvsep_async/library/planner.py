@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from attrs import define, field, frozen
 
@@ -17,19 +18,25 @@ from mvsep_async.library.tags import NOTHING, Tags, read_tags
 from mvsep_async.library.walk import Found, Unfit, walk
 from mvsep_async.recipes.recipe import Recipe
 
-__all__ = ["Planned", "Planner", "Remark", "Work"]
+__all__ = ["ONLY", "Planned", "Planner", "Remark", "Work"]
+
+ONLY: Final = "separation"
+"""The step of a song that is separated by one algorithm. It has no name of its own in what the manifest knows a way by,
+so that a second way of the same algorithm, which makes both names longer, changes nothing about what is done."""
 
 
 @frozen
 class Work:
     """One way in which every song is separated: a resolved recipe, `digest` for short.
 
-    `label`: its name for people. `algorithms`: what `{algorithm}` is, by step. `price`: step, seconds → credits.
+    `label`: its name for people. `steps`, `algorithms`: what `{step}` and `{algorithm}` are, by the step's name.
+    `price`: step, seconds → credits.
     """
 
     label: str
     recipe: Recipe
     digest: str
+    steps: dict[str, str]
     algorithms: dict[str, str]
     price: Callable[[str, float], int]
 

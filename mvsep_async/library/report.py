@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from mvsep_async.library.manifest import Manifest, ManifestFile, Row
 from mvsep_async.library.outcome import Failure, Notice, Tally
+from mvsep_async.library.planner import ONLY
 from mvsep_async.library.timeline import Lane, Span, lanes
 from mvsep_async.models.user import User
 
@@ -158,10 +159,10 @@ def _songs(rows: Iterable[Row], folder: Path, target: Path, run: str) -> Iterato
         yield f'<tr><td><b>{_text(ways[0].title)}</b><span class="path">{_text(source)}</span></td>'
         yield f'<td class="n">{_length(lengths[0]) if lengths else ""}</td>'
         yield f'<td class="n">{credits_ or ""}</td><td>{", ".join(made)}</td><td class="stems">'
-        steps = {file.step for row in ways for file in row.files}
-        for step, files in groupby((file for row in ways for file in row.files), key=lambda file: file.step):
-            name = f"<span>{_text(step)}</span>" if len(steps) > 1 else ""
-            yield f"<div>{name}{''.join(_link(file, folder, target) for file in files)}</div>"
+        stems = [(_step(row, file.step, several=len(ways) > 1), file) for row in ways for file in row.files]
+        for step, named in groupby(stems, key=lambda stem: stem[0]):
+            name = f"<span>{_text(step)}</span>" if len({step for step, _ in stems}) > 1 else ""
+            yield f"<div>{name}{''.join(_link(file, folder, target) for _, file in named)}</div>"
         yield "</td></tr>\n"
     yield '<tr><td colspan="5" class="quiet">No song is done yet.</td></tr>' if none else ""
     yield "</tbody></table></div></section>\n"
@@ -194,7 +195,12 @@ def _notices(notices: Sequence[Notice]) -> Iterator[str]:
 
 
 def _label(row: Row, step: str) -> str:
-    return row.title if len({course.step for course in row.courses}) < 2 else f"{row.title}, {step}"
+    return f"{row.title}, {_step(row, step, several=False)}"
+
+
+def _step(row: Row, step: str, *, several: bool) -> str:
+    """Return what a step is called: the algorithm, where that is all there is; `several`: beside other ways."""
+    return row.way if step == ONLY else f"{row.way}: {step}" if several else step
 
 
 def _text(text: str) -> str:

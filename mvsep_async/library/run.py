@@ -367,8 +367,9 @@ class _Run:
         return made
 
     def _place(self, item: Planned, step: Step) -> Place:
-        algorithm = item.work.algorithms[step.name]
-        return Place(self.target, Layout.of_step(item.place, step=step.name, algorithm=algorithm))
+        work = item.work
+        names = {"step": work.steps[step.name], "algorithm": work.algorithms[step.name]}
+        return Place(self.target, Layout.of_step(item.place, **names))
 
     def _remove(self, files: tuple[ManifestFile, ...]) -> None:
         """Make room for new stems where the old ones of this song are, and only they."""
@@ -383,6 +384,7 @@ class _Run:
         row = Row(
             source=item.song.name,
             work=item.work.digest,
+            way=item.work.label,
             title=item.title.encode("utf-8", "replace").decode(),
             size=item.song.size,
             mtime_ns=item.song.mtime_ns,
@@ -426,7 +428,9 @@ class _Run:
             free = (await in_thread(shutil.disk_usage, self.target)).free
             if free < _TOO_LITTLE:
                 self.stopped = f"the disk of {self.target} is full: free some space and start again"
-        self.unfinished += [(f"{item.title}, {course.step} (failed)", course.spans) for course in watch.course()]
+        self.unfinished += [
+            (f"{item.title}, {item.work.steps[course.step]} (failed)", course.spans) for course in watch.course()
+        ]
         if not any(job.hash for job in watch.jobs.values()):
             self._give_back(item)
         self._count(failed=1)
@@ -457,7 +461,7 @@ class _Watch:
     def note(self, step: Step, job: Job, progress: Progress) -> None:
         self.jobs[job.id] = job
         self._recorders.setdefault(job.id, (step.name, Recorder()))[1].note(progress.stage, time.time())
-        self.run._tell(What.PROGRESS, self.item, step=step.name, job=job, progress=progress)
+        self.run._tell(What.PROGRESS, self.item, step=self.item.work.steps[step.name], job=job, progress=progress)
 
     def course(self) -> tuple[Course, ...]:
         now = time.time()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
-
-from attrs import evolve
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.library.planner import Work
+from mvsep_async.library.planner import ONLY, Work
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import distinct
@@ -22,6 +19,7 @@ from mvsep_async.recipes.resolve import resolve
 from mvsep_async.recipes.run import algorithm_label
 
 __all__ = ["Algorithms", "works_of"]
+
 
 Algorithms: TypeAlias = "int | str | Algorithm | Preset | Recipe | Sequence[int | str | Algorithm | Preset | Recipe]"
 """What `separate_library` takes: one way to separate a song, or several."""
@@ -50,14 +48,15 @@ def works_of(
     recipes = [
         way if isinstance(way, Recipe) else _recipe(way, catalogue, options or {}, output_format, kept) for way in ways
     ]
-    works: dict[str, Work] = {}
-    labels = distinct([recipe.name for recipe in recipes])
-    for recipe, label in zip(recipes, labels, strict=True):
-        if len(recipe.steps) == 1 and label != recipe.name:
-            recipe = Recipe(name=label, steps=[evolve(recipe.steps[0], name=_step_name(label))])
+    found: dict[str, Recipe] = {}
+    for recipe in recipes:
         resolved = resolve(recipe, catalogue, user)
-        works.setdefault(digest_of(resolved), _work(resolved, label, catalogue))
-    return list(works.values())
+        found.setdefault(digest_of(resolved), resolved)
+    labels = distinct([recipe.name for recipe in found.values()])
+    return [
+        _work(digest, recipe, label, catalogue, alone=len(found) == 1)
+        for (digest, recipe), label in zip(found.items(), labels, strict=True)
+    ]
 
 
 def _recipe(
@@ -71,30 +70,27 @@ def _recipe(
     wanted = preset.algorithm if preset is not None else way
     assert not isinstance(wanted, Preset)
     algorithm = catalogue.find(wanted)
-    name = _step_name(algorithm_label(algorithm.name)) or str(algorithm.sep_type)
     step = Step(
-        name=name,
+        name=ONLY,
         algorithm=algorithm.sep_type,
         options={**(preset.options if preset else {}), **options},
         keep=stems if stems is not None or preset is None else preset.stems,
         output_format=output_format,
     )
-    return Recipe(name=name, steps=[step])
+    return Recipe(name=algorithm_label(algorithm.name), steps=[step])
 
 
-def _work(recipe: Recipe, label: str, catalogue: Catalogue) -> Work:
+def _work(digest: str, recipe: Recipe, label: str, catalogue: Catalogue, *, alone: bool) -> Work:
     algorithms = {step.name: catalogue.find(step.algorithm) for step in recipe.steps}
     options = {step.name: step.options for step in recipe.steps}
+    single = [step.name for step in recipe.steps] == [ONLY]
     return Work(
         label=label,
         recipe=recipe,
-        digest=digest_of(recipe),
-        algorithms={name: algorithm_label(algorithm.name) for name, algorithm in algorithms.items()}
-        if len(recipe.steps) > 1
-        else {recipe.steps[0].name: label},
+        digest=digest,
+        steps={name: label if single else name if alone else f"{label} {name}" for name in algorithms},
+        algorithms={
+            name: label if single else algorithm_label(algorithm.name) for name, algorithm in algorithms.items()
+        },
         price=lambda step, seconds: catalogue.credits(algorithms[step], options[step], seconds),
     )
-
-
-def _step_name(label: str) -> str:
-    return " ".join(re.sub(r"[^\w-]+", " ", label).split())
