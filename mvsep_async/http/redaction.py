@@ -35,11 +35,13 @@ def protect(token: Token) -> None:
 
 def redact(text: str) -> str:
     """Return `text` with every token and password in it hidden."""
+    # Parameters first: the mask of a token that is replaced already would be taken for a value, and masked again.
+    text = _PARAMETER.sub(rf"\g<1>{Token.MASK}", text)
     for token in list(_known):
         value = token.reveal()
         if value and value in text:
             text = text.replace(value, Token.MASK)
-    return _PARAMETER.sub(rf"\g<1>{Token.MASK}", text)
+    return text
 
 
 class _Redactor(logging.Filter):
