@@ -244,6 +244,7 @@ class Session:
         state = State.FETCHING if remote else State.WAITING
         job = self.ledger.enter_guest(Order(new_id(), None, Settings()), state, facts)
         self.watcher.watch(job, grace=_GUEST_GRACE * self.options.poll_interval)
+        self.watcher.hasten(job)  # most often it is over already
         return job
 
     def width(self) -> int:

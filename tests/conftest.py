@@ -55,6 +55,8 @@ def client_of() -> NewClient:
 
     def new(sandbox: Sandbox, **settings: Any) -> MVSepClient:
         token = settings.pop("api_token", sandbox.premium_token)
-        return MVSepClient(token, **{"base_url": sandbox.url, "poll_interval": 0.02, **settings})
+        return MVSepClient(
+            token, **{"base_url": sandbox.url, "poll_interval": 0.02, "requests_per_minute": 6000, **settings}
+        )
 
     return new

@@ -76,7 +76,13 @@ async def test_a_url_job_may_move_to_another_host_once_it_is_fetched(named: str,
         return httpx.Response(200, json={"success": True, "status": "done", "data": data[path]})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        settings: Any = {"base_url": "http://mvsep.test", "poll_interval": 0.01, "http": http, "concurrency": 1}
+        settings: Any = {
+            "base_url": "http://mvsep.test",
+            "poll_interval": 0.01,
+            "http": http,
+            "concurrency": 1,
+            "requests_per_minute": 6000,
+        }
         async with MVSepClient("a-token", **settings) as client:
             job = await client.submit("http://music.test/a.wav", algorithm=40)
             assert (await job).hash == hash

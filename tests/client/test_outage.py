@@ -82,26 +82,27 @@ async def test_while_stems_are_downloaded(sandbox: Sandbox, client_of: NewClient
     assert any(request.status == 206 for request in sandbox.requests)
 
 
-async def test_in_every_stage_patience_has_an_end(client_of: NewClient, song: Path, tmp_path: Path) -> None:
-    async with Sandbox(stems="copy", manual=True) as sandbox:
-        async with client_of(sandbox, patience=0.1, concurrency=2) as client:
-            watched, done = [await client.submit(song, algorithm=40) for _ in range(2)]
-            await reached(watched, Stage.WAITING)
-            await reached(done, Stage.WAITING)
-            sandbox.finish(str(done.hash))
-            await done
-            await sandbox.go_down()
-            queued = [await client.submit(song, algorithm=40) for _ in range(3)]
-            for job in (watched, *queued):
-                with pytest.raises(DOWN) as caught:
-                    await job
-                assert caught.value.job == job.id
-                assert job.stage is Stage.FAILED
-            with pytest.raises(MVSepError):
-                await done.download(tmp_path)
-            # The next one is not told of an outage that may be over.
-            await sandbox.come_back()
-            await reached(await client.submit(song, algorithm=40), Stage.WAITING)
+async def test_in_every_stage_patience_has_an_end(
+    held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    async with client_of(held, patience=0.1, concurrency=2) as client:
+        watched, done = [await client.submit(song, algorithm=40) for _ in range(2)]
+        await reached(watched, Stage.WAITING)
+        await reached(done, Stage.WAITING)
+        held.finish(str(done.hash))
+        await done
+        await held.go_down()
+        queued = [await client.submit(song, algorithm=40) for _ in range(3)]
+        for job in (watched, *queued):
+            with pytest.raises(DOWN) as caught:
+                await job
+            assert caught.value.job == job.id
+            assert job.stage is Stage.FAILED
+        with pytest.raises(MVSepError):
+            await done.download(tmp_path)
+        # The next one is not told of an outage that may be over.
+        await held.come_back()
+        await reached(await client.submit(song, algorithm=40), Stage.WAITING)
 
 
 async def test_patience_begins_anew_for_who_comes_later(held: Sandbox, client_of: NewClient, song: Path) -> None:
