@@ -179,9 +179,10 @@ class PartFile:
         return self._opened.folder
 
     def _push(self) -> None:
-        """Let the disk work while we receive, so that the sync at the end is short (writing 512 MiB took 0.43 s instead of 0.90).
+        """Let the disk work while we receive, so that the sync at the end is short.
 
-        `DONTNEED` makes Linux begin to write what is not written yet, and drops from memory what is. Nothing waits.
+        Writing and syncing 512 MiB took 0.43 s instead of 0.90. `DONTNEED` makes Linux begin to write what is not
+        written yet, and drops from memory what is.
         """
         if self.have - self._pushed >= _PUSH_EVERY and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._fd, self._pushed, self.have - self._pushed, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
 """Reading a file piece by piece without making the event loop wait for a disk.
 
 Where the platform can say "only if it is in memory" (`preadv` with `RWF_NOWAIT`, Linux), cached pages are read on the
-loop: 256 KiB cost 25 µs there, a hop into a thread 150 to 300 µs (measured on two busy processors). Whatever is not cached, and
+loop: 256 KiB cost 25 µs there, a hop into a thread 150 to 300 µs (on two busy processors). Whatever is not cached, and
 every other platform, takes the thread. There is one behaviour: the bytes are the same, and the loop never waits.
 """
 
