@@ -314,25 +314,23 @@ async def test_a_wait_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate)
 
 
 async def test_a_start_cancelled_by_asyncio_leaves_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, real = threading.Event(), Store._prepare
+    locked, go, real = threading.Event(), threading.Event(), Store._prepare
 
     def slow(store: Store) -> None:
         real(store)
+        locked.set()
         assert go.wait(60)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "_prepare", slow)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(SqliteJournal(path).open(), 0.1)
-    go.set()
-    with anyio.fail_after(60):
-        while True:
-            try:
-                await reopened(path)
-                break
-            except JournalError as error:
-                assert "in use" in str(error)  # noqa: PT017 -- until the other thread is through
-                await anyio.sleep(0.01)
+        opening = asyncio.ensure_future(SqliteJournal(path).open())
+        assert await anyio.to_thread.run_sync(locked.wait, 60)
+        opening.cancel()
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert await reopened(path) == []
 
 
 # --- a disk that refuses
