@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -72,7 +73,7 @@ class Options:
             patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
             group_cap=_limit("group_cap", group_cap),
             cache=None if cache is None else Path(cache),
-            on_event=on_event,
+            on_event=_plain(on_event),
         )
 
 
@@ -83,6 +84,12 @@ def _token(given: str | None) -> Token | None:
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigurationError("the API token has characters that no token has: copy it again from the account page")
     return Token(value)
+
+
+def _plain(listener: Listener | None) -> Listener | None:
+    if iscoroutinefunction(listener):
+        raise ConfigurationError("on_event is called, not awaited: give a plain function, which may start a task")
+    return listener
 
 
 def _at_least(name: str, value: _Number, least: float) -> _Number:

@@ -15,16 +15,32 @@ __all__ = ["LogEvents"]
 class LogEvents:
     """Logs each event in one line: retries and failures as warnings, the rest as information.
 
-    The event's fields come along as `record.mvsep`, for handlers that write structured logs.
+    `logger`: by default `mvsep_async.events`. The event's fields come along as `record.mvsep`, for handlers that write
+    structured logs.
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger("mvsep_async.events")
 
     def __call__(self, event: Event) -> None:
-        failed = isinstance(event, Retried) or (isinstance(event, Answered) and event.stage is Stage.FAILED)
-        level = logging.WARNING if failed else logging.DEBUG if isinstance(event, BudgetWaited) else logging.INFO
+        level = _level(event)
         if self._logger.isEnabledFor(level):
             fields = asdict(event)
-            text = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+            text = " ".join(f"{name}={_shown(value)}" for name, value in fields.items() if value is not None)
             self._logger.log(level, "%s %s", type(event).__name__, text, extra={"mvsep": fields})
+
+
+def _level(event: Event) -> int:
+    match event:
+        case Retried() | Answered(stage=Stage.FAILED):
+            return logging.WARNING
+        case BudgetWaited():
+            return logging.DEBUG
+        case _:
+            return logging.INFO
+
+
+def _shown(value: object) -> str:
+    """Return a value as one word of one line, whatever a file or an error is called."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if text.isprintable() and " " not in text else repr(text)
