@@ -26,7 +26,10 @@ LOG_LENGTH = 100_000
 
 @frozen
 class RequestRecord:
-    """One request that was answered (or broken: status 0). `at` is of the sandbox's clock, the token is redacted."""
+    """One request that was answered (or broken: status 0). `at` is of the sandbox's clock, the token is redacted.
+
+    `sent`: bytes of the answer's body that were given to the network.
+    """
 
     method: str
     path: str
@@ -35,6 +38,7 @@ class RequestRecord:
     at: float
     host: str
     fault: str | None
+    sent: int = 0
 
 
 @define
@@ -79,10 +83,10 @@ class Edge:
         arrived = self.now()
         fault = self.faults.strike(scope["method"], path)
         verdict = self._count(scope, fault) if path.startswith("/api/") else None
-        status = 0
+        status = sent = 0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if scope["client"] not in self.connections:
                 raise Broken  # uvicorn would go on taking the pieces of a large answer that nobody receives
             if message["type"] == "http.response.start":
@@ -93,6 +97,7 @@ class Edge:
                     headers.setdefault("X-RateLimit-Limit", str(verdict.limit))
                     headers.setdefault("X-RateLimit-Remaining", str(verdict.remaining))
             await self._take_time(message)
+            sent += len(message.get("body", b""))
             await send(message)
 
         async def ask() -> Message:
@@ -116,7 +121,7 @@ class Edge:
             if scope["client"] in self.connections:
                 raise
         finally:
-            self.log.add(_record(scope, status, arrived, fault))
+            self.log.add(_record(scope, status, arrived, fault, sent))
 
     async def _take_time(self, message: Message) -> None:
         """Be as slow as the wire is said to be; while this waits, TCP holds the client back."""
@@ -272,10 +277,10 @@ async def _until_disconnected(receive: Receive) -> None:
         pass
 
 
-def _record(scope: Scope, status: int, arrived: float, fault: Fault | None) -> RequestRecord:
+def _record(scope: Scope, status: int, arrived: float, fault: Fault | None, sent: int) -> RequestRecord:
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     query = urlencode([(name, "***" if "token" in name or "password" in name else value) for name, value in pairs])
     host = Headers(scope=scope).get("host", "")
     return RequestRecord(
-        scope["method"], scope["path"], query, status, arrived, host, str(fault.kind) if fault else None
+        scope["method"], scope["path"], query, status, arrived, host, str(fault.kind) if fault else None, sent
     )
