@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mvsep_async.errors import (
     AuthenticationError,
@@ -20,6 +20,7 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
 )
 from mvsep_async.http.call import Call, Json
+from mvsep_async.http.redaction import hide
 from mvsep_async.http.timing import retry_after
 
 __all__ = ["MAX_BODY", "Answer", "about_slots", "excerpt", "parse_json", "read_answer"]
@@ -29,7 +30,9 @@ MAX_BODY: Final = 16 * 1024 * 1024
 make a finished job's answer several times that."""
 
 _EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
-_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL)
+_HTML = re.compile(
+    rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
+)
 _JOBS = r"(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)"
 _NO_SLOT = re.compile(
     rf"(?:limit|maximum|max|too many)\D{{0,60}}{_JOBS}"
@@ -49,7 +52,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
     overlong: bool = False
 
 
@@ -142,16 +145,17 @@ def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         if isinstance(place, dict):
             for name, value in place.items():
                 said = tuple(_texts(value))
-                fields[name[:60]] = said
-                texts += [f"{name[:60]}: {text}" for text in said]
+                name = excerpt(name.encode("utf-8", "replace"))[:60]
+                fields[name] = said
+                texts += [f"{name}: {text}" for text in said]
         else:
             texts += _texts(place)
     return fields, tuple(dict.fromkeys(texts))
 
 
 def excerpt(body: bytes) -> str:
-    """Return the beginning of a body for a message: one printable line of at most 200 characters."""
-    text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
+    """Return the beginning of a body for a message: one printable line of at most 200 characters, without our token."""
+    text = hide(body[: 4 * _EXCERPT].decode("utf-8", "replace"))
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     text = re.sub(r"(?i)(token\W{1,6})[\w-]{8,}", r"\1[hidden]", text)
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"

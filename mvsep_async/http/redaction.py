@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from typing import Final
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from mvsep_async.secret import Token
 
-__all__ = ["guard_logs", "protect", "redact"]
+__all__ = ["guard_logs", "hide", "protect", "redact"]
 
 # httpcore's loggers are named one by one: a filter on a logger does not see what its children log.
 _LOGGERS: Final = (
@@ -25,19 +25,24 @@ _LOGGERS: Final = (
 _PARAMETER = re.compile(
     r"((?:api_token|password|password_confirmation)(?:=|%3D|\W{1,6}))([^\s&\"'<>,;)\]}]+)", re.IGNORECASE
 )
-_known: WeakSet[Token] = WeakSet()
+_known: WeakValueDictionary[int, Token] = WeakValueDictionary()
+"""By identity: of two equal tokens the second one must stay known when the first is gone."""
 
 
 def protect(token: Token) -> None:
-    """Hide this token, by its value, in everything that is logged while it is in use."""
-    _known.add(token)
+    """Hide this token, by its value, in everything that is logged or raised while it is in use."""
+    _known[id(token)] = token
 
 
 def redact(text: str) -> str:
-    """Return `text` with every token and password in it hidden."""
+    """Return `text` with every token and password in it hidden, also such as only their parameter's name tells."""
     # Parameters first: the mask of a token that is replaced already would be taken for a value, and masked again.
-    text = _PARAMETER.sub(rf"\g<1>{Token.MASK}", text)
-    for token in list(_known):
+    return hide(_PARAMETER.sub(rf"\g<1>{Token.MASK}", text))
+
+
+def hide(text: str) -> str:
+    """Return `text` with every token in it hidden that is in use."""
+    for token in list(_known.values()):
         value = token.reveal()
         if value and value in text:
             text = text.replace(value, Token.MASK)

@@ -56,7 +56,7 @@ class Wire:
             if isinstance(outcome, _Failure):
                 raise outcome.error
             if outcome.status != 429:
-                return read_answer(call, outcome)
+                break
             wait = retry_after(outcome.headers)
             self.gate.refused(wait)
             if call.on_turned_away is not None:
@@ -68,6 +68,13 @@ class Wire:
                     "to use up this account's requests",
                     retry_after=wait,
                 )
+        try:
+            return read_answer(call, outcome)
+        except MVSepError as refusal:
+            error = refusal.with_traceback(None)  # whose frames know the whole answer, and what it repeats of ours
+        except RecursionError:
+            error = ProtocolError(f"the answer to {call.path} is nested too deeply", status=outcome.status)
+        raise error
 
     def _check(self, call: Call) -> None:
         if call.auth is Auth.REQUIRED and self.token is None:

@@ -40,12 +40,12 @@ def decode(data: Json, cls: type[T], *, what: str) -> T:
     try:
         return _converter.structure(data, cls)
     except Unfit as unfit:
-        problem = unfit
-    # Raised out here so that no traceback carries the whole answer along as the error's context.
-    raise ProtocolError(
-        f"the answer to {what} cannot be understood: {'.'.join(problem.path) or 'it'} should be {problem.expected}, "
-        f"not {_shown(problem)}"
-    )
+        problem = f"{'.'.join(unfit.path) or 'it'} should be {unfit.expected}, not {_shown(unfit)}"
+    except RecursionError:
+        problem = "it is nested too deeply"
+    # Raised out here, without the data: no traceback carries the whole answer along, in which there may be a token.
+    del data
+    raise ProtocolError(f"the answer to {what} cannot be understood: {problem}")
 
 
 def wire(
