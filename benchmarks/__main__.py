@@ -22,6 +22,7 @@ MEASUREMENTS = {
     "others": "benchmarks.others",
     "decoding": "benchmarks.decoding",
     "startup": "benchmarks.startup",
+    "library": "benchmarks.library",
 }
 """What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""
 

@@ -116,7 +116,8 @@ async def library(
         poll_interval=poll_interval,
     ) as client:
         if chain is not None:
-            ways = [chain.resolve(await client.catalogue())]
+            user = None if dry_run else await client.account.user()
+            ways = [chain.resolve(await client.catalogue(), user)]
         run = partial(
             separate_library,
             client,

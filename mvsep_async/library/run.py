@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -105,7 +106,7 @@ async def separate_library(
     cannot be, before anything is sent; `ConfigurationError` where mutagen is needed and missing; `JournalError` for a
     manifest that cannot be used; and what makes going on senseless, such as a token that is no longer accepted.
     """
-    source, target = Path(source_folder), Path(target_folder)
+    source, target = await anyio.to_thread.run_sync(_absolute, source_folder, target_folder)
     await anyio.to_thread.run_sync(check_folders, source, target)
     if order not in ("as found", "shortest first"):
         raise InvalidRequestError(f"the order is 'as found' or 'shortest first', not {order!r}")
@@ -468,6 +469,11 @@ class _Watch:
         for _, recorder in self._recorders.values():
             recorder.end(now)
         return tuple(Course(step, tuple(recorder.spans)) for step, recorder in self._recorders.values())
+
+
+def _absolute(*folders: str | PathLike[str]) -> tuple[Path, ...]:
+    """Return the folders as they are from anywhere: the process may change its own while the run lasts."""
+    return tuple(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100 -- `Path.absolute` keeps `..`
 
 
 async def _user(client: MVSepClient, *, needed: bool) -> User | None:

@@ -147,7 +147,7 @@ class Chain:
 
     async def _by_file(self, step: Step, parent: Job, stem: OutputFile, key: str | None) -> Job:
         known = None if key is None else self.client.job(key)
-        path = self.work / safe_name(f"{parent.id} {stem.name}")
+        path = self.work / safe_name(f"{parent.id} {step.name} {stem.name}")
         if known is None or not known.done() or known.error is not None:
             await self._fetch(parent, stem, path)
         job = await self._done(step, path, key, stem.name)

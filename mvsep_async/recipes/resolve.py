@@ -31,7 +31,8 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
             aspect = "options"
             options = catalogue.validate(algorithm, step.options)
             aspect = "algorithm"
-            catalogue.check_plan(algorithm, step.output_format, user, options)
+            if user is not None:
+                catalogue.check_plan(algorithm, step.output_format, user, options)
             aspect = "input"
             if step.input is not None:
                 _check_stem(step.input.stem, made[step.input.step], f"step {step.input.step!r}")

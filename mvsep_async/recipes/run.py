@@ -89,7 +89,7 @@ async def run_recipe(
     check_layout(layout, known=_PLACEHOLDERS)
     if len(recipe.keeping) > 1 and not placeholders(layout) & {"step", "algorithm"}:
         raise InvalidRequestError(f"the layout {layout!r} needs {{step}}: several steps of the recipe keep stems")
-    root = Path(directory)
+    root = await anyio.to_thread.run_sync(lambda: Path(directory).absolute())
     held = Data(source, filename or "") if isinstance(source, bytes) else source
     check(held)
     song = song_name(label(held, filename))

@@ -89,7 +89,7 @@ def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
     _only(document, _TOP, None)
     for key in ("name", "about"):
         _typed(document, key, str, "a text", None)
-    usual = _format(document, None) or OutputFormat.MP3
+    usual = _format(document, None, OutputFormat.MP3)
     steps = document.get("step", [])
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise _KeyError("steps are written as [[step]], one table each", "step", None)
@@ -122,7 +122,7 @@ def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
             options={**(preset.options if preset else {}), **options},
             input=table.get("input"),
             keep=preset.stems if keep is None and preset else keep,
-            output_format=_format(table, index) or usual,
+            output_format=_format(table, index, usual),
         )
     except RecipeError:
         raise
@@ -139,9 +139,9 @@ def _preset(table: Mapping[str, Any], index: int) -> Preset | None:
         raise _KeyError(error.message, "preset", index, error.candidates) from error
 
 
-def _format(table: Mapping[str, Any], index: int | None) -> OutputFormat | None:
+def _format(table: Mapping[str, Any], index: int | None, usual: OutputFormat) -> OutputFormat:
     if "output_format" not in table:
-        return None
+        return usual
     try:
         return OutputFormat.parse(table["output_format"])
     except InvalidRequestError as error:

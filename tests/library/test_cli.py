@@ -1,0 +1,95 @@
+"""`mvsep-async library`, as a person and as a program use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mvsep_async.sandbox import Sandbox
+from tests.cli.conftest import Cli, cli, home, service
+from tests.library.conftest import write_song
+
+__all__ = ["cli", "home", "service"]
+
+
+@pytest.fixture
+def songs(home: Path) -> Path:
+    """Three songs, and what only looks like one."""
+    for name in ("a/one.wav", "a/two.flac", "three.mp3"):
+        write_song(home / "Music" / name, 1)
+    (home / "Music" / "text.mp3").write_text("hello")
+    return home / "Music"
+
+
+def test_a_library_from_the_command_line(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    ran = cli("library", "Music", "Stems", "-a", "BS Roformer", "--report", "report.html", "--poll-interval", "0.05")
+    assert ran.code == 0
+    assert "a/one.wav" in ran.out
+    assert "text.mp3 is text" in ran.out
+    assert "3 songs: 3 made, 0 done before" in ran.err
+    assert (home / "Stems" / "a" / "two" / "Vocals.mp3").exists()
+    assert (home / "report.html").exists()
+    ran = cli("library", "Music", "Stems", "-a", "40")
+    assert (ran.code, len(service.jobs)) == (0, 3)
+    assert "0 made, 3 done before" in ran.err
+
+
+def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    write_song(songs / "sandbox-fail.wav")
+    ran = cli("library", "Music", "Stems", "-a", "40", "--json", "--repeat", "0", "--poll-interval", "0.05")
+    assert ran.code == 1
+    by_name = {Path(one["source"]).name: one for one in ran.documents}
+    assert set(by_name) == {"one.wav", "two.flac", "three.mp3", "sandbox-fail.wav"}
+    assert by_name["one.wav"] == {
+        "source": str(songs / "a" / "one.wav"),
+        "way": "BS Roformer",
+        "status": "done",
+        "files": [str(home / "Stems" / "a" / "one" / f"{stem}.mp3") for stem in ("Vocals", "Other")],
+        "error": None,
+    }
+    failed = by_name["sandbox-fail.wav"]
+    assert (failed["status"], failed["files"]) == ("failed", [])
+    assert "failed" in failed["error"]
+
+
+def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    ran = cli("library", "Music", "Stems", "--preset", "vocals", "--preset", "karaoke", "--dry-run")
+    assert ran.code == 0
+    assert "3 songs, 6 separations to make of 0:06, 0 done before: 6 credits needed, of 1000 that are left" in ran.out
+    document = cli("library", "Music", "Stems", "-a", "40", "--dry-run", "--json").documents[-1]
+    assert (document["songs"], document["credits"], document["credits_left"]) == (3, 3, 1000.0)
+    assert not (home / "Stems").exists()
+    assert not service.jobs
+
+
+def test_a_limit_ends_it_and_says_so(cli: Cli, service: Sandbox, songs: Path) -> None:
+    ran = cli("library", "Music", "Stems", "-a", "40", "--max-credits", "1", "--poll-interval", "0.05")
+    assert ran.code == 1
+    assert "stopped by the limit of 1 credits" in ran.err
+    assert len(service.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "--algorithm, --preset or --recipe"),
+        (("-a", "BS Roformr"), "BS Roformer"),
+        (("--preset", "vocls"), "vocals"),
+        (("-a", "40", "--layout", "{albm}/{stem}"), "{albm}"),
+        (("-a", "40", "--recipe", "r.toml"), "leave out"),
+        (("--recipe", "none.toml"), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_bad_usage(cli: Cli, service: Sandbox, songs: Path, words: tuple[str, ...], why: str) -> None:
+    ran = cli("library", "Music", "Stems", *words)
+    assert ran.code == 2
+    assert why in ran.err
+    assert not service.jobs
+
+
+def test_a_recipe_with_a_mistake_is_told_with_its_place(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    (home / "r.toml").write_text('[[step]]\nname = "a"\nalgorithm = "BS Roformr"\n')
+    ran = cli("library", "Music", "Stems", "--recipe", "r.toml")
+    assert ran.code == 2
+    assert "r.toml, line 3, step 1, algorithm:" in ran.err

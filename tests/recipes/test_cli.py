@@ -1,0 +1,76 @@
+"""`mvsep-async recipe`, as a person and as a program use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mvsep_async.sandbox import Sandbox
+from tests.cli.conftest import Cli, cli, home, service, songs
+
+__all__ = ["cli", "home", "service", "songs"]
+
+RECIPE = """
+[[step]]
+name = "voice"
+preset = "vocals"
+keep = []
+
+[[step]]
+name = "lead"
+algorithm = "MVSep Karaoke"
+input = "voice.Vocals"
+"""
+
+
+@pytest.fixture(autouse=True)
+def recipe(home: Path) -> Path:
+    path = home / "r.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_songs_go_through_a_recipe(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    ran = cli("recipe", "run", "r.toml", *songs, "none.wav", "--out", "out", "--json", "--poll-interval", "0.05")
+    assert ran.code == 1
+    by_source = {one["source"]: one for one in ran.documents}
+    assert set(by_source) == {*songs, "none.wav"}
+    assert by_source["none.wav"]["status"] == "failed"
+    for song in songs:
+        files = [home / "out" / Path(song).stem / f"{stem}.mp3" for stem in ("Lead vocals", "Back vocals")]
+        assert by_source[song]["files"] == [str(file) for file in files]
+        assert all(file.read_bytes() == Path(song).read_bytes() for file in files)
+    assert len(service.jobs) == 6
+
+
+def test_with_a_journal_nothing_is_paid_twice(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    for _ in range(2):
+        ran = cli("recipe", "run", "r.toml", songs[0], "--journal", "j.sqlite", "--poll-interval", "0.05")
+        assert ran.code == 0, ran.err
+    assert len(service.jobs) == 2
+
+
+def test_a_recipe_is_checked_without_being_run(cli: Cli, service: Sandbox) -> None:
+    ran = cli("recipe", "check", "r.toml", "--minutes", "3")
+    assert ran.code == 0
+    assert "voice.Vocals" in ran.out
+    assert "a song of 3 minutes: 6 credits" in ran.err
+    assert [step["algorithm"] for step in cli("recipe", "check", "r.toml", "--json").document] == [40, 49]
+    assert not service.jobs
+
+
+def test_a_mistake_is_told_with_its_place(cli: Cli, service: Sandbox, recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace("voice.Vocals", "voice.Trumpet"))
+    for words in (("check", "r.toml"), ("run", "r.toml", "song.wav")):
+        ran = cli("recipe", *words)
+        assert ran.code == 2
+        assert "r.toml, line 10, step 2, input: step 'voice' has no stem 'Trumpet'" in ran.err
+    assert cli("recipe", "run", "r.toml").code == 2
+
+
+def test_presets_are_listed(cli: Cli) -> None:
+    assert "karaoke" in cli("recipe", "presets").out
+    assert {"name": "vocals", "algorithm": 40} in [
+        {"name": one["name"], "algorithm": one["algorithm"]} for one in cli("recipe", "presets", "--json").document
+    ]
