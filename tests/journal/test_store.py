@@ -103,6 +103,18 @@ def test_a_key_can_be_given_again_in_the_transaction_that_prunes_it(path: Path) 
         assert [record.order for record in records] == [new]
 
 
+def test_a_pruned_jobs_files_are_not_the_next_jobs(path: Path) -> None:
+    old, new = an_order(), an_order()
+    with opened(path) as (store, _):
+        store.write(added(old), synced=False)
+        store.write(Notes(files={(old.id, "/f"): (1, 1)}), synced=False)
+        store.write(Notes(forgotten={old.id: None}), synced=False)
+    with opened(path) as (store, _):
+        store.write(added(new), synced=False)
+    with opened(path) as (_, records):
+        assert records == [Record(new, State.QUEUED, NOTHING)]
+
+
 def test_a_change_after_the_pruning_in_one_transaction_changes_nothing(path: Path) -> None:
     order, other = an_order(), an_order()
     with opened(path) as (store, _):
