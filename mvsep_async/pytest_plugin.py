@@ -5,9 +5,8 @@ It is found by itself where the package is installed with the extra `sandbox`, a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,56 +14,55 @@ if TYPE_CHECKING:
     from mvsep_async.client import MVSepClient
     from mvsep_async.sandbox import Sandbox
 
-_async_fixture: Callable[..., Any]
-try:
-    from pytest_asyncio import fixture as _async_fixture
-except ImportError:  # without it, anyio's own plugin runs async fixtures
-    _async_fixture = pytest.fixture
+__all__ = ["client_of", "mvsep_client", "mvsep_sandbox"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say which marker there is, and get along with pytest-asyncio where it is in use."""
+    config.addinivalue_line("markers", "mvsep_sandbox(**settings): settings of the sandbox that a test gets")
+    if config.pluginmanager.hasplugin("asyncio"):
+        from mvsep_async import pytest_plugin_asyncio
+
+        config.pluginmanager.register(pytest_plugin_asyncio, "mvsep_async.asyncio")
 
 
 @pytest.fixture
-def mvsep_sandbox() -> Iterator[Sandbox]:
-    """A fresh service in small on 127.0.0.1, with an account of each plan; songs take a fraction of a second."""
-    from mvsep_async.sandbox import Sandbox
+def mvsep_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A fresh service in small on 127.0.0.1, with an account of each plan; songs take a fraction of a second.
 
-    with Sandbox(speed=600.0, min_seconds=0.05) as sandbox:
+    `@pytest.mark.mvsep_sandbox(manual=True, ...)` sets anything of `mvsep_async.sandbox.Settings`.
+    """
+    try:
+        from mvsep_async.sandbox import Sandbox
+    except ImportError as error:
+        pytest.fail(str(error), pytrace=False)
+    marker = request.node.get_closest_marker("mvsep_sandbox")
+    with Sandbox(**{"speed": 600.0, "min_seconds": 0.05, **(marker.kwargs if marker else {})}) as sandbox:
         yield sandbox
 
 
-@_async_fixture
-async def mvsep_client(mvsep_sandbox: Sandbox) -> AsyncIterator[MVSepClient]:
-    """An open client of that sandbox's premium account, which does not wait."""
+@pytest.fixture
+def mvsep_client(request: pytest.FixtureRequest) -> MVSepClient:
+    """An open client of that sandbox's premium account, which does not wait. For pytest-asyncio and for anyio."""
+    if "anyio_backend" in request.fixturenames:
+        client: MVSepClient = request.getfixturevalue("_mvsep_client_in_anyio")
+    elif request.config.pluginmanager.hasplugin("asyncio"):
+        client = request.getfixturevalue("_mvsep_client_in_asyncio")
+    else:
+        pytest.fail("mvsep_client needs pytest-asyncio, or a test marked with pytest.mark.anyio", pytrace=False)
+    return client
+
+
+@pytest.fixture
+async def _mvsep_client_in_anyio(anyio_backend: object, mvsep_sandbox: Sandbox) -> AsyncIterator[MVSepClient]:
+    async with client_of(mvsep_sandbox) as client:
+        yield client
+
+
+def client_of(sandbox: Sandbox) -> MVSepClient:
+    """Return a client of the sandbox's premium account that does not wait, still to be entered."""
     from mvsep_async.client import MVSepClient
     from mvsep_async.testing import no_waiting
 
     with no_waiting():
-        client = MVSepClient(mvsep_sandbox.premium_token, base_url=mvsep_sandbox.url)
-    async with _in_one_task(client):
-        yield client
-
-
-@asynccontextmanager
-async def _in_one_task(client: MVSepClient) -> AsyncIterator[None]:
-    """Keep a client open in a task of its own, which this block owns.
-
-    pytest-asyncio begins and ends a fixture in two different tasks, and a cancel scope belongs to one.
-    """
-    import asyncio
-
-    opened, leave = asyncio.Event(), asyncio.Event()
-
-    async def live() -> None:
-        async with client:
-            opened.set()
-            await leave.wait()
-
-    owned = asyncio.ensure_future(live())
-    waiting = asyncio.ensure_future(opened.wait())
-    try:
-        await asyncio.wait((owned, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if not owned.done():
-            yield
-    finally:
-        waiting.cancel()
-        leave.set()
-        await owned
+        return MVSepClient(sandbox.premium_token, base_url=sandbox.url)
