@@ -42,7 +42,7 @@ _NO_SLOT = re.compile(
     r"|no (?:free|more) (?:slot|separation|job)",
     re.IGNORECASE,
 )
-_TOKEN_WORDS = re.compile(r"api[_ ]?token|\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
+_TOKEN_WORDS = re.compile(r"api[_ ]?token|(?<!\[)\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
 _EXCERPT = 200
 
 

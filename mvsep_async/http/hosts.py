@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +16,8 @@ __all__ = ["DEFAULT_BASE_URL", "Host"]
 DEFAULT_BASE_URL = "https://mvsep.com"
 
 _SERVICE_DOMAIN = "mvsep.com"
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
+"""What a host may be called. Anything else, a backslash above all, is read in different ways by different parsers."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -81,7 +84,7 @@ def _split(url: str) -> tuple[tuple[str, str, int] | None, SplitResult]:
     except ValueError:
         return None, SplitResult("", "", "", "", "")
     scheme, name = parts.scheme.lower(), (parts.hostname or "").rstrip(".")
-    if scheme not in _DEFAULT_PORTS or not name or parts.username is not None or any(c <= " " for c in name):
+    if scheme not in _DEFAULT_PORTS or parts.username is not None or not (_NAME.fullmatch(name) or _is_ip(name)):
         return None, parts
     return (scheme, name, _DEFAULT_PORTS[scheme] if port is None else port), parts
 

@@ -1,0 +1,71 @@
+"""Nothing that is logged holds a token."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvsep_async.http.redaction import guard_logs, hide, protect, redact
+from mvsep_async.secret import Token
+
+
+def test_a_token_in_use_is_hidden_wherever_it_stands() -> None:
+    token = Token("tok-123456")
+    protect(token)
+    assert "123456" not in hide("before tok-123456 after, 'tok-123456'")
+    assert redact("a tok-123456 b") == f"a {Token.MASK} b"
+
+
+def test_of_two_equal_tokens_the_second_stays_hidden_when_the_first_is_gone() -> None:
+    first, second = Token("tok-equal"), Token("tok-equal")
+    protect(first)
+    protect(second)
+    del first
+    gc.collect()
+    assert "equal" not in hide("tok-equal")
+    del second
+    gc.collect()
+    assert hide("tok-equal") == "tok-equal"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET https://x/api?api_token=hunter2&hash=1",
+        "api_token%3Dhunter2",
+        "{'api_token': 'hunter2'}",
+        '{"password": "hunter2", "x": 1}',
+        "password_confirmation=hunter2",
+        "(b'Location', b'https://x/?API_TOKEN=hunter2')",
+    ],
+)
+def test_parameters_that_are_secrets_are_hidden_by_name(text: str) -> None:
+    assert "hunter2" not in redact(text)
+    assert "x" not in text or "x" in redact(text)
+
+
+@given(st.text())
+def test_text_without_secrets_stays_as_it_is(text: str) -> None:
+    if "token" not in text.lower() and "password" not in text.lower():
+        assert redact(text) == text
+
+
+@pytest.mark.parametrize("name", ["mvsep_async", "httpx", "httpcore.http11", "httpcore.connection"])
+def test_loggers_are_guarded_arguments_and_tracebacks_too(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    guard_logs()
+    guard_logs()
+    token = Token("tok-logged")
+    protect(token)
+    logger = logging.getLogger(name)
+    with caplog.at_level(logging.DEBUG, logger=name):
+        logger.debug("GET %s?api_token=%s", "url", "tok-logged")
+        try:
+            raise ValueError("tok-logged")
+        except ValueError:
+            logger.exception("it failed")
+    assert len(caplog.records) == 2
+    assert "tok-logged" not in caplog.text

@@ -1,0 +1,254 @@
+"""One call on the wire: the token where it belongs, redirects within the service, failures as our errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from attrs import evolve
+
+from mvsep_async.errors import (
+    ConfigurationError,
+    MVSepError,
+    ProtocolError,
+    RateLimitedError,
+    TransportError,
+)
+from mvsep_async.http.answer import MAX_BODY
+from mvsep_async.http.budget import Budget
+from mvsep_async.http.call import Auth, Call
+from mvsep_async.http.gate import Gate
+from mvsep_async.http.hosts import Host
+from mvsep_async.http.wire import Wire
+from mvsep_async.secret import Token
+from mvsep_async.transfer.content import BytesContent
+from mvsep_async.transfer.multipart import Part
+
+BASE = Host.parse("https://mvsep.com")
+TOKEN = "secret-token-1"
+USER = Call(method="GET", path="app/user", auth=Auth.REQUIRED)
+LOOK = Call(method="GET", path="separation/get", query={"hash": "a b/ü"})
+POST = Call(method="POST", path="app/enable_premium", form={}, auth=Auth.REQUIRED)
+SONG = Part("audiofile", "song.wav", BytesContent(b"RIFF" * 10))
+CREATE = Call(
+    method="POST", path="separation/create", form={"sep_type": 40}, files=(SONG,), multipart=True, auth=Auth.REQUIRED,
+    repeatable=False,
+)  # fmt: skip
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient() as http:
+        yield http
+
+
+@pytest.fixture
+def wire(http: httpx.AsyncClient) -> Wire:
+    return Wire(http, BASE, Token(TOKEN), Gate(Budget(fixed=10_000)))
+
+
+@respx.mock
+async def test_the_token_goes_where_it_is_needed(wire: Wire) -> None:
+    respx.route().respond(json={"success": True})
+    for call in (USER, LOOK, POST, CREATE):
+        await wire.call(call)
+    user, look, post, create = [sent.request for sent in respx.calls]
+    assert user.url.params["api_token"] == TOKEN
+    assert dict(look.url.params) == {"hash": "a b/ü"}
+    assert post.content == f"api_token={TOKEN}".encode()
+    assert create.content.count(TOKEN.encode()) == 1
+    assert not {post, create} & {sent.request for sent in respx.calls if TOKEN in str(sent.request.url)}
+    assert int(create.headers["content-length"]) == len(create.content)
+
+
+@respx.mock
+async def test_without_a_token(http: httpx.AsyncClient) -> None:
+    respx.route().respond(json={})
+    wire = Wire(http, BASE, None, Gate(Budget()))
+    with pytest.raises(ConfigurationError, match="MVSEP_API_TOKEN"):
+        await wire.call(USER)
+    await wire.call(LOOK)
+    await wire.call(Call(method="GET", path="app/queue", auth=Auth.OPTIONAL))
+    assert [dict(sent.request.url.params) for sent in respx.calls] == [{"hash": "a b/ü"}, {}]
+
+
+@respx.mock
+async def test_another_host_is_not_asked(wire: Wire) -> None:
+    with pytest.raises(ProtocolError, match="not a host of the service"):
+        await wire.call(Call(method="GET", path="separation/get", host=Host.parse("https://evil.org")))
+    assert not respx.calls
+
+
+@respx.mock
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_get_follows_a_redirect_to_a_sibling(wire: Wire, status: int) -> None:
+    location = f"https://de.mvsep.com/api/app/user?api_token={TOKEN}&api_token=other"
+    respx.get(host="mvsep.com").respond(status, headers={"Location": location})
+    target = respx.get(host="de.mvsep.com").respond(json={"ok": 1})
+    assert await wire.call(USER) == {"ok": 1}
+    assert str(target.calls[0].request.url) == f"https://de.mvsep.com/api/app/user?api_token={TOKEN}"
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    "location",
+    ["https://evil.org/api/app/user", "http://mvsep.com/api/app/user", "//evil.org/api/app/user", "https://mvsep.com/login",
+     "/login", "", "https://mvsep.com@evil.org/api/app/user", "javascript:alert(1)", "https://mvsep.com:444/api/app/user"],
+)  # fmt: skip
+async def test_no_redirect_leads_elsewhere(wire: Wire, location: str) -> None:
+    respx.get(host="mvsep.com").respond(302, headers={"Location": location})
+    with pytest.raises((ProtocolError, TransportError)) as caught:
+        await wire.call(USER)
+    assert len(respx.calls) == 1
+    assert TOKEN not in str(caught.value)
+
+
+@respx.mock
+@pytest.mark.parametrize("call", [POST, CREATE])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_post_is_never_redirected(wire: Wire, call: Call, status: int) -> None:
+    respx.post(host="mvsep.com").respond(status, headers={"Location": "https://de.mvsep.com/api/app/user"})
+    with pytest.raises(ProtocolError, match="redirects") as caught:
+        await wire.call(call)
+    assert caught.value.status == status
+    assert len(respx.calls) == 1
+
+
+@respx.mock
+async def test_redirects_in_circles_end(wire: Wire) -> None:
+    respx.get().respond(302, headers={"Location": "/api/app/user"})
+    with pytest.raises(ProtocolError, match="circles"):
+        await wire.call(USER)
+    assert len(respx.calls) == 4
+
+
+@respx.mock
+async def test_a_host_redirects_within_itself(wire: Wire) -> None:
+    respx.get("https://de.mvsep.com/api/old").respond(302, headers={"Location": "/api/new?a=1"})
+    respx.get("https://de.mvsep.com/api/new").respond(json={"ok": 1})
+    await wire.call(Call(method="GET", path="old", host=Host.parse("https://de.mvsep.com")))
+    assert str(respx.calls[-1].request.url) == "https://de.mvsep.com/api/new?a=1"
+
+
+@respx.mock
+@pytest.mark.parametrize("call", [USER, CREATE])
+async def test_429_is_waited_out_whatever_the_call(wire: Wire, call: Call) -> None:
+    waits: list[float | None] = []
+    turned_away: list[int] = []
+    call = evolve(call, on_turned_away=lambda: turned_away.append(1))
+
+    class Patient(Budget):
+        def refused(self, now: float, retry_after: float | None) -> None:
+            waits.append(retry_after)
+
+    wire.gate.budget = Patient(fixed=10_000)
+    respx.route().mock(
+        side_effect=[*[httpx.Response(429, headers={"Retry-After": "7"})] * 3, httpx.Response(200, json=1)]
+    )
+    assert await wire.call(call) == 1
+    assert waits == [7.0] * 3
+    assert turned_away == [1] * 3
+
+
+@respx.mock
+async def test_429_without_end_is_told_at_last(wire: Wire) -> None:
+    class Patient(Budget):
+        def refused(self, now: float, retry_after: float | None) -> None:
+            pass
+
+    wire.gate.budget = Patient(fixed=10_000)
+    respx.route().respond(429)
+    with pytest.raises(RateLimitedError, match="another program"):
+        await wire.call(USER)
+    assert len(respx.calls) == 10
+
+
+def failing(kind: type[httpx.TransportError]) -> Callable[[httpx.Request], httpx.Response]:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise kind(f"cannot {request.url}", request=request)
+
+    return fail
+
+
+FAILURES = [
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.ReadTimeout, httpx.WriteError, httpx.WriteTimeout,
+    httpx.PoolTimeout, httpx.ProxyError, httpx.RemoteProtocolError, httpx.LocalProtocolError, httpx.UnsupportedProtocol,
+    httpx.CloseError,
+]  # fmt: skip
+
+
+@respx.mock
+@pytest.mark.parametrize("kind", FAILURES)
+async def test_what_breaks_on_the_way_is_a_transport_error(wire: Wire, kind: type[httpx.TransportError]) -> None:
+    respx.route().mock(side_effect=failing(kind))
+    with pytest.raises(TransportError) as caught:
+        await wire.call(USER)
+    assert TOKEN not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    # A request that never left is not counted as one that the service may have seen.
+    never_left = kind in (
+        httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol
+    )  # fmt: skip
+    assert wire.gate.budget.spare(wire.gate.clock()) == 10_000 - 2 - (not never_left)
+
+
+class Pieces(httpx.AsyncByteStream):
+    def __init__(self, count: int, piece: bytes) -> None:
+        self.count, self.piece, self.given, self.closed = count, piece, 0, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.count):
+            self.given += len(self.piece)
+            yield self.piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@respx.mock
+async def test_no_more_than_the_cap_is_read(wire: Wire) -> None:
+    endless = Pieces(10_000, b" " * 65_536)
+    respx.route().respond(stream=endless)  # type: ignore[arg-type]
+    with pytest.raises(ProtocolError, match=str(MAX_BODY)):
+        await wire.call(USER)
+    assert endless.given <= MAX_BODY + 65_536
+    assert endless.closed
+
+
+@respx.mock
+async def test_compressed_nonsense(wire: Wire) -> None:
+    respx.route().respond(headers={"Content-Encoding": "gzip"}, stream=Pieces(1, b"no gzip"))  # type: ignore[arg-type]
+    with pytest.raises(ProtocolError, match="compression"):
+        await wire.call(USER)
+
+
+@respx.mock
+@pytest.mark.parametrize("depth", [100, 500, 900, 990, 100_000])
+async def test_nesting_of_any_depth_is_an_answer_or_our_error(wire: Wire, depth: int) -> None:
+    for wrap in ('{{"success": false, "message": {}}}', '{{"data": {}}}'):
+        respx.route().respond(content=wrap.format("[" * depth + "]" * depth))
+        with suppress(MVSepError):
+            assert await wire.call(USER)
+
+
+@respx.mock
+async def test_what_goes_wrong_in_an_answer_leaves_the_wire_usable(wire: Wire) -> None:
+    answers: list[Any] = [b"", b"{", b"<html>", json.dumps({"success": False}).encode()]
+    for body in answers:
+        respx.route().respond(content=body)
+        with pytest.raises(MVSepError):
+            await wire.call(USER)
+    respx.route().respond(json={"ok": 1})
+    assert await wire.call(USER) == {"ok": 1}
+    assert wire.gate.budget.wait(USER.priority, wire.gate.clock()) == 0
+
+
+async def test_a_closed_client_of_the_callers_is_their_mistake(wire: Wire) -> None:
+    await wire.http.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await wire.call(USER)
