@@ -1,0 +1,32 @@
+"""How long the service has not been answering."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvsep_async.jobs.outage import Outage
+
+
+def test_patience_is_counted_from_the_first_failure_without_a_break() -> None:
+    outage = Outage(patience=10.0)
+    assert not outage.failed(100.0)
+    assert not outage.failed(109.9)
+    assert outage.failed(110.0)
+    outage.ended()
+    assert not outage.failed(111.0)
+    assert outage.failed(121.0)
+
+
+@given(st.integers(1, 40), st.floats(0.01, 1))
+def test_rests_grow_up_to_a_bound_in_proportion_to_the_pace(failures: int, pace: float) -> None:
+    outage = Outage(patience=1e9, pace=pace)
+    rests = []
+    for number in range(failures):
+        outage.failed(float(number))
+        rests.append(outage.rest)
+    assert rests == sorted(rests)
+    assert rests[0] == 0.5 * pace
+    assert rests[-1] <= 30.0 * pace
+    outage.ended()
+    assert outage.rest == 0.0
