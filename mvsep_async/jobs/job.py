@@ -94,6 +94,11 @@ class Job:
         return self.facts.error
 
     @property
+    def separation(self) -> Separation | None:
+        """What came of it: `None` until the service is done."""
+        return self.facts.separation
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """The files of it that are complete on disk."""
         return self.facts.paths
