@@ -19,10 +19,12 @@ MEASUREMENTS = {
     "refill": "benchmarks.refill",
     "handles": "benchmarks.handles",
     "journal": "benchmarks.journal",
+    "journal-loop": "benchmarks.journal_loop",
     "others": "benchmarks.others",
     "decoding": "benchmarks.decoding",
     "startup": "benchmarks.startup",
     "library": "benchmarks.library",
+    "chaos": "benchmarks.chaos",
 }
 """What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""
 

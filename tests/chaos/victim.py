@@ -21,6 +21,7 @@ import httpx
 from attrs import define, field, frozen
 
 from mvsep_async import MVSepClient
+from mvsep_async.journal import sqlite
 from mvsep_async.journal.store import Store
 from mvsep_async.transfer.network import FastTransport
 from mvsep_async.transfer.part import PartFile
@@ -88,6 +89,8 @@ class Steps:
 
     def count(self) -> None:
         """Have every step counted from now on, in this process for ever."""
+        # Only what somebody waited for is written: nothing is saved by luck.
+        sqlite._LINGER = 3600.0  # type: ignore[misc]
         for name in _CHANGING:
             setattr(os, name, self._before(name, getattr(os, name)))
         self._count_writes()
