@@ -106,7 +106,10 @@ class JobStream:
         self._notify()
 
     async def _follow(self, job: Job) -> None:
-        await self._settle(job)
+        try:
+            await self._settle(job)
+        except ClientClosedError:
+            return  # the reading is ended by it too, and says so
         self._finished.append(job)
         self._notify()
 

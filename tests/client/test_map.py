@@ -19,7 +19,7 @@ from mvsep_async import (
     Stage,
     UploadError,
 )
-from mvsep_async.bulk import AHEAD
+from mvsep_async.bulk import AHEAD, JobStream
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
 
@@ -262,6 +262,21 @@ async def test_a_client_that_closes_ends_it_with_the_reason(held: Sandbox, clien
         tasks.start_soon(take)
         await until(lambda: paid(held) == 8)
     assert len(caught) == 1
+
+
+async def test_a_job_that_ends_with_the_client_ends_the_stream_alone() -> None:
+    async def submit(source: object) -> Any:
+        return source
+
+    async def settle(job: Job) -> None:
+        raise ClientClosedError("closed")
+
+    async with anyio.create_task_group() as tasks:
+        stream = JobStream(["a", "b"], submit, settle, lambda: tasks, lambda: 1, anyio.sleep_forever)
+        with pytest.raises(ClientClosedError):
+            await anext(stream)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
 
 
 async def test_bytes_and_streams_are_songs_too(sandbox: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
