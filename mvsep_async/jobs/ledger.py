@@ -74,9 +74,9 @@ class Ledger:
 
     def enter(self, order: Order, *, fingerprint: str | None = None) -> Job:
         """Take in a new job, queued."""
+        self.journal.add(order, fingerprint)  # first, since it may refuse
         job = Job(self.desk, order)
         self._index(job, fingerprint)
-        self.journal.add(order, fingerprint)
         return job
 
     def enter_guest(self, order: Order, state: State, facts: Facts) -> Job:
