@@ -50,7 +50,7 @@ ONCE: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "a page with 200": ({"kind": "html", "status": 200}, set()),
     "a page instead of the answer": ({"kind": "html_after", "status": 502}, set()),
-    "too many requests": ({"kind": "rate_limit", "retry_after": 1}, set()),
+    "too many requests": ({"kind": "rate_limit", "retry_after": 0}, set()),
     "too many requests until a date": ({"kind": "rate_limit", "retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, set()),
     **{f"{status}": ({"kind": "refuse", "status": status, "body": ""}, set()) for status in (500, 503)},
     **{f"{status}": ({"kind": "html", "status": status}, set()) for status in (502, 520, 524)},
