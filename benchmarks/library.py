@@ -10,9 +10,12 @@ import tempfile
 import time
 import wave
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.report import Row
+
+if TYPE_CHECKING:
+    from mvsep_async.sandbox import Sandbox
 
 __all__ = ["make_library", "measure"]
 
@@ -34,14 +37,18 @@ def make_library(folder: Path, songs: int) -> None:
 
 def measure(quick: bool) -> list[Row]:
     """Walk and plan libraries of two sizes in processes of their own, then begin a real run over the larger one."""
+    from mvsep_async.sandbox import Sandbox  # not for the children, whose memory is measured
+
     songs = 2_000 if quick else SONGS
     with tempfile.TemporaryDirectory(prefix="mvsep-library-") as folder:
         large, small = Path(folder, "large"), Path(folder, "small")
         make_library(large, songs)
         make_library(small, songs // 10)
-        _child("dry", large)  # so that both find the files in the system's cache
-        half, whole = _child("dry", small), _child("dry", large)
-        first = _child("first", large)
+        # The service is in this process, the library in others: each has its own memory and its own collector.
+        with Sandbox(stems="copy", manual=True) as sandbox:
+            _child(sandbox, "dry", large)  # so that both find the files in the system's cache
+            half, whole = _child(sandbox, "dry", small), _child(sandbox, "dry", large)
+            first = _child(sandbox, "first", large)
     return [
         Row(name=f"dry run over {songs:,} songs, tags read", unit="s", ours=whole["seconds"], note=_rate(songs, whole)),
         Row(
@@ -74,8 +81,8 @@ def _rate(songs: int, run: dict[str, Any]) -> str:
     return f"{songs / run['seconds']:,.0f} songs a second"
 
 
-def _child(what: str, library: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.library", what, str(library)]
+def _child(sandbox: Sandbox, what: str, library: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.library", what, str(library), sandbox.url, sandbox.premium_token]
     answer: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return answer
 
@@ -104,14 +111,13 @@ def _id3(artist: str, album: str, title: str) -> bytes:
     return file.getvalue()
 
 
-async def _run(what: str, library: Path) -> dict[str, Any]:
+async def _run(what: str, library: Path, url: str, token: str) -> dict[str, Any]:
     import resource
 
     import anyio
 
     from mvsep_async import MVSepClient
     from mvsep_async.library import LibraryEvent, What, separate_library
-    from mvsep_async.sandbox import Sandbox
 
     lag = busy = 0.0
     reached = 0.0
@@ -133,27 +139,22 @@ async def _run(what: str, library: Path) -> dict[str, Any]:
 
     result = None
     idle = 0.0
-    async with (
-        Sandbox(stems="copy", manual=True) as sandbox,
-        MVSepClient(sandbox.premium_token, base_url=sandbox.url) as client,
-    ):
-        await client.catalogue()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
-            await anyio.sleep(1)
-            idle, lag, busy = lag, 0.0, 0.0
-            begun = time.perf_counter()
-            result = await separate_library(
-                client,
-                library,
-                library.parent / "Stems",
-                algorithms=40,
-                layout="{albumartist}/{album}/{title}/{stem}.{ext}",
-                dry_run=dry,
-                on_event=(lambda event: None) if dry else note,
-            )
-            reached = time.perf_counter() - begun
-            tasks.cancel_scope.cancel()
+    async with MVSepClient(token, base_url=url) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        await anyio.sleep(1)
+        idle, lag, busy = lag, 0.0, 0.0
+        begun = time.perf_counter()
+        result = await separate_library(
+            client,
+            library,
+            library.parent / "Stems",
+            algorithms=40,
+            layout="{albumartist}/{album}/{title}/{stem}.{ext}",
+            dry_run=dry,
+            on_event=(lambda event: None) if dry else note,
+        )
+        reached = time.perf_counter() - begun
+        tasks.cancel_scope.cancel()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     songs = 0 if result is None else result.tally.songs
     return {"seconds": reached, "lag": lag, "idle": idle, "busy": busy, "peak": peak, "songs": songs}
@@ -162,4 +163,4 @@ async def _run(what: str, library: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     import anyio
 
-    print(json.dumps(anyio.run(_run, sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps(anyio.run(_run, sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])))
