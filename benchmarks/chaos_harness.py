@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio.abc import Process
@@ -186,7 +186,7 @@ class Chaos:
 
     def _weather(self) -> list[Fault]:
         """Everything that can go wrong, each now and then; there is always some of it."""
-        bad: list[tuple[str, FaultKind, float, dict[str, object]]] = []
+        bad: list[tuple[str, FaultKind, float, dict[str, Any]]] = []
         for kind in (FaultKind.DROP, FaultKind.LOSE_ANSWER, FaultKind.GARBLE, FaultKind.TRUNCATE, FaultKind.EMPTY):
             bad += [("separation/create", kind, 0.03, {}), ("*", kind, 0.01, {"method": "GET"})]
         for status in (200, 502, 520):
@@ -205,7 +205,7 @@ class Chaos:
         ]
         bad += [("/storage/*", FaultKind.STALL, 0.03, {"after_bytes": 30_000, "seconds": 0.2})]
         bad += [("*", FaultKind.RATE_LIMIT, 0.003, {"retry_after": 1}), ("*", FaultKind.REFUSE, 0.01, {"status": 500})]
-        return [Fault(path=path, kind=kind, probability=share, count=None, **more) for path, kind, share, more in bad]  # type: ignore[arg-type]
+        return [Fault(path=path, kind=kind, probability=share, count=None, **more) for path, kind, share, more in bad]
 
     @asynccontextmanager
     async def _outages_of(self, sandbox: Sandbox) -> AsyncIterator[None]:
