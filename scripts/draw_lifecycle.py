@@ -1,0 +1,181 @@
+"""Write `docs/lifecycle.svg`: the life of a job, from the table in `mvsep_async/jobs/lifecycle.py`.
+
+    python scripts/draw_lifecycle.py
+
+What there is to draw comes from the table, where it goes stands here. States that the same events take to the same
+states are drawn as one; failing and being cancelled start from a whole area, as drawing twenty arrows would hide the
+rest. A change of the table that this drawing has no place for is an error.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from textwrap import wrap
+from typing import Final, TypeAlias
+
+from attrs import frozen
+from drawing import Anchor, Point, arrow, box, document, region, text
+
+from mvsep_async.jobs.lifecycle import HOLDS_SLOT, LIFE, OVER, Event, State
+
+TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "lifecycle.svg"
+
+_WIDTH, _HEIGHT = 870, 600
+_BOX: Final = (116, 40)
+
+_PLACES: Final[Mapping[State, Point]] = {
+    State.QUEUED: (100, 74),
+    State.CREATING: (400, 74),
+    State.FETCHING: (742, 74),
+    State.LOST: (100, 256),
+    State.WAITING: (352, 256),
+    State.DISTRIBUTING: (482, 256),
+    State.PROCESSING: (612, 256),
+    State.MERGING: (742, 256),
+    State.DONE: (352, 400),
+    State.DOWNLOADING: (572, 400),
+    State.FINISHED: (782, 400),
+    State.FAILED: (572, 548),
+    State.CANCELLED: (100, 548),
+}
+
+_WORKING: Final = (280, 222, 814, 306)
+"""Left, top, right, bottom of the area of the states that follow each other in any order."""
+
+_CANCELLABLE: Final[tuple[Point, ...]] = ((22, 32), (848, 32), (848, 324), (22, 324))
+_FAILING: Final[tuple[Point, ...]] = ((10, 12), (860, 12), (860, 340), (648, 340), (648, 450), (10, 450))
+
+Edge: TypeAlias = tuple[State, State]
+"""From and to; a state stands for all that behave as it does."""
+
+
+@frozen
+class Route:
+    """How an arrow goes, and where its label stands: its middle, and how many letters wide it may be."""
+
+    way: tuple[Point, ...]
+    label: Point
+    letters: int
+    anchor: Anchor = "middle"
+
+
+_ROUTES: Final[Mapping[Edge, Route]] = {
+    (State.QUEUED, State.CREATING): Route(((158, 66), (342, 66)), (250, 58), 40),
+    (State.CREATING, State.QUEUED): Route(((342, 82), (158, 82)), (250, 98), 40),
+    (State.CREATING, State.FETCHING): Route(((458, 74), (684, 74)), (571, 66), 40),
+    (State.CREATING, State.WAITING): Route(((400, 94), (400, 160), (336, 160), (336, 236)), (408, 134), 40, "start"),
+    (State.CREATING, State.LOST): Route(((366, 94), (366, 140), (142, 140), (142, 236)), (254, 132), 40),
+    (State.LOST, State.QUEUED): Route(((54, 236), (54, 94)), (62, 188), 14, "start"),
+    (State.LOST, State.WAITING): Route(((158, 256), (294, 256)), (218, 277), 20),
+    (State.FETCHING, State.WAITING): Route(((742, 94), (742, 184), (368, 184), (368, 236)), (555, 176), 40),
+    (State.WAITING, State.DONE): Route(((352, 306), (352, 380)), (344, 352), 40, "end"),
+    (State.DONE, State.DOWNLOADING): Route(((410, 392), (514, 392)), (462, 371), 15),
+    (State.DOWNLOADING, State.DONE): Route(((514, 408), (410, 408)), (462, 431), 18),
+    (State.DOWNLOADING, State.FINISHED): Route(((630, 392), (724, 392)), (689, 371), 14),
+    (State.FINISHED, State.DOWNLOADING): Route(((724, 408), (630, 408)), (689, 431), 14),
+    (State.FAILED, State.DOWNLOADING): Route(((602, 528), (602, 420)), (610, 492), 40, "start"),
+}
+
+_AREAS: Final = {
+    Event.FAILED: (_FAILING, State.FAILED, Route(((542, 450), (542, 528)), (534, 492), 40, "end")),
+    Event.CANCELLED: (_CANCELLABLE, State.CANCELLED, Route(((100, 324), (100, 528)), (108, 492), 40, "start")),
+}
+"""Events that happen in a whole area: the area, where they lead, and the arrow out of it."""
+
+
+def drawing() -> str:
+    """Return the drawing as SVG; raises `ValueError` for a table that it has no place for."""
+    if missing := set(State) - set(_PLACES):
+        raise ValueError(f"the drawing has no place for {missing}")
+    edges = _edges()
+    if edges.keys() != _ROUTES.keys():
+        raise ValueError(f"the drawing lacks {edges.keys() - _ROUTES.keys()}, has {_ROUTES.keys() - edges.keys()}")
+    parts = [region(_FAILING, "fail"), region(_CANCELLABLE, "cancel"), _working()]
+    for event, (area, target, route) in _AREAS.items():
+        _check_area(event, area, target)
+        parts += _drawn(route, [event])
+    for edge, events in edges.items():
+        parts += _drawn(_ROUTES[edge], events)
+    parts += [_state(state) for state in State]
+    parts.append(_legend())
+    return document(_WIDTH, _HEIGHT, "The life of a job", parts)
+
+
+def _drawn(route: Route, events: Iterable[Event]) -> list[str]:
+    lines = [line for event in events for line in wrap(event.value, route.letters)]
+    return [arrow(route.way), text(route.label, lines, anchor=route.anchor, halo=True)]
+
+
+def _edges() -> dict[Edge, list[Event]]:
+    """Return what is drawn as an arrow of its own, and the events that it stands for."""
+    alike = _alike()
+    edges: dict[Edge, list[Event]] = defaultdict(list)
+    for (state, event), then in LIFE.items():
+        group = alike[state]
+        if event in _AREAS or (then in group and len(group) > 1):
+            continue
+        edge = (group[0], alike[then][0])
+        if event not in edges[edge]:
+            edges[edge].append(event)
+    return dict(edges)
+
+
+def _alike() -> dict[State, tuple[State, ...]]:
+    """Return with each state those that every event takes to the same states, itself among them."""
+    groups: dict[frozenset[tuple[Event, State]], list[State]] = defaultdict(list)
+    for state in State:
+        leads_to = frozenset((event, then) for (at, event), then in LIFE.items() if at is state)
+        groups[leads_to or frozenset({(Event.FAILED, state)})].append(state)
+    # Ends that can be reopened alike have nothing else in common.
+    return {
+        state: tuple(group) if not OVER.intersection(group) else (state,)
+        for group in groups.values()
+        for state in group
+    }
+
+
+def _check_area(event: Event, area: tuple[Point, ...], target: State) -> None:
+    inside = {state for state, (x, y) in _PLACES.items() if _contains(area, x, y)}
+    from_table = {state for (state, happened), then in LIFE.items() if happened is event and then is target}
+    if inside != from_table:
+        raise ValueError(f"the area of {event.name} holds {inside}, the table has {from_table}")
+
+
+def _contains(area: tuple[Point, ...], x: float, y: float) -> bool:
+    inside = False
+    for (x1, y1), (x2, y2) in zip(area, (*area[1:], area[0]), strict=True):
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            inside = not inside
+    return inside
+
+
+def _working() -> str:
+    left, top, right, bottom = _WORKING
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    group = max(_alike().values(), key=len)
+    if {state for state, (x, y) in _PLACES.items() if _contains(corners, x, y)} != set(group):
+        raise ValueError(f"the area of those that follow each other should hold {group}")
+    note = text(((left + right) / 2, bottom - 8), ["any of these follows any other, as the service says"])
+    return region(corners, "working") + "\n" + note
+
+
+def _state(state: State) -> str:
+    kinds = [kind for kind, has in (("slot", state in HOLDS_SLOT), ("over", state in OVER)) if has]
+    return box(_PLACES[state], _BOX, state.value, *kinds)
+
+
+def _legend() -> str:
+    at = 758
+    entries: Iterable[tuple[str, str]] = (("slot", "holds a slot"), ("over", "nothing more by itself"))
+    rows = []
+    for row, (kind, meaning) in enumerate(entries):
+        y = 530 + 26 * row
+        rows.append(box((at - 50, y), (24, 16), "", kind))
+        rows.append(text((at - 32, y + 4), [meaning], anchor="start"))
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(drawing(), "utf-8")

@@ -1,0 +1,82 @@
+"""The drawings are what the code is now."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from mvsep_async.jobs import lifecycle
+from mvsep_async.jobs.lifecycle import Event, State
+from tests.docs.pages import ROOT
+
+DRAWINGS = ["lifecycle", "layers"]
+
+
+@pytest.fixture
+def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script that makes a drawing."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    name = f"draw_{request.param}"
+    yield import_module(name)
+    sys.modules.pop(name)
+
+
+@pytest.mark.parametrize(("script", "name"), [(name, name) for name in DRAWINGS], indirect=["script"])
+def test_a_drawing_is_up_to_date(script: Any, name: str) -> None:
+    kept = (ROOT / "docs" / f"{name}.svg").read_text("utf-8")
+    assert script.drawing() == kept, f"run python scripts/draw_{name}.py and look at docs/{name}.svg"
+
+
+@pytest.mark.parametrize("script", DRAWINGS, indirect=True)
+def test_a_drawing_is_xml_that_can_stand_in_a_page(script: Any) -> None:
+    drawn = script.drawing()
+    ElementTree.fromstring(drawn)
+    assert "\n\n" not in drawn  # where Markdown would end it
+
+
+@pytest.mark.parametrize("script", ["lifecycle"], indirect=True)
+def test_every_state_and_every_event_is_drawn(script: Any) -> None:
+    words = " ".join(ElementTree.fromstring(script.drawing()).itertext()).split()
+    drawn = " ".join(words)
+    assert [state for state in State if state.value not in words] == []
+    said = {event for event in Event if event.name.startswith("SAID_") and event is not Event.SAID_DONE}
+    assert [event for event in Event if event.value not in drawn] == sorted(said, key=list(Event).index)
+
+
+@pytest.mark.parametrize("script", ["lifecycle"], indirect=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {(State.QUEUED, Event.FOUND): State.DONE},
+        {(State.QUEUED, Event.FAILED): State.DONE},
+        {(State.DONE, Event.CANCELLED): State.CANCELLED},
+        {(State.WAITING, Event.FETCHED): State.LOST},
+    ],
+)
+def test_a_table_that_the_drawing_has_no_place_for_is_an_error(
+    script: Any, change: dict[tuple[State, Event], State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "LIFE", lifecycle.LIFE | change)
+    with pytest.raises((ValueError, KeyError)):
+        script.drawing()
+
+
+@pytest.mark.parametrize("script", ["layers"], indirect=True)
+def test_a_part_stands_above_what_it_imports(script: Any) -> None:
+    below = script._reduced(script._condensed(script.imports()))
+    levels = script._levels(below)
+    assert all(levels[node] < levels[lower] for node, lowers in below.items() for lower in lowers)
+    assert {name for node in levels for name in node} == set(script.imports())
+
+
+@pytest.mark.parametrize("script", ["layers"], indirect=True)
+def test_imports_for_type_checkers_alone_are_not_drawn(script: Any) -> None:
+    assert "sandbox" in {path.name for path in (ROOT / "mvsep_async").iterdir() if isinstance(path, Path)}
+    assert "sandbox" not in script.imports()["cli"]
