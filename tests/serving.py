@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -19,9 +20,12 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: Any, **settings: Any) -> AsyncIterator[str]:
-    """Serve `app` with uvicorn on a free port of 127.0.0.1, in this event loop; gives its address."""
-    bound = bind(0)
+async def served(app: Any, bound: socket.socket | None = None, **settings: Any) -> AsyncIterator[str]:
+    """Serve `app` with uvicorn on a port of 127.0.0.1, in this event loop; gives its address.
+
+    `bound`: a socket from `bind`, for an application that must know its address before.
+    """
+    bound = bound or bind(0)
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, **settings)
     server = _Server(config)
     with bound:
@@ -30,6 +34,10 @@ async def served(app: Any, **settings: Any) -> AsyncIterator[str]:
             while not server.started:
                 await anyio.sleep(0.002)
             try:
-                yield f"http://{HOST}:{bound.getsockname()[1]}"
+                yield address_of(bound)
             finally:
                 server.should_exit = True
+
+
+def address_of(bound: socket.socket) -> str:
+    return f"http://{HOST}:{bound.getsockname()[1]}"

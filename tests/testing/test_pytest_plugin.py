@@ -149,7 +149,7 @@ def test_the_fixtures_and_the_marker_are_documented(pytester: pytest.Pytester) -
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.mvsep_sandbox*"])
     fixtures = run(pytester, "--fixtures").stdout
     fixtures.fnmatch_lines(["mvsep_sandbox*", "*fresh service in small*", "mvsep_client*", "*does not wait*"])
-    assert "in_asyncio" not in fixtures.str()
+    assert "_mvsep_client" not in fixtures.str()
 
 
 def test_it_costs_nothing_until_a_fixture_is_used() -> None:
