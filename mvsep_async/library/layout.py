@@ -85,6 +85,7 @@ class Layout:
         # because a folder may have made one segment many.
         behind = [bool(placeholders(segment) & _OF_THE_SONG) for segment in reversed(self.text.split("/"))]
         index = -1 - behind.index(True) if True in behind else -1
+        index = max(index, -len(segments))  # the song lies in no folder, and the folder was all that was its own
         segments[index] += f" ({number})"
         return "/".join(segments)
 

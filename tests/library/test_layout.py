@@ -72,6 +72,10 @@ def test_the_number_goes_to_what_is_the_songs_own() -> None:
     )
 
 
+def test_a_song_in_no_folder_gets_its_number_all_the_same() -> None:
+    assert path_of(Layout.parse("{folder}/{stem}"), "b.wav", number=2) == "Vocals (2).mp3"
+
+
 def test_braces_in_names_stay_names() -> None:
     tags = Tags({"title": "{step} {stem} {{x}"})
     assert path_of(Layout.parse("{title}/{stem}"), "a.mp3", tags) == "{step} {stem} {{x}/Vocals.mp3"
