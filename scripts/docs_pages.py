@@ -8,9 +8,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from textwrap import dedent
 from typing import Any, Final
+
+import draw_layers
+import draw_lifecycle
 
 from mvsep_async import errors
 from mvsep_async.cli.app import app
@@ -19,7 +21,6 @@ from mvsep_async.sandbox import FaultKind
 
 __all__ = ["FILLINGS", "filled", "on_page_markdown"]
 
-_DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 _PLACE: Final = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 
 
@@ -67,8 +68,9 @@ def _commands() -> str:
     return f"{pages[:first]}\n{shared}\n{everywhere.sub('', pages[first:])}"
 
 
-def _drawing(name: str) -> Callable[[], str]:
-    return lambda: f'<figure class="wide">\n{(_DOCS / name).read_text("utf-8")}</figure>'
+def _figure(drawing: Callable[[], str]) -> Callable[[], str]:
+    """Return what puts a drawing into the page itself, so that it has the page's colours."""
+    return lambda: f'<figure class="wide">\n{drawing()}</figure>'
 
 
 FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
@@ -76,6 +78,6 @@ FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
     "presets": _presets,
     "faults": _faults,
     "commands": _commands,
-    "lifecycle": _drawing("lifecycle.svg"),
-    "layers": _drawing("layers.svg"),
+    "lifecycle": _figure(draw_lifecycle.drawing),
+    "layers": _figure(draw_layers.drawing),
 }

@@ -1,6 +1,6 @@
-"""Write `docs/layers.svg`: which part of the package stands on which, from its imports.
+"""Draw which part of the package stands on which, from its imports; the documentation does when it is built.
 
-    python scripts/draw_layers.py
+    python scripts/draw_layers.py > layers.svg
 
 A part is a folder, or a module beside the folders. Each stands above all that it imports, so the drawing has no arrow
 that points up; parts that import each other stand together. An arrow is left out where a longer way says as much.
@@ -9,6 +9,7 @@ that points up; parts that import each other stand together. An arrow is left ou
 from __future__ import annotations
 
 import ast
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -19,7 +20,6 @@ from typing import Final, TypeAlias
 from drawing import Point, box, descent, document, region
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-TARGET: Final = ROOT / "docs" / "layers.svg"
 PACKAGE: Final = "mvsep_async"
 
 _HIDDEN: Final = frozenset({"__init__", "__main__", "_version"})
@@ -185,4 +185,4 @@ def _wide(name: str) -> float:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(drawing(), "utf-8")
+    sys.stdout.write(drawing())

@@ -1,6 +1,6 @@
-"""Write `docs/lifecycle.svg`: the life of a job, from the table in `mvsep_async/jobs/lifecycle.py`.
+"""Draw the life of a job, from the table in `mvsep_async/jobs/lifecycle.py`; the documentation does when it is built.
 
-    python scripts/draw_lifecycle.py
+    python scripts/draw_lifecycle.py > lifecycle.svg
 
 What there is to draw comes from the table, where it goes stands here. States that the same events take to the same
 states are drawn as one; failing and being cancelled start from a whole area, as drawing twenty arrows would hide the
@@ -9,9 +9,9 @@ rest. A change of the table that this drawing has no place for is an error.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from textwrap import wrap
 from typing import Final, TypeAlias
 
@@ -19,8 +19,6 @@ from attrs import frozen
 from drawing import Anchor, Point, arrow, box, document, region, text
 
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT, LIFE, OVER, Event, State
-
-TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "lifecycle.svg"
 
 _WIDTH, _HEIGHT = 870, 600
 _BOX: Final = (116, 40)
@@ -178,4 +176,4 @@ def _legend() -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(drawing(), "utf-8")
+    sys.stdout.write(drawing())

@@ -26,6 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 _FENCE: Final = re.compile(r"(?P<indent> *)```(?P<language>[\w+-]*)(?P<info>[^`]*)$")
 _TITLE: Final = re.compile(r'title="([^"]+)"')
+_INCLUDED: Final = re.compile(r'--8<-- "([^"]+)"\s*')
 _NOT_RUN: Final = re.compile(r"<!-- (?:not run: (?P<why>.+)|(?P<command>demo|test)-command) -->")
 
 
@@ -41,6 +42,12 @@ class Block:
     why: str | None = None
     follows: bool = False
     """Whether only blank lines stand between it and the block before it."""
+
+    @property
+    def included(self) -> Path | None:
+        """The file that it shows instead of code of its own."""
+        found = _INCLUDED.fullmatch(self.code)
+        return found and ROOT / found[1]
 
     @property
     def place(self) -> str:

@@ -20,7 +20,7 @@ from attrs import define, field
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.cli import configuration
 from mvsep_async.recipes import read_recipe
-from tests.docs.pages import Block
+from tests.docs.pages import ROOT, Block
 
 __all__ = ["Reader", "compiled"]
 
@@ -41,12 +41,18 @@ class Reader:
     folder: Path
     environ: Mapping[str, str]
     catalogue: Catalogue
-    _names: dict[str, Any] = field(factory=lambda: {"__name__": "__main__"})
+    names: dict[str, Any] = field(factory=lambda: {"__name__": "__main__"})
+    """What the page has defined so far."""
     _written: str | None = None
 
     def read(self, block: Block) -> None:
         """Try a block; raises what it raises, and `AssertionError` where it is not what the page says."""
         written, self._written = self._written, None
+        if block.included is not None:
+            tested = ROOT / "tests" / "examples" / f"test_{block.included.name}"
+            assert block.included.is_file(), f"{block.place}: there is no {block.included}"
+            assert tested.is_file(), f"{block.place}: nothing tests {block.included}"
+            return
         match block.language:
             case "python" if block.why is not None:
                 compiled(block)
@@ -76,7 +82,7 @@ class Reader:
                 self._shell(block, f"python -m pytest -q -p no:cacheprovider {settings} {block.title}")
                 return
         with redirect_stdout(io.StringIO()) as written:
-            running = eval(compiled(block), self._names)  # the documentation is ours
+            running = eval(compiled(block), self.names)  # the documentation is ours
             if inspect.iscoroutine(running):
                 asyncio.run(asyncio.wait_for(running, _SECONDS))
         self._written = self._at_home(written.getvalue())

@@ -50,7 +50,7 @@ def test_a_block_without_an_end_is_an_error(tmp_path: Path) -> None:
     [
         block("python", "1 / 0\n"),
         block("python", "import asyncio\nawait asyncio.sleep(0)\nraise ValueError\n"),
-        block("python", "this is not python\n", why="it is not run"),
+        block("python", "no python at all\n", why="it is not run"),
         block("sh", "mvsep-async no-such-command\n"),
         block("sh", "false | true\n"),
         block("json", "{not json}\n"),
@@ -60,6 +60,8 @@ def test_a_block_without_an_end_is_an_error(tmp_path: Path) -> None:
         block("toml", "a = 1\n"),
         block("text", "who says so?\n"),
         block("ruby", "puts 1\n"),
+        block("python", '--8<-- "examples/no_such_example.py"\n'),
+        block("python", '--8<-- "scripts/make_sep_types.py"\n'),
         block("python", "def test_it():\n    assert False\n", title="test_it.py"),
     ],
     ids=lambda one: f"{one.language}: {one.code.splitlines()[0]}",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mvsep_async.jobs.lifecycle import State
 from tests.docs.pages import ROOT
 
 LOADED = re.compile(
@@ -46,6 +47,15 @@ def test_reading_it_loads_nothing_from_other_hosts(site: Path) -> None:
 def test_nothing_is_left_to_be_filled_in(site: Path) -> None:
     left = re.compile(r"\{\{ \w+ \}\}|::: mvsep_async")
     assert [page.name for page in site.rglob("*.html") if left.search(page.read_text("utf-8"))] == []
+
+
+def test_the_drawings_are_those_of_the_code(site: Path) -> None:
+    page = (site / "design.html").read_text("utf-8")
+    assert page.count('<svg class="drawing"') == 2
+    drawn = set(re.findall(r'<text class="name"[^>]*>(\w+)</text>', page))
+    parts = {path.stem for path in (ROOT / "mvsep_async").iterdir() if not path.name.startswith("_")}
+    assert drawn - parts == {state.value for state in State}
+    assert parts <= drawn
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ def modules_of(page: Path) -> Iterator[str]:
     """
     lines = ["async def page() -> None:", "    pass"]
     for block in blocks_of(page):
+        if block.included is not None:
+            continue  # it is checked where it is
         if block.language == "python" and block.title is not None:
             yield "\n" * (block.line - 1) + block.code
         elif block.language == "python":
