@@ -25,6 +25,7 @@ from mvsep_async.http.hosts import Host
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.intake import AlgorithmName, OnUnknown
 from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.ledger import goes_on_later
 from mvsep_async.jobs.order import Settings, Target
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
@@ -205,8 +206,6 @@ class MVSepClient:
         token.
         """
         session = self._open()
-        if key is not None and (known := session.ledger.known(key=key)) is not None:
-            return known
         with session.visit():
             settings = await self._settings(
                 session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
@@ -278,14 +277,15 @@ class MVSepClient:
         """Return a job made elsewhere, by its hash; it is watched from now on.
 
         `host`: the regional address that has it, such as `https://de.mvsep.com`, by default the base URL. A job that is
-        known here already is returned as it is. Raises `ConfigurationError` for a host that is not the service's.
+        known here already is returned as it is, unless an outage ended it here. Raises `ConfigurationError` for a host
+        that is not the service's.
         """
         session = self._open()
         hash = hash.strip()
         if not hash:
             raise InvalidRequestError("a job's hash cannot be empty")
         known = session.ledger.known(hash=hash)
-        if known is not None:
+        if known is not None and not (known.error is not None and goes_on_later(known.error)):
             return known
         place = None if host is None else Host.parse(host)
         if place is not None and not place.is_sibling_of(self._options.base):

@@ -14,7 +14,7 @@ from attrs import frozen
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.observe.events import Listener
-from mvsep_async.pace import default_poll_interval
+from mvsep_async.pace import default_poll_interval, pace_of
 from mvsep_async.secret import Token
 
 __all__ = ["PATIENCE", "TIMEOUT", "Options"]
@@ -43,6 +43,11 @@ class Options:
     group_cap: int | None
     cache: Path | None
     on_event: Listener | None
+
+    @property
+    def pace(self) -> float:
+        """What all pauses are multiplied by."""
+        return pace_of(self.poll_interval, local=self.base.is_loopback)
 
     @classmethod
     def of(

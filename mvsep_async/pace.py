@@ -1,4 +1,4 @@
-"""How fast the client lives: all its pauses are in proportion to the poll interval."""
+"""How fast the client lives: at a sandbox, all its pauses are in proportion to the poll interval."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ default_poll_interval: ContextVar[float] = ContextVar("default_poll_interval", d
 """What a client is made with that names no interval; tests make it small (`mvsep_async.testing.no_waiting`)."""
 
 
-def pace_of(poll_interval: float) -> float:
-    """Return what pauses are multiplied by: 1 at the default interval, less below it, never more."""
-    return min(1.0, poll_interval / POLL_INTERVAL)
+def pace_of(poll_interval: float, *, local: bool) -> float:
+    """Return what pauses are multiplied by: 1, and less for a service on this machine that is looked at more often.
+
+    Only there: what the pauses are for at the real service, above all the time that it may need to show an accepted
+    job, does not shrink because somebody wants to see progress sooner.
+    """
+    return min(1.0, poll_interval / POLL_INTERVAL) if local else 1.0

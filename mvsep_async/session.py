@@ -45,17 +45,17 @@ from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.journal.base import Journal, NoJournal
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
 from mvsep_async.options import Options
-from mvsep_async.pace import pace_of
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
+from mvsep_async.turns import Turns
 
 __all__ = ["Session"]
 
-_GRACE: Final = 90.0
-"""How many poll intervals the service may need until an accepted job is in its lists, and is found by its hash: three
-minutes at the default interval, as was seen of URL jobs."""
+_GRACE: Final = 180.0
+"""Seconds that the service may need until an accepted job is in its lists, and is found by its hash: the three minutes
+that were seen of URL jobs."""
 
-_GUEST_GRACE: Final = 5.0
+_GUEST_GRACE: Final = 10.0
 """The same for a job made elsewhere, which most often is an old one: a wrong hash shall be told soon."""
 
 _CLOSING: Final = 0.2
@@ -84,6 +84,7 @@ class Session:
     watcher: Watcher = field(init=False)
     stack: AsyncExitStack = field(init=False)
     closed: bool = False
+    _turns: Turns = field(factory=Turns)
     _visitors: set[CancelScope] = field(factory=set)
     _left: anyio.Event = field(factory=anyio.Event)
 
@@ -104,7 +105,7 @@ class Session:
                 protect(options.token)
             wire = Wire(http, options.base, options.token, gate, options.timeout)
             caller = PatientCaller(
-                wire, pace=pace_of(options.poll_interval), on_retry=lambda what, error: tell(Retried(what, str(error)))
+                wire, pace=options.pace, on_retry=lambda what, error: tell(Retried(what, str(error)))
             )
             cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
@@ -123,7 +124,7 @@ class Session:
 
     def _join(self, wire: Wire, gate: Gate, tell: Listener) -> None:
         options = self.options
-        pace = pace_of(options.poll_interval)
+        pace = options.pace
         separations, account = SeparationsAPI(wire), AccountAPI(wire)
         self.ledger = Ledger(self, self.journal, lambda job, before: self.scheduler.react(job, before), tell)
         self.watcher = Watcher(
@@ -135,14 +136,14 @@ class Session:
             Lookout(options.poll_interval),
             options.patience,
             pace,
-            grace=_GRACE * options.poll_interval,
+            grace=_GRACE * pace,
             on_account=lambda user: self.scheduler.take_account(user),
         )
         self.scheduler = Scheduler(
             self.ledger,
             Launcher(self.ledger, separations, options.base),
             self.watcher,
-            Finder(self.ledger, account, Search(_GRACE * options.poll_interval), Outage(options.patience, pace)),
+            Finder(self.ledger, account, Search(_GRACE * pace), Outage(options.patience, pace)),
             Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience, pace),
             SeparationsAPI(self.caller),
             account,
@@ -187,25 +188,33 @@ class Session:
         *,
         bulk: bool = False,
     ) -> Job:
-        """Take in a job and put it in line; with `bulk`, give the one that the journal holds for the same song, and
-        one that failed for a song that cannot be sent."""
+        """Take in a job and put it in line; with `key`, give the one that there is.
+
+        With `bulk`, give the one that the journal holds for the same song, and one that failed for a song that cannot
+        be sent.
+        """
         order = Order(new_id(), None, settings, filename, group, priority, key, self.intake.metadata(metadata), target)
+        async with self._turns.of(key):
+            return self.ledger.known(key=key) or await self._accept(order, source, bulk=bulk)
+
+    async def _accept(self, order: Order, source: Source, *, bulk: bool) -> Job:
         held: Held = None
         mark = None
         try:
-            held = await self.intake.hold(source, filename, settings)
+            held = await self.intake.hold(source, order.filename, order.settings)
             if bulk and self.options.journal is not None:
-                mark = await _fingerprint(held, settings)
-            # From here to the ledger nothing waits: of two callers with one key, the second finds the first one's job.
-            known = self.ledger.known(key=key) or self.ledger.known(fingerprint=mark)
-            job = known or await self._enter(evolve(order, source=held), mark)
+                mark = await _fingerprint(held, order.settings)
+            async with self._turns.of(mark):
+                known = self.ledger.known(fingerprint=mark)
+                job = known or await self._enter(evolve(order, source=held), mark)
         except (InvalidRequestError, UploadError, OSError) as error:
             await self.intake.drop(held)
             if not bulk:
                 raise
             failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
             named = source if isinstance(source, str | PathLike) else None
-            return self._rejected(evolve(order, source=named, filename=filename or _shown(named, source)), failed)
+            name = order.filename or _shown(named, source)
+            return self._rejected(evolve(order, source=named, filename=name), failed)
         except BaseException:
             await self.intake.drop(held)
             raise
@@ -243,7 +252,7 @@ class Session:
         facts = Facts(remote=hash, host=host) if remote else Facts(hash=hash, host=host)
         state = State.FETCHING if remote else State.WAITING
         job = self.ledger.enter_guest(Order(new_id(), None, Settings()), state, facts)
-        self.watcher.watch(job, grace=_GUEST_GRACE * self.options.poll_interval)
+        self.watcher.watch(job, grace=_GUEST_GRACE * self.options.pace)
         self.watcher.hasten(job)  # most often it is over already
         return job
 

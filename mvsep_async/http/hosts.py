@@ -67,6 +67,11 @@ class Host:
             self.name.endswith("." + domain) and self.name.count(".") == domain.count(".") + 1
         )
 
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether this is an address of this machine: a sandbox, then, and never the service itself."""
+        return self.name == "localhost" or (_is_ip(self.name) and ip_address(self.name).is_loopback)
+
     def url(self, path: str) -> str:
         """Return the address of an API path such as `separation/get`."""
         return f"{self}/api/{path}"

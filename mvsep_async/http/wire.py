@@ -158,6 +158,9 @@ async def _read(response: httpx.Response) -> tuple[bytes, bool]:
 
 def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
     """Return the call that a redirect asks for, if it stays with the service and repeats what was asked."""
+    link = answer.headers.get("location", "")
+    if base.scheme == "http" and link.lower().startswith(f"https://{base.name}/"):
+        return _Failure(ConfigurationError(f"the service is at https://{base.name}: use that as the base URL"))
     if call.method != "GET":
         return _Failure(
             ProtocolError(
@@ -165,7 +168,6 @@ def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
                 status=answer.status,
             )
         )
-    link = answer.headers.get("location", "")
     if link.startswith("/") and not link.startswith("//"):
         link = f"{call.host or base}{link}"
     host, parts = Host.of_link(link, base=base), urlsplit(link)

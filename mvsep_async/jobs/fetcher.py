@@ -135,7 +135,7 @@ class Fetcher:
                         song=song,
                         earlier=job.facts.planned,
                         complete=job.facts.paths,
-                        taken=lambda path: self._claims.get(path_key(path), job.id) != job.id,
+                        taken=lambda path: self._taken(path, job, target),
                         exists=lambda path: path.exists() or path.is_symlink(),
                     )
                 )
@@ -148,6 +148,14 @@ class Fetcher:
                 self._claims[path_key(file.path)] = job.id
                 self.ledger.journal.file(job.id, file.path, size=None, safe=0)
         return planned
+
+    def _taken(self, path: Path, job: Job, target: Target) -> bool:
+        """Tell whether a path is another job's: for good, or while it is written where files may be replaced."""
+        owner = self._claims.get(path_key(path), job.id)
+        if owner == job.id or not target.overwrite:
+            return owner != job.id
+        other = self.ledger.jobs.get(owner)
+        return other is not None and other.state is State.DOWNLOADING
 
     async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> None:
         """Fetch all files side by side; when one fails, the others still come to their end."""

@@ -7,6 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from mvsep_async.errors import JobCancelledError, JobFailedError, JobNotFoundError, MVSepError
+from mvsep_async.http.redaction import hide
 from mvsep_async.jobs.lifecycle import Event, State
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.stage import Stage
@@ -37,17 +38,18 @@ def read(job: str, status: JobStatus, state: State, *, young: bool) -> Reading:
 
     `young`: it was accepted so recently that "not found" may mean "not yet".
     """
+    message = None if status.message is None else hide(status.message)
     progress = Progress(
         stage=Stage.WAITING,  # the ledger puts the stage that belongs to the state
         queue_position=status.queue_position,
         queue_length=status.queue_length,
         chunks_done=status.chunks_done,
         chunks_total=status.chunks_total,
-        message=status.message,
+        message=message,
     )
     match status.kind:
         case JobKind.FAILED:
-            said = status.message or "the service gives no reason"
+            said = message or "the service gives no reason"
             return Reading(
                 Event.FAILED, progress, JobFailedError(f"the separation failed: {said}", job=job, hash=status.hash)
             )

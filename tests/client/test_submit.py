@@ -307,10 +307,11 @@ async def test_the_same_key_at_the_same_time_is_the_same_job(
         async with anyio.create_task_group() as tasks:
             for stream in streams:
                 tasks.start_soon(submit, stream)
-            for stream in streams:
-                await stream.reached.wait()
+            await streams[0].reached.wait()
+            await anyio.wait_all_tasks_blocked()
             for stream in streams:
                 stream.go_on.set()
+        assert [stream.reached.is_set() for stream in streams] == [True, False, False]  # one is read, the rest wait
         assert len(set(map(id, jobs))) == 1
         assert client.jobs() == jobs[:1]
         await jobs[0]
