@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,7 @@ from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.catalogue import catalogue_json
 from mvsep_async.testing import no_waiting
+from tests.docs.pages import ROOT
 from tests.docs.reader import Reader
 
 SONGS: Final = ("song.flac", "other.wav", "third.ogg", "reference.wav", "podcast.wav")
@@ -32,14 +35,13 @@ ALBUM: Final = {
 SCOPES: Final = ("single_upload", "no_upload", "matchering_upload")
 
 _LAUNCHER: Final = """\
-#!{python}
+#!{python} -SE
 import sys
 
-from mvsep_async.cli import main
-from mvsep_async.testing import no_waiting
+sys.path.append({here!r})
+from warm import ask
 
-with no_waiting():
-    sys.exit(main())
+sys.exit(ask({address!r}, sys.argv[1:]))
 """
 
 
@@ -68,13 +70,18 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs() -> Iterator[Path]:
     """A folder for the path, with the command line, which does not wait between its looks at a job."""
-    folder = tmp_path_factory.mktemp("bin")
-    launcher = folder / "mvsep-async"
-    launcher.write_text(_LAUNCHER.format(python=sys.executable))
-    launcher.chmod(0o755)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="mvsep-") as name:  # short: it is part of a socket's address
+        address = f"{name}/warm"
+        launcher = Path(name) / "mvsep-async"
+        launcher.write_text(_LAUNCHER.format(python=sys.executable, here=str(Path(__file__).parent), address=address))
+        launcher.chmod(0o755)
+        command = [sys.executable, "-m", "tests.docs.warm", address]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as warm:
+            assert warm.stdout is not None
+            assert warm.stdout.readline() == "ready\n"
+            yield Path(name)
 
 
 @pytest.fixture

@@ -78,8 +78,11 @@ class Reader:
         if block.title is not None:
             self._file(block)
             if block.title.startswith("test_"):
+                # Hypothesis takes two seconds to load, and no page uses it.
                 settings = "" if (self.folder / "pyproject.toml").exists() else "-o asyncio_mode=auto"
-                self._shell(block, f"python -m pytest -q -p no:cacheprovider {settings} {block.title}")
+                self._shell(
+                    block, f"python -m pytest -q -p no:cacheprovider -p no:hypothesispytest {settings} {block.title}"
+                )
                 return
         with redirect_stdout(io.StringIO()) as written:
             running = eval(compiled(block), self.names)  # the documentation is ours
