@@ -34,7 +34,7 @@ async def test_a_browser_sends_a_song_and_hears_of_it_until_it_is_over(defined: 
     assert heard.headers["content-type"].startswith("text/event-stream")
     events = [json.loads(line.removeprefix("data: ")) for line in heard.text.splitlines() if line]
     assert [event["stage"] for event in events[-2:]] == ["done", "over"]
-    assert events[-1]["error"] is None
+    assert "error" not in events[-1]
     assert len(events[-1]["files"]) == 2
 
 
