@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     )
     from mvsep_async.jobs.job import Job
     from mvsep_async.jobs.progress import Progress
-    from mvsep_async.jobs.stage import Stage
     from mvsep_async.models.output_format import OutputFormat
     from mvsep_async.models.separation import OutputFile, Separation
+    from mvsep_async.models.stage import Stage
     from mvsep_async.sources import Pair
 
 __all__ = [
@@ -92,7 +92,7 @@ _HOMES = {
     "Pair": "sources",
     "Progress": "jobs.progress",
     "Separation": "models.separation",
-    "Stage": "jobs.stage",
+    "Stage": "models.stage",
 }
 
 

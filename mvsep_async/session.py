@@ -16,6 +16,9 @@ from attrs import define, evolve, field
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
+from mvsep_async.creating.finder import Finder
+from mvsep_async.creating.launch import Launcher
+from mvsep_async.creating.search import Search
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
@@ -29,25 +32,22 @@ from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.wire import Wire
 from mvsep_async.intake import Intake
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.fetcher import Fetcher
-from mvsep_async.jobs.finder import Finder
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.launch import Launcher
+from mvsep_async.jobs.keeping import Journal, NoJournal
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import State
 from mvsep_async.jobs.order import Order, Settings, Target, new_id
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.polling import Lookout
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.scheduler import FREE_SLOTS, PREMIUM_SLOTS, Scheduler
-from mvsep_async.jobs.search import Search
-from mvsep_async.jobs.watcher import Watcher
-from mvsep_async.journal.base import Journal, NoJournal
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
 from mvsep_async.options import Options
+from mvsep_async.results.fetcher import Fetcher
+from mvsep_async.scheduling.scheduler import FREE_SLOTS, PREMIUM_SLOTS, Scheduler
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
 from mvsep_async.turns import Turns
+from mvsep_async.watching.polling import Lookout
+from mvsep_async.watching.watcher import Watcher
 
 __all__ = ["Session"]
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 WINDOW = 60.0
 

@@ -25,7 +25,7 @@ from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepEr
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import OVER
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 from mvsep_async.models.user import User
 
 __all__ = ["Ends", "Follower", "settled"]

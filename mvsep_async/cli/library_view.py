@@ -19,8 +19,8 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.words import visible
 from mvsep_async.client import MVSepClient
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.stage import Stage
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+from mvsep_async.models.stage import Stage
 
 __all__ = ["LibraryView"]
 

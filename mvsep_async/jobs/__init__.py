@@ -1,1 +1,1 @@
-"""One separation from the local queue to files on disk."""
+"""What a job is: asked for, known, under way, over; and the one place where it changes."""

@@ -22,11 +22,11 @@ from mvsep_async.errors import (
 )
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.job import Desk, Job
+from mvsep_async.jobs.keeping import Journal, Record
 from mvsep_async.jobs.lifecycle import Event, State, after, stage_of
 from mvsep_async.jobs.order import Order
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
-from mvsep_async.jobs.stage import Stage
-from mvsep_async.journal.base import Journal, Record
+from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Listener, told
 from mvsep_async.sources import is_url
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 __all__ = ["AT_SERVICE", "HOLDS_SLOT", "LIFE", "OVER", "Event", "ImpossibleEventError", "State", "after", "stage_of"]
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 __all__ = ["QUEUED", "Progress", "fraction"]
 

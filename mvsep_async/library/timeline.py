@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import define, field, frozen
 
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 __all__ = ["Course", "Lane", "Phase", "Recorder", "Span", "lanes"]
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 __all__ = [
     "Answered",

@@ -6,7 +6,7 @@ import logging
 
 from attrs import asdict
 
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Answered, BudgetWaited, Event, Retried
 
 __all__ = ["LogEvents"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mvsep_async._version import __version__
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import (
     Answered,
     BudgetWaited,

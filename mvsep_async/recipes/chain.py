@@ -20,12 +20,12 @@ from mvsep_async.errors import (
     UploadError,
 )
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.plan import chosen
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.naming import safe_name
 from mvsep_async.recipes.recipe import Recipe, Step
+from mvsep_async.results.plan import chosen
 from mvsep_async.sources import Source
 from mvsep_async.transfer.download import fetch
 

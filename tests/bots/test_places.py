@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async import ClientClosedError, Job, MVSepClient, Progress, Stage
-from mvsep_async.jobs.line import turn_in
-from mvsep_async.jobs.queue import FairQueue
 from mvsep_async.sandbox import Sandbox
+from mvsep_async.scheduling.line import turn_in
+from mvsep_async.scheduling.queue import FairQueue
 from tests.client.support import until
 from tests.conftest import NewClient
 

@@ -19,12 +19,12 @@ from mvsep_async.errors import (
 )
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.keeping import NoJournal, Record
 from mvsep_async.jobs.ledger import Ledger, goes_on_later
 from mvsep_async.jobs.lifecycle import Event, ImpossibleEventError, State
 from mvsep_async.jobs.order import Order, Settings
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
-from mvsep_async.journal.base import NoJournal, Record
+from mvsep_async.models.stage import Stage
 
 
 @define

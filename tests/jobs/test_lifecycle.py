@@ -17,7 +17,7 @@ from mvsep_async.jobs.lifecycle import (
     after,
     stage_of,
 )
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 
 @given(st.lists(st.sampled_from(Event)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.jobs.progress import Progress, fraction
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 count = st.none() | st.integers(0, 10**12)
 progresses = st.builds(

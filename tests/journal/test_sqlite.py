@@ -16,9 +16,9 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
+from mvsep_async.jobs.keeping import Journal, Record, SafeFile
 from mvsep_async.jobs.lifecycle import State
 from mvsep_async.journal import sqlite
-from mvsep_async.journal.base import Journal, Record, SafeFile
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.journal.store import Store

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.jobs.stage import Stage
 from mvsep_async.library.timeline import Recorder, Span, lanes
+from mvsep_async.models.stage import Stage
 
 
 def test_stages_become_phases() -> None:

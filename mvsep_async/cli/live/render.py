@@ -12,7 +12,7 @@ from rich.text import Text
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.words import amount, seconds_text, size_text, visible
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 __all__ = ["ASCII", "UNICODE", "Glyphs", "details", "render", "stage_line"]
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, details, render, stage_line, summary
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
 
 MIDWAY = Board(
     title="BS Roformer · flac16 · stems",

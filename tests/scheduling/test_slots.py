@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mvsep_async.jobs.slots import FIRST_PAUSE, LONGEST_PAUSE, Slots
+from mvsep_async.scheduling.slots import FIRST_PAUSE, LONGEST_PAUSE, Slots
 
 
 class AnyHistory(RuleBasedStateMachine):

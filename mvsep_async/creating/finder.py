@@ -8,6 +8,7 @@ from collections.abc import Callable
 import anyio
 from attrs import define, field
 
+from mvsep_async.creating.search import Absent, Found, Search, is_before
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
@@ -15,7 +16,6 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import Event, State
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.search import Absent, Found, Search, is_before
 from mvsep_async.sources import is_url
 
 __all__ = ["Finder"]

@@ -19,13 +19,13 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import AT_SERVICE, Event, State
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.polling import Look, LookKind, Lookout, Sight
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.sight import read
-from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.job_status import JobKind, JobStatus
+from mvsep_async.models.stage import Stage
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried
+from mvsep_async.watching.polling import Look, LookKind, Lookout, Sight
+from mvsep_async.watching.sight import read
 
 __all__ = ["Watcher"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.errors import InvalidRequestError, NoFreeSlotError
-from mvsep_async.jobs.refusals import Verdict, judge
+from mvsep_async.scheduling.refusals import Verdict, judge
 
 SILENT = InvalidRequestError("the service gave no reason (HTTP 400)", status=400)
 NAMED = InvalidRequestError("bad sep_type", fields={"sep_type": ["The selected sep type is invalid."]}, status=400)

@@ -16,6 +16,8 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
+from mvsep_async.creating.finder import Finder
+from mvsep_async.creating.launch import Launcher
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import (
@@ -27,23 +29,21 @@ from mvsep_async.errors import (
     NoFreeSlotError,
 )
 from mvsep_async.http.call import Priority
-from mvsep_async.jobs.fetcher import Fetcher
-from mvsep_async.jobs.finder import Finder
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.launch import Launcher
 from mvsep_async.jobs.ledger import Ledger, goes_on_later
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, Event, State
-from mvsep_async.jobs.line import Line
 from mvsep_async.jobs.order import Target
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.queue import FairQueue
-from mvsep_async.jobs.refusals import Verdict, judge
-from mvsep_async.jobs.slots import Slots
-from mvsep_async.jobs.watcher import Watcher
-from mvsep_async.jobs.withdrawal import withdraw
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Answered, Left, Retried, SlotFreed, SlotTaken, Uploaded
+from mvsep_async.results.fetcher import Fetcher
+from mvsep_async.scheduling.line import Line
+from mvsep_async.scheduling.queue import FairQueue
+from mvsep_async.scheduling.refusals import Verdict, judge
+from mvsep_async.scheduling.slots import Slots
+from mvsep_async.scheduling.withdrawal import withdraw
 from mvsep_async.sources import Spooled
+from mvsep_async.watching.watcher import Watcher
 
 __all__ = ["FREE_SLOTS", "PREMIUM_SLOTS", "Scheduler"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mvsep_async.creating.launch import Fate, fate_of
 from mvsep_async.errors import (
     AuthenticationError,
     InvalidRequestError,
@@ -16,7 +17,6 @@ from mvsep_async.errors import (
     TransportError,
     UploadError,
 )
-from mvsep_async.jobs.launch import Fate, fate_of
 
 NOT_SAID = [
     TransportError("gone"),

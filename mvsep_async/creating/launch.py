@@ -30,8 +30,8 @@ from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import Event, State
 from mvsep_async.jobs.order import Order
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.separation import Created
+from mvsep_async.models.stage import Stage
 from mvsep_async.naming import upload_name
 from mvsep_async.observe.events import Uploaded
 from mvsep_async.sources import Data, Pair, Spooled, is_url, label, remote_type_of

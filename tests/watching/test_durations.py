@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.jobs.durations import Durations, Expectation
+from mvsep_async.watching.durations import Durations, Expectation
 
 seconds = st.floats(0.01, 1e5)
 expectations = st.builds(Expectation, st.floats(1, 1e5), st.floats(1, 12), st.booleans())

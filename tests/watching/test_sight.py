@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mvsep_async.errors import JobCancelledError, JobFailedError, JobNotFoundError
 from mvsep_async.jobs.lifecycle import AT_SERVICE, LIFE, Event, State
-from mvsep_async.jobs.sight import read
 from mvsep_async.models.job_status import JobKind, JobStatus
+from mvsep_async.watching.sight import read
 
 HASH = "20230327071601-0e3e5c6c85-a.wav"
 

@@ -8,9 +8,9 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvsep_async.jobs.mailbox import Mailbox, Watch
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
-from mvsep_async.jobs.watch import Mailbox, Watch
+from mvsep_async.models.stage import Stage
 
 
 def moment(stage: Stage, sent: int = 0) -> Progress:

@@ -12,9 +12,9 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.jobs.durations import Durations
-from mvsep_async.jobs.polling import LONGEST, Look, LookKind, Lookout, Sight
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
+from mvsep_async.watching.durations import Durations
+from mvsep_async.watching.polling import LONGEST, Look, LookKind, Lookout, Sight
 
 WORKING = Sight(Stage.PROCESSING)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.order import Order, Settings, Target
-from mvsep_async.jobs.plan import PlannedFile, chosen, path_key, plan, song_of
 from mvsep_async.models.separation import OutputFile, Separation
+from mvsep_async.results.plan import PlannedFile, chosen, path_key, plan, song_of
 
 FOLDER = Path("/out")
 names = st.text(max_size=25) | st.sampled_from(["../x", "/etc/passwd", "CON", "a/b", "..", "Vocals", "vocals", ""])

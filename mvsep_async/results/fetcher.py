@@ -19,12 +19,12 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import Event, State
 from mvsep_async.jobs.order import Target
-from mvsep_async.jobs.plan import PlannedFile, chosen, path_key, plan, song_of
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.separation import OutputFile
+from mvsep_async.models.stage import Stage
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
+from mvsep_async.results.plan import PlannedFile, chosen, path_key, plan, song_of
 from mvsep_async.transfer.download import fetch
 from mvsep_async.transfer.part import sweep
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from mvsep_async.jobs.durations import Durations, Expectation
-from mvsep_async.jobs.stage import Stage
+from mvsep_async.models.stage import Stage
+from mvsep_async.watching.durations import Durations, Expectation
 
 __all__ = ["Look", "LookKind", "Lookout", "Sight"]
 

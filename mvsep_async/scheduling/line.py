@@ -14,8 +14,8 @@ from attrs import define, evolve, field
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import State
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.queue import FairQueue
-from mvsep_async.jobs.slots import Slots
+from mvsep_async.scheduling.queue import FairQueue
+from mvsep_async.scheduling.slots import Slots
 
 __all__ = ["Line", "turn_in"]
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvsep_async.creating.search import LOOKS, Absent, Found, Search, is_before
 from mvsep_async.jobs.order import new_id
-from mvsep_async.jobs.search import LOOKS, Absent, Found, Search, is_before
 
 PATIENCE = 100.0
 

@@ -9,8 +9,8 @@ from mvsep_async.errors import InvalidRequestError, JobNotFoundError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import AT_SERVICE
-from mvsep_async.jobs.watcher import Watcher
 from mvsep_async.models.job_status import JobKind
+from mvsep_async.watching.watcher import Watcher
 
 __all__ = ["withdraw"]
 
@@ -22,8 +22,10 @@ async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> b
 
     A refusal says little: the job may be over, or too far to be stopped, or cancelled by an earlier call whose answer
     was lost, or so young that the service does not find it yet. So the job itself is looked at then, and as long as a
-    young one is not found, it is tried again. What `separations` raises otherwise passes.
+    young one is not found, it is tried again, and once more when it is found at last. What `separations` raises
+    otherwise passes.
     """
+    found_late = False
     while job.state in AT_SERVICE:
         facts = job.facts
         try:
@@ -32,6 +34,9 @@ async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> b
             kind = (await watcher.ask(job, Priority.CANCEL)).kind
             if kind is JobKind.NOT_FOUND and watcher.is_young(job):
                 await anyio.sleep(watcher.lookout.poll_interval)
+                continue
+            if kind not in _GONE and watcher.is_young(job) and not found_late:
+                found_late = True
                 continue
             if kind not in _GONE:
                 watcher.hasten(job)

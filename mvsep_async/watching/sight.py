@@ -10,8 +10,8 @@ from mvsep_async.errors import JobCancelledError, JobFailedError, JobNotFoundErr
 from mvsep_async.http.redaction import hide
 from mvsep_async.jobs.lifecycle import Event, State
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.stage import Stage
 from mvsep_async.models.job_status import JobKind, JobStatus
+from mvsep_async.models.stage import Stage
 
 __all__ = ["Reading", "read"]
 

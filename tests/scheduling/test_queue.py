@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mvsep_async.jobs.queue import FairQueue
+from mvsep_async.scheduling.queue import FairQueue
 
 groups = st.sampled_from([None, "a", "b", "c"])
 priorities = st.integers(-1, 1)
