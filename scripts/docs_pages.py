@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -68,6 +69,20 @@ def _commands() -> str:
     return f"{pages[:first]}\n{shared}\n{everywhere.sub('', pages[first:])}"
 
 
+def _parts() -> str:
+    """Return what each part is for, in its own words, from the top of the drawing to its bottom."""
+    package = draw_layers.ROOT / draw_layers.PACKAGE
+    rows = []
+    for name in draw_layers.parts():
+        source = package / name / "__init__.py" if (package / name).is_dir() else package / f"{name}.py"
+        about = ast.get_docstring(ast.parse(source.read_text("utf-8")))
+        if not about:
+            raise ValueError(f"{source} does not say what it is for")
+        first, _, _ = about.partition("\n\n")
+        rows.append(f"| `{name}` | {' '.join(first.split())} |")
+    return "\n".join(("| Part | What it is |", "|---|---|", *rows))
+
+
 def _figure(drawing: Callable[[], str]) -> Callable[[], str]:
     """Return what puts a drawing into the page itself, so that it has the page's colours."""
     return lambda: f'<figure class="wide">\n{drawing()}</figure>'
@@ -78,6 +93,7 @@ FILLINGS: Final[Mapping[str, Callable[[], str]]] = {
     "presets": _presets,
     "faults": _faults,
     "commands": _commands,
+    "parts": _parts,
     "lifecycle": _figure(draw_lifecycle.drawing),
     "layers": _figure(draw_layers.drawing),
 }

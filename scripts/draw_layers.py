@@ -41,9 +41,15 @@ def drawing() -> str:
     below = _reduced(_condensed(imports()))
     rows, ways = _bent(_levels(below), below)
     places = _placed(_ordered(rows, ways))
-    parts = [descent(_points(way, places)) for way in ways]
-    parts += [_drawn(node, *places[node]) for node in below]
-    return document(_WIDTH, len(rows) * _ROW - 2, "What stands on what", parts)
+    shapes = [descent(_points(way, places)) for way in ways]
+    shapes += [_drawn(node, *places[node]) for node in below]
+    return document(_WIDTH, len(rows) * _ROW - 2, "What stands on what", shapes)
+
+
+def parts() -> list[str]:
+    """Return all parts, those that stand higher first."""
+    levels = _levels(_reduced(_condensed(imports())))
+    return [name for node in sorted(levels, key=lambda node: (levels[node], node)) for name in node]
 
 
 def _drawn(node: Node, x: float, y: float, width: float) -> str:
