@@ -6,14 +6,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
-from anyio import CancelScope
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
 from mvsep_async.creating.finder import Finder
@@ -37,11 +34,13 @@ from mvsep_async.jobs.outage import Outage
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Answered, Left, Retried, SlotFreed, SlotTaken, Uploaded
 from mvsep_async.results.fetcher import Fetcher
+from mvsep_async.scheduling.census import listed, there
+from mvsep_async.scheduling.leftovers import Leftovers
 from mvsep_async.scheduling.line import Line
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.refusals import Verdict, judge
 from mvsep_async.scheduling.slots import Slots
-from mvsep_async.scheduling.withdrawal import withdraw
+from mvsep_async.scheduling.withdrawal import left, withdraw
 from mvsep_async.sources import Spooled
 from mvsep_async.watching.watcher import Watcher
 
@@ -92,9 +91,7 @@ class Scheduler:
     _losses: dict[str, tuple[float, MVSepError]] = field(factory=dict)
     """Jobs whose creates bring no answer: since when, and the last error."""
     _cancelling: set[str] = field(factory=set)
-    _leftovers: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
-        factory=lambda: anyio.create_memory_object_stream[Path](float("inf"))
-    )
+    _leftovers: Leftovers = field(factory=Leftovers)
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -138,7 +135,7 @@ class Scheduler:
             tasks.start_soon(self.fetcher.run)
             tasks.start_soon(self.ledger.journal.run)
             tasks.start_soon(self.line.run)
-            tasks.start_soon(self._tidy)
+            tasks.start_soon(self._leftovers.run)
             await self._dispatch(tasks)
 
     def close(self) -> None:
@@ -187,16 +184,8 @@ class Scheduler:
         limit = self.concurrency or (PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
         self._slots.relimit(limit)
         if user.current_queue.count is not None:
-            self._slots.observed(user.current_queue.count, self.clock(), ours=self._ours(user))
+            self._slots.observed(user.current_queue.count, self.clock(), ours=listed(self._held(), user))
         self._wake.set()
-
-    def _ours(self, user: User) -> int:
-        """Return how many of the account's unfinished jobs are ours: creates under way are not among them yet."""
-        held = [job for job in map(self.ledger.jobs.get, self._slots.held) if job is not None]
-        if user.current_queue.jobs is None:
-            return sum(job.state in AT_SERVICE for job in held)
-        listed = {entry.hash for entry in user.current_queue.jobs}
-        return sum(job.hash in listed for job in held)
 
     async def cancel(self, job: Job) -> bool:
         """Cancel `job` wherever it is; see `Job.cancel`."""
@@ -210,7 +199,7 @@ class Scheduler:
                         self._cancelled(job, "before it was sent")
                     case State.CREATING | State.LOST:
                         self.launcher.withdraw(job)
-                        await _left(job, job.state)
+                        await left(job, job.state)
                     case state if state in AT_SERVICE:
                         if await withdraw(job, self.separations, self.watcher) and job.state in AT_SERVICE:
                             self._cancelled(job, "at the service")
@@ -319,16 +308,6 @@ class Scheduler:
             return
         self._put_back(job)
 
-    async def _tidy(self) -> None:
-        """Remove the copies of songs that came as bytes, once their jobs need them no more."""
-        with self._leftovers[0], self._leftovers[1]:
-            try:
-                async for path in self._leftovers[1]:
-                    await _remove(path)
-            finally:
-                for _ in range(self._leftovers[1].statistics().current_buffer_used):
-                    await _remove(self._leftovers[1].receive_nowait())
-
     async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
         """Tell a refusal for want of a slot from one of the request itself."""
         user = None
@@ -340,7 +319,7 @@ class Scheduler:
         verdict = judge(
             error,
             unfinished=None if user is None else user.current_queue.count,
-            ours=self._at_service(),
+            ours=there(self._held()),
             limit=self._slots.limit,
             earlier_unexplained=self._unexplained[job.id],
         )
@@ -357,12 +336,7 @@ class Scheduler:
         self._losses.pop(job.id, None)
         # The only copy of a song stays where the next process takes the job up again.
         if isinstance(job.order.source, Spooled) and not goes_on_later(job.facts.error):
-            self._leftovers[0].send_nowait(job.order.source.path)
-
-    def _at_service(self) -> int:
-        """Count the jobs of ours that the service has, or may have; creates under way prove nothing."""
-        there = HOLDS_SLOT - {State.CREATING}
-        return sum(self.ledger.jobs[job].state in there for job in self._slots.held)
+            self._leftovers.put(job.order.source.path)
 
     def _put_back(self, job: Job) -> None:
         """Let a job that the service has not got be the next one again."""
@@ -407,6 +381,9 @@ class Scheduler:
         while (job := self._queue.pop()) is not None:
             self._fail(job, error)
 
+    def _held(self) -> list[Job]:
+        return [job for job in map(self.ledger.jobs.get, self._slots.held) if job is not None]
+
     def _hold(self, job: Job) -> None:
         self._slots.take(job.id)
         self._groups[job.order.group] += 1
@@ -419,16 +396,3 @@ class Scheduler:
             del self._groups[job.order.group]
         self.ledger.tell(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
         self._wake.set()
-
-
-async def _remove(path: Path) -> None:
-    with CancelScope(shield=True), suppress(OSError):  # the next process tries again
-        await anyio.Path(path).unlink(missing_ok=True)
-
-
-async def _left(job: Job, state: State) -> None:
-    """Wait until `job` is no longer in `state`."""
-    box = job.look_on()
-    while job.state is state:
-        if await box.take() is None:
-            raise job.closed_error()

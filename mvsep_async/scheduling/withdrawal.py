@@ -8,11 +8,11 @@ from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import InvalidRequestError, JobNotFoundError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import AT_SERVICE
+from mvsep_async.jobs.lifecycle import AT_SERVICE, State
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.watching.watcher import Watcher
 
-__all__ = ["withdraw"]
+__all__ = ["left", "withdraw"]
 
 _GONE = (JobKind.CANCELLED, JobKind.NOT_FOUND)
 
@@ -43,3 +43,11 @@ async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> b
                 return False
         return True
     return False
+
+
+async def left(job: Job, state: State) -> None:
+    """Wait until `job` is no longer in `state`."""
+    box = job.look_on()
+    while job.state is state:
+        if await box.take() is None:
+            raise job.closed_error()
