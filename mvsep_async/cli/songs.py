@@ -78,7 +78,7 @@ class Songs:
 
 
 def audio_in(folder: Path, *, avoid: Path | None = None) -> Iterator[Path]:
-    """Give the audio files in a folder and all below it, by name and by content, in order of their names.
+    """Give the files in a folder and all below it that are audio by their names, in order of these.
 
     Links are followed, but no folder is entered twice; hidden entries are left out, and the folder `avoid`.
     """
@@ -100,7 +100,7 @@ def audio_in(folder: Path, *, avoid: Path | None = None) -> Iterator[Path]:
             try:
                 if entry.is_dir():
                     below.append(Path(entry.path))
-                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file() and not impostor(entry.path):
+                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file():
                     yield Path(entry.path)
             except OSError:
                 continue
@@ -135,9 +135,12 @@ def _songs_of(source: str, avoid: Path | None, bad: list[tuple[str, InvalidReque
         yield source
     elif Path(source).is_dir():
         empty = True
-        for path in audio_in(Path(source), avoid=avoid):
+        for path in map(str, audio_in(Path(source), avoid=avoid)):
             empty = False
-            yield str(path)
+            if (what := impostor(path)) is None:
+                yield path
+            else:
+                bad.append((path, InvalidRequestError(f"{path!r} is no audio but {what}")))
         if empty:
             bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
     elif (what := impostor(source)) is not None and what != "empty":

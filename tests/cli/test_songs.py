@@ -27,15 +27,27 @@ def tree(root: Path) -> None:
     (root / "empty.mp3").touch()
 
 
-def test_audio_by_name_and_content(tmp_path: Path) -> None:
+def test_audio_by_name(tmp_path: Path) -> None:
     tree(tmp_path)
     assert [path.relative_to(tmp_path).as_posix() for path in audio_in(tmp_path)] == [
         "a.WAV",
+        "empty.mp3",
+        "page.mp3",
         "b/1.flac",
         "b/2.wav",
         "b/c/3.ogg",
     ]
-    assert len(list(audio_in(tmp_path, avoid=tmp_path / "b"))) == 1
+    assert len(list(audio_in(tmp_path, avoid=tmp_path / "b"))) == 3
+
+
+async def test_what_only_looks_like_a_song_in_a_folder_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
+    tree(tmp_path)
+    bad: dict[str, str] = {}
+    songs = Songs([str(tmp_path)], avoid=None)
+    songs.on_bad = lambda source, error: bad.update({Path(source).name: str(error)})
+    assert len(await found(songs)) == 4
+    assert sorted(bad) == ["empty.mp3", "page.mp3"]
+    assert "is no audio but empty" in bad["empty.mp3"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
@@ -43,7 +55,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     tree(tmp_path)
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     (tmp_path / "broken.wav").symlink_to(tmp_path / "nothing")
-    assert len(list(audio_in(tmp_path))) == 4
+    assert len(list(audio_in(tmp_path))) == 6
 
 
 def test_impostors(tmp_path: Path) -> None:
