@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, contextmanager
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -21,16 +21,10 @@ from anyio import CancelScope
 from attrs import define, field, frozen
 
 from mvsep_async.transfer.connect import connect_tcp
+from mvsep_async.transfer.extensions import LENT, READ_INTO
 from mvsep_async.transfer.streams import RECEIVE, SocketStream, TlsStream
 
-__all__ = ["READ_INTO", "Connection", "Pool"]
-
-READ_INTO: Final = "mvsep_async.read_into"
-"""The extension of a response by which its body can be read: `await read_into(buffer) -> count`, 0 at the end.
-
-Bytes of announced length go into the reader's own memory with no copy on the way. Other bodies have no such extension,
-nor do the responses of other transports: those are iterated.
-"""
+__all__ = ["Connection", "Pool"]
 
 _HEAD_LIMIT: Final = 100 * 1024
 """Bytes a response's head may have; as much as httpcore allows."""
@@ -178,16 +172,31 @@ class _Exchange:
             )
         try:
             await self._write(head)
-            async for chunk in request.stream:  # type: ignore[union-attr]
-                with _protocol():
-                    pieces = self._h11.send_with_data_passthrough(h11.Data(data=chunk))
-                for piece in pieces or ():
-                    await self._write(piece)
+            lent = request.extensions.get(LENT)
+            await (self._send_framed() if lent is None else self._send_lent(lent()))
             with _protocol():
                 end = self._h11.send(h11.EndOfMessage())
             await self._write(end)
         except httpcore.WriteError:
             pass
+
+    async def _send_framed(self) -> None:
+        """Send a body as h11 frames it."""
+        async for chunk in self._request.stream:  # type: ignore[union-attr]
+            with _protocol():
+                pieces = self._h11.send_with_data_passthrough(h11.Data(data=chunk))
+            for piece in pieces or ():
+                await self._write(piece)
+
+    async def _send_lent(self, pieces: AsyncGenerator[bytes | memoryview]) -> None:
+        """Send a body of announced length, of which h11 has to know only how long it was."""
+        sent = 0
+        async with aclosing(pieces):
+            async for piece in pieces:
+                await self._write(piece)
+                sent += len(piece)
+        with _protocol():
+            self._h11.send_with_data_passthrough(h11.Data(data=range(sent)))  # type: ignore[arg-type]
 
     async def receive(self) -> httpcore.Response:
         """Read the head of the response."""
@@ -263,7 +272,7 @@ class _Exchange:
             return None
         return int(headers[b"content-length"])
 
-    async def _write(self, data: bytes | None) -> None:
+    async def _write(self, data: bytes | memoryview | None) -> None:
         if data:
             await self._stream.write(data, self._timeouts.write)
 

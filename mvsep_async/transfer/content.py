@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -26,14 +26,17 @@ _SPOOL_BATCH: Final = 1024 * 1024
 
 
 class Content(Protocol):
-    """Bytes to send. `chunks()` begins anew each time and gives exactly `size` bytes, or raises `UploadError`."""
+    """Bytes to send. `chunks()` begins anew each time and gives exactly `size` bytes, or raises `UploadError`.
+
+    A chunk is lent: it is good until the next one is asked for.
+    """
 
     @property
     def size(self) -> int:
         """The number of bytes."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes | memoryview]:
         """Give the bytes in pieces, from the start."""
         ...
 
@@ -48,9 +51,10 @@ class BytesContent:
     def size(self) -> int:
         return len(self.data)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self.data), CHUNK):
-            yield self.data[start : start + CHUNK]
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
+        view = memoryview(self.data)
+        for start in range(0, len(view), CHUNK):
+            yield view[start : start + CHUNK]
 
 
 @frozen
@@ -87,7 +91,7 @@ class FileContent:
             raise UploadError(f"{path} is empty")
         return cls(path, found.st_size, found.st_mtime_ns)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
         try:
             async with FileReader(self.path) as reader:
                 await self._check(reader)

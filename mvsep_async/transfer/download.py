@@ -16,7 +16,7 @@ from anyio import CancelScope
 from attrs import define, field, frozen
 
 from mvsep_async.errors import DownloadError
-from mvsep_async.transfer.connection import READ_INTO
+from mvsep_async.transfer.extensions import READ_INTO
 from mvsep_async.transfer.part import PART, PartFile
 from mvsep_async.transfer.ranges import (
     Answer,

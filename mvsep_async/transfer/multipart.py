@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final
 
 import httpx
 from attrs import frozen
 
 from mvsep_async.secret import Token
 from mvsep_async.transfer.content import Content
+from mvsep_async.transfer.extensions import LENT
 
 __all__ = ["MultipartBody", "Part"]
 
@@ -67,7 +69,18 @@ class MultipartBody(httpx.AsyncByteStream):
         """Both headers that must go with the body: with a length, it is not sent in chunked encoding."""
         return {"Content-Type": self.content_type, "Content-Length": str(self.content_length)}
 
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """What may go with the body: a transport that knows it takes the pieces as they are lent."""
+        return {LENT: self.lent}
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with aclosing(self.lent()) as pieces:
+            async for piece in pieces:
+                yield bytes(piece)
+
+    async def lent(self) -> AsyncGenerator[bytes | memoryview]:
+        """Give the body in pieces, each good until the next one is asked for."""
         self.handed_over = False
         self._report(0)
         sent = 0
@@ -75,10 +88,11 @@ class MultipartBody(httpx.AsyncByteStream):
             yield self._form_head()
         for index, part in enumerate(self._parts):
             yield self._part_head(part, first=index == 0)
-            async for chunk in part.content.chunks():
-                yield chunk
-                sent += len(chunk)
-                self._report(sent)
+            async with aclosing(part.content.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+                    sent += len(chunk)
+                    self._report(sent)
         self.handed_over = True
         if self._on_handed_over is not None:
             self._on_handed_over()

@@ -44,8 +44,8 @@ class FileReader:
     async def __aexit__(self, *exc_info: object) -> None:
         self._close()
 
-    async def read(self, size: int, offset: int) -> bytes:
-        """Return 1 to `size` bytes from `offset`, or `b""` at the end of the file. Raises `OSError`."""
+    async def read(self, size: int, offset: int) -> bytes | memoryview:
+        """Return 1 to `size` bytes from `offset`, good until the next read, none at the end. Raises `OSError`."""
         if self._eager:
             data = self._read_cached(size, offset)
             if data is not None:
@@ -72,7 +72,7 @@ class FileReader:
         if fd is not None:
             os.close(fd)
 
-    def _read_cached(self, size: int, offset: int) -> bytes | None:
+    def _read_cached(self, size: int, offset: int) -> memoryview | None:
         """Return what is in the page cache, `None` when that is nothing (or the end, which the thread confirms)."""
         if len(self._buffer) < size:
             self._buffer = memoryview(bytearray(size))
@@ -85,7 +85,7 @@ class FileReader:
                 raise
             self._eager = False
             return None
-        return bytes(self._buffer[:count]) if count else None
+        return self._buffer[:count] if count else None
 
 
 if hasattr(os, "pread"):

@@ -16,8 +16,9 @@ from typing import Any, Final, Self, TypeVar
 
 import anyio
 import httpcore
-from anyio.lowlevel import RunVar
 from attrs import define, field
+
+from mvsep_async.transfer.turn import Turn, turn
 
 __all__ = ["RECEIVE", "SocketStream", "TlsStream", "mapped"]
 
@@ -33,31 +34,12 @@ _GLANCE: Final = 1.0
 """Seconds after which a sender that is held up looks whether it has been answered already."""
 
 
-_turn: RunVar[anyio.Lock] = RunVar("mvsep_async.transfer.turn")
-"""Whose turn it is to move bytes. See `turn`."""
-
-
-def turn() -> anyio.Lock:
-    """Return the lock of this event loop under which a stream takes one step.
-
-    When twenty transfers are ready at once, the loop would run twenty steps before it looks at its timers again. With
-    the lock it is one or two, in fair order: the loop is never later than a step takes, however many transfers there
-    are. A stream alone pays nothing: taking the lock is also the moment at which other tasks get to run.
-    """
-    try:
-        return _turn.get()
-    except LookupError:
-        lock = anyio.Lock()
-        _turn.set(lock)
-        return lock
-
-
 @define(eq=False)
 class SocketStream(httpcore.AsyncNetworkStream):
     """A connected non-blocking socket."""
 
     _sock: socket.socket
-    _turn: anyio.Lock = field(factory=turn)
+    _turn: Turn = field(factory=turn)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what is there, up to 256 KiB whatever `max_bytes` says: httpcore takes more than it asks for."""
@@ -80,11 +62,11 @@ class SocketStream(httpcore.AsyncNetworkStream):
                         with suppress(BlockingIOError):
                             return receive()
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes | memoryview, timeout: float | None = None) -> None:
         """Send all of it, as `send` does, unless something has come in."""
         await self.send(buffer, timeout, self.is_readable)
 
-    async def send(self, buffer: bytes, timeout: float | None, answered: Callable[[], bool]) -> None:
+    async def send(self, buffer: bytes | memoryview, timeout: float | None, answered: Callable[[], bool]) -> None:
         """Send all of it. `timeout` is for each step forward: a slow line may take its time.
 
         When the other side has answered or hung up already, there is no point in sending more: that is a `WriteError`,
@@ -221,7 +203,7 @@ class TlsStream(httpcore.AsyncNetworkStream):
                 await self._flush(timeout)
                 self._feed(await self._raw.read(RECEIVE, timeout))
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes | memoryview, timeout: float | None = None) -> None:
         """Encrypt and send all of it, as `SocketStream.send` does."""
         with mapped(httpcore.WriteTimeout, httpcore.WriteError):
             view = memoryview(buffer)

@@ -71,7 +71,7 @@ async def test_add_streams_the_zip(tmp_path: Path) -> None:
     assert call.form == {"algo_name": "A", "main_text": "m", "dataset_type": 1, "ensemble": 1, "password": "p"}
     (part,) = call.files
     assert (part.name, part.filename, part.content.size) == ("zipfile", "stems.zip", 100_000)
-    assert b"".join([chunk async for chunk in part.content.chunks()]) == b"PK" * 50_000
+    assert b"".join([bytes(chunk) async for chunk in part.content.chunks()]) == b"PK" * 50_000
     assert call.on_progress is hear
 
 

@@ -11,7 +11,7 @@ from mvsep_async.transfer.content import CHUNK, BytesContent, Content, FileConte
 
 
 async def collect(content: Content) -> bytes:
-    return b"".join([chunk async for chunk in content.chunks()])
+    return b"".join([bytes(chunk) async for chunk in content.chunks()])
 
 
 @pytest.fixture(params=["nowait", "threads", "unsupported"])

@@ -1,6 +1,6 @@
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Pieces:
     def size(self) -> int:
         return sum(map(len, self.pieces))
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
         for piece in self.pieces:
             yield piece
 
@@ -152,6 +152,32 @@ async def test_handed_over_is_told_just_before_the_last_bytes() -> None:
     await iterator.aclose()
 
 
+async def test_pieces_may_be_kept_where_they_are_not_lent(tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    song.write_bytes(os.urandom(1_000_000))
+    body = MultipartBody({}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
+    kept = [piece async for piece in body]
+    assert len(kept) > 4
+    assert song.read_bytes() in b"".join(kept)
+
+
+async def test_a_file_is_closed_as_soon_as_nobody_reads_on(tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    song.write_bytes(bytes(1_000_000))
+    body = MultipartBody({}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
+    pieces = body.lent()
+    while len(await anext(pieces)) < 1000:
+        pass
+    assert opened(song)
+    await pieces.aclose()
+    assert not opened(song)
+
+
+def opened(path: Path) -> bool:
+    """Tell whether this process has the file open."""
+    return any(Path(fd).resolve() == path for fd in Path("/proc/self/fd").iterdir())
+
+
 def take(bodies: list[bytes]) -> Any:
     def answer(connection: Connection, request: Request) -> None:
         assert "transfer-encoding" not in request.headers
@@ -172,7 +198,9 @@ def test_a_file_is_uploaded_over_a_real_socket(tmp_path: Path, backend: str, own
         async with make_http(httpx.Timeout(10)) if own else httpx.AsyncClient() as http:
             body = MultipartBody({"k": "v"}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
             for _ in range(2):
-                response = await http.post(server.url("/create"), content=body, headers=body.headers)
+                response = await http.post(
+                    server.url("/create"), content=body, headers=body.headers, extensions=body.extensions
+                )
                 assert response.json() == {}
             return body
 
@@ -196,5 +224,5 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_upload(tmp_path: Pa
     content = await FileContent.open(song)
     body = MultipartBody({}, (Part("audiofile", "s.wav", content),), on_progress=shrink)
     with serving(take(bodies)) as server, pytest.raises(UploadError, match="shrank"):
-        await http.post(server.url("/create"), content=body, headers=body.headers)
+        await http.post(server.url("/create"), content=body, headers=body.headers, extensions=body.extensions)
     assert not body.handed_over

@@ -217,7 +217,7 @@ async def test_a_refused_upload_is_not_sent_to_its_end(
     async with trusting(client_tls) as http:
         with serving(refuse, tls=server_tls if encrypted else None) as server:
             body = MultipartBody({}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
-            response = await http.post(server.url(), content=body, headers=body.headers)
+            response = await http.post(server.url(), content=body, headers=body.headers, extensions=body.extensions)
             done.set()
             assert response.status_code == 413
             assert response.json() == {"message": "too large"}
@@ -250,7 +250,9 @@ def test_up_and_down_over_tls(
                 await fetch(http, server.url(), target, root=tmp_path)
                 assert target.read_bytes() == SONG
                 body = MultipartBody({}, (Part("a", "b", BytesContent(SONG)),))
-                assert (await http.post(server.url(), content=body, headers=body.headers)).is_success
+                assert (
+                    await http.post(server.url(), content=body, headers=body.headers, extensions=body.extensions)
+                ).is_success
 
     with serving(both, tls=context) as server:
         anyio.run(main, backend=backend)
