@@ -193,7 +193,7 @@ class _Exchange:
         sent = 0
         async with aclosing(pieces):
             async for piece in pieces:
-                await self._write(piece)
+                await self._stream.write(piece, self._timeouts.write)
                 sent += len(piece)
         with _protocol():
             self._h11.send_with_data_passthrough(h11.Data(data=range(sent)))  # type: ignore[arg-type]

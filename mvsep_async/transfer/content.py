@@ -17,7 +17,7 @@ from mvsep_async.transfer.threads import in_thread
 
 __all__ = ["CHUNK", "BytesContent", "Content", "FileContent", "spool"]
 
-CHUNK: Final = 256 * 1024
+CHUNK: Final = 320 * 1024
 """Bytes a piece: large enough that the work a piece is small beside moving it, small enough (below
 a millisecond with TLS) that a transfer's turn does not make the loop late."""
 

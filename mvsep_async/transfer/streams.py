@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
 import anyio
 import httpcore
-from attrs import define, field
+from attrs import define, field, frozen
 
 from mvsep_async.transfer.turn import Turn, turn
 
@@ -64,7 +64,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes | memoryview, timeout: float | None = None) -> None:
         """Send all of it, as `send` does, unless something has come in."""
-        await self.send(buffer, timeout, self.is_readable)
+        with mapped(httpcore.WriteTimeout, httpcore.WriteError):
+            await self.send(buffer, timeout, self.is_readable)
 
     async def send(self, buffer: bytes | memoryview, timeout: float | None, answered: Callable[[], bool]) -> None:
         """Send all of it. `timeout` is for each step forward: a slow line may take its time.
@@ -73,15 +74,14 @@ class SocketStream(httpcore.AsyncNetworkStream):
         on which httpcore goes and reads the answer. So a refused upload ends at once, not after the whole song.
         """
         view = memoryview(buffer)
-        with mapped(httpcore.WriteTimeout, httpcore.WriteError):
+        async with self._turn:
+            if len(view) >= _BULK and answered():
+                raise httpcore.WriteError(_ANSWERED)
+            view = self._send(view)
+        while view:
+            await self._wait_writable(timeout, answered)
             async with self._turn:
-                if len(view) >= _BULK and answered():
-                    raise httpcore.WriteError(_ANSWERED)
                 view = self._send(view)
-            while view:
-                await self._wait_writable(timeout, answered)
-                async with self._turn:
-                    view = self._send(view)
 
     async def aclose(self) -> None:
         """Close the socket; a second time does nothing."""
@@ -278,12 +278,16 @@ class TlsStream(httpcore.AsyncNetworkStream):
 _ANSWERED: Final = "the other side answered before the whole request was sent"
 
 
-@contextmanager
-def mapped(timeout: type[httpcore.TimeoutException], broken: type[httpcore.NetworkError]) -> Iterator[None]:
+@frozen
+class mapped:  # noqa: N801 read as a function
     """Turn what the system raises into what httpcore raises."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise (broken if error.errno == errno.ETIMEDOUT else timeout)(str(error)) from error
-    except OSError as error:  # ssl.SSLError too
-        raise broken(str(error)) from error
+
+    timeout: type[httpcore.TimeoutException]
+    broken: type[httpcore.NetworkError]
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):  # TimeoutError and ssl.SSLError too
+            late = isinstance(error, TimeoutError) and error.errno != errno.ETIMEDOUT
+            raise (self.timeout if late else self.broken)(str(error)) from error
