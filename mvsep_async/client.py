@@ -206,11 +206,10 @@ class MVSepClient:
         token.
         """
         session = self._open()
-        with session.visit():
-            settings = await self._settings(
-                session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
-            )
-            return await session.accept(source, settings, filename, group, priority, key, metadata)
+        settings = await self._settings(
+            session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
+        )
+        return await session.accept(source, settings, filename, group, priority, key, metadata)
 
     async def separate(
         self,
@@ -354,9 +353,8 @@ class MVSepClient:
     ) -> Job:
         asked: dict[str, Any] = dict(arguments)
         of_job = {name: asked.pop(name, default) for name, default in _OF_ONE_JOB.items()}
-        with session.visit():
-            settings = await self._settings(session, **asked)
-            return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
+        settings = await self._settings(session, **asked)
+        return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
 
     def _open(self) -> Session:
         if self._session is None:

@@ -23,6 +23,7 @@ from mvsep_async.models.user import User
 from mvsep_async.naming import safe_name
 from mvsep_async.sources import Data, Held, Pair, RemoteType, Source, Spooled, check, is_url
 from mvsep_async.transfer.content import spool
+from mvsep_async.visits import Visits
 
 __all__ = ["AlgorithmName", "Intake", "OnUnknown"]
 
@@ -36,12 +37,14 @@ _MOST_REMEMBERED = 1000
 class Intake:
     """Checks settings against the catalogue and the account, and puts songs that are no files where they can be sent.
 
-    `spool`: the folder for songs that come as bytes, where they shall survive the process.
+    `spool`: the folder for songs that come as bytes, where they shall survive the process. `visits`: where a caller's
+    task waits for the service or for a song.
     """
 
     catalogue: Callable[[], Awaitable[Catalogue]]
     user: Callable[[], Awaitable[User]]
     spool: Path | None
+    visits: Visits
     _known: dict[tuple[object, ...], Settings] = field(factory=dict)
     _temporary: tempfile.TemporaryDirectory[str] | None = None
     _opening: anyio.Lock = field(factory=anyio.Lock)
@@ -59,15 +62,16 @@ class Intake:
     ) -> Settings:
         """Return the settings asked for, checked. The same ones are checked once and shared from then on."""
         name = algorithm.sep_type if isinstance(algorithm, Algorithm) else algorithm
-        given = tuple(sorted((key, str(value)) for key, value in (options or {}).items()))
+        given = tuple(sorted((key, str(value)) for key, value in options.items())) if options else ()
         asked = (name, given, output_format, remote_type, demo, webhook_url, on_unknown)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            known = self._known[asked] = await self._checked(
-                name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown
-            )
+            with self.visits.visit():
+                known = self._known[asked] = await self._checked(
+                    name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown
+                )
         return known
 
     async def _checked(
@@ -134,14 +138,17 @@ class Intake:
         return held
 
     async def _spooled(self, stream: AsyncIterable[bytes], filename: str, *, durable: bool) -> Spooled:
-        folder = self.spool or await self._folder()
-        await anyio.Path(folder).mkdir(exist_ok=True)
-        name = f"{new_id()}-{safe_name(filename, limit=120)}"
-        content = await spool(stream, folder, name, durable=durable)
+        with self.visits.visit():
+            folder = self.spool or await self._folder()
+            await anyio.Path(folder).mkdir(exist_ok=True)
+            name = f"{new_id()}-{safe_name(filename, limit=120)}"
+            content = await spool(stream, folder, name, durable=durable)
         return Spooled(content.path, filename)
 
     def metadata(self, given: Json) -> Json:
         """Return the caller's own data, which must be JSON: a journal keeps it."""
+        if given is None:
+            return None
         try:
             json.dumps(given)
         except (TypeError, ValueError, RecursionError) as error:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import httpx
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
-from attrs import define, evolve, field
+from attrs import define, field
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
@@ -22,7 +22,7 @@ from mvsep_async.creating.search import Search
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
-from mvsep_async.errors import ClientClosedError, InvalidRequestError, MVSepError, UploadError
+from mvsep_async.errors import InvalidRequestError, MVSepError, UploadError
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Caller, Json
 from mvsep_async.http.gate import Gate
@@ -46,6 +46,7 @@ from mvsep_async.scheduling.scheduler import FREE_SLOTS, PREMIUM_SLOTS, Schedule
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
 from mvsep_async.turns import Turns
+from mvsep_async.visits import Visits
 from mvsep_async.watching.polling import Lookout
 from mvsep_async.watching.watcher import Watcher
 
@@ -61,11 +62,12 @@ _GUEST_GRACE: Final = 10.0
 _CLOSING: Final = 0.2
 """Seconds for the connections' goodbyes when the client closes."""
 
-_SEEING_OFF: Final = 1.0
-"""Seconds for callers' downloads to keep what they have when the client closes."""
-
 _DATED: Final = 14
 """Digits that a file job's hash begins with: its date. The short hash of a URL job has none."""
+
+
+_Ordering: TypeAlias = Callable[..., Order]
+"""Makes the order for a song, which may be given another name."""
 
 
 @define(eq=False)
@@ -79,14 +81,12 @@ class Session:
     caller: Caller
     catalogue: CatalogueStore
     intake: Intake
+    visits: Visits
     ledger: Ledger = field(init=False)
     scheduler: Scheduler = field(init=False)
     watcher: Watcher = field(init=False)
     stack: AsyncExitStack = field(init=False)
-    closed: bool = False
     _turns: Turns = field(factory=Turns)
-    _visitors: set[CancelScope] = field(factory=set)
-    _left: anyio.Event = field(factory=anyio.Event)
 
     @classmethod
     async def open(cls, options: Options, http: httpx.AsyncClient | None) -> Session:
@@ -109,10 +109,11 @@ class Session:
             )
             cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
-            intake = Intake(catalogue.get, AccountAPI(caller).user, journal.spool)
+            visits = Visits()
+            intake = Intake(catalogue.get, AccountAPI(caller).user, journal.spool, visits)
             stack.push_async_callback(intake.close)
             tasks = await stack.enter_async_context(_tasks())
-            session = cls(options, http, journal, tasks, caller, catalogue, intake)
+            session = cls(options, http, journal, tasks, caller, catalogue, intake, visits)
             session._join(wire, gate, tell)
             for record in records:
                 session.ledger.restore(record)
@@ -155,25 +156,21 @@ class Session:
 
     async def close(self) -> None:
         """Stop at once, leaving nothing behind: what is unfinished stays at the service, and in the journal."""
-        self.closed = True
+        self.visits.closed = True
         self.scheduler.close()
         self.tasks.cancel_scope.cancel()
         try:
-            await self._see_off()
+            await self.visits.see_off()
             await self.stack.aclose()
         finally:
             self.scheduler.leave()
             for job in self.ledger.jobs.values():
                 job.let_go()
 
-    async def _see_off(self) -> None:
-        """End what callers' tasks do with the parts, and let them put down what they hold."""
-        with CancelScope(shield=True), anyio.move_on_after(_SEEING_OFF):
-            while self._visitors:
-                self._left = anyio.Event()
-                for scope in self._visitors:
-                    scope.cancel()
-                await self._left.wait()
+    @property
+    def closed(self) -> bool:
+        """Whether the client's block was left."""
+        return self.visits.closed
 
     async def accept(
         self,
@@ -193,34 +190,44 @@ class Session:
         With `bulk`, give the one that the journal holds for the same song, and one that failed for a song that cannot
         be sent.
         """
-        order = Order(new_id(), None, settings, filename, group, priority, key, self.intake.metadata(metadata), target)
-        async with self._turns.of(key):
-            return self.ledger.known(key=key) or await self._accept(order, source, bulk=bulk)
+        metadata = self.intake.metadata(metadata)
 
-    async def _accept(self, order: Order, source: Source, *, bulk: bool) -> Job:
-        held: Held = None
-        mark = None
+        def order(held: Held, name: str | None = filename, /) -> Order:
+            return Order(new_id(), held, settings, name, group, priority, key, metadata, target)
+
+        if key is None and not bulk:
+            return await self._take(source, filename, settings, order)
+        with self.visits.visit():
+            async with self._turns.of(key):
+                take = self._take_if_new if bulk else self._take
+                return self.ledger.known(key=key) or await take(source, filename, settings, order)
+
+    async def _take(self, source: Source, filename: str | None, settings: Settings, order: _Ordering) -> Job:
+        held = await self.intake.hold(source, filename, settings)
         try:
-            held = await self.intake.hold(source, order.filename, order.settings)
-            if bulk and self.options.journal is not None:
-                mark = await _fingerprint(held, order.settings)
-            async with self._turns.of(mark):
-                known = self.ledger.known(fingerprint=mark)
-                job = known or await self._enter(evolve(order, source=held), mark)
-        except (InvalidRequestError, UploadError, OSError) as error:
-            await self.intake.drop(held)
-            if not bulk:
-                raise
-            failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
-            named = source if isinstance(source, str | PathLike) else None
-            name = order.filename or _shown(named, source)
-            return self._rejected(evolve(order, source=named, filename=name), failed)
+            return await self._enter(order(held), None)
         except BaseException:
             await self.intake.drop(held)
             raise
-        if known is not None:
-            await self.intake.drop(held)
-        return job
+
+    async def _take_if_new(self, source: Source, filename: str | None, settings: Settings, order: _Ordering) -> Job:
+        held: Held = None
+        entered = False
+        try:
+            held = await self.intake.hold(source, filename, settings)
+            mark = None if self.options.journal is None else await _fingerprint(held, settings)
+            async with self._turns.of(mark):
+                known = self.ledger.known(fingerprint=mark)
+                job = known or await self._enter(order(held), mark)
+                entered = known is None
+                return job
+        except (InvalidRequestError, UploadError, OSError) as error:
+            failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
+            named = source if isinstance(source, str | PathLike) else None
+            return self._rejected(order(named, filename or _shown(named, source)), failed)
+        finally:
+            if not entered:
+                await self.intake.drop(held)
 
     async def _enter(self, order: Order, fingerprint: str | None) -> Job:
         """Take a job in and put it in line; when this is cancelled or fails, there is no job."""
@@ -272,28 +279,12 @@ class Session:
         return self.scheduler.line.follow(job)
 
     async def cancel(self, job: Job) -> bool:
-        with self.visit():
+        with self.visits.visit():
             return await self.scheduler.cancel(job)
 
     async def download(self, job: Job, target: Target) -> list[Path]:
-        with self.visit():
+        with self.visits.visit():
             return await self.scheduler.download(job, target)
-
-    @contextmanager
-    def visit(self) -> Iterator[None]:
-        """Let a caller's own task work with the parts in this block; closing ends it with `ClientClosedError`."""
-        if self.closed:
-            raise ClientClosedError("the client is closed: its block was left")
-        scope = CancelScope()
-        self._visitors.add(scope)
-        try:
-            with scope:
-                yield
-        finally:
-            self._visitors.discard(scope)
-            self._left.set()
-        if scope.cancelled_caught:
-            raise ClientClosedError("the client was closed meanwhile: its block was left")
 
     def _rejected(self, order: Order, error: MVSepError) -> Job:
         error.job = order.id

@@ -87,6 +87,8 @@ class Scheduler:
     _groups: Counter[str | None] = field(factory=Counter)
     _outage: Outage = field(init=False)
     _rest_until: float = float("-inf")
+    _hungry: bool = False
+    """Whether there are slots that none of those in line may take."""
     _unexplained: Counter[str] = field(factory=Counter)
     _losses: dict[str, tuple[float, MVSepError]] = field(factory=dict)
     """Jobs whose creates bring no answer: since when, and the last error."""
@@ -101,10 +103,15 @@ class Scheduler:
 
     def submit(self, job: Job) -> None:
         """Put a new job in line."""
-        if not self._queue and not self._slots.held:
-            self._outage.ended()  # nobody waited meanwhile, so nobody knows: patience begins anew
+        first = not self._queue
+        if first and not self._slots.held:
+            # Nobody waited meanwhile, so nobody knows: patience begins anew.
+            self._outage.ended()
+            self._rest_until = float("-inf")
         self._queue.push(job, group=job.order.group, priority=job.order.priority)
-        self._wake.set()
+        self.line.moved()
+        if first or self._hungry:
+            self._wake.set()
 
     def resume(self, job: Job) -> None:
         """Take up a job of an earlier run where it stood."""
@@ -231,15 +238,17 @@ class Scheduler:
         """Begin a create whenever there is a slot and a job for it."""
         while True:
             self._wake = anyio.Event()
-            if self._queue and await self._know_limit():
+            self._hungry = False
+            if self._queue and self.clock() >= self._rest_until and await self._know_limit():
                 self._fill(tasks)
+                self._hungry = self._slots.free(self.clock()) > 0
             self.line.moved()
             with anyio.move_on_after(self._pause()):
                 await self._wake.wait()
 
     def _fill(self, tasks: TaskGroup) -> None:
         now = self.clock()
-        while now >= self._rest_until and self._slots.free(now) > 0:
+        while self._slots.free(now) > 0:
             job = self._queue.pop(busy=self._groups, cap=self.group_cap)
             if job is None:
                 return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
-from mvsep_async import ServiceUnavailableError, Stage, TransportError
+from mvsep_async import MVSepClient, ServiceUnavailableError, Stage, TransportError
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
@@ -45,6 +46,25 @@ async def test_before_the_first_create(held: Sandbox, client_of: NewClient, song
         for job in jobs:
             await reached(job, Stage.WAITING)
     assert paid(held) == 3
+
+
+async def test_a_service_that_is_down_is_not_asked_for_every_song_that_is_submitted(song: Path) -> None:
+    asked: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise httpx.ConnectError("nobody is there")
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http,
+        MVSepClient("token", base_url="https://mvsep.example", http=http) as client,
+    ):
+        for _ in range(300):
+            await client.submit(song, algorithm=40)
+            await anyio.lowlevel.checkpoint()
+        await until(lambda: asked)
+    # Rests of 0.5 s, 1 s, 2 s, … lie between: on the slowest machine a handful.
+    assert len(asked) <= 8
 
 
 async def test_while_jobs_are_watched(held: Sandbox, client_of: NewClient, song: Path) -> None:
