@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -10,6 +9,8 @@ from threading import Thread
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
+
+from mvsep_async.transfer.threads import loop_caller
 
 __all__ = ["WorkThread"]
 
@@ -27,7 +28,7 @@ class WorkThread:
 
     def __init__(self, name: str) -> None:
         self._posts: SimpleQueue[tuple[Callable[[], object], Then] | None] = SimpleQueue()
-        self._tell = _loop_caller()
+        self._tell = loop_caller()
         Thread(target=self._run, name=name, daemon=True).start()
 
     def post(self, work: Callable[[], T], then: Then) -> None:
@@ -66,16 +67,3 @@ class WorkThread:
             with suppress(RuntimeError):  # the event loop is over: nobody is left to be told
                 self._tell(then, result, error)
             del post, work, then, result, error  # or an idle thread would keep alive what it did last
-
-
-def _loop_caller() -> Callable[..., object]:
-    """Return what calls a function on this event loop from another thread, without waiting for it.
-
-    anyio's own way (`from_thread.run_sync`) waits for the function's result, which costs the thread a second hop.
-    """
-    try:
-        return asyncio.get_running_loop().call_soon_threadsafe
-    except RuntimeError:
-        import trio
-
-        return trio.lowlevel.current_trio_token().run_sync_soon

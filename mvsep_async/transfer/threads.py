@@ -1,13 +1,14 @@
-"""Blocking calls in a thread, waited for to their end."""
+"""Between the event loop and threads: blocking calls waited for to their end, and a word back without waiting."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from anyio import CancelScope, create_task_group, to_thread
 
-__all__ = ["in_thread"]
+__all__ = ["in_thread", "loop_caller"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -35,3 +36,17 @@ async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def loop_caller() -> Callable[..., object]:
+    """Return what calls a function on this event loop from another thread, without waiting for it.
+
+    anyio's own way (`from_thread.run_sync`) waits for the function's result, which costs the thread a second hop. What
+    is returned raises `RuntimeError` when the loop is over: nobody is left to be told.
+    """
+    try:
+        return asyncio.get_running_loop().call_soon_threadsafe
+    except RuntimeError:
+        import trio
+
+        return trio.lowlevel.current_trio_token().run_sync_soon

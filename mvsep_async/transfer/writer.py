@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import anyio
-from anyio import CancelScope, from_thread, to_thread
+from anyio import CancelScope, to_thread
 from attrs import define, field
 
 from mvsep_async.transfer.part import PartFile
+from mvsep_async.transfer.threads import loop_caller
 
 __all__ = ["BufferedWriter", "writing"]
 
@@ -52,6 +53,7 @@ class BufferedWriter:
     _starved: bool = field(default=False, init=False)
     """Whether the receiver waits for a buffer."""
     _ending: bool = field(default=False, init=False)
+    _tell: Callable[..., object] = field(factory=loop_caller, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
     _over: anyio.Event = field(factory=anyio.Event, init=False)
 
@@ -145,7 +147,8 @@ class BufferedWriter:
             self._free.append(buffer)
             if self._starved and len(self._free) >= _BATCH:
                 self._starved = False
-                from_thread.run_sync(self._notify)
+                with suppress(RuntimeError):  # the event loop is over
+                    self._tell(self._notify)
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
