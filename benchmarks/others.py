@@ -13,8 +13,8 @@ from typing import Final
 import anyio
 
 from benchmarks.report import Row
+from benchmarks.service import serving
 from mvsep_async import MVSepClient
-from mvsep_async.sandbox import Sandbox
 
 __all__ = ["measure"]
 
@@ -27,14 +27,14 @@ def measure(quick: bool) -> list[Row]:
     songs = 3 if quick else 40
     rows = []
     for slots, goal in ((10, 1 / 8), (1, 0.9)):
-        with Sandbox(job_seconds=1.0, stems="copy") as sandbox, TemporaryDirectory() as name:
+        with serving(1.0) as service, TemporaryDirectory() as name:
             folder = Path(name)
-            token = sandbox.premium_token if slots > 1 else sandbox.free_token
+            token = service.premium_token if slots > 1 else service.free_token
             paths = [folder / f"song {n}.wav" for n in range(songs)]
             for path in paths:
                 path.write_bytes(os.urandom(_SONG))
-            ours = anyio.run(_ours, sandbox.url, token, paths, folder / "ours")
-            theirs = _theirs(sandbox.url, token, paths, folder)
+            ours = anyio.run(_ours, service.url, token, paths, folder / "ours")
+            theirs = _theirs(service.url, token, paths, folder)
         rows.append(
             Row(
                 name=f"{songs} songs of 5 MB, {slots} slot{'s' * (slots > 1)}",

@@ -10,9 +10,9 @@ from typing import Final
 import anyio
 
 from benchmarks.report import Row, middle, spread
+from benchmarks.service import Service, serving
 from mvsep_async import MVSepClient
 from mvsep_async.observe import Answered, Event, SlotTaken, Uploaded
-from mvsep_async.sandbox import Sandbox
 
 __all__ = ["measure"]
 
@@ -20,11 +20,12 @@ _SLOTS: Final = 10
 
 
 def measure(quick: bool) -> list[Row]:
-    """Separate many songs of one second each; the sandbox runs in a thread of its own."""
+    """Separate many songs of one second each."""
     songs = 20 if quick else 60
     walls, refills = [], []
     for _ in range(1 if quick else 5):
-        wall, gaps = anyio.run(_bulk, songs)
+        with serving(1.0) as service:
+            wall, gaps = anyio.run(_bulk, service, songs)
         walls.append(wall)
         refills += gaps
     ideal = songs / _SLOTS
@@ -49,7 +50,7 @@ def measure(quick: bool) -> list[Row]:
     ]
 
 
-async def _bulk(songs: int) -> tuple[float, list[float]]:
+async def _bulk(service: Service, songs: int) -> tuple[float, list[float]]:
     freed: list[float] = []
     gaps: list[float] = []
 
@@ -66,10 +67,9 @@ async def _bulk(songs: int) -> tuple[float, list[float]]:
         paths = [Path(name) / f"song {n}.wav" for n in range(songs)]
         for path in paths:
             path.write_bytes(b"RIFF" + bytes(40_000))
-        async with (
-            Sandbox(job_seconds=1.0, stems="copy") as sandbox,
-            MVSepClient(sandbox.premium_token, base_url=sandbox.url, poll_interval=0.05, on_event=listen) as client,
-        ):
+        async with MVSepClient(
+            service.premium_token, base_url=service.url, poll_interval=0.05, on_event=listen
+        ) as client:
             begun = time.perf_counter()
             async for job in client.map(paths, algorithm=63):
                 if job.error is not None:

@@ -1,0 +1,44 @@
+"""A sandbox in a process of its own: `python -m benchmarks.service JOB_SECONDS`, until stdin ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import asdict, frozen
+
+from mvsep_async.sandbox import Sandbox
+
+__all__ = ["Service", "serving"]
+
+
+@frozen
+class Service:
+    """Where it is, and the tokens of its two accounts."""
+
+    url: str
+    premium_token: str
+    free_token: str
+
+
+@contextmanager
+def serving(job_seconds: float) -> Iterator[Service]:
+    """Run a sandbox whose jobs take that long, in a process that shares nothing with what is measured."""
+    command = [sys.executable, "-m", "benchmarks.service", str(job_seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield Service(**json.loads(process.stdout.readline()))
+        process.communicate()
+
+
+def main() -> None:
+    with Sandbox(job_seconds=float(sys.argv[1]), stems="copy") as sandbox:
+        print(json.dumps(asdict(Service(sandbox.url, sandbox.premium_token, sandbox.free_token))), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
