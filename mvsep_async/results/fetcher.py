@@ -159,7 +159,8 @@ class Fetcher:
 
     async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> None:
         """Fetch all files side by side; when one fails, the others still come to their end."""
-        tally = _Tally(self.ledger, job, planned)
+        announced = sum(file.file.size_bytes or 0 for file in planned if not file.complete)
+        tally = _Tally(self.ledger, job, announced)
         errors: list[MVSepError] = []
 
         async def fetch_one(index: int, file: PlannedFile) -> None:
@@ -228,17 +229,13 @@ class _Tally:
 
     ledger: Ledger
     job: Job
-    planned: list[PlannedFile]
+    announced: int
+    """Bytes that the service says there are to fetch: rounded to 10 KB, and not always told."""
     _here: dict[int, int] = field(factory=dict)
 
     def count(self, index: int, here: int) -> None:
         self._here[index] = here
-        if self.job.state is not State.DOWNLOADING:
-            return
-        received = sum(self._here.values())
-        # The service gives sizes rounded to 10 KB, and not always.
-        announced = sum(file.file.size_bytes or 0 for file in self.planned if not file.complete)
-        self.ledger.show(
-            self.job,
-            Progress(stage=Stage.DOWNLOADING, bytes_received=received, bytes_total=max(announced, received)),
-        )
+        if self.job.state is State.DOWNLOADING:
+            received = sum(self._here.values())
+            total = max(self.announced, received)
+            self.ledger.show(self.job, Progress(stage=Stage.DOWNLOADING, bytes_received=received, bytes_total=total))
