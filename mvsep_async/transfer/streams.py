@@ -27,8 +27,11 @@ T = TypeVar("T")
 RECEIVE: Final = 256 * 1024
 """Bytes a receive asks for: from here on the system call is lost in the copying, and the loop stays free."""
 
-_BULK: Final = 16 * 1024
-"""Bytes from which on it pays to look for an early answer before sending."""
+_RECORD: Final = 16 * 1024
+"""Bytes that a TLS record holds at most."""
+
+_LOOK_EVERY: Final = 1024 * 1024
+"""Bytes sent between two looks for an early answer: each costs what sending 20 KiB does."""
 
 _GLANCE: Final = 1.0
 """Seconds after which a sender that is held up looks whether it has been answered already."""
@@ -40,6 +43,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
 
     _sock: socket.socket
     _turn: Turn = field(factory=turn)
+    _unseen: int = field(default=0, init=False)
+    """Bytes sent since we last looked for an early answer."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what is there, up to 256 KiB whatever `max_bytes` says: httpcore takes more than it asks for."""
@@ -75,8 +80,11 @@ class SocketStream(httpcore.AsyncNetworkStream):
         """
         view = memoryview(buffer)
         async with self._turn:
-            if len(view) >= _BULK and answered():
-                raise httpcore.WriteError(_ANSWERED)
+            if self._unseen >= _LOOK_EVERY:
+                self._unseen = 0
+                if answered():
+                    raise httpcore.WriteError(_ANSWERED)
+            self._unseen += len(view)
             view = self._send(view)
         while view:
             await self._wait_writable(timeout, answered)
@@ -123,11 +131,9 @@ class SocketStream(httpcore.AsyncNetworkStream):
         return True
 
     def receive_nowait(self) -> bytes | None:
-        """Return what is there, `None` if that is nothing yet."""
-        try:
-            return self._sock.recv(RECEIVE)
-        except BlockingIOError:
-            return None
+        """Return what is there, `None` if that is nothing yet: asked often, and so for one byte first, which costs no
+        memory for all that might have come."""
+        return self._sock.recv(RECEIVE) if self.is_readable() else None
 
     def _send(self, view: memoryview) -> memoryview:
         """Send as much as the system takes, and return the rest."""
@@ -157,7 +163,7 @@ class TlsStream(httpcore.AsyncNetworkStream):
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
     _plain: list[bytes] = field(factory=list, init=False)
-    _buffer: memoryview = field(factory=lambda: memoryview(bytearray(RECEIVE + 2 * _BULK)), init=False)
+    _buffer: memoryview = field(factory=lambda: memoryview(bytearray(RECEIVE + 2 * _RECORD)), init=False)
 
     @classmethod
     async def shake_hands(cls, raw: SocketStream, context: ssl.SSLContext, hostname: str | None) -> Self:
