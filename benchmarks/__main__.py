@@ -1,4 +1,7 @@
-"""`python -m benchmarks [NAME...] [--quick] [--json FILE] [--svg FILE]`: results of measurements beside their goals."""
+"""`python -m benchmarks [NAME...] [--quick]`: results of measurements beside their goals.
+
+`--json FILE`, `--markdown FILE` and `--svg FILE` also write them: as figures, as a page's table, and as its picture.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.plot import draw
-from benchmarks.report import Row, show, write
+from benchmarks.report import Row, markdown, show, write
 
 MEASUREMENTS = {
     "upload": "benchmarks.transfer.upload",
@@ -30,12 +33,15 @@ MEASUREMENTS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Results of measurements beside their goals."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all if none is given")
     parser.add_argument(
         "--quick", action="store_true", help="small and once: shows that it runs, the figures are worthless"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table there, as for a page")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw them there")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(MEASUREMENTS):
@@ -47,6 +53,8 @@ def main() -> int:
     show(rows)
     if arguments.json:
         write(rows, arguments.json)
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown(rows))
     if arguments.svg:
         draw(rows, arguments.svg, " ".join(["python -m benchmarks", *arguments.names]))
     return 0

@@ -47,9 +47,10 @@ def _bar(row: Row, y: float) -> str:
     unit = "×" if row.ratio is not None else row.unit
     sign = "≥" if row.at_least else "≤"
     figures = f"{row.judged:.3g} {unit} (goal {sign} {row.goal:.3g})"
+    name = f"{row.name} ÷ {row.peer_name}" if row.peer_name else row.name
     kind = "met" if row.met else "missed"
     return (
-        f'<text x="8" y="{y + 13}">{escape(row.name)}</text>'
+        f'<text x="8" y="{y + 13}">{escape(name)}</text>'
         f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{width:.1f}" height="17" rx="3"/>'
         f'<text class="small" x="{_LABEL + width + 6:.1f}" y="{y + 12}">{escape(figures)}</text>'
     )

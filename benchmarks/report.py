@@ -9,13 +9,16 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, field, frozen
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Row", "machine", "middle", "show", "spread", "write"]
+__all__ = ["Row", "machine", "markdown", "middle", "show", "spread", "write"]
+
+
+_REACHED: Final = {True: "yes", False: "**no**", None: ""}
 
 
 @frozen(kw_only=True)
@@ -70,6 +73,16 @@ class Row:
         if self.goal is None:
             return None
         return self.judged >= self.goal if self.at_least else self.judged <= self.goal
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the table for a page."""
+    lines = ["| measurement | result | goal | reached |", "|---|---|---|---|"]
+    for row in rows:
+        result = f"{row.ours:.3g} {row.unit}".rstrip() if row.ratio is None else f"{row.ratio:.3g} × {row.peer_name}"
+        goal = "" if row.goal is None else f"{'≥' if row.at_least else '≤'} {row.goal:g}"
+        lines.append(f"| {row.name} | {result} | {goal} | {_REACHED[row.met]} |")
+    return "\n".join(lines) + "\n"
 
 
 def middle(values: Sequence[float]) -> float:
