@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import anyio
+from attrs import frozen
 
 from benchmarks.report import Row, middle, spread
 from mvsep_async import MVSepClient
@@ -22,36 +23,65 @@ _JOBS: Final = 100_000
 def measure(quick: bool) -> list[Row]:
     """Submit to a client whose service cannot be reached, so that all jobs wait; `quick` scales up a tenth of them."""
     jobs, rounds = (_JOBS // 10, 1) if quick else (_JOBS, 3)
-    scale = _JOBS / jobs
     with TemporaryDirectory() as name:
         folder = Path(name)
         song = folder / "song.flac"
         song.write_bytes(b"fLaC" * 16)
-        sizes = [anyio.run(_submit, song, jobs, None, True) for _ in range(rounds)]
-        times = [scale * anyio.run(_submit, song, jobs, None, False) for _ in range(rounds)]
-        kept = [scale * anyio.run(_submit, song, jobs, folder / f"{n}.db", False) for n in range(1 if quick else 2)]
-    label = f"{_JOBS:,} jobs submitted"
+
+        def taken(figure: str, *, tasks: int = 1, journal: bool = False) -> list[float]:
+            path = folder / f"{figure} {tasks}.db" if journal else None
+            runs = [anyio.run(_submit, song, jobs, tasks, _fresh(path), figure == "bytes") for _ in range(rounds)]
+            return [getattr(run, figure) for run in runs]
+
+        rows = (
+            ("memory each", "bytes", 400, taken("bytes")),
+            ("memory each, with a journal", "bytes", None, taken("bytes", journal=True)),
+            ("no journal", "s", 1, taken("seconds")),
+            ("into the journal, one after the other", "s", 10, taken("seconds", journal=True)),
+            ("into the journal, by 100 tasks", "s", 10, taken("seconds", tasks=100, journal=True)),
+        )
     return [
-        Row(name=f"{label}: memory each", unit="bytes", ours=middle(sizes), spread=spread(sizes), goal=400),
-        Row(name=f"{label}, no journal", unit="s", ours=middle(times), spread=spread(times), goal=1),
-        Row(name=f"{label}, each into the journal", unit="s", ours=middle(kept), spread=spread(kept), goal=10),
+        Row(name=f"{_JOBS:,} jobs submitted: {what}", unit=unit, ours=middle(of), spread=spread(of), goal=goal)
+        for what, unit, goal, of in rows
     ]
 
 
-async def _submit(song: Path, jobs: int, journal: Path | None, weigh: bool) -> float:
+def _fresh(journal: Path | None) -> Path | None:
+    """Remove what an earlier round left there."""
+    if journal is not None:
+        for path in journal.parent.glob(journal.name + "*"):
+            path.unlink()
+    return journal
+
+
+@frozen
+class _Taken:
+    """What submitting took: seconds for 100,000 jobs, and bytes for each."""
+
+    seconds: float
+    bytes: float
+
+
+async def _submit(song: Path, jobs: int, tasks: int, journal: Path | None, weigh: bool) -> _Taken:
     source = str(song)
+
+    async def some(count: int) -> None:
+        for _ in range(count):
+            await client.submit(source, algorithm=40)
+
     async with MVSepClient("token", base_url="http://127.0.0.1:9", journal=journal) as client:
         await client.submit(source, algorithm=40)
         gc.collect()
         if weigh:
             tracemalloc.start()
         begun = time.perf_counter()
-        for _ in range(jobs):
-            await client.submit(source, algorithm=40)
-        seconds = time.perf_counter() - begun
+        async with anyio.create_task_group() as group:
+            for _ in range(tasks):
+                group.start_soon(some, jobs // tasks)
+        seconds = (time.perf_counter() - begun) * _JOBS / jobs
         if not weigh:
-            return seconds
+            return _Taken(seconds, 0.0)
         gc.collect()
         taken, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return taken / jobs
+        return _Taken(seconds, taken / jobs)
