@@ -22,7 +22,7 @@ def measure(quick: bool) -> list[Row]:
                     figures.append(crowd(bench, "TLS", uploads=uploads, downloads=downloads).memory)
                 rows.append(
                     Row(
-                        name=f"memory above idle, {count} {name} of {size // MIB} MiB",
+                        name=f"memory above idle, {count} {name}{'s' * (count > 1)} of {size // MIB} MiB",
                         unit="MiB",
                         ours=middle(figures),
                         goal=goal,
