@@ -42,7 +42,8 @@ from mvsep_async.jobs.progress import Progress
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
 from mvsep_async.options import Options
 from mvsep_async.results.fetcher import Fetcher
-from mvsep_async.scheduling.scheduler import FREE_SLOTS, PREMIUM_SLOTS, Scheduler
+from mvsep_async.scheduling.scheduler import Scheduler
+from mvsep_async.scheduling.slots import allowed
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
 from mvsep_async.turns import Turns
@@ -265,8 +266,7 @@ class Session:
 
     def width(self) -> int:
         """Return how many jobs may be at the service, as far as is known: those of a free account at first."""
-        user = self.scheduler.user
-        return self.options.concurrency or (PREMIUM_SLOTS if user is not None and user.is_premium else FREE_SLOTS)
+        return self.options.concurrency or allowed(self.scheduler.user)
 
     async def widened(self) -> None:
         """Return when the account has said what `width` is."""

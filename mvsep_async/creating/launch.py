@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class
@@ -41,6 +41,10 @@ from mvsep_async.transfer.multipart import Part
 __all__ = ["Fate", "Launcher", "fate_of"]
 
 logger = logging.getLogger("mvsep_async")
+
+_CLOSING: Final = 0.8
+"""Seconds that a create which is sent whole has, when the client closes, to say whether it was accepted: most of the
+second in which a program that stops should be gone."""
 
 
 class Fate(Enum):
@@ -133,10 +137,10 @@ class Launcher:
         if job.id in self._attempts:
             self._attempts[job.id].abort.cancel()
 
-    def close(self, grace: float) -> None:
-        """Give the answers still expected `grace` seconds to come; what is not sent whole is stopped by its owner."""
+    def close(self) -> None:
+        """Give the answers still expected a moment to come; what is not sent whole is stopped by its owner."""
         for attempt in self._attempts.values():
-            attempt.close(self.clock() + grace)
+            attempt.close(self.clock() + _CLOSING)
 
     async def _launch(self, job: Job, attempt: _Attempt) -> MVSepError | None:
         try:

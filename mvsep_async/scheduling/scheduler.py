@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -39,22 +38,14 @@ from mvsep_async.scheduling.leftovers import Leftovers
 from mvsep_async.scheduling.line import Line
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.refusals import Verdict, judge
-from mvsep_async.scheduling.slots import Slots
+from mvsep_async.scheduling.slots import Slots, allowed
 from mvsep_async.scheduling.withdrawal import left, withdraw
 from mvsep_async.sources import Spooled
 from mvsep_async.watching.watcher import Watcher
 
-__all__ = ["FREE_SLOTS", "PREMIUM_SLOTS", "Scheduler"]
+__all__ = ["Scheduler"]
 
 logger = logging.getLogger("mvsep_async")
-
-PREMIUM_SLOTS: Final = 10
-FREE_SLOTS: Final = 1
-"""Unfinished jobs that an account may have (the service's API page)."""
-
-CLOSING_GRACE: Final = 0.8
-"""Seconds that a create which is sent whole has, when the client closes, to say whether it was accepted: most of the
-second in which a program that stops should be gone."""
 
 
 @define(eq=False)
@@ -97,7 +88,7 @@ class Scheduler:
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self._slots = Slots(self.concurrency or FREE_SLOTS, self.pace)
+        self._slots = Slots(self.concurrency or allowed(None), self.pace)
         self._outage = Outage(self.patience, self.pace)
         self.line = Line(self._queue, self._slots, self._groups, self.group_cap, self.pace, self.clock)
 
@@ -148,7 +139,7 @@ class Scheduler:
     def close(self) -> None:
         """Begin no more jobs; creates that are sent whole have a moment left to be answered."""
         self.closed = True
-        self.launcher.close(CLOSING_GRACE)
+        self.launcher.close()
 
     def leave(self) -> None:
         """Say of each job that was begun, and that the service is not through with, that it is left as it stands."""
@@ -188,8 +179,7 @@ class Scheduler:
         """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
         self.user = user
         self.introduced.set()
-        limit = self.concurrency or (PREMIUM_SLOTS if user.is_premium else FREE_SLOTS)
-        self._slots.relimit(limit)
+        self._slots.relimit(self.concurrency or allowed(user))
         if user.current_queue.count is not None:
             self._slots.observed(user.current_queue.count, self.clock(), ours=listed(self._held(), user))
         self._wake.set()

@@ -7,11 +7,22 @@ from typing import Final
 
 from attrs import define, field
 
-__all__ = ["Slots"]
+from mvsep_async.models.user import User
+
+__all__ = ["Slots", "allowed"]
+
+_PREMIUM: Final = 10
+_FREE: Final = 1
+"""Unfinished jobs that an account may have (the service's API page)."""
 
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds before one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer."""
+
+
+def allowed(user: User | None) -> int:
+    """Return how many unfinished jobs an account may have; while it is unknown, as many as every one may."""
+    return _PREMIUM if user is not None and user.is_premium else _FREE
 
 
 @define
