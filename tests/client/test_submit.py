@@ -366,3 +366,23 @@ async def test_a_group_can_be_capped(held: Sandbox, client_of: NewClient, song: 
         assert second.stage is Stage.QUEUED
         held.finish(str(first.hash))
         await reached(second, Stage.WAITING)
+
+
+async def test_other_tasks_run_while_a_library_is_submitted(held: Sandbox, client_of: NewClient, song: Path) -> None:
+    passes = 0
+
+    async def count() -> None:
+        nonlocal passes
+        while True:
+            await anyio.lowlevel.checkpoint()
+            passes += 1
+
+    async with client_of(held, concurrency=1) as client, anyio.create_task_group() as tasks:
+        await client.submit(song, algorithm=40)
+        tasks.start_soon(count)
+        await anyio.lowlevel.checkpoint()
+        before = passes
+        for _ in range(10_000):
+            await client.submit(song, algorithm=40)
+        assert passes - before > 3
+        tasks.cancel_scope.cancel()
