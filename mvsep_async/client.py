@@ -206,6 +206,8 @@ class MVSepClient:
         token.
         """
         session = self._open()
+        if key is not None and (known := session.ledger.known(key=key)) is not None:
+            return known  # whatever else is asked for, and though the service cannot say now what that means
         settings = await self._settings(
             session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
         )

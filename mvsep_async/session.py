@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from os import PathLike
 from pathlib import Path
-from time import monotonic
 from typing import Final, TypeAlias
 
 import anyio
 import httpx
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from mvsep_async.catalogue.cache import DiskCache
@@ -65,9 +63,6 @@ _GUEST_GRACE: Final = 10.0
 _CLOSING: Final = 0.2
 """Seconds for the connections' goodbyes when the client closes."""
 
-_BREATH: Final = 0.002
-"""Seconds that submitting song after song may go on before other tasks run: without a journal it waits for nothing."""
-
 _DATED: Final = 14
 """Digits that a file job's hash begins with: its date. The short hash of a URL job has none."""
 
@@ -93,8 +88,6 @@ class Session:
     watcher: Watcher = field(init=False)
     stack: AsyncExitStack = field(init=False)
     _turns: Turns = field(factory=Turns)
-    _breathe_at: float = float("-inf")
-    """When the loop is to run other tasks again."""
 
     @classmethod
     async def open(cls, options: Options, http: httpx.AsyncClient | None) -> Session:
@@ -198,9 +191,7 @@ class Session:
         With `bulk`, give the one that the journal holds for the same song, and one that failed for a song that cannot
         be sent.
         """
-        if monotonic() >= self._breathe_at:
-            await checkpoint()
-            self._breathe_at = monotonic() + _BREATH
+        await self.visits.breathe()
         metadata = self.intake.metadata(metadata)
 
         def order(held: Held, name: str | None = filename, /) -> Order:

@@ -40,3 +40,15 @@ async def test_who_is_cancelled_by_his_own_scope_is_told_nothing_of_closing() ->
         own.cancel()
         await anyio.sleep_forever()
     assert own.cancelled_caught
+
+
+async def test_who_let_others_run_is_told_that_one_of_them_closed_the_client() -> None:
+    visits = Visits()
+
+    async def close() -> None:
+        visits.closed = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(close)
+        with pytest.raises(ClientClosedError):
+            await visits.breathe()

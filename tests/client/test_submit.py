@@ -293,6 +293,18 @@ async def test_the_same_key_is_the_same_job(held: Sandbox, client_of: NewClient,
     assert paid(held) <= 2
 
 
+async def test_a_known_key_needs_nothing_of_a_service_that_is_down(
+    held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.sqlite"
+    async with client_of(held, journal=journal) as client:
+        first = await client.submit(song, algorithm="BS Roformer", key="song 1")
+    await held.go_down()
+    async with client_of(held, journal=journal) as client:
+        with anyio.fail_after(5):
+            assert (await client.submit(song, algorithm="BS Roformer", key="song 1")).id == first.id
+
+
 async def test_the_same_key_at_the_same_time_is_the_same_job(
     sandbox: Sandbox, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
