@@ -30,7 +30,7 @@ from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.recipes.chain import Transfer
 from mvsep_async.recipes.run import HIDDEN
-from mvsep_async.transfer.threads import in_thread
+from mvsep_async.threads import in_thread
 
 __all__ = ["MANIFEST", "Order", "separate_library"]
 

@@ -40,7 +40,7 @@ from mvsep_async.recipes.chain import Chain, MadeFile, Place, Transfer, bring
 from mvsep_async.recipes.keys import keys_of
 from mvsep_async.recipes.recipe import Step
 from mvsep_async.recipes.run import HIDDEN
-from mvsep_async.transfer.threads import in_thread
+from mvsep_async.threads import in_thread
 
 __all__ = ["Order", "Run"]
 

@@ -12,8 +12,8 @@ from anyio import CancelScope
 from attrs import field, frozen
 
 from mvsep_async.errors import UploadError
+from mvsep_async.threads import in_thread
 from mvsep_async.transfer.reading import FileReader
-from mvsep_async.transfer.threads import in_thread
 
 __all__ = ["CHUNK", "BytesContent", "Content", "FileContent", "spool"]
 

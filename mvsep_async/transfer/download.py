@@ -16,6 +16,7 @@ from anyio import CancelScope
 from attrs import define, field, frozen
 
 from mvsep_async.errors import DownloadError
+from mvsep_async.threads import in_thread
 from mvsep_async.transfer.extensions import READ_INTO
 from mvsep_async.transfer.part import PART, PartFile
 from mvsep_async.transfer.ranges import (
@@ -30,7 +31,6 @@ from mvsep_async.transfer.ranges import (
     request_headers,
 )
 from mvsep_async.transfer.sniff import ENOUGH, unmask
-from mvsep_async.transfer.threads import in_thread
 from mvsep_async.transfer.writer import writing
 
 __all__ = ["PATIENCE", "Fetched", "fetch"]

@@ -14,9 +14,9 @@ import httpx
 from attrs import define, field
 
 from mvsep_async._version import __version__
+from mvsep_async.threads import in_thread
 from mvsep_async.transfer.connection import Pool
 from mvsep_async.transfer.extensions import READ_INTO
-from mvsep_async.transfer.threads import in_thread
 
 __all__ = ["FastTransport", "make_http"]
 

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from attrs import define, field
 
-from mvsep_async.transfer.threads import in_thread
+from mvsep_async.threads import in_thread
 
 __all__ = ["FileReader"]
 

@@ -12,8 +12,8 @@ import anyio
 from anyio import CancelScope, to_thread
 from attrs import define, field
 
+from mvsep_async.threads import loop_caller
 from mvsep_async.transfer.part import PartFile
-from mvsep_async.transfer.threads import loop_caller
 
 __all__ = ["BufferedWriter", "writing"]
 
