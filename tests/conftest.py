@@ -15,6 +15,9 @@ from mvsep_async.sandbox import Sandbox
 
 NewClient: TypeAlias = Callable[..., MVSepClient]
 
+STRANGER = "no-account-has-4711"
+"""A token that nobody knows. No ordinary word: it is hidden in every log of the process while a client has it."""
+
 
 def wav(seconds: float = 0.1, *, rate: int = 8000) -> bytes:
     """Return a short stereo wav file, which differs by its length."""

@@ -12,7 +12,7 @@ import pytest
 
 from mvsep_async import ClientClosedError, Job, MVSepClient, MVSepError, Stage
 from mvsep_async.sandbox import Sandbox
-from tests.conftest import NewClient, wav
+from tests.conftest import STRANGER, NewClient, wav
 
 from .support import Stream, paid, reached, until
 
@@ -207,4 +207,4 @@ async def test_two_clients_side_by_side(sandbox: Sandbox, client_of: NewClient, 
 
 
 def test_a_client_costs_nothing_before_it_is_entered() -> None:
-    assert repr(MVSepClient("a-token")) == "<MVSepClient https://mvsep.com new>"
+    assert repr(MVSepClient(STRANGER)) == "<MVSepClient https://mvsep.com new>"

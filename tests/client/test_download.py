@@ -18,7 +18,7 @@ from mvsep_async import DownloadError, InvalidRequestError, Job, MVSepClient, St
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
-from tests.conftest import NewClient, wav
+from tests.conftest import STRANGER, NewClient, wav
 
 from .support import all_of, reached, stages, until
 
@@ -297,7 +297,7 @@ async def fetch_all(stems: list[str], downloads: list[str], folder: Path) -> lis
     transport = Results(stems, downloads)
     async with (
         httpx.AsyncClient(transport=transport) as http,
-        MVSepClient("a-token", poll_interval=0.01, requests_per_minute=6000, http=http) as client,
+        MVSepClient(STRANGER, poll_interval=0.01, requests_per_minute=6000, http=http) as client,
     ):
         return await client.attach("20230327071601-0e3e5c6c85-a.mp3").download(folder)
 

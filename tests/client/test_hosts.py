@@ -13,6 +13,7 @@ from attrs import evolve
 from mvsep_async import MVSepClient, Stage
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
+from tests.conftest import STRANGER
 
 from .support import reached
 
@@ -83,7 +84,7 @@ async def test_a_url_job_may_move_to_another_host_once_it_is_fetched(named: str,
             "concurrency": 1,
             "requests_per_minute": 6000,
         }
-        async with MVSepClient("a-token", **settings) as client:
+        async with MVSepClient(STRANGER, **settings) as client:
             job = await client.submit("http://music.test/a.wav", algorithm=40)
             assert (await job).hash == hash
     assert hosts == {"create": "mvsep.test", "get-remote": "mvsep.test", "get": asked}

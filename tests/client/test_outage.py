@@ -11,7 +11,7 @@ import pytest
 from mvsep_async import MVSepClient, ServiceUnavailableError, Stage, TransportError
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
-from tests.conftest import NewClient, wav
+from tests.conftest import STRANGER, NewClient, wav
 
 from .support import paid, reached, until
 
@@ -57,7 +57,7 @@ async def test_a_service_that_is_down_is_not_asked_for_every_song_that_is_submit
 
     async with (
         httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http,
-        MVSepClient("token", base_url="https://mvsep.example", http=http) as client,
+        MVSepClient(STRANGER, base_url="https://mvsep.example", http=http) as client,
     ):
         for _ in range(300):
             await client.submit(song, algorithm=40)

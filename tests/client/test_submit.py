@@ -21,7 +21,7 @@ from mvsep_async import (
     UploadError,
 )
 from mvsep_async.sandbox import Sandbox
-from tests.conftest import NewClient, wav
+from tests.conftest import STRANGER, NewClient, wav
 
 from .support import Stream, all_of, calls, paid, reached, stages
 
@@ -263,7 +263,7 @@ async def test_token_and_address_come_from_the_environment(
 )
 def test_client_settings_that_cannot_be(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        MVSepClient(**{"api_token": "a-token", **settings})
+        MVSepClient(**{"api_token": STRANGER, **settings})
     assert "secret" not in str(caught.value)
     assert "tökén" not in str(caught.value)
 

@@ -26,7 +26,7 @@ from mvsep_async.observe import (
 )
 from mvsep_async.sandbox import Sandbox
 from tests.client.support import reached, until
-from tests.conftest import NewClient
+from tests.conftest import STRANGER, NewClient
 
 
 def kinds(events: list[Event]) -> list[str]:
@@ -203,7 +203,7 @@ async def test_an_observer_that_would_have_to_be_awaited_is_refused() -> None:
         raise AssertionError("nobody would await this")
 
     with pytest.raises(ConfigurationError, match="on_event"):
-        MVSepClient("token", on_event=wrong)  # type: ignore[arg-type]
+        MVSepClient(STRANGER, on_event=wrong)  # type: ignore[arg-type]
 
 
 async def test_no_event_holds_the_token(sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mvsep_async import ConfigurationError, Job, MVSepClient, Stage
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.webhooks import MAX_BODY, WebhookReceiver
 from tests.client.support import calls, reached, until
-from tests.conftest import NewClient
+from tests.conftest import STRANGER, NewClient
 from tests.serving import served
 
 NEVER = 3600.0
@@ -157,7 +157,7 @@ async def test_every_submit_carries_the_public_address_unless_it_names_its_own(
 
 
 def test_the_path_cannot_be_guessed_and_is_not_shown() -> None:
-    client = MVSepClient("token", base_url="http://127.0.0.1:1")
+    client = MVSepClient(STRANGER, base_url="http://127.0.0.1:1")
     first, second = WebhookReceiver(client), WebhookReceiver(client, "https://bot.example")
     assert first.path != second.path
     assert len(first.path) >= 32
@@ -288,7 +288,7 @@ async def test_a_body_without_end_is_not_read_to_it() -> None:
     async def send(message: Any) -> None:
         statuses.append(message.get("status"))
 
-    receiver = WebhookReceiver(MVSepClient("token", base_url="http://127.0.0.1:1"))
+    receiver = WebhookReceiver(MVSepClient(STRANGER, base_url="http://127.0.0.1:1"))
     await receiver({"type": "http", "method": "POST", "path": receiver.path}, receive, send)
     assert statuses[0] == 413
     assert taken <= MAX_BODY + 65536
@@ -320,7 +320,7 @@ async def test_a_websocket_is_turned_away() -> None:
     async def receive() -> Any:
         return {"type": "websocket.connect"}
 
-    receiver = WebhookReceiver(MVSepClient("token", base_url="http://127.0.0.1:1"))
+    receiver = WebhookReceiver(MVSepClient(STRANGER, base_url="http://127.0.0.1:1"))
     await receiver({"type": "websocket", "path": receiver.path}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
 
@@ -339,7 +339,7 @@ async def test_a_hash_is_read_as_json_would_read_it(hash: str, rest: dict[str, A
             looked_up.append(hash)
             return True
 
-    receiver = WebhookReceiver(Client("token", base_url="http://127.0.0.1:1"))
+    receiver = WebhookReceiver(Client(STRANGER, base_url="http://127.0.0.1:1"))
     body = json.dumps(
         {"hash": hash, **{name: value for name, value in rest.items() if name != "hash"}}, ensure_ascii=ascii
     )
@@ -369,5 +369,5 @@ async def test_a_body_that_breaks_off_brings_about_nothing() -> None:
     async def send(message: Any) -> None:
         pass
 
-    receiver = WebhookReceiver(Client("token", base_url="http://127.0.0.1:1"))
+    receiver = WebhookReceiver(Client(STRANGER, base_url="http://127.0.0.1:1"))
     await receiver({"type": "http", "method": "POST", "path": receiver.path}, receive, send)
