@@ -26,7 +26,7 @@ from mvsep_async.http.redaction import guard_logs
 from mvsep_async.intake import AlgorithmName, OnUnknown
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import goes_on_later
-from mvsep_async.jobs.order import Settings, Target
+from mvsep_async.jobs.order import Target
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import check_layout
@@ -208,8 +208,8 @@ class MVSepClient:
         session = self._open()
         if key is not None and (known := session.ledger.known(key=key)) is not None:
             return known  # whatever else is asked for, and though the service cannot say now what that means
-        settings = await self._settings(
-            session, algorithm, options, output_format, remote_type, demo, webhook_url, on_unknown
+        settings = await session.intake.settings(
+            algorithm, options, output_format, remote_type, demo, webhook_url or self.webhook_url, on_unknown
         )
         return await session.accept(source, settings, filename, group, priority, key, metadata)
 
@@ -318,32 +318,6 @@ class MVSepClient:
         session.watcher.hasten(job)
         return True
 
-    async def _settings(
-        self,
-        session: Session,
-        algorithm: AlgorithmName = None,
-        options: Mapping[str, object] | None = None,
-        output_format: OutputFormat | int = OutputFormat.MP3,
-        remote_type: RemoteType | None = None,
-        demo: bool = False,
-        webhook_url: str | None = None,
-        on_unknown: OnUnknown = "raise",
-    ) -> Settings:
-        if self._options.token is None:
-            raise ConfigurationError(
-                "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token stands "
-                "on the account page of the service"
-            )
-        return await session.intake.settings(
-            algorithm=algorithm,
-            options=options,
-            output_format=output_format,
-            remote_type=remote_type,
-            demo=demo,
-            webhook_url=webhook_url or self.webhook_url,
-            on_unknown=on_unknown,
-        )
-
     async def _submit_to(
         self,
         session: Session,
@@ -355,7 +329,8 @@ class MVSepClient:
     ) -> Job:
         asked: dict[str, Any] = dict(arguments)
         of_job = {name: asked.pop(name, default) for name, default in _OF_ONE_JOB.items()}
-        settings = await self._settings(session, **asked)
+        asked["webhook_url"] = asked.get("webhook_url") or self.webhook_url
+        settings = await session.intake.settings(**asked)
         return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
 
     def _open(self) -> Session:

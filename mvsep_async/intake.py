@@ -15,12 +15,13 @@ from attrs import define, field
 from mvsep_async.catalogue.algorithm import Algorithm, Plan
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.sep_types import SEP_TYPES
-from mvsep_async.errors import InvalidRequestError
+from mvsep_async.errors import ConfigurationError, InvalidRequestError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.order import Settings, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import safe_name
+from mvsep_async.secret import Token
 from mvsep_async.sources import Data, Held, Pair, RemoteType, Source, Spooled, check, is_url
 from mvsep_async.transfer.content import spool
 from mvsep_async.visits import Visits
@@ -43,6 +44,7 @@ class Intake:
 
     catalogue: Callable[[], Awaitable[Catalogue]]
     user: Callable[[], Awaitable[User]]
+    token: Token | None
     spool: Path | None
     visits: Visits
     _known: dict[tuple[object, ...], Settings] = field(factory=dict)
@@ -51,16 +53,18 @@ class Intake:
 
     async def settings(
         self,
-        *,
-        algorithm: AlgorithmName,
-        options: Mapping[str, object] | None,
-        output_format: OutputFormat | int,
-        remote_type: RemoteType | None,
-        demo: bool,
-        webhook_url: str | None,
-        on_unknown: OnUnknown,
+        algorithm: AlgorithmName = None,
+        options: Mapping[str, object] | None = None,
+        output_format: OutputFormat | int = OutputFormat.MP3,
+        remote_type: RemoteType | None = None,
+        demo: bool = False,
+        webhook_url: str | None = None,
+        on_unknown: OnUnknown = "raise",
     ) -> Settings:
-        """Return the settings asked for, checked. The same ones are checked once and shared from then on."""
+        """Return the settings asked for, checked. The same ones are checked once and shared from then on.
+
+        Raises `InvalidRequestError` for what cannot be, and `ConfigurationError` without a token.
+        """
         name = algorithm.sep_type if isinstance(algorithm, Algorithm) else algorithm
         given = tuple(sorted((key, str(value)) for key, value in options.items())) if options else ()
         asked = (name, given, output_format, remote_type, demo, webhook_url, on_unknown)
@@ -84,6 +88,11 @@ class Intake:
         webhook_url: str | None,
         on_unknown: OnUnknown,
     ) -> Settings:
+        if self.token is None:
+            raise ConfigurationError(
+                "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token stands "
+                "on the account page of the service"
+            )
         number = int(name) if isinstance(name, str) and name.strip().isdecimal() else name
         if webhook_url is not None and not is_url(webhook_url):
             raise InvalidRequestError(f"the webhook_url {webhook_url[:120]!r} must be an http(s) address")

@@ -111,7 +111,7 @@ class Session:
             cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
             visits = Visits()
-            intake = Intake(catalogue.get, AccountAPI(caller).user, journal.spool, visits)
+            intake = Intake(catalogue.get, AccountAPI(caller).user, options.token, journal.spool, visits)
             stack.push_async_callback(intake.close)
             tasks = await stack.enter_async_context(_tasks())
             session = cls(options, http, journal, tasks, caller, catalogue, intake, visits)

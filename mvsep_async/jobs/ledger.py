@@ -20,7 +20,7 @@ from mvsep_async.errors import (
     SubmissionUnknownError,
     WireError,
 )
-from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.job import Desk, Job
 from mvsep_async.jobs.keeping import Journal, Record
 from mvsep_async.jobs.lifecycle import Event, State, after, stage_of
@@ -183,7 +183,8 @@ class Ledger:
             self._by_key[job.order.key] = job
         if fingerprint is not None:
             self._by_fingerprint[fingerprint] = job
-        self._index_hashes(job)
+        if job.facts is not NOTHING:
+            self._index_hashes(job)
 
     def _index_hashes(self, job: Job) -> None:
         for name in (job.facts.hash, job.facts.remote):

@@ -12,13 +12,10 @@ from mvsep_async.http.call import Json
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sources import Held, RemoteType
 
-__all__ = ["ID_LENGTH", "Order", "Settings", "Target", "new_id"]
+__all__ = ["ID_PATTERN", "Order", "Settings", "Target", "new_id"]
 
-_PREFIX: Final = "mv"
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS: Final = tuple(first + second for first in _LETTERS for second in _LETTERS)
-"""Ten bits at a time: a job's id is made in a microsecond, of five that there are for taking it in."""
-ID_LENGTH: Final = len(_PREFIX) + 12
+ID_PATTERN: Final = "mv[0-9a-f]{16}"
+"""A regular expression for what `new_id` returns."""
 
 
 @frozen
@@ -67,6 +64,5 @@ class Order:
 
 
 def new_id() -> str:
-    """Return a new job id: 60 random bits in lower-case letters and digits, which every slug leaves as they are."""
-    bits = int.from_bytes(urandom(8), "big")
-    return _PREFIX + "".join([_PAIRS[bits >> shift & 1023] for shift in (0, 10, 20, 30, 40, 50)])
+    """Return a new job id: 64 random bits in lower-case letters and digits, which every slug leaves as they are."""
+    return f"mv{urandom(8).hex()}"

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.jobs.order import Order, Target
+from mvsep_async.jobs.order import ID_PATTERN, Order, Target
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.naming import song_name, stem_path
 from mvsep_async.sources import label
 
 __all__ = ["PlannedFile", "chosen", "path_key", "plan", "song_of"]
 
-_OF_THE_SERVICE: Final = re.compile(r"\A\d{14}-[0-9a-f]{10}-(?:mv[a-z2-7]{12}-)?")
+_OF_THE_SERVICE: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}-)?")
 
 
 @frozen
