@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from contextlib import aclosing
+from itertools import islice
+from typing import Final
 
 import anyio
 from attrs import define, field
 
-from mvsep_async.creating.search import Absent, Found, Search, is_before
+from mvsep_async.creating.search import Absent, Found, Search, horizon, is_before
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
@@ -22,10 +26,8 @@ __all__ = ["Finder"]
 
 logger = logging.getLogger("mvsep_async")
 
-_PAGE = 20
-"""Entries a page: the most that `separation_history` gives (its API page)."""
-_MOST_PAGES = 15
-"""Pages read at the most in one search: 300 jobs newer than ours is more than an account makes in a lost moment."""
+_MOST_NAMED: Final = 20
+"""Jobs of others that an error names at the most."""
 
 
 @define(eq=False)
@@ -64,7 +66,7 @@ class Finder:
         began = self.clock()
         lost = [self.ledger.jobs[job] for job in self.search.jobs]
         try:
-            hashes = await self._listed(min(job.facts.intent_at or 0.0 for job in lost))
+            hashes = await self._listed(horizon((job.facts.intent_at for job in lost), time.time()))
         except MVSepError as error:
             logger.info("the search for %d lost jobs cannot read the service's lists: %s", len(lost), error)
             if self.outage.failed(self.clock()):
@@ -85,16 +87,12 @@ class Finder:
         """Return the account's hashes: of its unfinished jobs, and of its history back to the moment `since`."""
         queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
         hashes = [entry.hash for entry in queue.jobs or ()]
-        accepted = {
-            job.facts.hash: job.facts.accepted_at
-            for job in self.ledger.jobs.values()
-            if job.facts.hash is not None and job.facts.accepted_at is not None
-        }
-        for page in range(_MOST_PAGES):
-            entries = await self.account.history(start=page * _PAGE, limit=_PAGE, priority=Priority.LIKELY)
-            hashes += [entry.hash for entry in entries]
-            if len(entries) < _PAGE or is_before(entries[-1].hash, since, accepted):
-                break
+        async with aclosing(self.account.history_all(priority=Priority.LIKELY)) as history:
+            async for entry in history:
+                known = self.ledger.known(hash=entry.hash)
+                if is_before(entry.hash, since, accepted_at=None if known is None else known.facts.accepted_at):
+                    break
+                hashes.append(entry.hash)
         return hashes
 
     def _settle(self, result: Found | Absent) -> None:
@@ -111,8 +109,8 @@ class Finder:
         if job.order.settings.on_unknown == "resubmit":
             self.ledger.apply(job, Event.NOT_ACCEPTED)
             return
-        ours = {name for known in self.ledger.jobs.values() for name in (known.facts.hash, known.facts.remote)}
-        found = tuple(hash for hash in dict.fromkeys(hashes) if hash not in ours)[:_PAGE]
+        others = (hash for hash in dict.fromkeys(hashes) if self.ledger.known(hash=hash) is None)
+        found = tuple(islice(others, _MOST_NAMED))
         seen = f"it may be one of {', '.join(found)}" if found else "no other job is in its lists"
         self.ledger.apply(
             job,

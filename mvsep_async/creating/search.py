@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from mvsep_async.naming import tag_in
 
-__all__ = ["LOOKS", "Absent", "Found", "Search", "is_before"]
+__all__ = ["LOOKS", "Absent", "Found", "Search", "horizon", "is_before"]
 
 LOOKS: Final = (0.01, 0.03, 0.08, 0.17, 0.33, 0.6, 1.0)
 """When the lists are read, as parts of the time that the service may need to show a job: soon at first, since mostly
@@ -18,6 +18,9 @@ it has it, and once more at the very end, since only that look proves that it ha
 
 _TIME_ZONES: Final = timedelta(hours=26)
 """The service's dates name no time zone: two clocks that are both right may differ by as much."""
+
+_CLOCK_SET: Final = 300.0
+"""Seconds by which this machine's clock may have been set between two jobs of ours."""
 
 
 @frozen
@@ -87,15 +90,22 @@ class Search:
         return settled
 
 
-def is_before(hash: str, moment: float, accepted: Mapping[str, float]) -> bool:
+def horizon(intents: Iterable[float | None], now: float) -> float:
+    """Return the Unix time before which none of these creates was begun: 0 where that is not known.
+
+    One that lies in the future was noted by a clock that was wrong, so it says nothing.
+    """
+    return min((0.0 if at is None or at > now else at for at in intents), default=0.0)
+
+
+def is_before(hash: str, moment: float, *, accepted_at: float | None) -> bool:
     """Tell whether the job `hash` was certainly accepted before `moment` (a Unix time).
 
-    `accepted` maps the hashes whose answers came to us to when they did; of any other only the date at the front of
-    its hash is known.
+    `accepted_at`: when its answer came to us; of a job that is not ours (`None`) only the date at the front of its hash
+    is known.
     """
-    when = accepted.get(hash)
-    if when is not None:
-        return when < moment
+    if accepted_at is not None:
+        return accepted_at < moment - _CLOCK_SET
     try:
         dated = datetime.strptime(hash[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
         return dated < datetime.fromtimestamp(moment, UTC) - _TIME_ZONES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from attrs import frozen
 
@@ -81,9 +81,13 @@ class AccountAPI:
 
         return await collect(page, key=_identity, start=start, limit=limit)
 
-    def history_all(self, *, start: int = 0) -> AsyncIterator[HistoryEntry]:
+    def history_all(self, *, start: int = 0, priority: Priority = Priority.REST) -> AsyncGenerator[HistoryEntry]:
         """Iterate over all the account's separations, the newest first, asking page by page."""
-        return pages(self._history, key=_identity, start=start)
+
+        async def page(start: int, limit: int) -> list[HistoryEntry]:
+            return await self._history(start, limit, priority)
+
+        return pages(page, key=_identity, start=start)
 
     async def enable_premium(self) -> Message:
         """Let jobs spend credits from now on."""

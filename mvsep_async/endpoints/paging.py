@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from typing import Final, TypeVar
 
 from mvsep_async.errors import InvalidRequestError
@@ -30,7 +30,7 @@ async def pages(
     key: Callable[[T], Hashable],
     start: int = 0,
     limit: int | None = None,
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T]:
     """Iterate over all entries from `start` on, at most `limit`; `fetch(start, limit)` gets one page.
 
     What `key` says was there already is skipped: while one reads, new entries push old ones onto the next page. A page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -34,7 +34,7 @@ class QualityAPI:
         """Return the latest entries; more than 20 are asked for in pages."""
         return await collect(self._queue, key=_identity, start=start, limit=limit)
 
-    def queue_all(self, *, start: int = 0) -> AsyncIterator[QualityEntry]:
+    def queue_all(self, *, start: int = 0) -> AsyncGenerator[QualityEntry]:
         """Iterate over all entries, the latest first, asking page by page."""
         return pages(self._queue, key=_identity, start=start)
 
@@ -67,7 +67,7 @@ class QualityAPI:
         start: int = 0,
         algo_name_filter: str | None = None,
         sort: str | None = None,
-    ) -> AsyncIterator[QualityEntry]:
+    ) -> AsyncGenerator[QualityEntry]:
         """Iterate over all entries of one data set, the best first, asking page by page."""
 
         async def page(start: int, limit: int) -> tuple[QualityEntry, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from attrs import frozen
 
@@ -42,7 +42,7 @@ class SiteAPI:
 
         return await collect(page, key=_news_identity, start=start, limit=limit)
 
-    def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncIterator[NewsItem]:
+    def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncGenerator[NewsItem]:
         """Iterate over all the news, the newest first, asking page by page."""
 
         async def page(start: int, limit: int) -> list[NewsItem]:
@@ -84,7 +84,7 @@ class SiteAPI:
 
     def demo_all(
         self, *, start: int = 0, algorithm_id: int | None = None, options: Mapping[str, str | int] | None = None
-    ) -> AsyncIterator[DemoEntry]:
+    ) -> AsyncGenerator[DemoEntry]:
         """Iterate over all the public separations, the newest first, asking page by page; filters as in `demo`."""
 
         async def page(start: int, limit: int) -> list[DemoEntry]:

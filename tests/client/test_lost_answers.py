@@ -77,13 +77,15 @@ async def test_several_at_once_share_the_looks(held: Sandbox, client_of: NewClie
     assert calls(held, "app/separation_history") <= 4
 
 
-async def test_among_many_pages_of_others(held: Sandbox, client_of: NewClient, song: Path) -> None:
+@pytest.mark.parametrize("others", [45, 700])
+async def test_among_many_pages_of_others(held: Sandbox, client_of: NewClient, song: Path, others: int) -> None:
+    held.quirks = evolve(Quirks(), current_queue="null")
     async with client_of(held) as client:
         held.faults.add(kind="lose_answer", path="separation/create")
         held.faults.add(kind="refuse", path="app/user", status=503, count=3)
         job = await client.submit(song, algorithm=40)
         await until(lambda: paid(held) == 1)
-        held.occupy(held.premium_token, 45)  # all newer than ours: it is on the third page
+        held.occupy(held.premium_token, others)  # all newer than ours, which is on a page far back
         await reached(job, Stage.WAITING)
     assert paid(held) == 1
 

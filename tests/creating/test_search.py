@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.creating.search import LOOKS, Absent, Found, Search, is_before
+from mvsep_async.creating.search import LOOKS, Absent, Found, Search, horizon, is_before
 from mvsep_async.jobs.order import new_id
 
 PATIENCE = 100.0
@@ -95,13 +95,23 @@ MOMENT = datetime(2023, 3, 27, 12, tzinfo=UTC).timestamp()
 
 
 def test_what_is_certainly_older_ends_the_reading() -> None:
-    assert is_before("20230325071601-0e3e5c6c85-a.wav", MOMENT, {})
-    assert not is_before("20230327071601-0e3e5c6c85-a.wav", MOMENT, {})
-    assert not is_before("20230326120000-0e3e5c6c85-a.wav", MOMENT, {})  # whichever time zones both are in
-    assert is_before("mine", MOMENT, {"mine": MOMENT - 1})
-    assert not is_before("mine", MOMENT, {"mine": MOMENT + 1})
+    assert is_before("20230325071601-0e3e5c6c85-a.wav", MOMENT, accepted_at=None)
+    assert not is_before("20230327071601-0e3e5c6c85-a.wav", MOMENT, accepted_at=None)
+    assert not is_before(
+        "20230326120000-0e3e5c6c85-a.wav", MOMENT, accepted_at=None
+    )  # whichever time zones both are in
+    assert is_before("mine", MOMENT, accepted_at=MOMENT - 301)
+    assert not is_before("mine", MOMENT, accepted_at=MOMENT - 299)  # the clock may have been set meanwhile
+    assert not is_before("mine", MOMENT, accepted_at=MOMENT + 1)
+
+
+def test_the_lists_are_read_back_to_the_first_of_the_creates() -> None:
+    assert horizon([30.0, 20.0, 40.0], 50.0) == 20.0
+    assert horizon([30.0, None], 50.0) == 0.0
+    assert horizon([30.0, 51.0], 50.0) == 0.0  # the clock was ahead when it was noted
+    assert horizon([], 50.0) == 0.0
 
 
 @given(st.text(max_size=30), st.floats(-1e18, 1e18))
 def test_any_hash_and_moment_can_be_asked(hash: str, moment: float) -> None:
-    assert is_before(hash, moment, {}) in (True, False)
+    assert is_before(hash, moment, accepted_at=None) in (True, False)
