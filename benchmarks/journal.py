@@ -23,7 +23,6 @@ __all__ = ["measure"]
 _JOBS: Final = 100_000
 _SETTINGS: Final = Settings(algorithm=40, options=(("add_opt1", "81"),))
 _TARGET: Final = Target("/home/user/stems")
-_MARK: Final = "0" * 30
 
 
 def measure(quick: bool) -> list[Row]:
@@ -107,13 +106,13 @@ async def _timed(work: Callable[[SqliteJournal, int], Awaitable[None]], path: Pa
 
 async def _submits(journal: SqliteJournal, jobs: int) -> None:
     for number in range(jobs):
-        journal.add(_order(number), _MARK)
+        journal.add(_order(number))
         await journal.settle()
 
 
 async def _synced(journal: SqliteJournal, jobs: int) -> None:
     for number in range(jobs):
-        journal.add(_order(number), _MARK)
+        journal.add(_order(number))
         await journal.settle(synced=True)
 
 
@@ -132,7 +131,7 @@ async def _plain_submits(path: Path, jobs: int) -> float:
     sql = f"INSERT INTO jobs ({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
     begun = time.perf_counter()
     for number in range(jobs):
-        await anyio.to_thread.run_sync(connection.execute, sql, order_row(_order(number), _MARK, spool=path))
+        await anyio.to_thread.run_sync(connection.execute, sql, order_row(_order(number), spool=path))
     taken = time.perf_counter() - begun
     connection.close()
     return taken

@@ -194,8 +194,8 @@ class Session:
         await self.visits.breathe()
         metadata = self.intake.metadata(metadata)
 
-        def order(held: Held, name: str | None = filename, /) -> Order:
-            return Order(new_id(), held, settings, name, group, priority, key, metadata, target)
+        def order(held: Held, name: str | None = filename, mark: str | None = None) -> Order:
+            return Order(new_id(), held, settings, name, group, priority, key, metadata, target, mark)
 
         if key is None and not bulk:
             return await self._take(source, filename, settings, order)
@@ -207,7 +207,7 @@ class Session:
     async def _take(self, source: Source, filename: str | None, settings: Settings, order: _Ordering) -> Job:
         held = await self.intake.hold(source, filename, settings)
         try:
-            return await self._enter(order(held), None)
+            return await self._enter(order(held))
         except BaseException:
             await self.intake.drop(held)
             raise
@@ -220,7 +220,7 @@ class Session:
             mark = None if self.options.journal is None else await _fingerprint(held, settings)
             async with self._turns.of(mark):
                 known = self.ledger.known(fingerprint=mark)
-                job = known or await self._enter(order(held), mark)
+                job = known or await self._enter(order(held, mark=mark))
                 entered = known is None
                 return job
         except (InvalidRequestError, UploadError, OSError) as error:
@@ -231,9 +231,9 @@ class Session:
             if not entered:
                 await self.intake.drop(held)
 
-    async def _enter(self, order: Order, fingerprint: str | None) -> Job:
+    async def _enter(self, order: Order) -> Job:
         """Take a job in and put it in line; when this is cancelled or fails, there is no job."""
-        job = self.ledger.enter(order, fingerprint=fingerprint)
+        job = self.ledger.enter(order)
         if self.options.journal is not None:
             try:
                 await self.journal.settle()

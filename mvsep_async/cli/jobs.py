@@ -93,7 +93,7 @@ async def prune(*, journal: Journal, common: Common = COMMON) -> int:
     settings(common)
     await _peek(journal)
     held = SqliteJournal(journal)
-    over = [record.order.id for record in await held.open() if _over(record)]
+    over = [record.order for record in await held.open() if _over(record)]
     try:
         held.forget(over)
         await held.settle()

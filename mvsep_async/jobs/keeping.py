@@ -26,15 +26,11 @@ class SafeFile:
 
 @frozen
 class Record:
-    """One job as a journal holds it.
-
-    `fingerprint` identifies source and settings, where `map` gave one; `files` are those that were noted for it.
-    """
+    """One job as a journal holds it. `files` are those that were noted for it."""
 
     order: Order
     state: State
     facts: Facts
-    fingerprint: str | None = None
     files: tuple[SafeFile, ...] = ()
 
 
@@ -58,7 +54,7 @@ class Journal(Protocol):
         """Write what is noted, for as long as the client is open."""
         ...
 
-    def add(self, order: Order, fingerprint: str | None) -> None:
+    def add(self, order: Order) -> None:
         """Note a new job, queued."""
         ...
 
@@ -70,8 +66,8 @@ class Journal(Protocol):
         """Note a file of a job: its size, and how many bytes of it are safe on disk."""
         ...
 
-    def forget(self, jobs: Sequence[str]) -> None:
-        """Note that these jobs shall be pruned."""
+    def forget(self, orders: Sequence[Order]) -> None:
+        """Note that the jobs of these orders shall be pruned."""
         ...
 
     async def settle(self, *, synced: bool = False) -> None:
@@ -94,7 +90,7 @@ class NoJournal:
     async def run(self) -> None:
         return
 
-    def add(self, order: Order, fingerprint: str | None) -> None:
+    def add(self, order: Order) -> None:
         return
 
     def update(self, job: str, state: State, facts: Facts) -> None:
@@ -103,7 +99,7 @@ class NoJournal:
     def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
         return
 
-    def forget(self, jobs: Sequence[str]) -> None:
+    def forget(self, orders: Sequence[Order]) -> None:
         return
 
     async def settle(self, *, synced: bool = False) -> None:

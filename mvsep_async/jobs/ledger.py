@@ -72,11 +72,11 @@ class Ledger:
     _by_fingerprint: dict[str, Job] = field(factory=dict)
     _guests: set[str] = field(factory=set)
 
-    def enter(self, order: Order, *, fingerprint: str | None = None) -> Job:
+    def enter(self, order: Order) -> Job:
         """Take in a new job, queued."""
-        self.journal.add(order, fingerprint)  # first, since it may refuse
+        self.journal.add(order)  # first, since it may refuse
         job = Job(self.desk, order)
-        self._index(job, fingerprint)
+        self._index(job)
         return job
 
     def enter_guest(self, order: Order, state: State, facts: Facts) -> Job:
@@ -84,7 +84,7 @@ class Ledger:
         job = Job(self.desk, order, state=state, facts=facts)
         self._guests.add(order.id)
         job.show(Progress(stage=stage_of(state, creating=_creating(order))))
-        self._index(job, None)
+        self._index(job)
         return job
 
     def restore(self, record: Record) -> Job:
@@ -94,7 +94,7 @@ class Ledger:
             stage = stage_of(record.state, creating=_creating(record.order))
             whole = 1.0 if stage in (Stage.DONE, Stage.FINISHED) and record.order.target is None else None
             job.show(Progress(stage=stage, fraction=1.0 if stage is Stage.FINISHED else whole))
-        self._index(job, record.fingerprint)
+        self._index(job)
         return job
 
     def known(self, *, hash: str | None = None, key: str | None = None, fingerprint: str | None = None) -> Job | None:
@@ -173,16 +173,16 @@ class Ledger:
                     index.pop(name, None)
             if job.order.key is not None:
                 self._by_key.pop(job.order.key, None)
-        gone = {job.id for job in dropped}
-        self._by_fingerprint = {mark: job for mark, job in self._by_fingerprint.items() if job.id not in gone}
-        self.journal.forget([job.id for job in dropped])
+            if job.order.fingerprint is not None and self._by_fingerprint.get(job.order.fingerprint) is job:
+                del self._by_fingerprint[job.order.fingerprint]
+        self.journal.forget([job.order for job in dropped])
 
-    def _index(self, job: Job, fingerprint: str | None) -> None:
+    def _index(self, job: Job) -> None:
         self.jobs[job.id] = job
         if job.order.key is not None:
             self._by_key[job.order.key] = job
-        if fingerprint is not None:
-            self._by_fingerprint[fingerprint] = job
+        if job.order.fingerprint is not None:
+            self._by_fingerprint[job.order.fingerprint] = job
         if job.facts is not NOTHING:
             self._index_hashes(job)
 

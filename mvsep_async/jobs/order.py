@@ -50,7 +50,10 @@ class Target:
 
 @frozen
 class Order:
-    """One separation as it was asked for. `id` is at the same time the tag at the front of the uploaded name."""
+    """One separation as it was asked for. `id` is at the same time the tag at the front of the uploaded name.
+
+    `fingerprint` is the same for the same song and settings, in every process; given by `map` where there is a journal.
+    """
 
     id: str
     source: Held
@@ -61,6 +64,7 @@ class Order:
     key: str | None = None
     metadata: Json = None
     target: Target | None = None
+    fingerprint: str | None = None
 
 
 def new_id() -> str:

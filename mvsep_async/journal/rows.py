@@ -47,7 +47,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def order_row(order: Order, fingerprint: str | None, *, spool: Path) -> Row:
+def order_row(order: Order, *, spool: Path) -> Row:
     """Return the values of `ORDER_COLUMNS`. Relative paths become absolute: the next process may start elsewhere.
 
     Raises `JournalError` for what cannot be kept.
@@ -65,7 +65,7 @@ def order_row(order: Order, fingerprint: str | None, *, spool: Path) -> Row:
             _text(order.key),
             None if order.metadata is None else _json(order.metadata),
             None if order.target is None else _target_text(order.target),
-            fingerprint,
+            order.fingerprint,
         )
     except (TypeError, ValueError, OSError, RecursionError) as error:
         raise JournalError(f"job {order.id} cannot be kept in the journal: {error}", job=order.id) from error
@@ -141,9 +141,10 @@ class RowReader:
             key=_str(key),
             metadata=None if metadata is None else json.loads(metadata),
             target=None if target is None else self._target(target),
+            fingerprint=_str(fingerprint),
         )
         known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
-        return Record(order, State(state), known, _str(fingerprint), files)
+        return Record(order, State(state), known, files)
 
     def _source(self, kind: str, source: Any, beside: Any) -> Held:
         match kind.split():

@@ -123,9 +123,9 @@ class SqliteJournal:
             else:
                 pause = _LINGER
 
-    def add(self, order: Order, fingerprint: str | None) -> None:
+    def add(self, order: Order) -> None:
         """Note a new job, queued; raises `JournalError` for one that cannot be kept, and for a key that is taken."""
-        row = order_row(order, fingerprint, spool=self._spool)
+        row = order_row(order, spool=self._spool)
         if order.key is not None:
             holder = self._keys.setdefault(order.key, order.id)
             if holder != order.id:
@@ -143,11 +143,12 @@ class SqliteJournal:
         self._notes.files[job, path_value(path)] = (size, safe)
         self._stir()
 
-    def forget(self, jobs: Sequence[str]) -> None:
-        """Note that these jobs shall be pruned, with their files' entries and their songs in the spool folder."""
-        self._notes.forget(jobs)
-        gone = frozenset(jobs)
-        self._keys = {key: job for key, job in self._keys.items() if job not in gone}
+    def forget(self, orders: Sequence[Order]) -> None:
+        """Note that their jobs shall be pruned, with the files' entries and the songs in the spool folder."""
+        self._notes.forget([order.id for order in orders])
+        for order in orders:
+            if order.key is not None and self._keys.get(order.key) == order.id:
+                del self._keys[order.key]
         self._stir()
 
     async def settle(self, *, synced: bool = False) -> None:

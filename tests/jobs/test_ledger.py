@@ -34,14 +34,14 @@ class Notes(NoJournal):
     said: list[tuple[Any, ...]] = field(factory=list)
     broken: bool = False
 
-    def add(self, order: Order, fingerprint: str | None) -> None:
+    def add(self, order: Order) -> None:
         self.said.append(("add", order.id))
 
     def update(self, job: str, state: State, facts: Facts) -> None:
         self.said.append((job, state, facts.hash))
 
-    def forget(self, jobs: Sequence[str]) -> None:
-        self.said.append(("forget", *jobs))
+    def forget(self, orders: Sequence[Order]) -> None:
+        self.said.append(("forget", *(order.id for order in orders)))
 
     async def settle(self, *, synced: bool = False) -> None:
         self.said.append(("settle", synced))
@@ -175,7 +175,7 @@ def test_progress_never_goes_back_though_the_job_does() -> None:
 
 def test_what_is_forgotten_is_found_by_no_name() -> None:
     world = World()
-    job = world.ledger.enter(Order("mv1", "a.wav", Settings(), key="k"), fingerprint="f")
+    job = world.ledger.enter(Order("mv1", "a.wav", Settings(), key="k", fingerprint="f"))
     world.ledger.apply(job, Event.SLOT_TAKEN)
     world.ledger.apply(job, Event.URL_ACCEPTED, remote="short")
     world.ledger.apply(job, Event.FETCHED, hash="long")
@@ -191,8 +191,8 @@ def test_what_is_forgotten_is_found_by_no_name() -> None:
 
 def test_a_restored_job_is_shown_where_it_stood() -> None:
     world = World()
-    order = Order("mv1", "a.wav", Settings(), key="k")
-    job = world.ledger.restore(Record(order, State.MERGING, Facts(hash="h"), "f"))
+    order = Order("mv1", "a.wav", Settings(), key="k", fingerprint="f")
+    job = world.ledger.restore(Record(order, State.MERGING, Facts(hash="h")))
     assert (job.stage, job.hash) == (Stage.MERGING, "h")
     assert world.ledger.known(key="k") is world.ledger.known(fingerprint="f") is world.ledger.known(hash="h") is job
     assert world.notes.said == []

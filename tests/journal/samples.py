@@ -89,6 +89,7 @@ orders = whole(
     key=maybe_text,
     metadata=json_values,
     target=st.none() | targets,
+    fingerprint=st.none() | st.text("0123456789abcdef"),
 )
 separations = whole(
     Separation,
@@ -141,5 +142,4 @@ records = st.builds(
     order=orders,
     state=st.sampled_from(State),
     facts=facts_,
-    fingerprint=st.none() | st.text("0123456789abcdef"),
 )

@@ -31,7 +31,7 @@ def tables() -> Iterator[sqlite3.Connection]:
 
 def kept(record: Record, tables: sqlite3.Connection) -> Record:
     """Put a record through real tables, whose columns may change what is given to them."""
-    values = (*order_row(record.order, record.fingerprint, spool=SPOOL), *facts_row(record.state, record.facts))
+    values = (*order_row(record.order, spool=SPOOL), *facts_row(record.state, record.facts))
     tables.execute("BEGIN")
     try:
         tables.execute(f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})", values)
@@ -58,7 +58,7 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     order = an_order(source=Pair("a.wav", Path("../b.wav")), target=Target("stems"))
     facts = Facts(paths=(Path("stems/x.mp3"),), planned=(("x", Path("stems/x.mp3")),))
-    row = (*order_row(order, None, spool=SPOOL), *facts_row(State.DONE, facts))
+    row = (*order_row(order, spool=SPOOL), *facts_row(State.DONE, facts))
     monkeypatch.chdir("/")
     found = RowReader(spool=SPOOL).record(row)
     assert found.order.source == Pair(str(tmp_path / "a.wav"), tmp_path / "../b.wav")
@@ -68,14 +68,14 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_spooled_song_moves_with_its_journal() -> None:
-    row = order_row(an_order(source=Spooled(SPOOL / "mv1-a.wav", "a.wav")), None, spool=SPOOL)
+    row = order_row(an_order(source=Spooled(SPOOL / "mv1-a.wav", "a.wav")), spool=SPOOL)
     moved = RowReader(spool=Path("/other/j.db.spool")).record((*row, *facts_row(State.QUEUED, NOTHING)))
     assert moved.order.source == Spooled(Path("/other/j.db.spool/mv1-a.wav"), "a.wav")
 
 
 def test_what_waits_shares_what_it_has_in_common() -> None:
     reader = RowReader(spool=SPOOL)
-    rows = [(*order_row(an_order(target=Target("/t")), None, spool=SPOOL), *facts_row(State.QUEUED, NOTHING))] * 2
+    rows = [(*order_row(an_order(target=Target("/t")), spool=SPOOL), *facts_row(State.QUEUED, NOTHING))] * 2
     one, two = (reader.record(row) for row in rows)
     assert one.order.settings is two.order.settings
     assert one.order.target is two.order.target
@@ -93,9 +93,7 @@ def test_audio_tags_are_not_kept(tables: sqlite3.Connection) -> None:
 
 def test_the_columns_can_be_read_by_a_person() -> None:
     order = Order("mv1", "/music/Jóga.flac", SETTINGS, "Jóga", target=Target("/stems"))
-    row = dict(
-        zip(COLUMNS, (*order_row(order, None, spool=SPOOL), *facts_row(State.DONE, Facts(hash="h"))), strict=True)
-    )
+    row = dict(zip(COLUMNS, (*order_row(order, spool=SPOOL), *facts_row(State.DONE, Facts(hash="h"))), strict=True))
     assert row["source"] == "/music/Jóga.flac"
     assert row["state"] == "done"
     assert row["hash"] == "h"
@@ -117,7 +115,7 @@ def test_the_columns_can_be_read_by_a_person() -> None:
 )
 def test_what_cannot_be_kept_is_refused_with_its_job(order: Order) -> None:
     with pytest.raises(JournalError, match="cannot be kept") as caught:
-        order_row(order, None, spool=SPOOL)
+        order_row(order, spool=SPOOL)
     assert caught.value.job == order.id
     assert order.id in str(caught.value)
 
@@ -149,7 +147,7 @@ def test_what_cannot_be_kept_is_refused_with_its_job(order: Order) -> None:
 )
 def test_a_value_that_we_cannot_have_written_is_an_error(column: str, value: object) -> None:
     facts = Facts(hash="h", error=JobFailedError("no"), paths=(Path("/a"),))
-    row = dict(zip(COLUMNS, (*order_row(an_order(), None, spool=SPOOL), *facts_row(State.DONE, facts)), strict=True))
+    row = dict(zip(COLUMNS, (*order_row(an_order(), spool=SPOOL), *facts_row(State.DONE, facts)), strict=True))
     RowReader(spool=SPOOL).record(tuple(row.values()))
     with pytest.raises(JournalError, match=f"job '{row['id']}' cannot be understood"):
         RowReader(spool=SPOOL).record(tuple((row | {column: value}).values()))

@@ -87,18 +87,18 @@ def test_it_is_a_journal() -> None:
 
 def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
     async def main() -> None:
-        orders = [an_order(key="k"), an_order()]
+        orders = [an_order(key="k"), an_order(fingerprint="mark")]
         async with opened(path) as journal:
             for order in orders:
-                journal.add(order, "mark")
+                journal.add(order)
             await journal.settle()
             journal.update(orders[0].id, State.WAITING, Facts(hash="h"))
             journal.file(orders[0].id, Path("/a.mp3"), size=3, safe=2)
             await journal.settle(synced=True)
         files = (SafeFile(Path("/a.mp3"), 3, 2),)
         assert await reopened(path) == [
-            Record(orders[0], State.WAITING, Facts(hash="h"), "mark", files),
-            Record(orders[1], State.QUEUED, NOTHING, "mark"),
+            Record(orders[0], State.WAITING, Facts(hash="h"), files),
+            Record(orders[1], State.QUEUED, NOTHING),
         ]
 
     run(main)
@@ -107,7 +107,7 @@ def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
 def test_what_was_not_settled_is_written_at_the_end(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
-            journal.add(an_order(), None)
+            journal.add(an_order())
         assert len(await reopened(path)) == 1
 
     run(main)
@@ -118,8 +118,8 @@ def test_what_nobody_waits_for_is_written_soon(path: Path, run: Any, gate: Gate)
         async with opened(path) as journal, anyio.create_task_group() as tasks:
             tasks.start_soon(journal.run)
             for count in (1, 2):
-                journal.add(an_order(), None)
-                journal.add(an_order(), None)
+                journal.add(an_order())
+                journal.add(an_order())
                 with anyio.fail_after(60):
                     while len(await SqliteJournal.peek(path)) < 2 * count:
                         await anyio.sleep(0.01)
@@ -133,13 +133,13 @@ def test_pruned_jobs_are_gone_and_their_keys_free(path: Path, run: Any) -> None:
     async def main() -> None:
         old, new = an_order(key="k"), an_order(key="k")
         async with opened(path) as journal:
-            journal.add(old, None)
+            journal.add(old)
             with pytest.raises(JournalError, match=f"job {old.id} has the key 'k' already") as caught:
-                journal.add(new, None)
+                journal.add(new)
             assert caught.value.job == new.id
             await journal.settle()
-            journal.forget([old.id])
-            journal.add(new, None)
+            journal.forget([old])
+            journal.add(new)
             await journal.settle()
         assert [record.order for record in await reopened(path)] == [new]
 
@@ -149,11 +149,11 @@ def test_pruned_jobs_are_gone_and_their_keys_free(path: Path, run: Any) -> None:
 def test_keys_of_the_last_process_count(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
-            journal.add(an_order(key="k"), None)
+            journal.add(an_order(key="k"))
         async with opened(path) as journal:
             with pytest.raises(JournalError, match="has the key"):
-                journal.add(an_order(key="k"), None)
-            journal.add(an_order(key="l"), None)
+                journal.add(an_order(key="k"))
+            journal.add(an_order(key="l"))
         assert len(await reopened(path)) == 2
 
     run(main)
@@ -163,8 +163,8 @@ def test_a_job_that_cannot_be_kept_harms_no_other(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             with pytest.raises(JournalError, match="spool folder first"):
-                journal.add(an_order(source=Data(b"x", "a.wav"), key="k"), None)
-            journal.add(an_order(key="k"), None)
+                journal.add(an_order(source=Data(b"x", "a.wav"), key="k"))
+            journal.add(an_order(key="k"))
             await journal.settle()
         assert len(await reopened(path)) == 1
 
@@ -180,9 +180,9 @@ def test_pruning_removes_spooled_songs(path: Path, run: Any) -> None:
             song = journal.spool / "song.wav"
             song.write_bytes(b"RIFF")
             order = an_order(source=Spooled(song, "song.wav"))
-            journal.add(order, None)
+            journal.add(order)
             await journal.settle()
-            journal.forget([order.id])
+            journal.forget([order])
             await journal.settle()
         assert not song.exists()
 
@@ -197,7 +197,7 @@ def test_who_waits_at_the_same_time_shares_a_transaction(path: Path, run: Any, g
         async with opened(path) as journal:
 
             async def submit() -> None:
-                journal.add(an_order(), None)
+                journal.add(an_order())
                 await journal.settle()
 
             gate.free.clear()
@@ -216,10 +216,10 @@ def test_one_who_needs_it_synced_has_it_synced_for_all(path: Path, run: Any, gat
         async with opened(path) as journal:
             gate.free.clear()
             async with anyio.create_task_group() as tasks:
-                journal.add(an_order(), None)
+                journal.add(an_order())
                 tasks.start_soon(journal.settle)
                 await anyio.wait_all_tasks_blocked()
-                journal.add(an_order(), None)
+                journal.add(an_order())
                 tasks.start_soon(journal.settle)
                 tasks.start_soon(lambda: journal.settle(synced=True))
                 await anyio.wait_all_tasks_blocked()
@@ -228,7 +228,7 @@ def test_one_who_needs_it_synced_has_it_synced_for_all(path: Path, run: Any, gat
             await journal.settle()
             await journal.settle(synced=True)
             assert len(gate.writes) == 2
-            journal.add(an_order(), None)
+            journal.add(an_order())
             await journal.settle()
             await journal.settle(synced=True)
         assert gate.writes[2:] == [(1, False), (0, True)]
@@ -247,7 +247,7 @@ def test_who_has_nothing_new_waits_for_what_is_being_written(path: Path, run: An
                 settled.append(name)
 
             async with anyio.create_task_group() as tasks:
-                journal.add(an_order(), None)
+                journal.add(an_order())
                 tasks.start_soon(settle, "one")
                 await anyio.wait_all_tasks_blocked()
                 tasks.start_soon(settle, "two")
@@ -274,7 +274,7 @@ def test_the_event_loop_runs_while_the_disk_is_slow(path: Path, run: Any, gate: 
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(beat)
-                journal.add(an_order(), None)
+                journal.add(an_order())
                 await journal.settle(synced=True)
                 assert gate.free.is_set()
 
@@ -287,12 +287,12 @@ def test_a_cancelled_wait_loses_nothing(path: Path, run: Any, gate: Gate) -> Non
             gate.free.clear()
             async with anyio.create_task_group() as tasks:
                 for _ in range(2):
-                    journal.add(an_order(), None)
+                    journal.add(an_order())
                     tasks.start_soon(journal.settle)
                     await anyio.wait_all_tasks_blocked()
                 tasks.cancel_scope.cancel()
             gate.free.set()
-            journal.add(an_order(), None)
+            journal.add(an_order())
             await journal.settle()
             assert sum(added for added, _ in gate.writes) == 3
         assert len(await reopened(path)) == 3
@@ -304,7 +304,7 @@ async def test_a_wait_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate)
     async with opened(path) as journal:
         gate.free.clear()
         for _ in range(2):
-            journal.add(an_order(), None)
+            journal.add(an_order())
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(journal.settle(), 0.01)
         gate.free.set()
@@ -351,7 +351,7 @@ def test_a_full_disk_is_told_and_nothing_is_forgotten(path: Path, run: Any) -> N
             await limit(journal, 1)
             first, later = an_order(metadata="x" * 100_000), an_order()
             for order in (first, later):
-                journal.add(order, None)
+                journal.add(order)
                 with pytest.raises(JournalError, match="the disk is full; make room"):
                     await journal.settle()
             journal.update(first.id, State.WAITING, Facts(hash="h"))
@@ -373,7 +373,7 @@ def test_all_who_wait_are_told(path: Path, run: Any, gate: Gate) -> None:
             told: list[JournalError] = []
 
             async def submit() -> None:
-                journal.add(an_order(), None)
+                journal.add(an_order())
                 try:
                     await journal.settle()
                 except JournalError as error:
@@ -400,7 +400,7 @@ def test_the_writer_goes_on_trying(
     async def main() -> None:
         async with opened(path) as journal, anyio.create_task_group() as tasks:
             tasks.start_soon(journal.run)
-            journal.add(an_order(), None)
+            journal.add(an_order())
             with anyio.fail_after(60):
                 while len(gate.writes) < 3:
                     await anyio.sleep(0.01)
@@ -419,7 +419,7 @@ def test_a_last_write_that_fails_is_told_and_the_lock_given_back(path: Path, run
         journal = SqliteJournal(path)
         await journal.open()
         gate.refusal = JournalError("no room")
-        journal.add(an_order(), None)
+        journal.add(an_order())
         with pytest.raises(JournalError, match="no room"):
             await journal.close()
         assert await reopened(path) == []
@@ -459,7 +459,7 @@ async def test_who_waits_while_it_is_closed_in_haste_is_told(path: Path, gate: G
     errors: list[str] = []
 
     async def submit() -> None:
-        journal.add(an_order(), None)
+        journal.add(an_order())
         try:
             await journal.settle()
         except JournalError as error:
@@ -538,7 +538,7 @@ def test_the_columns_hold_no_secret(path: Path, run: Any) -> None:
         error.__cause__ = ValueError("t0ken")
         order = an_order()
         async with opened(path) as journal:
-            journal.add(order, None)
+            journal.add(order)
             journal.update(order.id, State.FAILED, Facts(error=error))
             await journal.settle()
             assert all(b"t0ken" not in file.read_bytes() for file in path.parent.iterdir())

@@ -47,7 +47,7 @@ def opened(path: Path) -> Iterator[tuple[Store, list[Record]]]:
 
 
 def added(*orders: Order, spool: Path = Path("/none")) -> Notes:
-    return Notes(added={order.id: order_row(order, None, spool=spool) for order in orders})
+    return Notes(added={order.id: order_row(order, spool=spool) for order in orders})
 
 
 def filled(path: Path, count: int = 300) -> list[Order]:
@@ -78,7 +78,7 @@ def test_changes_come_back(path: Path) -> None:
         store.write(Notes(files={(order.id, "/b.mp3"): (None, 0), (order.id, "/a.mp3"): (9, 9)}), synced=False)
     with opened(path) as (_, records):
         files = (SafeFile(Path("/a.mp3"), 9, 9), SafeFile(Path("/b.mp3"), None, 0))
-        assert records == [Record(order, State.WAITING, Facts(hash="h"), None, files)]
+        assert records == [Record(order, State.WAITING, Facts(hash="h"), files)]
 
 
 def test_a_change_of_a_pruned_job_changes_nothing(path: Path) -> None:

@@ -37,7 +37,7 @@ async def _lane(journal: SqliteJournal, lane: str, told: Connection) -> None:
     while True:
         number += 1
         id = f"{lane}-{number}"
-        journal.add(Order(id, f"/music/{id}.flac", SETTINGS, key=id), id)
+        journal.add(Order(id, f"/music/{id}.flac", SETTINGS, key=id, fingerprint=id))
         await journal.settle()
         told.send((id, 0))
         for attempt in (1, 2, 3):
