@@ -148,7 +148,7 @@ class MVSepClient:
     @property
     def user(self) -> User | None:
         """The account as it was last seen; `None` while the client had no need to ask."""
-        return self._open().scheduler.user
+        return self._open().dispatcher.user
 
     @property
     def slots(self) -> int:

@@ -42,6 +42,7 @@ from mvsep_async.jobs.progress import Progress
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
 from mvsep_async.options import Options
 from mvsep_async.results.fetcher import Fetcher
+from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.slots import allowed
 from mvsep_async.sources import Held, Source
@@ -84,6 +85,7 @@ class Session:
     intake: Intake
     visits: Visits
     ledger: Ledger = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
     scheduler: Scheduler = field(init=False)
     watcher: Watcher = field(init=False)
     stack: AsyncExitStack = field(init=False)
@@ -139,20 +141,20 @@ class Session:
             options.patience,
             pace,
             grace=_GRACE * pace,
-            on_account=lambda user: self.scheduler.take_account(user),
+            on_account=lambda user: self.dispatcher.take_account(user),
+        )
+        launcher = Launcher(self.ledger, separations, options.base)
+        self.dispatcher = Dispatcher(
+            self.ledger, launcher, account, options.concurrency, options.patience, pace, options.group_cap
         )
         self.scheduler = Scheduler(
             self.ledger,
-            Launcher(self.ledger, separations, options.base),
+            self.dispatcher,
+            launcher,
             self.watcher,
             Finder(self.ledger, account, Search(_GRACE * pace), Outage(options.patience, pace)),
             Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience, pace),
             SeparationsAPI(self.caller),
-            account,
-            options.concurrency,
-            options.patience,
-            pace=pace,
-            group_cap=options.group_cap,
         )
 
     async def close(self) -> None:
@@ -241,7 +243,7 @@ class Session:
                 self.ledger.forget([job])
                 raise
         self.ledger.tell(Submitted(job.id, order.settings.algorithm, order.group))
-        self.scheduler.submit(job)
+        self.dispatcher.submit(job)
         return job
 
     async def settle(self, job: Job, target: Target | None) -> list[Path]:
@@ -267,17 +269,17 @@ class Session:
 
     def width(self) -> int:
         """Return how many jobs may be at the service, as far as is known: those of a free account at first."""
-        return self.options.concurrency or allowed(self.scheduler.user)
+        return self.options.concurrency or allowed(self.dispatcher.user)
 
     async def widened(self) -> None:
         """Return when the account has said what `width` is."""
-        await self.scheduler.introduced.wait()
+        await self.dispatcher.introduced.wait()
 
     def place(self, job: Job) -> Progress:
-        return self.scheduler.line.progress(job)
+        return self.dispatcher.line.progress(job)
 
     def follow(self, job: Job) -> Progress:
-        return self.scheduler.line.follow(job)
+        return self.dispatcher.line.follow(job)
 
     async def cancel(self, job: Job) -> bool:
         with self.visits.visit():

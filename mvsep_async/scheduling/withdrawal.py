@@ -1,20 +1,27 @@
-"""Taking back a job that the service has."""
+"""Taking back a job, wherever it is."""
 
 from __future__ import annotations
 
 import anyio
 
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import InvalidRequestError, JobNotFoundError
+from mvsep_async.errors import InvalidRequestError, JobCancelledError, JobNotFoundError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import AT_SERVICE, State
+from mvsep_async.jobs.ledger import Ledger
+from mvsep_async.jobs.lifecycle import AT_SERVICE, Event, State
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.watching.watcher import Watcher
 
-__all__ = ["left", "withdraw"]
+__all__ = ["cancelled", "left", "withdraw"]
 
 _GONE = (JobKind.CANCELLED, JobKind.NOT_FOUND)
+
+
+def cancelled(job: Job, ledger: Ledger, where: str) -> None:
+    """Note that a job is cancelled."""
+    error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)
+    ledger.apply(job, Event.CANCELLED, error=error)
 
 
 async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> bool:

@@ -219,7 +219,7 @@ async def test_a_wrong_token_fails_the_job_and_says_what_to_check(
     sandbox: Sandbox, client_of: NewClient, song: Path
 ) -> None:
     for concurrency in (None, 3):
-        async with client_of(sandbox, api_token="wrong-token", concurrency=concurrency) as client:
+        async with client_of(sandbox, api_token=STRANGER, concurrency=concurrency) as client:
             first, second = [await client.submit(song, algorithm=40) for _ in range(2)]
             for job in (first, second):
                 with pytest.raises(AuthenticationError, match="MVSEP_API_TOKEN") as caught:
@@ -398,3 +398,16 @@ async def test_other_tasks_run_while_a_library_is_submitted(held: Sandbox, clien
             await client.submit(song, algorithm=40)
         assert passes - before > 3
         tasks.cancel_scope.cancel()
+
+
+async def test_other_tasks_run_while_a_whole_line_of_jobs_fails(
+    sandbox: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    seen: set[int] = set()
+    async with client_of(sandbox, api_token=STRANGER) as client:
+        jobs = [await client.submit(song, algorithm=40) for _ in range(100)]
+        while not all(job.done() for job in jobs):
+            seen.add(sum(job.done() for job in jobs))
+            await anyio.sleep(0)
+    assert len(seen) > 10
+    assert all(isinstance(job.error, AuthenticationError) for job in jobs)

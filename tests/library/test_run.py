@@ -17,7 +17,7 @@ from mvsep_async.library.tags import read_tags
 from mvsep_async.presets import find_preset
 from mvsep_async.recipes import Recipe, Step
 from mvsep_async.sandbox import Sandbox
-from tests.conftest import NewClient
+from tests.conftest import STRANGER, NewClient
 from tests.library.conftest import write_plain_tags, write_song
 
 Separate = Callable[..., Any]
@@ -337,7 +337,7 @@ async def test_a_recipe_for_a_whole_library(sandbox: Sandbox, separate: Separate
 
 async def test_a_bad_token_ends_it(sandbox: Sandbox, client_of: NewClient, music: Path, stems: Path) -> None:
     write_song(music / "one.wav")
-    async with client_of(sandbox, api_token="wrong-token") as client:
+    async with client_of(sandbox, api_token=STRANGER) as client:
         with pytest.raises(AuthenticationError):
             await separate_library(client, music, stems, algorithms=40)
 
