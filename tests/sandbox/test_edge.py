@@ -168,7 +168,7 @@ async def test_a_stalled_answer_comes_in_the_end(open_sandbox: Open) -> None:
     url = await big_file(api)
     api.sandbox.faults.add(kind="stall", path="/storage/*", after_bytes=10, seconds=0.2)
     with pytest.raises(httpx.ReadTimeout):
-        await api.http.get(url, timeout=0.05)
+        await api.http.get(url, timeout=httpx.Timeout(10, read=0.05))
     api.sandbox.faults.add(kind="stall", path="/storage/*", after_bytes=10, seconds=0.05)
     assert (await api.http.get(url)).content == BIG
 
@@ -177,7 +177,7 @@ async def test_a_delayed_answer_is_right(open_sandbox: Open) -> None:
     api = await open_sandbox()
     api.sandbox.faults.add(kind="delay", path="app/queue", seconds=0.2)
     with pytest.raises(httpx.ReadTimeout):
-        await api.http.get("app/queue", timeout=0.05)
+        await api.http.get("app/queue", timeout=httpx.Timeout(10, read=0.05))
     api.sandbox.faults.add(kind="delay", path="app/queue", seconds=0.01)
     assert "queue" in (await api.get("app/queue")).json()
 

@@ -285,13 +285,13 @@ async def test_a_slow_line_may_take_its_time() -> None:
     def sip(connection: Connection, request: Request) -> None:
         left = int(request.headers["content-length"]) - len(connection.rest)
         connection.rest = b""
-        for _ in range(20):
-            threading.Event().wait(0.02)
+        for _ in range(25):
+            threading.Event().wait(0.1)
             left -= len(connection.sock.recv(200_000))
         connection.read_body(left)
         ok(connection, request)
 
-    async with make_http(httpx.Timeout(10, write=0.3)) as http:
+    async with make_http(httpx.Timeout(10, write=2)) as http:
         with serving(sip) as server:
             assert (await http.post(server.url(), content=b"x" * (24 << 20))).is_success
 
