@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from math import isinf
 from pathlib import Path
 from typing import Final
 
@@ -44,15 +45,17 @@ class DiskCache:
     def _load(self, now: float, max_age: float) -> Catalogue | None:
         try:
             kept = json.loads(self.path.read_bytes())
-            if kept["format"] != _FORMAT or not 0 <= now - float(kept["saved_at"]) <= max_age:
+            age = now - float(kept["saved_at"])
+            # One from the future was kept before the clock was put back: any age will do for it, no other.
+            if kept["format"] != _FORMAT or not (0 <= age <= max_age or (age < 0 and isinf(max_age))):
                 return None
             catalogue = Catalogue(kept["algorithms"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError, ProtocolError):
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ProtocolError):
             return None
         return catalogue if len(catalogue) else None
 
     def _save(self, entries: Sequence[Json], now: float) -> None:
-        with suppress(OSError):
+        with suppress(OSError, RecursionError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
             try:

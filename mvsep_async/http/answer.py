@@ -43,6 +43,13 @@ _NO_SLOT = re.compile(
     re.IGNORECASE,
 )
 _TOKEN_WORDS = re.compile(r"api[_ ]?token|(?<!\[)\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
+_LONE = re.compile(r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""In JSON text: what stays as it is, a backslash for itself and a pair of surrogates, or a surrogate without its other
+half. Nothing can encode such a one, so a text with it could be neither shown nor stored."""
+_VALUE_OF_TOKEN = re.compile(
+    r"(token(?:[\"'\\\s]*(?:[=:]|%3D)[\"'\\\s]*|\W{1,6}(?=\w*\d)))[\w%+/=.~-]{8,}", re.IGNORECASE
+)
+"""What a token is that we do not know, as in an answer to a login: what is said to be its value, no ordinary word."""
 _EXCERPT = 200
 
 
@@ -95,7 +102,10 @@ def parse_json(answer: Answer, path: str) -> Json:
             return {"success": False, "message": ""}
         raise ProtocolError(f"the answer to {path} is empty (HTTP {answer.status})", status=answer.status)
     try:
-        return cast("Json", json.loads(answer.body))
+        text = answer.body.decode("utf-8-sig")
+        if "\\ud" in text or "\\uD" in text:
+            text = _LONE.sub(lambda match: match[1] or "\\ufffd", text)
+        return cast("Json", json.loads(text))
     except (ValueError, RecursionError) as error:
         reason = "is nested too deeply" if isinstance(error, RecursionError) else "is not JSON, or cut short"
     raise ProtocolError(
@@ -155,9 +165,10 @@ def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
 
 def excerpt(body: bytes) -> str:
     """Return the beginning of a body for a message: one printable line of at most 200 characters, without our token."""
-    text = hide(body[: 4 * _EXCERPT].decode("utf-8", "replace"))
+    # Hidden before it is cut, lest the beginning of a token be left.
+    text = hide(body[: 16 * _EXCERPT].decode("utf-8", "replace"))[: 4 * _EXCERPT]
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    text = re.sub(r"(?i)(token\W{1,6})[\w-]{8,}", r"\1[hidden]", text)
+    text = _VALUE_OF_TOKEN.sub(r"\1[hidden]", text)
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote, quote_plus
 from weakref import WeakValueDictionary
 
 from mvsep_async.secret import Token
 
 __all__ = ["guard_logs", "hide", "protect", "redact"]
 
-# httpcore's loggers are named one by one: a filter on a logger does not see what its children log.
+# Loggers are named one by one: a filter on a logger does not see what its children log.
 _LOGGERS: Final = (
     "mvsep_async",
+    "mvsep_async.events",
     "httpx",
     "httpcore",
     "httpcore.connection",
@@ -41,12 +45,19 @@ def redact(text: str) -> str:
 
 
 def hide(text: str) -> str:
-    """Return `text` with every token in it hidden that is in use."""
+    """Return `text` with every token in it hidden that is in use, also as URLs, JSON and `repr` write it."""
     for token in list(_known.values()):
-        value = token.reveal()
-        if value and value in text:
-            text = text.replace(value, Token.MASK)
+        for spelling in _spellings(token.reveal()):
+            if spelling in text:
+                text = text.replace(spelling, Token.MASK)
     return text
+
+
+def _spellings(value: str) -> Iterable[str]:
+    if value.isascii() and value.isalnum():
+        return (value,)  # as the service's own are: there is one way to write it
+    quoted = (quote(value, safe=""), quote(value), quote_plus(value), json.dumps(value)[1:-1], repr(value)[1:-1])
+    return sorted({spelling for spelling in (value, *quoted) if spelling}, key=len, reverse=True)
 
 
 class _Redactor(logging.Filter):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import anyio
 import stamina
 from attrs import frozen
 
@@ -35,7 +36,7 @@ class PatientCaller:
         if not call.repeatable:
             return await self.caller.call(call)
         async for attempt in stamina.retry_context(
-            on=partial(self._repeat, call),
+            on=partial(self._repeat, call, anyio.current_time() + self.patience),
             attempts=None,
             timeout=self.patience,
             wait_initial=0.25 * self.pace,
@@ -46,11 +47,13 @@ class PatientCaller:
                 return await self.caller.call(call)
         raise AssertionError("stamina either returns the answer or raises the last error")
 
-    def _repeat(self, call: Call, error: Exception) -> bool | float:
-        """Say whether to send it again, and when where the service said when."""
+    def _repeat(self, call: Call, deadline: float, error: Exception) -> bool | float:
+        """Say whether to send it again, and when where the service said when: not if that is beyond our patience."""
         if not isinstance(error, TransportError | ServiceUnavailableError | ProtocolError):
+            return False
+        asked = error.retry_after if isinstance(error, ServiceUnavailableError) else None
+        if anyio.current_time() + (asked or 0.0) > deadline:
             return False
         if self.on_retry is not None:
             self.on_retry(call.path, error)
-        asked = error.retry_after if isinstance(error, ServiceUnavailableError) else None
         return True if asked is None else asked

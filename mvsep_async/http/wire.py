@@ -8,7 +8,14 @@ import httpx
 from anyio import CancelScope
 from attrs import define, evolve, field, frozen
 
-from mvsep_async.errors import ConfigurationError, MVSepError, ProtocolError, RateLimitedError, TransportError
+from mvsep_async.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    MVSepError,
+    ProtocolError,
+    RateLimitedError,
+    TransportError,
+)
 from mvsep_async.http.answer import MAX_BODY, Answer, read_answer
 from mvsep_async.http.call import Auth, Call, Json
 from mvsep_async.http.gate import Gate
@@ -105,7 +112,12 @@ class Wire:
     async def _exchange(self, call: Call) -> Answer | _Failure:
         """Send one request and read its answer up to the cap; the token is in plain sight only below here."""
         try:
-            response = await self.http.send(self._request(call), stream=True, auth=None, follow_redirects=False)
+            request = self._request(call)
+        except UnicodeError:
+            problem = f"a parameter of {call.path} holds characters that cannot be sent (half of a surrogate pair)"
+            return _Failure(InvalidRequestError(problem), sent=False)
+        try:
+            response = await self.http.send(request, stream=True, auth=None, follow_redirects=False)
             try:
                 body, overlong = await _read(response)
             finally:
@@ -160,7 +172,7 @@ async def _read(response: httpx.Response) -> tuple[bytes, bool]:
 
 def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
     """Return the call that a redirect asks for, if it stays with the service and repeats what was asked."""
-    link = answer.headers.get("location", "")
+    link = answer.headers.get("location", "").replace("\\/", "/")
     if base.scheme == "http" and link.lower().startswith(f"https://{base.name}/"):
         return _Failure(ConfigurationError(f"the service is at https://{base.name}: use that as the base URL"))
     if call.method != "GET":
@@ -172,7 +184,8 @@ def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
         )
     if link.startswith("/") and not link.startswith("//"):
         link = f"{call.host or base}{link}"
-    host, parts = Host.of_link(link, base=base), urlsplit(link)
+    host = Host.of_link(link, base=base)
+    parts = urlsplit("" if host is None else link)
     if host is None or not parts.path.startswith("/api/"):
         return _Failure(
             ProtocolError(f"the service redirects {call.path} to another host, which is not asked: check the base URL")

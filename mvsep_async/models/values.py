@@ -27,6 +27,8 @@ NEVER_KEPT: Final = frozenset({"peaks", "api_token", "token", "password"})
 
 _DEEPEST: Final = 60
 """Levels of nesting that are kept. Audio tags have about five; Python gives up near a thousand."""
+_DEEPEST_TEXT: Final = 4
+"""Levels of fields in a message: one was seen."""
 
 
 class Unfit(Exception):
@@ -78,10 +80,16 @@ def json_text(value: Json) -> Json:
     raise Unfit("JSON text", value)
 
 
-def flat_text(value: Json) -> str | None:
-    """Join a message in any of its shapes (a text, a list, a mapping of fields to lists) into one line."""
+def flat_text(value: Json, *, depth: int = 0) -> str | None:
+    """Join a message in any of its shapes (a text, a list, a mapping of fields to lists) into one line.
+
+    What is nested deeper than such messages are is left out.
+    """
+    if depth > _DEEPEST_TEXT:
+        return None
     if isinstance(value, dict):
-        texts = [f"{key}: {text}" for key, item in list(value.items())[:20] if (text := flat_text(item))]
+        said = ((key, flat_text(item, depth=depth + 1)) for key, item in list(value.items())[:20])
+        texts = [f"{key}: {text}" for key, text in said if text]
     elif isinstance(value, list):
         texts = [text for item in value[:20] if not isinstance(item, dict | list) and (text := flat_text(item))]
     elif value is None or isinstance(value, bool):

@@ -10,6 +10,7 @@ from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.store import SCOPES, CatalogueStore
 from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepError, TransportError
+from mvsep_async.http.call import Json
 from tests.catalogue.samples import entry
 
 SCOPED = {"single_upload": [entry(40, "A")], "no_upload": [entry(62, "B")], "matchering_upload": [entry(68, "C")]}
@@ -86,7 +87,8 @@ async def test_a_catalogue_on_disk_saves_the_fetch_until_it_is_old(tmp_path: Pat
     assert (len(first.asked), len(second.asked), len(third.asked)) == (3, 0, 3)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"format": 1}', b'{"format": 9, "saved_at": 1000}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"format": 1}', b'{"format": 9, "saved_at": 1000}',
+    b'{"format": 1, "saved_at": %s}' % (b"9" * 400)])  # fmt: skip
 async def test_a_damaged_cache_is_fetched_again_and_mended(tmp_path: Path, damage: bytes) -> None:
     cache = DiskCache(tmp_path, ADDRESS)
     cache.path.write_bytes(damage)
@@ -118,6 +120,23 @@ async def test_an_old_catalogue_is_better_than_none(tmp_path: Path) -> None:
     service.errors["single_upload"] = AuthenticationError("no")
     with pytest.raises(AuthenticationError):
         await CatalogueStore(service, cache=cache, now=lambda: 10**9).get()
+
+
+async def test_a_catalogue_from_before_the_clock_was_put_back_is_better_than_none(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, ADDRESS)
+    await cache.save(Catalogue(SCOPED["no_upload"]), now=1000.0)
+    service = Service()
+    service.errors["single_upload"] = TransportError("no network")
+    assert (await CatalogueStore(service, cache=cache, now=lambda: 10.0).get()).names == {62: "B"}
+
+
+async def test_a_catalogue_that_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+    deep: Json = "end"
+    for _ in range(100_000):
+        deep = [deep]
+    cache = DiskCache(tmp_path, ADDRESS)
+    await cache.save(Catalogue([{"render_id": 1, "name": "A", "deep": deep}]), now=1000.0)
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ CREATE = Call(method="POST", path="separation/create", repeatable=False)
 PAGE = b"<!DOCTYPE html>\n<html><head><title>mvsep.com | 502: Bad gateway</title></head></html>"
 
 values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just("\ud83d"),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=8,
 )
@@ -52,7 +52,28 @@ def test_any_answer_is_understood_or_one_of_our_errors(
 ) -> None:
     error = failure_of(call, Answer(status, headers, body, overlong))
     assert "\n" not in str(error)
+    assert str(error).encode()
     assert len(str(error)) < 6000
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (rb'"a\ud83d"', "a\ufffd"),
+        (rb'"\uDC00\ud800\ud83d\ude00"', "\ufffd\ufffd😀"),
+        (rb'"\ude00\ud83d"', "\ufffd\ufffd"),
+        (rb'"\\ud83d \\\ud83d \\\\ud83d"', "\\ud83d \\\ufffd \\\\ud83d"),
+        (rb'"\ud83"', None),
+        (b'\xef\xbb\xbf"bom"', "bom"),
+        (b'"\xed\xa0\x80"', None),
+    ],
+)
+def test_half_a_surrogate_pair_comes_as_a_replacement_character(body: bytes, text: str | None) -> None:
+    answer = Answer(200, {}, body)
+    if text is not None:
+        assert read_answer(GET, answer) == text
+    else:
+        assert isinstance(failure_of(GET, answer), ProtocolError)
 
 
 @pytest.mark.parametrize("depth", [10, 300, 600, 900, 950, 990, 5000, 100_000])
@@ -199,3 +220,28 @@ def test_an_excerpt_does_not_repeat_the_token() -> None:
     error = said(400, {"success": False, "errors": {"abc-1234-secret": ["abc-1234-secret"]}})
     assert isinstance(error, InvalidRequestError)
     assert "1234" not in f"{error}{error.fields}"
+
+
+def test_an_excerpt_does_not_end_within_the_token() -> None:
+    token = Token("abc-1234-secret")
+    protect(token)
+    for spaces in range(780, 800):
+        assert "abc" not in excerpt(b" " * spaces + b"abc-1234-secret")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"success":true,"data":{"api_token":"hunter2hunter2',
+        r"{\"api_token\":\"hunter2hunter2\"}",
+        "token=hunter2%2Bhunter2",
+        "the token hunter2hunter2 is wrong",
+    ],
+)
+def test_an_excerpt_does_not_repeat_a_token_that_we_do_not_know(body: str) -> None:
+    assert "hunter" not in excerpt(body.encode())
+
+
+@pytest.mark.parametrize("words", ["Invalid token. Authentication required", "The API token provided is invalid"])
+def test_an_excerpt_keeps_the_words_about_a_token(words: str) -> None:
+    assert excerpt(words.encode()) == words

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -18,6 +22,14 @@ def test_a_token_in_use_is_hidden_wherever_it_stands() -> None:
     protect(token)
     assert "123456" not in hide("before tok-123456 after, 'tok-123456'")
     assert redact("a tok-123456 b") == f"a {Token.MASK} b"
+
+
+@pytest.mark.parametrize("value", ["a+b/c=d é", "quo'te\"back\\slash", "per%cent and space"])
+@pytest.mark.parametrize("spelt", [str, quote, partial(quote, safe=""), quote_plus, json.dumps, repr])
+def test_a_token_is_hidden_however_it_is_written(value: str, spelt: Callable[[str], str]) -> None:
+    token = Token(value)
+    protect(token)
+    assert hide(f"before {spelt(value).strip(chr(34) + chr(39))} after") == f"before {Token.MASK} after"
 
 
 def test_of_two_equal_tokens_the_second_stays_hidden_when_the_first_is_gone() -> None:
@@ -54,7 +66,9 @@ def test_text_without_secrets_stays_as_it_is(text: str) -> None:
         assert redact(text) == text
 
 
-@pytest.mark.parametrize("name", ["mvsep_async", "httpx", "httpcore.http11", "httpcore.connection"])
+@pytest.mark.parametrize(
+    "name", ["mvsep_async", "mvsep_async.events", "httpx", "httpcore.http11", "httpcore.connection"]
+)
 def test_loggers_are_guarded_arguments_and_tracebacks_too(name: str, caplog: pytest.LogCaptureFixture) -> None:
     guard_logs()
     guard_logs()

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from mvsep_async.errors import (
     ConfigurationError,
+    InvalidRequestError,
     MVSepError,
     ProtocolError,
     RateLimitedError,
@@ -98,7 +99,8 @@ async def test_a_get_follows_a_redirect_to_a_sibling(wire: Wire, status: int) ->
 @pytest.mark.parametrize(
     "location",
     ["https://evil.org/api/app/user", "http://mvsep.com/api/app/user", "//evil.org/api/app/user", "https://mvsep.com/login",
-     "/login", "", "https://mvsep.com@evil.org/api/app/user", "javascript:alert(1)", "https://mvsep.com:444/api/app/user"],
+     "/login", "", "https://mvsep.com@evil.org/api/app/user", "javascript:alert(1)", "https://mvsep.com:444/api/app/user",
+     "https://[::1/api/app/user", "//[", "https://mvsep.com:99999/api/app/user", "https://mvsep.com.evil.org/api/app/user"],
 )  # fmt: skip
 async def test_no_redirect_leads_elsewhere(wire: Wire, location: str) -> None:
     respx.get(host="mvsep.com").respond(302, headers={"Location": location})
@@ -234,6 +236,15 @@ async def test_nesting_of_any_depth_is_an_answer_or_our_error(wire: Wire, depth:
         respx.route().respond(content=wrap.format("[" * depth + "]" * depth))
         with suppress(MVSepError):
             assert await wire.call(USER)
+
+
+@respx.mock
+@pytest.mark.parametrize("call", [evolve(LOOK, query={"hash": "\udcff"}), evolve(POST, form={"email": "\ud800"})])
+async def test_what_cannot_be_sent_is_the_callers_mistake(wire: Wire, call: Call) -> None:
+    with pytest.raises(InvalidRequestError, match="cannot be sent"):
+        await wire.call(call)
+    assert not respx.calls
+    assert wire.gate.budget.wait(call.priority, wire.gate.clock()) == 0
 
 
 @respx.mock

@@ -226,6 +226,16 @@ def test_any_link_is_borne(link: str) -> None:
     assert hash_in_link(link) is None or hash_in_link(link)
 
 
+@pytest.mark.parametrize("place", ["message", "errors", "data"])
+def test_a_message_of_any_depth_is_borne(place: str) -> None:
+    deep: Json = "end"
+    for _ in range(900):
+        deep = {"a": deep}
+    for read in (read_job, read_remote):
+        found = outcome(partial(read, {"success": True, "status": "processing", place: deep}, hash=HASH))
+        assert isinstance(found, MVSepError) or found.kind is JobKind.PROCESSING
+
+
 DONE: Json = {
     "success": "true",
     "status": "done",
