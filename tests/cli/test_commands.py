@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
@@ -21,6 +24,13 @@ def test_a_table_has_the_names_of_the_json(cli: Cli, service: Sandbox) -> None:
     assert header == [name for name in rows[0] if name != "description"]
     assert {40, 63} <= {row["sep_type"] for row in rows}
     assert len(table.splitlines()) == len(rows) + 2
+
+
+def test_what_is_tried_again_is_not_talked_about(child: Callable[..., Popen[str]], service: Sandbox) -> None:
+    service.faults.add(kind="refuse", path="app/queue", status=503, count=2)
+    out, err = child("queue", "--json").communicate(timeout=60)
+    assert json.loads(out)["in_process"] == 0
+    assert err == ""
 
 
 def test_all_algorithms(cli: Cli, service: Sandbox) -> None:
