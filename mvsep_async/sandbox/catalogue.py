@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,20 @@ class Algorithm:
     def stems(self, options: Mapping[str, str]) -> tuple[str, ...]:
         """The labels of what comes out for these options."""
         chosen = {item["server_key"]: options.get(name, item["default_key"]) for name, item in self.fields.items()}
+        outputs = self.outputs
         for variant in self.variants:
             if all(chosen.get(key) == value for key, value in variant["match"].items()):
-                return tuple(variant["outputs"].values())
-        return self.outputs
+                outputs = tuple(variant["outputs"].values())
+                break
+        overrides = [
+            json.loads(item["output_overrides"] or "{}").get(options.get(name, item["default_key"]), {})
+            for name, item in self.fields.items()
+        ]
+        for override in overrides:
+            if override.get("mode") == "set":
+                outputs = tuple(override["outputs"].values())
+        added = [override["outputs"].values() for override in overrides if override.get("mode") == "add"]
+        return tuple(dict.fromkeys(chain(outputs, *added)))
 
 
 @cache
@@ -136,10 +147,9 @@ def _understand(entry: Mapping[str, Any]) -> Algorithm:
 
 
 def _usual(outputs: Mapping[str, str], stems: Sequence[str]) -> Mapping[str, str]:
-    """`outputs` can name more than comes out at one time; `output_stems` then says which."""
-    if not stems or len(outputs) <= len(stems):
-        return outputs
-    return {key: label for key, label in outputs.items() if any(stem.startswith(key) for stem in stems)}
+    """`outputs` can name more than comes out at one time; `output_stems` then says which, where it names the same."""
+    named = {key: label for key, label in outputs.items() if key in stems}
+    return named if len(named) == len(stems) else outputs
 
 
 def _synthesise(sep_type: int, name: str, fields: str, number: int) -> dict[str, Any]:

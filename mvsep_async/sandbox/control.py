@@ -14,7 +14,14 @@ from .edge import Edge
 from .faults import Fault
 from .jobs import JobRecord, Shown
 from .service import Service
+from .settings import Settings
 
+_SETTABLE = {
+    setting.name: setting.default
+    for setting in attrs.fields(Settings)
+    if isinstance(setting.default, int | float | str | None) and setting.name not in ("tls", "folder", "port")
+}
+"""Settings that JSON can express and that are looked at while a sandbox runs, with their defaults."""
 RECENT = 200
 """How many of the last requests the state shows."""
 
@@ -66,9 +73,9 @@ def deeds(service: Service, host: str) -> Mapping[str, Deed]:
     """What can be done from outside, by name."""
 
     def change(arguments: Mapping[str, Any]) -> None:
-        for name, value in arguments.items():
-            if not isinstance(getattr(service.settings, name, None), int | float | str | None):
-                raise ValueError(f"{name} cannot be set from outside")
+        for name, value in dict(arguments).items():
+            if name not in _SETTABLE or not _fits(value, _SETTABLE[name]):
+                raise ValueError(f"{name} cannot be set from outside, or not to {value!r}")
             setattr(service.settings, name, value)
 
     def account(arguments: Mapping[str, Any]) -> Any:
@@ -93,6 +100,14 @@ def deeds(service: Service, host: str) -> Mapping[str, Deed]:
         "expire_links": lambda arguments: service.expire_links(),
         "set": change,
     }
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(default, str | bool):
+        return type(value) is type(default)
+    if value is None:
+        return default is None
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def describe(service: Service, edge: Edge) -> dict[str, Any]:

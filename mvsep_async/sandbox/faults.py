@@ -10,6 +10,14 @@ from typing import Any
 
 import attrs
 from attrs import define, field, frozen
+from attrs.validators import deep_mapping, instance_of, optional
+
+# A fault may come as JSON from another process: what is of the wrong type is refused when it is added, not when it
+# strikes.
+_TEXT: Any = instance_of(str)
+_COUNT: Any = instance_of(int)
+_COUNT_OR_NONE: Any = optional(_COUNT)
+_NUMBER: Any = instance_of((int, float))
 
 
 class FaultKind(StrEnum):
@@ -53,16 +61,16 @@ class Fault:
     """
 
     kind: FaultKind = field(converter=FaultKind)
-    path: str = "*"
-    method: str | None = None
-    count: int | None = 1
-    skip: int = 0
-    probability: float = 1.0
-    status: int | None = None
+    path: str = field(default="*", validator=_TEXT)
+    method: str | None = field(default=None, validator=optional(_TEXT))
+    count: int | None = field(default=1, validator=_COUNT_OR_NONE)
+    skip: int = field(default=0, validator=_COUNT)
+    probability: float = field(default=1.0, validator=_NUMBER)
+    status: int | None = field(default=None, validator=_COUNT_OR_NONE)
     body: str | Mapping[str, Any] | None = None
-    headers: Mapping[str, str] = field(factory=dict)
-    seconds: float = 0.0
-    after_bytes: int = 0
+    headers: Mapping[str, str] = field(factory=dict, validator=deep_mapping(_TEXT, _TEXT))
+    seconds: float = field(default=0.0, validator=_NUMBER)
+    after_bytes: int = field(default=0, validator=_COUNT)
     retry_after: int | str | None = 1
     reset: bool = False
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 PIECE = 256 * 1024
 """Bytes read and sent at a time: a socket buffer's worth; larger pieces were not faster."""
 
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _TYPES = {
     ".mp3": "audio/mpeg", ".wav": "audio/x-wav", ".flac": "audio/flac", ".m4a": "audio/mp4", ".ogg": "audio/ogg",
     ".txt": "text/plain; charset=utf-8", ".json": "application/json", ".mid": "audio/midi",
@@ -38,7 +38,7 @@ def choose(size: int, etag: str, modified: float, range_header: str | None, if_r
     A range that does not parse, or whose `If-Range` names another version, is ignored: the whole file comes.
     """
     whole = Portion(200, 0, size)
-    match = _RANGE.match((range_header or "").strip())
+    match = _RANGE.fullmatch((range_header or "").strip())
     if match is None or match.groups() == ("", "") or not _same_version(if_range, etag, modified):
         return whole
     first, last = match.groups()

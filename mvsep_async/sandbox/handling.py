@@ -13,6 +13,7 @@ from starlette.routing import Route
 from .accounts import Account
 from .edge import edge_page
 from .intake import BadFormError, Form, TooLargeError, read_form
+from .orders import integer
 from .refusals import Refusal, invalid, missing, wrong_token
 from .service import Service
 from .settings import MIB
@@ -81,17 +82,8 @@ def whose(service: Service, fields: dict[str, str] | Any, status: int = 400) -> 
 
 def page(fields: Any) -> slice:
     """What `start` and `limit` choose of a listing."""
-    start = max(0, number(fields, "start", 0))
-    return slice(start, start + min(PAGE_LIMIT, max(0, number(fields, "limit", 10))))
-
-
-def number(fields: Any, name: str, default: int) -> int:
-    """An integer parameter."""
-    text = str(fields.get(name) or default)
-    try:
-        return int(text)
-    except ValueError:
-        raise invalid(name, f"The {name} must be an integer.") from None
+    start = max(0, integer(fields, "start", 0))
+    return slice(start, start + min(PAGE_LIMIT, max(0, integer(fields, "limit", 10))))
 
 
 def host_of(request: Request) -> str:

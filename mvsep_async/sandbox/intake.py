@@ -191,10 +191,13 @@ class _MultipartIntake:
         digest = self._hasher.hexdigest() if self._hash_content else ""
         upload = Upload(self._filename, self._path, self._size, digest)
         self._file = self._path = None
+        # Of several files of one name the last counts; an empty one without a name is a field that was left empty.
+        unwanted: Upload | None = upload
         if self._filename or self._size:
+            unwanted = self._form.files.pop(self._name, None)
             self._form.files[self._name] = upload
-        else:
-            upload.path.unlink(missing_ok=True)
+        if unwanted is not None:
+            unwanted.path.unlink(missing_ok=True)
 
     def _end(self) -> None:
         self._ended = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from .refusals import Refusal, invalid, missing, wrong_token
 from .settings import Settings
 
 REMOTE_TYPES = ("direct", "mega", "drive", "dropbox")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 PLAN_NEEDED = 2
 """The `orientation` of an algorithm for premium accounts only."""
 
@@ -79,11 +81,12 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _integer(fields: Mapping[str, str], name: str, default: int) -> int:
+def integer(fields: Mapping[str, str], name: str, default: int) -> int:
+    """An integer parameter; `default` where it is not given."""
     text = fields.get(name, "").strip()
     if not text:
         return default
-    if not text.lstrip("-").isdecimal():
+    if not _WHOLE.fullmatch(text):
         raise invalid(name, f"The {name.replace('_', ' ')} must be an integer.")
     return int(text)
 
@@ -96,7 +99,7 @@ def _flag(fields: Mapping[str, str], name: str) -> bool:
 
 
 def _algorithm(fields: Mapping[str, str], account: Account) -> Algorithm:
-    algorithm = algorithms().get(_integer(fields, "sep_type", DEFAULT_SEP_TYPE))
+    algorithm = algorithms().get(integer(fields, "sep_type", DEFAULT_SEP_TYPE))
     if algorithm is None or not algorithm.active:
         raise invalid("sep_type", "The selected sep type is invalid.")
     if algorithm.orientation == PLAN_NEEDED and not account.premium:
@@ -105,7 +108,7 @@ def _algorithm(fields: Mapping[str, str], account: Account) -> Algorithm:
 
 
 def _format(fields: Mapping[str, str], account: Account, settings: Settings) -> Format:
-    number = _integer(fields, "output_format", Format.MP3)
+    number = integer(fields, "output_format", Format.MP3)
     if number not in set(Format):
         raise invalid("output_format", "The selected output format is invalid.")
     encoding = ENCODINGS[Format(number)]

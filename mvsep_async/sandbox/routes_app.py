@@ -13,8 +13,9 @@ from starlette.routing import Route
 from . import answers, pages
 from .accounts import Account, user_json
 from .catalogue import catalogue_json
-from .handling import Handler, api, number, page, read_small, whose
+from .handling import Handler, api, page, read_small, whose
 from .jobs import Phase, Priority
+from .orders import integer
 from .refusals import FormRefusal, missing
 from .service import Service
 
@@ -73,7 +74,7 @@ async def _queue_summary(service: Service, request: Request) -> object:
 async def _demo(service: Service, request: Request) -> object:
     query = request.query_params
     service.settle()
-    wanted = number(query, "algorithm_id", 0) if query.get("algorithm_id") else None
+    wanted = integer(query, "algorithm_id", 0) if query.get("algorithm_id") else None
     options = {name[8:-1]: value for name, value in query.items() if name.startswith("options[") and name[-1] == "]"}
     published = [
         answers.demo_entry(service, job)

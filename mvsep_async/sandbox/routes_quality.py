@@ -8,7 +8,8 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.routing import Route
 
-from .handling import api, host_of, number, page, read_request, read_small, whose
+from .handling import api, host_of, page, read_request, read_small, whose
+from .orders import integer
 from .quality import entry_json, sortables
 from .refusals import invalid, missing
 from .service import Service
@@ -79,7 +80,7 @@ async def _add(service: Service, request: Request) -> object:
 
 
 async def _entry(service: Service, request: Request) -> object:
-    entry = service.quality.find(number(request.query_params, "id", -1))
+    entry = service.quality.find(integer(request.query_params, "id", -1))
     if entry is None:
         raise invalid("id", "Entry not found")
     return entry_json(entry, service.clock.now(), service.clock.epoch(0))
@@ -89,5 +90,5 @@ async def _delete(service: Service, request: Request) -> object:
     fields = await read_small(service, request)
     if not fields.get("id"):
         raise missing("id")
-    service.quality.delete(number(fields, "id", -1), fields.get("password", ""))
+    service.quality.delete(integer(fields, "id", -1), fields.get("password", ""))
     return {"success": True, "data": {"message": "successfully deleted"}}

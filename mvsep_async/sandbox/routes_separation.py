@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from starlette.requests import Request
@@ -92,7 +93,7 @@ def _path(job: Job, name: str) -> Path:
 
 def _valid(service: Service, request: Request) -> bool:
     given = request.query_params.get("t", "0")
-    moment = int(given) / 1000 if given.isdecimal() else 0.0
+    moment = int(given) / 1000 if re.fullmatch(r"[0-9]{1,18}", given) else 0.0
     if moment < service.links_valid_from:
         return False
     life = service.settings.links_expire

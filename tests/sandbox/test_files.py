@@ -23,6 +23,8 @@ MODIFIED = 784111777.4  # Sun, 06 Nov 1994 08:49:37 GMT
         ("bytes=-", 200, 0, 100),
         ("bytes=0-1,5-6", 200, 0, 100),
         ("lines=0-1", 200, 0, 100),
+        ("bytes=0-" + "9" * 5000, 200, 0, 100),
+        ("bytes=٠-٩", 200, 0, 100),
     ],
 )
 def test_ranges(asked: str | None, status: int, start: int, length: int) -> None:

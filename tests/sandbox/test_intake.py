@@ -84,3 +84,11 @@ async def test_an_empty_file_field_is_no_file(tmp_path: Path) -> None:
     form = await read(tmp_path, body, "multipart/form-data; boundary=b")
     assert form.files == {}
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_of_two_files_of_one_name_the_last_is_kept(tmp_path: Path) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="audiofile"; filename="%s"\r\n\r\n%s\r\n'
+    body = part % (b"first.mp3", b"1") + part % (b"second.mp3", b"2") + b"--b--\r\n"
+    form = await read(tmp_path, body, "multipart/form-data; boundary=b")
+    assert form.files["audiofile"].filename == "second.mp3"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"2"]

@@ -236,6 +236,9 @@ async def test_faults_from_another_process(open_sandbox: Open) -> None:
     assert (await api.get("app/queue")).status_code == 200
     assert (await api.http.post(base, json={"kind": "no such"})).status_code == 400
     assert (await api.http.post(base, json={"nonsense": 1})).status_code == 400
+    for wrong in ({"path": 5}, {"count": "many"}, {"status": "bad"}, {"headers": {"Retry-After": 1}}):
+        assert (await api.http.post(base, json={"kind": "drop", **wrong})).status_code == 400
+    assert (await api.get("app/queue")).status_code == 200
 
 
 async def test_wrong_strings_are_said_to_be_wrong(open_sandbox: Open) -> None:
@@ -247,6 +250,14 @@ async def test_wrong_strings_are_said_to_be_wrong(open_sandbox: Open) -> None:
         ("finish", {"hash": "none"}, 400),
         ("occupy", {"token": "none"}, 400),
         ("set", {"quirks": 1}, 400),
+        ("set", {"no_such_setting": 1}, 400),
+        ("set", {"url": "http://127.0.0.1"}, 400),
+        ("set", {"speed": "fast"}, 400),
+        ("set", {"speed": None}, 400),
+        ("set", {"refusal": 1}, 400),
+        ("set", {"tls": 1}, 400),
+        ("set", [1], 400),
+        ("set", {"links_expire": 5, "job_seconds": None, "manual": False}, 200),
     ):
         assert (await api.http.post(f"{base}/{deed}", json=arguments)).status_code == status
 

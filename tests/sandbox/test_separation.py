@@ -186,6 +186,41 @@ async def test_options_choose_the_stems(open_sandbox: Open) -> None:
     assert [file["type"] for file in files] == ["Cymbals", "Kick", "Residual", "Snare", "Toms"]
 
 
+@pytest.mark.parametrize(
+    ("options", "stems"),
+    [
+        ({"sep_type": "40"}, ["Vocals", "Other"]),
+        ({"sep_type": "40", "add_opt1": "171"}, ["Vocals", "Instrumental"]),
+        (
+            {"sep_type": "40", "add_opt1": "171", "add_opt3": "1"},
+            ["Vocals", "Instrumental", "Vocals (fullness 1)", "Instrumental (fullness 1)", "Vocals (fullness 2)",
+             "Vocals (fullness 3)"],
+        ),
+        (
+            {"sep_type": "37", "add_opt1": "4"},
+            ["Drums (full)", "Kick", "Snare", "Toms", "Ride", "Hi-hat", "Crash", "Residual"],
+        ),
+    ],
+)  # fmt: skip
+async def test_options_set_and_add_stems(open_sandbox: Open, options: dict[str, str], stems: list[str]) -> None:
+    api = await open_sandbox()
+    hash_ = await api.made(**options)
+    api.sandbox.finish(hash_)
+    assert [file["type"] for file in (await api.status(hash_))["data"]["files"]] == stems
+
+
+@pytest.mark.parametrize("value", ["--5", "-", "4 0", "1_0", "٤٠", "9" * 5000])
+async def test_what_is_no_number_is_refused(open_sandbox: Open, value: str) -> None:
+    api = await open_sandbox()
+    for name in ("sep_type", "output_format"):
+        assert (await api.create(**{name: value})).status_code == 400
+    for path, name in (("app/news", "start"), ("app/demo", "algorithm_id"), ("quality_checker/entry", "id")):
+        assert (await api.get(path, **{name: value})).status_code == 400
+    hash_ = await api.made()
+    stored = f"{api.sandbox.url}/storage/temp/{hash_}"
+    assert (await api.http.get(stored, params={"t": value})).status_code == 200
+
+
 async def test_copies_are_the_uploaded_bytes(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made(b"any bytes at all")
