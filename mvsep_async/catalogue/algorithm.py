@@ -101,7 +101,7 @@ class Algorithm:
     sep_type: int = field(metadata=wire("render_id"))
     name: str
     id: int | None = None
-    group: str | None = field(default=None, metadata=wire("algorithm_group", via=_name_of))
+    group: str | None = field(default=None, metadata=wire("algorithm_group", via=_name_of, stays=True))
     plan: Plan = field(default=Plan.EVERYONE, metadata=wire("orientation", via=_plan, dispensable=True))
     price_coefficient: Decimal = field(default=Decimal(1), metadata=wire("price_coefficient", via=exact))
     fields: tuple[Field, ...] = field(
@@ -120,7 +120,7 @@ class Algorithm:
     descriptions: tuple[Description, ...] = field(
         default=(), metadata=wire("algorithm_descriptions", dispensable=True), repr=False
     )
-    rating: Decimal | None = field(default=None, metadata=wire("rating", via=_rating), repr=False)
+    rating: Decimal | None = field(default=None, metadata=wire("rating", via=_rating, stays=True), repr=False)
     usage: int | None = field(default=None, repr=False)
     is_active: bool = field(default=True, repr=False)
     extra: Mapping[str, Json] = field(factory=dict, repr=False)

@@ -10,7 +10,7 @@ from mvsep_async.endpoints.paging import collect, pages
 from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
-from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
 from mvsep_async.models.user import User
@@ -40,7 +40,7 @@ class AccountAPI:
         except (AuthenticationError, InvalidRequestError) as error:
             refusal = error
         else:
-            return decode(payload(answer), User, what=call.path)
+            return decode(record(answer), User, what=call.path)
         raise AuthenticationError(
             f"the service does not accept this email and password: {words_of(refusal)}",
             fields=refusal.fields,
@@ -69,7 +69,7 @@ class AccountAPI:
     async def user(self, *, priority: Priority = Priority.REST) -> User:
         """Return the account that the token belongs to: its plan, its credits, its unfinished jobs."""
         call = Call(method="GET", path="app/user", auth=Auth.REQUIRED, priority=priority)
-        return decode(payload(await self._authenticated(call)), User, what=call.path)
+        return decode(record(await self._authenticated(call)), User, what=call.path)
 
     async def history(
         self, *, start: int = 0, limit: int = 10, priority: Priority = Priority.REST

@@ -12,7 +12,7 @@ from mvsep_async.endpoints.paging import collect, pages
 from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller
-from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.message import Message
 from mvsep_async.models.quality import Leaderboard, QualityAdded, QualityEntry
 from mvsep_async.transfer.content import FileContent
@@ -108,12 +108,12 @@ class QualityAPI:
             repeatable=False,
             on_progress=on_progress,
         )
-        return decode(payload(await self._caller.call(call)), QualityAdded, what=call.path)
+        return decode(record(await self._caller.call(call)), QualityAdded, what=call.path)
 
     async def entry(self, id: int) -> QualityEntry:
         """Return one entry, with its figures once it is measured. Raises `JobNotFoundError` where there is none."""
         call = Call(method="GET", path="quality_checker/entry", query={"id": id})
-        found = payload(await self._caller.call(call))
+        found = record(await self._caller.call(call))
         return decode(found[0] if isinstance(found, list) and found else found, QualityEntry, what=call.path)
 
     async def delete(self, id: int, password: str) -> Message:

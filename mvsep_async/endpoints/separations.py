@@ -10,7 +10,7 @@ from attrs import frozen
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Priority
 from mvsep_async.http.hosts import Host
-from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.decode import decode, record
 from mvsep_async.models.job_status import JobStatus, read_job, read_remote
 from mvsep_async.models.message import Message
 from mvsep_async.models.output_format import OutputFormat
@@ -73,7 +73,7 @@ class SeparationsAPI:
             on_handed_over=on_handed_over,
             on_turned_away=on_turned_away,
         )
-        return decode(payload(await self._caller.call(call)), Created, what=call.path)
+        return decode(record(await self._caller.call(call)), Created, what=call.path)
 
     async def get(
         self, hash: str, *, host: Host | None = None, mirror: bool = False, priority: Priority = Priority.LOOK

@@ -9,7 +9,7 @@ from attrs import frozen
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.endpoints.paging import collect, pages
 from mvsep_async.http.call import Auth, Call, Caller
-from mvsep_async.models.decode import decode, payload
+from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueueSummary
 
 __all__ = ["SiteAPI"]
@@ -61,7 +61,7 @@ class SiteAPI:
     async def queue_summary(self) -> QueueSummary:
         """Return what is ahead of the account's next job, in jobs and seconds; needs the token."""
         call = Call(method="GET", path="app/queue/summary", auth=Auth.REQUIRED)
-        return decode(payload(await self._caller.call(call)), QueueSummary, what=call.path)
+        return decode(record(await self._caller.call(call)), QueueSummary, what=call.path)
 
     async def demo(
         self,

@@ -27,7 +27,7 @@ from mvsep_async.http.redaction import redact
 from mvsep_async.models.values import NEVER_KEPT, Unfit, kept, read_bool, read_float, read_int, read_text, read_token
 from mvsep_async.secret import Token
 
-__all__ = ["decode", "payload", "wire"]
+__all__ = ["decode", "payload", "record", "wire"]
 
 T = TypeVar("T")
 
@@ -53,18 +53,28 @@ def wire(
     via: Callable[[Any], Any] | None = None,
     first: Callable[[Any], Any] | None = None,
     dispensable: bool = False,
+    stays: bool = False,
 ) -> dict[str, object]:
     """Return attrs metadata: the keys that a field has at the service, the best one first, and how its value is read.
 
     `via` reads it in place of the field's type; `first` prepares it for the type. `dispensable`: treat it as a field
-    that may be `None`, though its default is another.
+    that may be `None`, though its default is another. `stays`: in `extra` as well, since not all of
+    the value is read.
     """
-    return {"keys": keys, "via": via, "first": first, "dispensable": dispensable}
+    return {"keys": keys, "via": via, "first": first, "dispensable": dispensable, "stays": stays}
 
 
 def payload(answer: Json) -> Json:
     """Return what stands in an answer's `data`, or the answer itself where it has no such envelope."""
     return answer["data"] if isinstance(answer, dict) and answer.get("data") is not None else answer
+
+
+def record(answer: Json) -> Json:
+    """Return the one thing in an answer's `data` together with what stands beside it, which is to be kept as well."""
+    data = payload(answer)
+    if data is answer or not isinstance(answer, dict) or not isinstance(data, dict):
+        return data
+    return {**{key: value for key, value in answer.items() if key not in ("data", "success")}, **data}
 
 
 def _shown(problem: Unfit) -> str:
@@ -141,6 +151,7 @@ class _Slot:
     read: Callable[[Any], Any]
     required: bool
     dispensable: bool
+    stays: bool
 
 
 def _reader(wanted: Any, first: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
@@ -163,6 +174,7 @@ def _slot(attribute: "attrs.Attribute[Any]") -> _Slot:
         read=via or _reader(wanted, first),
         required=attribute.default is attrs.NOTHING,
         dispensable=may_be_none or attribute.metadata.get("dispensable", False),
+        stays=attribute.metadata.get("stays", False),
     )
 
 
@@ -206,7 +218,8 @@ def _take(slot: _Slot, rest: dict[str, Json]) -> tuple[bool, Any]:
             else:
                 misfit = misfit or unfit.inside(key)
             continue
-        del rest[key]
+        if not slot.stays:
+            del rest[key]
         return True, read
     if misfit and not slot.dispensable:
         raise misfit

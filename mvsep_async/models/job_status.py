@@ -39,6 +39,8 @@ class JobKind(Enum):
 
 _FINAL: Final = frozenset({JobKind.DONE, JobKind.FAILED, JobKind.NOT_FOUND, JobKind.CANCELLED})
 _KINDS: Final = {kind.value: kind for kind in JobKind} | {"canceled": JobKind.CANCELLED}
+_ENVELOPE: Final = frozenset({"success", "status", "data", "message", "errors", "error", "hash", "link", "files"})
+"""What has its meaning beside `data`, or, the last three, only in it."""
 _NOT_YET: Final = re.compile(r"being downloaded|please wait|in progress|not (?:yet )?ready", re.IGNORECASE)
 _GONE: Final = re.compile(
     r"not[ _]found|no (?:such|query results)|does ?n[o']t exist|do not exist|expired|deleted|unknown|invalid",
@@ -74,12 +76,12 @@ def read_job(answer: Json, *, hash: str) -> JobStatus:
     Raises `ProtocolError` for what is no such answer, a refusal without a recognisable reason included.
     """
     what = "separation/get"
-    body, kind, status = _opened(answer, what)
+    body, kind, status, beside = _opened(answer, what)
     if kind is not JobKind.DONE:
-        return _status(body, kind, status, hash, what)
+        return _status({**beside, **body}, kind, status, hash, what)
     if "files" not in body:
         raise ProtocolError(f"the answer to {what} says done without a list of files", hash=hash)
-    return _status({}, kind, status, hash, what, decode({**body, "hash": hash}, Separation, what=what))
+    return _status(beside, kind, status, hash, what, decode({**body, "hash": hash}, Separation, what=what))
 
 
 def read_remote(answer: Json, *, hash: str) -> JobStatus:
@@ -88,17 +90,17 @@ def read_remote(answer: Json, *, hash: str) -> JobStatus:
     Raises `ProtocolError` for what is no such answer, a `done` without the real job's hash included.
     """
     what = "separation/get-remote"
-    body, kind, status = _opened(answer, what)
+    body, kind, status, beside = _opened(answer, what)
     if kind is not JobKind.DONE:
-        return _status(body, kind, status, hash, what)
+        return _status({**beside, **body}, kind, status, hash, what)
     real = with_hash(body).get("hash")
     if isinstance(real, str) and real and "files" not in body:
-        return _status(body, kind, status, real, what)
+        return _status({**beside, **body}, kind, status, real, what)
     # Not seen, but cheap to understand: the result itself, without the step in between.
     real = real if isinstance(real, str) and real else hash
     if "files" not in body:
         raise ProtocolError(f"the answer to {what} says done without the hash of the real job", hash=hash)
-    return _status({}, kind, status, real, what, decode({**body, "hash": real}, Separation, what=what))
+    return _status(beside, kind, status, real, what, decode({**body, "hash": real}, Separation, what=what))
 
 
 def _status(
@@ -108,8 +110,11 @@ def _status(
     return evolve(decode(known, JobStatus, what=what), separation=separation)
 
 
-def _opened(answer: Json, what: str) -> tuple[dict[str, Json], JobKind, str]:
-    """Take an answer apart: its `data`, with the message in one place, what it means, and the word it used."""
+def _opened(answer: Json, what: str) -> tuple[dict[str, Json], JobKind, str, dict[str, Json]]:
+    """Take an answer apart: its `data`, with the message in one place, what it means, the word it used, and the rest.
+
+    The rest is what nobody knows beside `data`.
+    """
     if not isinstance(answer, dict):
         raise ProtocolError(f"the answer to {what} is no object: {type(answer).__name__}")
     data = answer.get("data")
@@ -121,7 +126,8 @@ def _opened(answer: Json, what: str) -> tuple[dict[str, Json], JobKind, str]:
         body["message"] = message
     word = answer.get("status", body.get("status"))
     status = re.sub(r"[\s-]+", "_", word.strip().lower()) if isinstance(word, str) else ""
-    return body, _kind(answer, body, status, what), status
+    beside = {key: value for key, value in answer.items() if key not in _ENVELOPE}
+    return body, _kind(answer, body, status, what), status, beside
 
 
 def _kind(answer: Mapping[str, Json], body: Mapping[str, Json], status: str, what: str) -> JobKind:

@@ -23,7 +23,7 @@ class Message:
     def __from_wire__(raw: dict[str, Json]) -> dict[str, Json]:
         data = raw.pop("data", None)
         if isinstance(data, dict):
-            raw = {**data, **{key: value for key, value in raw.items() if value is not None}}
-        elif isinstance(data, str):
-            raw.setdefault("message", data)
-        return raw
+            return {**data, **{key: value for key, value in raw.items() if value is not None}}
+        if isinstance(data, str) and raw.get("message") is None:
+            return {**raw, "message": data}
+        return raw if data in (None, []) else {**raw, "data": data}

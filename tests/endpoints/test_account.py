@@ -129,3 +129,8 @@ async def test_the_switches(name: str) -> None:
 async def test_garbage(name: str, garbage: bytes) -> None:
     with pytest.raises(ProtocolError):
         await getattr(AccountAPI(FakeCaller((200, garbage))), name)()
+
+
+async def test_what_stands_beside_the_account_is_kept() -> None:
+    user = await AccountAPI(FakeCaller({"success": True, "now": "today", "data": {"name": "N", "new": 1}})).user()
+    assert (user.name, user.extra) == ("N", {"now": "today", "new": 1})

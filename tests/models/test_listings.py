@@ -103,11 +103,18 @@ def test_a_queue_that_is_none() -> None:
         (recorded("quality_checker_delete"), "successfully deleted"),
         ({"success": "true", "message": ["a", "b"]}, "a; b"),
         ({"success": 1, "data": "done"}, "done"),
+        ({"success": 1, "message": None, "data": "done"}, "done"),
         ({"success": True, "data": []}, ""),
+        ({"success": True, "data": None}, ""),
     ],
 )
 def test_messages(answer: Json, message: str) -> None:
     assert decode(answer, Message, what="message") == Message(success=True, message=message)
+
+
+def test_what_a_message_comes_with_is_kept() -> None:
+    found = decode({"success": True, "message": "m", "data": [1], "new": 2}, Message, what="message")
+    assert found == Message(message="m", extra={"data": [1], "new": 2})
 
 
 CASES = [

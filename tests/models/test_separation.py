@@ -226,6 +226,15 @@ def test_any_link_is_borne(link: str) -> None:
     assert hash_in_link(link) is None or hash_in_link(link)
 
 
+def test_what_stands_beside_the_data_is_kept() -> None:
+    waiting = read_job({"success": True, "status": "waiting", "eta": 5, "data": {"queue_count": 3, "x": 1}}, hash=HASH)
+    assert waiting.extra == {"eta": 5, "x": 1}
+    done = read_job({**recorded("separation_get_done"), "hash": "another", "eta": 0}, hash=HASH)
+    assert (done.hash, done.extra) == (HASH, {"eta": 0})
+    remote: Json = {"success": True, "status": "done", "hash": "short", "data": {"link": "https://x/get?hash=long"}}
+    assert read_remote(remote, hash="short").hash == "long"
+
+
 @pytest.mark.parametrize("place", ["message", "errors", "data"])
 def test_a_message_of_any_depth_is_borne(place: str) -> None:
     deep: Json = "end"
