@@ -7,7 +7,7 @@ from typing import Final
 from cyclopts import App
 
 from mvsep_async.catalogue.algorithm import Algorithm
-from mvsep_async.catalogue.fields import Field
+from mvsep_async.catalogue.fields import Condition, Field
 from mvsep_async.cli.listings import Column, list_rows, show_record
 from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.http.call import Json
@@ -56,34 +56,62 @@ async def show(algorithm: str, /, *, common: Common = COMMON) -> int:
         Its number (sep_type) or name.
     """
     async with connect(settings(common)) as client:
-        found = (await client.catalogue()).find(algorithm)
+        catalogue = await client.catalogue()
+    found = catalogue.find(algorithm)
     record: dict[str, Json] = {column.name: column.value(found) for column in _COLUMNS}
-    record["stems"] = list(found.outputs.values()) or list(found.output_stems)
+    record["stems"] = list(catalogue.stems(found))
     if common.json:
-        record["options"] = [_field(field) for field in found.fields]
+        record["options"] = [_field(field, found) for field in found.fields]
     else:
         for field in found.fields:
-            record[field.name] = _told(field)
+            record[field.name] = _told(field, found)
     show_record(record, json=common.json)
     return 0
 
 
-def _field(field: Field) -> Json:
+def _field(field: Field, algorithm: Algorithm) -> Json:
     return {
         "name": field.name,
         "label": field.label,
         "choices": dict(field.options),
         "default": field.default,
         "required": field.required,
+        "price_factors": dict(_price_factors(field)),
+        "conditions": [
+            {
+                "action": one.action,
+                "option": _name_of(one, algorithm),
+                "operator": one.operator,
+                "choices": list(one.values),
+            }
+            for one in field.conditions
+        ],
     }
 
 
-def _told(field: Field) -> str:
+def _told(field: Field, algorithm: Algorithm) -> str:
     needed = " (required)" if field.required and field.default is None else ""
     lines = [f"{field.label}{needed}"]
+    lines += [
+        f"  ({one.action} when {_name_of(one, algorithm)} {one.operator} {', '.join(one.values)})"
+        for one in field.conditions
+    ]
+    factors = _price_factors(field)
     if field.free_text:
         lines.append("  any text")
     width = max((len(key) for key in field.options), default=0)
     for key, label in field.options.items():
-        lines.append(f"  {key.rjust(width)}  {label}" + (" (default)" if key == field.default else ""))
+        price = f" (price × {factors[key]:g})" if key in factors else ""
+        lines.append(f"  {key.rjust(width)}  {label}{price}" + (" (default)" if key == field.default else ""))
     return "\n".join(lines)
+
+
+def _price_factors(field: Field) -> dict[str, float]:
+    """Return what choices multiply the price by, of those that change it."""
+    rules = [rule for rule in field.price_rules if rule.mode == "multiplier" and rule.value != 1]
+    return {rule.option_key: float(rule.value) for rule in rules}
+
+
+def _name_of(condition: Condition, algorithm: Algorithm) -> str | None:
+    """Return the name of the option that a condition looks at, where the algorithm has it."""
+    return next((field.name for field in algorithm.fields if field.id == condition.depends_on), None)

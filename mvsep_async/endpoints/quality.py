@@ -111,7 +111,11 @@ class QualityAPI:
         return decode(record(await self._caller.call(call)), QualityAdded, what=call.path)
 
     async def entry(self, id: int) -> QualityEntry:
-        """Return one entry, with its figures once it is measured. Raises `JobNotFoundError` where there is none."""
+        """Return one entry, with its figures once it is measured.
+
+        Raises `JobNotFoundError` or `InvalidRequestError` where there is none: how the service says so is not
+        known.
+        """
         call = Call(method="GET", path="quality_checker/entry", query={"id": id})
         found = record(await self._caller.call(call))
         return decode(found[0] if isinstance(found, list) and found else found, QualityEntry, what=call.path)

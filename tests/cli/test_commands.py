@@ -44,9 +44,15 @@ def test_one_algorithm(cli: Cli, service: Sandbox) -> None:
     shown = cli("algorithms", "show", "BS Roformer", "--json").document
     assert shown["sep_type"] == 40
     assert shown["options"][0]["choices"]["81"]
+    assert shown["options"][1]["price_factors"] == {"8": 2.0}
+    assert shown["options"][2]["conditions"] == [
+        {"action": "show", "option": "add_opt1", "operator": "in", "choices": ["171"]}
+    ]
     text = cli("algorithms", "show", "40").out
     assert "81" in text
     assert "(default)" in text
+    assert "8  87.5% (price × 2)" in text
+    assert "(show when add_opt1 in 171)" in text
     missed = cli("algorithms", "show", "BS Roformr")
     assert missed.code == 2
     assert "BS Roformer" in missed.err
