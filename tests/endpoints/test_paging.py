@@ -49,6 +49,10 @@ async def test_what_moves_to_the_next_page_is_not_given_twice() -> None:
     assert found == list(range(50))
 
 
+async def test_what_fills_a_short_page_does_not_end_the_listing() -> None:
+    assert await collect(Listing(50, grows=frozenset({1})), key=identity, start=0, limit=21) == list(range(21))
+
+
 async def test_a_service_that_ignores_start_is_not_asked_for_ever() -> None:
     asked = []
 
@@ -57,7 +61,7 @@ async def test_a_service_that_ignores_start_is_not_asked_for_ever() -> None:
         return list(range(limit))
 
     assert [entry async for entry in pages(same, key=identity)] == list(range(20))
-    assert len(asked) == 2
+    assert asked == [0, 20, 40]
 
 
 @pytest.mark.parametrize(("start", "limit"), [(-1, 10), (0, 0), (0, -5)])
@@ -65,4 +69,6 @@ async def test_impossible_pages_are_refused_before_anything_is_asked(start: int,
     listing = Listing(5)
     with pytest.raises(InvalidRequestError, match="start ≥ 0 and limit ≥ 1"):
         await collect(listing, key=identity, start=start, limit=limit)
+    with pytest.raises(InvalidRequestError, match="start ≥ 0 and limit ≥ 1"):
+        await anext(pages(listing, key=identity, start=start, limit=limit))
     assert not listing.asked
