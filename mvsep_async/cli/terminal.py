@@ -25,8 +25,6 @@ _WIDE: Final = 2000
 """Columns of a stream that is no terminal: what is read by a program is not folded."""
 
 _LOGGERS: Final = ("mvsep_async", "httpx", "httpcore")
-_UNHEARD: Final = "stamina"
-"""Its one warning says that something is tried again, and not what; with nobody to hear it, Python prints it bare."""
 
 
 class _Console(Console):
@@ -92,18 +90,17 @@ def opened() -> Iterator[Terminal]:
             stream.reconfigure(errors="backslashreplace")
     here = Terminal()
     token = _current.set(here)
-    handler: logging.Handler = _Handler(here)
-    handlers = {logging.getLogger(name): handler for name in _LOGGERS}
-    handlers[logging.getLogger(_UNHEARD)] = logging.NullHandler()
-    before = [(logger.level, logger.propagate) for logger in handlers]
-    for logger, its_handler in handlers.items():
-        logger.addHandler(its_handler)
+    handler = _Handler(here)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
         logger.propagate = False
     try:
         yield here
     finally:
-        for (logger, its_handler), (level, propagate) in zip(handlers.items(), before, strict=True):
-            logger.removeHandler(its_handler)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
         _current.reset(token)

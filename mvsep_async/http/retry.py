@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -18,6 +19,10 @@ __all__ = ["ENDPOINT_PATIENCE", "PatientCaller"]
 ENDPOINT_PATIENCE: Final = 30.0
 """Seconds after which a single endpoint call gives up: long enough for a restart of the service, short enough for
 somebody who waits."""
+
+# stamina's one warning says that something is tried again, and not what; where nobody has set up logging, Python would
+# print it bare. `on_retry` is how we tell.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @frozen
