@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class LibraryView:
     _speeds: dict[str, Speed] = field(factory=dict)
     _lanes: tuple[str | None, ...] = ()
     _pace: Pace = field(factory=Pace)
-    _told: list[LibraryEvent] = field(factory=list)
+    _told: deque[LibraryEvent] = field(factory=deque)
     _start: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -108,8 +109,8 @@ class LibraryView:
         return board, changed
 
     async def _tell(self, display: Display) -> None:
-        told, self._told = self._told, []
-        for event in told:
+        while self._told:
+            event = self._told[0]
             if self.json:
                 if event.what in (What.MADE, What.FAILED):
                     terminal().document(
@@ -125,6 +126,7 @@ class LibraryView:
                     terminal().note(self._line(event, display.glyphs))
             else:
                 await display.line(self._line(event, display.glyphs))
+            self._told.popleft()  # only now: whoever writes may be cancelled, and the last look writes the rest
 
     def _line(self, event: LibraryEvent, glyphs: Glyphs) -> Text:
         name = visible(event.name or self._name(event.path))

@@ -1,0 +1,63 @@
+"""The display of a library run, without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from attrs import define, field
+from rich.text import Text
+
+from mvsep_async import MVSepClient
+from mvsep_async.cli import library_view
+from mvsep_async.cli.library_view import LibraryView
+from mvsep_async.cli.live.board import Board, Lane
+from mvsep_async.cli.live.render import ASCII, Glyphs
+from mvsep_async.cli.terminal import Terminal, opened
+from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+
+pytestmark = pytest.mark.anyio
+
+
+@define(eq=False)
+class _SlowDisplay:
+    """A display that takes a moment for each line, in which it can be stopped."""
+
+    interval: float = 0.0
+    glyphs: Glyphs = ASCII
+    lines: list[str] = field(factory=list)
+    busy: anyio.Event = field(factory=anyio.Event)
+
+    async def show(self, board: Board, changed: list[Lane]) -> None:
+        pass
+
+    async def line(self, line: Text) -> None:
+        self.busy.set()
+        await anyio.sleep(0.001)
+        self.lines.append(line.plain)
+
+
+async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = _SlowDisplay()
+
+    @contextmanager
+    def displayed(terminal: Terminal, *, results: bool) -> Iterator[_SlowDisplay]:
+        yield display
+
+    monkeypatch.setattr(library_view, "displayed", displayed)
+    view = LibraryView(title="", json=False, source=Path("Music"))
+    names = [f"text {number}.mp3" for number in range(9)]
+
+    async def run() -> LibraryResult:
+        for name in names:
+            view.take(LibraryEvent(what=What.NOTICE, tally=Tally(), path=Path(name), message="is text"))
+        await display.busy.wait()
+        return LibraryResult(tally=Tally(), dry_run=True)
+
+    with opened():
+        async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
+            await view.follow(client, run)
+    assert display.lines == [f"- {name} is text" for name in names]
