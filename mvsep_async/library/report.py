@@ -140,7 +140,7 @@ def _failures(failures: Sequence[Failure]) -> Iterator[str]:
         return
     yield '<section><h2>Failed</h2><div class="scroll"><table><thead><tr><th>Song</th><th>Way</th><th>Why</th></tr>'
     yield "</thead><tbody>"
-    for failure in failures:
+    for failure in sorted(failures, key=lambda one: (str(one.path), one.work)):
         yield f'<tr><td class="path">{_text(str(failure.path))}</td><td>{_text(failure.work)}</td>'
         yield f"<td>{_text(str(failure.error))}</td></tr>\n"
     yield "</tbody></table></div></section>\n"
@@ -152,13 +152,13 @@ def _songs(rows: Iterable[Row], folder: Path, target: Path, run: str) -> Iterato
     none = True
     for source, of_song in groupby(rows, key=lambda row: row.source):
         none = False
-        ways = list(of_song)
+        ways = sorted(of_song, key=lambda row: row.way)
         lengths = [row.seconds for row in ways if row.seconds is not None]
         credits_ = sum(row.credits or 0 for row in ways)
-        made = sorted({_made(row, run) for row in ways}, reverse=True)
-        yield f'<tr><td><b>{_text(ways[0].title)}</b><span class="path">{_text(source)}</span></td>'
+        made = _made(max(ways, key=lambda row: row.finished), run)
+        yield f'<tr><td class="song"><b>{_text(ways[0].title)}</b><span class="path">{_text(source)}</span></td>'
         yield f'<td class="n">{_length(lengths[0]) if lengths else ""}</td>'
-        yield f'<td class="n">{credits_ or ""}</td><td>{", ".join(made)}</td><td class="stems">'
+        yield f'<td class="n credits">{credits_ or ""}</td><td class="made">{made}</td><td class="stems">'
         stems = [(_step(row, file.step, several=len(ways) > 1), file) for row in ways for file in row.files]
         for step, named in groupby(stems, key=lambda stem: stem[0]):
             name = f"<span>{_text(step)}</span>" if len({step for step, _ in stems}) > 1 else ""
@@ -243,7 +243,7 @@ main{max-width:1100px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:26px;margin:0;letter-spacing:-.01em}h2{font-size:17px;margin:0 0 10px}
 header p{margin:2px 0 0;overflow-wrap:anywhere}
 section{margin-top:26px}.quiet{color:var(--quiet)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px}
+.cards{display:grid;grid-template-columns:repeat(4,1fr);gap:10px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
 .card b{display:block;font-size:21px;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
 .card span{color:var(--quiet);font-size:13px}.good b{color:var(--down)}.bad b{color:var(--bad)}.warn b{color:var(--up)}
@@ -261,15 +261,16 @@ g:hover rect{filter:brightness(1.15)}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:8px 14px;vertical-align:top}
 th{font-size:12px;font-weight:600;color:var(--quiet);white-space:nowrap}tbody tr{border-top:1px solid var(--line)}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-td b{font-weight:550;display:block;overflow-wrap:anywhere}td{min-width:70px}
+td b{font-weight:550;display:block;overflow-wrap:anywhere}.made{white-space:nowrap}td.song,td.stems{width:40%}
 .path{color:var(--quiet);font-size:13px;overflow-wrap:anywhere}
 a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 .stems span{color:var(--quiet);font-size:13px;margin-right:8px}
 .stems a{display:inline-block;border:1px solid var(--line);border-radius:6px;padding:0 8px;margin:1px 2px 3px 0;
 font-size:13px}
 details ul{padding-left:20px}summary{cursor:pointer}summary h2{display:inline}
-@media (max-width:640px){main{padding:18px 12px 40px}.axis div span:nth-child(even){display:none}
-table,tbody,tr,td{display:block}thead{display:none}tbody tr{padding:8px 0}td{padding:2px 12px;min-width:0}
-td.n{text-align:left;display:inline-block;color:var(--quiet);font-size:13px;padding-right:0}
-td.n+td:not(.n){display:inline-block;color:var(--quiet);font-size:13px}td:empty{display:none}td.stems{display:block!important;padding-top:4px;color:inherit}}
+@media (max-width:640px){main{padding:18px 12px 40px}.cards{grid-template-columns:repeat(2,1fr)}
+.axis div span:nth-child(even){display:none}
+table,tbody,tr,td{display:block}thead{display:none}tbody tr{padding:8px 0}td{padding:2px 12px}td.song,td.stems{width:auto}td:empty{display:none}
+td.n,td.made{display:inline-block;color:var(--quiet);font-size:13px;padding-right:0}td.stems{padding-top:4px}
+.credits::after{content:" credits"}}
 """
