@@ -18,6 +18,7 @@ from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.words import amount, seconds_text
 from mvsep_async.library import LibraryResult, separate_library
+from mvsep_async.library.walk import check_folders
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.presets import Preset, find_preset
 from mvsep_async.recipes import Recipe, read_recipe
@@ -104,10 +105,11 @@ async def library(
     ways = _ways(algorithm, preset, recipe, known.algorithm.value)
     chain = None if recipe is None else await to_thread.run_sync(read_recipe, recipe)
     hidden = target / HIDDEN
+    await to_thread.run_sync(check_folders, source, target)
     if not dry_run:
         await prepare_folder(hidden)
         journal = journal or hidden / "journal.sqlite"
-    view = LibraryView(title=f"{source} > {target}", json=common.json, source=source)
+    view = LibraryView(title=f"{source} > {target}", json=common.json, source=source, several=len(ways) > 1)
     async with connect(
         known,
         needs_token=not dry_run,

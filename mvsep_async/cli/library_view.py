@@ -28,11 +28,12 @@ __all__ = ["LibraryView"]
 
 @define(eq=False)
 class LibraryView:
-    """Takes the events of a run, and shows what they come to."""
+    """Takes the events of a run, and shows what they come to. `several`: a song is separated in more than one way."""
 
     title: str
     json: bool
     source: Path
+    several: bool = False
     clock: Callable[[], float] = time.monotonic
     tally: Tally = field(factory=Tally)
     walked: bool = False
@@ -56,7 +57,10 @@ class LibraryView:
         song = (event.name or event.path, event.work)
         if event.what is What.PROGRESS and event.job is not None:
             name = event.name or self._name(event.path)
-            self._jobs[event.job.id] = (f"{name}, {event.step}" if event.step != event.work else name, event.job)
+            self._jobs[event.job.id] = (
+                f"{name}, {event.step}" if self.several or event.step != event.work else name,
+                event.job,
+            )
             self._of_song.setdefault(song, set()).add(event.job.id)
         elif event.what in (What.MADE, What.FAILED):
             for job in self._of_song.pop(song, ()):

@@ -11,15 +11,16 @@ import pytest
 from attrs import define, field
 from rich.text import Text
 
-from mvsep_async import MVSepClient
+from mvsep_async import MVSepClient, Stage
 from mvsep_async.cli import library_view
 from mvsep_async.cli.library_view import LibraryView
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, Glyphs
 from mvsep_async.cli.terminal import Terminal, opened
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
-
-pytestmark = pytest.mark.anyio
+from mvsep_async.sandbox import Sandbox
+from tests.conftest import NewClient
+from tests.library.conftest import write_song
 
 
 @define(eq=False)
@@ -61,3 +62,19 @@ async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch
         async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
             await view.follow(client, run)
     assert display.lines == [f"- {name} is text" for name in names]
+
+
+async def test_the_ways_of_a_song_are_told_apart_where_there_are_several(
+    held: Sandbox, client_of: NewClient, music: Path
+) -> None:
+    song = write_song(music / "one.wav")
+    async with client_of(held) as client:
+        job = await client.submit(song, algorithm=40)
+        async for progress in job:
+            if progress.stage is Stage.WAITING:
+                break
+        for several, name in ((False, "one.wav"), (True, "one.wav, BS Roformer")):
+            view = LibraryView(title="", json=False, source=music, several=several)
+            seen = {"path": song, "work": "BS Roformer", "step": "BS Roformer", "job": job, "progress": job.progress}
+            view.take(LibraryEvent(what=What.PROGRESS, tally=Tally(), **seen))
+            assert [lane.name for lane in view.board(client)[0].lanes if lane is not None] == [name]
