@@ -270,7 +270,8 @@ font-size:13px}
 details ul{padding-left:20px}summary{cursor:pointer}summary h2{display:inline}
 @media (max-width:640px){main{padding:18px 12px 40px}.cards{grid-template-columns:repeat(2,1fr)}
 .axis div span:nth-child(even){display:none}
-table,tbody,tr,td{display:block}thead{display:none}tbody tr{padding:8px 0}td{padding:2px 12px}td.song,td.stems{width:auto}td:empty{display:none}
+table,tbody,tr,td{display:block}thead{display:none}tbody tr{padding:8px 0}td{padding:2px 12px}
+td.song,td.stems{width:auto}td:empty{display:none}
 td.n,td.made{display:inline-block;color:var(--quiet);font-size:13px;padding-right:0}td.stems{padding-top:4px}
 .credits::after{content:" credits"}}
 """

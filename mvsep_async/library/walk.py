@@ -61,9 +61,10 @@ def check_folders(source: Path, target: Path) -> None:
 def walk(source: Path, target: Path) -> Iterator[Found | Unfit | None]:
     """Give every song below `source`, and what only looks like one, a folder at a time in the order of names.
 
-    The target folder is not entered, nor are hidden ones. Links out of the source folder are followed, each folder
-    once; links into it are not, since what they lead to is found at its own place. `None` stands for a file that is no
-    song, so that whoever reads can stop between any two files. One folder's names are held at a time.
+    The target folder is not entered, by no link either, nor are hidden ones. Links out of the source folder are
+    followed, each folder once; links into it are not, since what they lead to is found at its own place. `None` stands
+    for a file that is no song, so that whoever reads can stop between any two files. One folder's names are held at a
+    time.
     """
     root = os.path.realpath(source)
     shunned = os.path.realpath(target)
@@ -83,7 +84,7 @@ def walk(source: Path, target: Path) -> Iterator[Found | Unfit | None]:
             continue
         below: list[_Folder] = []
         for name in names:
-            found = _look(folder, name, root)
+            found = _look(folder, name, root, shunned)
             if isinstance(found, _Folder):
                 below.append(found)
             else:
@@ -91,7 +92,7 @@ def walk(source: Path, target: Path) -> Iterator[Found | Unfit | None]:
         pending.extend(reversed(below))
 
 
-def _look(folder: _Folder, name: str, root: str) -> Found | Unfit | _Folder | None:
+def _look(folder: _Folder, name: str, root: str, shunned: str) -> Found | Unfit | _Folder | None:
     path = os.path.join(folder.path, name)  # noqa: PTH118 -- a Path object a file would double the cost of walking
     real, linked = os.path.join(folder.real, name), folder.linked  # noqa: PTH118
     relative = f"{folder.name}/{name}" if folder.name else name
@@ -99,6 +100,8 @@ def _look(folder: _Folder, name: str, root: str) -> Found | Unfit | _Folder | No
         entry = os.lstat(path)
         if stat.S_ISLNK(entry.st_mode):
             real = os.path.realpath(path)
+            if real == shunned or _inside(real, shunned):
+                return None
             entry = os.stat(path)  # noqa: PTH116
             if real == root or _inside(real, root) or _inside(root, real):
                 if stat.S_ISDIR(entry.st_mode) or not never_audio(name):

@@ -57,6 +57,9 @@ def test_a_target_behind_a_link_is_not_entered_either(music: Path, tmp_path: Pat
     stems = tmp_path / "Stems"
     write_song(stems / "Vocals.wav")
     (music / "link").symlink_to(stems, target_is_directory=True)
+    album = write_song(stems / "Album" / "Vocals.wav")
+    (music / "album").symlink_to(album.parent, target_is_directory=True)
+    (music / "voice.wav").symlink_to(album)
     assert names(music, stems) == []
 
 
