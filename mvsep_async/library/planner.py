@@ -18,11 +18,15 @@ from mvsep_async.library.tags import NOTHING, Tags, read_tags
 from mvsep_async.library.walk import Found, Unfit, walk
 from mvsep_async.recipes.recipe import Recipe
 
-__all__ = ["ONLY", "Planned", "Planner", "Remark", "Work"]
+__all__ = ["EDITED", "ONLY", "Planned", "Planner", "Remark", "Work"]
 
 ONLY: Final = "separation"
 """The step of a song that is separated by one algorithm. It has no name of its own in what the manifest knows a way by,
 so that a second way of the same algorithm, which makes both names longer, changes nothing about what is done."""
+
+
+EDITED: Final = "was changed since it was made: left as it is"
+"""What is said of a stem whose size is not the one it was made with."""
 
 
 @frozen
@@ -110,7 +114,7 @@ class Planner:
                 )
                 if isinstance(action, Done):
                     for file in action.edited:
-                        yield Remark(str(self.target / file.path), "was changed since it was made: left as it is")
+                        yield Remark(str(self.target / file.path), EDITED)
                 continue
             if tags is None:
                 tags = read_tags(song.path, song.kind) if self.read else NOTHING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -32,7 +33,7 @@ from mvsep_async.library.decisions import Done, Fetch, Make, Purse, worth_repeat
 from mvsep_async.library.layout import Layout
 from mvsep_async.library.manifest import Manifest, ManifestFile, Row
 from mvsep_async.library.outcome import Failure, LibraryEvent, Notice, Tally, What
-from mvsep_async.library.planner import Planned, Planner, Remark
+from mvsep_async.library.planner import EDITED, Planned, Planner, Remark
 from mvsep_async.library.tagging import write_tags
 from mvsep_async.library.tags import read_tags
 from mvsep_async.library.timeline import Course, Recorder, Span
@@ -79,6 +80,7 @@ class Run:
     """What there was of jobs of songs that failed."""
     _again: list[Planned] = field(factory=list)
     _promised: dict[tuple[str, str], int] = field(factory=dict)
+    _repeating: bool = False
     _under_way: int = 0
     _last: str | None = None
     _fatal: MVSepError | None = None
@@ -92,6 +94,7 @@ class Run:
             if not self._again or self.stopped:
                 break
             again, self._again = self._again, []
+            self._repeating = True
             names = {(item.song.path, item.work.label) for item in again}
             self.failures = [failure for failure in self.failures if (str(failure.path), failure.work) not in names]
             self._count(failed=-len(again))
@@ -167,7 +170,9 @@ class Run:
         cost = None if seconds is None else sum(item.work.price(step, seconds) for step in unpaid)
         if self.stopped is None and (not unpaid or self.purse.take(cost)):
             self._promised[item.song.name, item.work.digest] = cost or 0
-            self._count(seconds=seconds or 0.0, credits=cost or 0, unknown_lengths=int(seconds is None))
+            self._count(credits=cost or 0)
+            if not self._repeating:
+                self._count(seconds=seconds or 0.0, unknown_lengths=int(seconds is None))
             return True
         if self.stopped is None and cost is None:
             self._remark(Path(item.song.path), "does not tell its length, so it is left out under a limit on credits")
@@ -183,10 +188,9 @@ class Run:
     def _give_back(self, item: Planned) -> None:
         """Put a song's credits back into the purse: nothing of it was accepted by the service."""
         cost = self._promised.pop((item.song.name, item.work.digest), None)
-        if cost is None:
-            return
-        self.purse.spent -= cost
-        self._count(credits=-cost, seconds=-(item.seconds or 0.0), unknown_lengths=-int(item.seconds is None))
+        if cost is not None:
+            self.purse.spent -= cost
+            self._count(credits=-cost)
 
     def _paid(self, key: str) -> bool:
         job = self.client.job(key)
@@ -238,7 +242,7 @@ class Run:
             self.target / HIDDEN / "stems",
             transfer=self.transfer,
             on_progress=watch.note,
-            before_files=lambda: in_thread(self._remove, stale),
+            before_files=lambda: self._make_room(stale),
         )
         results = await chain.run()
         error = next((result.error for result in results if result.error is not None), None)
@@ -272,10 +276,22 @@ class Run:
         names = {"step": work.steps[step.name], "algorithm": work.algorithms[step.name]}
         return Place(self.target, Layout.of_step(item.place, **names))
 
-    def _remove(self, files: tuple[ManifestFile, ...]) -> None:
+    async def _make_room(self, stale: tuple[ManifestFile, ...]) -> None:
         """Make room for new stems where the old ones of this song are, and only they."""
+        for path in await in_thread(self._remove, stale):
+            self._remark(path, EDITED)
+
+    def _remove(self, files: tuple[ManifestFile, ...]) -> list[Path]:
+        """Remove stems that are as they were made; return the others, which are their owner's."""
+        edited = []
         for file in files:
-            (self.target / file.path).unlink(missing_ok=True)
+            path = self.target / file.path
+            with suppress(FileNotFoundError):
+                if path.stat().st_size in (0, file.size):
+                    path.unlink()
+                else:
+                    edited.append(path)
+        return edited
 
     async def _record(self, item: Planned, made: list[ManifestFile | MadeFile], watch: _Watch) -> None:
         tags = None
@@ -313,6 +329,9 @@ class Run:
         files, remarks = [], []
         for file in made:
             path = self.target / file.path
+            if isinstance(file, ManifestFile) and path.stat().st_size != file.size:
+                files.append(file)  # edited by its owner: left as it is, and known as it was made
+                continue
             if tags is not None:
                 hindrance = write_tags(path, tags, file.stem)
                 if hindrance is not None:

@@ -85,6 +85,28 @@ async def test_changed_songs_and_settings_are_made_again(
     assert creates(sandbox) == 3
 
 
+async def test_an_edited_stem_is_its_owners_whatever_becomes_of_its_song(
+    sandbox: Sandbox, separate: Separate, music: Path, stems: Path
+) -> None:
+    song = write_song(music / "one.flac", title="One")
+    await separate()
+    mine = stems / "one" / "Vocals.mp3"
+    mine.write_bytes(mine.read_bytes() + b"mine")
+    edited = mine.read_bytes()
+    (stems / "one" / "Other.mp3").unlink()
+    for arguments in ({}, {"copy_tags": True}):
+        result = await separate(**arguments)
+        assert mine.read_bytes() == edited, "not tagged either"
+    assert [notice.path for notice in result.notices] == [mine]
+    (stems / "one" / "Other.mp3").unlink()
+    sandbox.delete(sandbox.jobs[0].hash)
+    for _ in range(2):
+        result = await separate()
+        assert mine.read_bytes() == edited
+        assert made(stems) == {"one/Vocals.mp3", "one/Vocals (2).mp3", "one/Other.mp3"}
+        write_song(song, 0.3)
+
+
 async def test_deleted_stems_are_fetched_again_without_paying(
     sandbox: Sandbox, separate: Separate, music: Path, stems: Path
 ) -> None:
@@ -232,6 +254,7 @@ async def test_failures_are_repeated_once_at_the_end(
         ("sandbox-fail.wav", "the separation failed")
     ]
     assert (result.tally.made, result.tally.failed, result.complete) == (1, 1, False)
+    assert result.tally.seconds == pytest.approx(0.4), "a song is not longer for being tried twice"
     order = [event.what for event in events if event.what is not What.PROGRESS]
     assert order.count(What.REPEATING) == 1
     assert order.index(What.MADE) < order.index(What.REPEATING)
