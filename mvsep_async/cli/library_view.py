@@ -36,7 +36,6 @@ class LibraryView:
     several: bool = False
     clock: Callable[[], float] = time.monotonic
     tally: Tally = field(factory=Tally)
-    walked: bool = False
     _jobs: dict[str, tuple[str, Job]] = field(factory=dict)
     _of_song: dict[tuple[Path | str | None, str | None], set[str]] = field(factory=dict)
     _stages: dict[str, Stage] = field(factory=dict)
@@ -53,10 +52,11 @@ class LibraryView:
     def take(self, event: LibraryEvent) -> None:
         """Take note of an event; `separate_library` calls this."""
         self.tally = event.tally
-        self.walked |= event.what is What.WALKED
         song = (event.name or event.path, event.work)
         if event.what is What.PROGRESS and event.job is not None:
             name = event.name or self._name(event.path)
+            if event.job.id not in self._jobs and event.progress is not None:
+                self._pace.give(event.progress.fraction or 0.0)
             self._jobs[event.job.id] = (
                 f"{name}, {event.step}" if self.several or event.step != event.work else name,
                 event.job,
@@ -97,18 +97,20 @@ class LibraryView:
         changed = [lane for id, lane in lanes.items() if self._is_new(id, lane.progress.stage)]
         tally, user = self.tally, client.user
         over = tally.made + tally.failed
-        open_ = max(0, tally.found - tally.kept - over - tally.left_out)
+        known = tally.ahead is not None
+        ahead = tally.found - tally.kept if tally.ahead is None else tally.ahead
+        open_ = max(0, ahead - over - tally.left_out)
         made = over + sum(lane.progress.fraction or 0.0 for lane in lanes.values())
         board = Board(
             title=self.title,
             lanes=tuple(None if id is None else lanes[id] for id in self._lanes),
             queued=max(0, open_ - len(lanes)),
-            searching=not self.walked,
+            searching=not known,
             done=tally.made,
             failed=tally.failed,
             credits=None if user is None else user.premium_minutes,
             elapsed=now - self._start,
-            left=None if not self.walked else self._pace.left(made, over + open_, now - self._start),
+            left=None if not known else self._pace.left(made, over + open_, now - self._start),
         )
         return board, changed
 

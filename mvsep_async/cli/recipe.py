@@ -88,7 +88,7 @@ async def run(
         raise UsageProblem("nothing to separate: give files or addresses")
     found = await to_thread.run_sync(read_recipe, file)
     folder = out or Path(known.out.value or "stems")
-    view = LibraryView(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd(), walked=True)
+    view = LibraryView(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
     async with connect(
         known, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
     ) as client:
@@ -147,7 +147,7 @@ class _Songs:
     _tally: Tally = field(factory=Tally)
 
     async def run(self) -> LibraryResult:
-        self._tally = Tally(songs=len(self.sources), found=len(self.sources))
+        self._tally = Tally(songs=len(self.sources), found=len(self.sources), ahead=len(self.sources))
         room = anyio.CapacityLimiter(self.client.slots + 4)
         async with anyio.create_task_group() as tasks:
             for source in self.sources:

@@ -29,6 +29,8 @@ class What(StrEnum):
     FAILED = "failed"
     LEFT_OUT = "left out"
     """A song that was not begun because of the limit on credits, or a full disk."""
+    COUNTED = "counted"
+    """How many are to be made in all is known, though not all of them are found yet."""
     WALKED = "walked"
     """The source folder holds no more songs than those found so far."""
     REPEATING = "repeating"
@@ -57,6 +59,7 @@ class Tally:
     """How far a run is. A song counts once for each way in which it is to be separated.
 
     `found`: all so far; `kept`: done before; `made`, `failed`, `left_out`: in this run; `planned`: in a dry run.
+    `ahead`: how many this run is to make in all, the ones that are over too; `None` until they are counted.
     `seconds`: how long the songs to separate are, those of unknown length left out; `credits`: what they cost, or
     would, as premium jobs.
     """
@@ -68,6 +71,7 @@ class Tally:
     made: int = 0
     failed: int = 0
     left_out: int = 0
+    ahead: int | None = None
     seconds: float = 0.0
     credits: int = 0
     unknown_lengths: int = 0

@@ -101,6 +101,23 @@ class Planner:
                 case _:
                     yield from self._plan(found)
 
+    def to_make(self, run: str) -> Iterator[int | None]:
+        """Give for each song in how many ways it is to be separated: a look ahead, which reads no tags.
+
+        `run`: songs that this run has done already count as well, so that it does not matter which of them those are.
+        """
+        for found in walk(self.source, self.target):
+            if isinstance(found, Found):
+                yield sum(self._is_to_make(found, work, run) for work in self.works)
+            else:
+                yield None
+
+    def _is_to_make(self, song: Found, work: Work, run: str) -> bool:
+        row = self.manifest.row(song.name, work.digest)
+        if row is not None and row.run == run:
+            return True
+        return not isinstance(decide(work.recipe, song.size, song.mtime_ns, row, self._sizes(row)), Done)
+
     def _plan(self, song: Found) -> Iterator[Planned | Remark]:
         tags: Tags | None = None
         place: str | None = None

@@ -1,9 +1,8 @@
-"""The songs of a library on their way: begun as there is room, recorded when they are whole, tried again at the end."""
+"""The songs of a library, all of them: begun as there is room and credit, counted, tried again at the end."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,33 +13,25 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
-from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
     DownloadError,
-    JobNotFoundError,
     JournalError,
     MVSepError,
 )
-from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.order import new_id
-from mvsep_async.jobs.progress import Progress
 from mvsep_async.library.batches import in_batches
-from mvsep_async.library.decisions import Done, Fetch, Make, Purse, worth_repeating
-from mvsep_async.library.layout import Layout
-from mvsep_async.library.manifest import Manifest, ManifestFile, Row
+from mvsep_async.library.decisions import Done, Make, Purse, worth_repeating
+from mvsep_async.library.making import Maker, Watch
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Failure, LibraryEvent, Notice, Tally, What
-from mvsep_async.library.planner import EDITED, Planned, Planner, Remark
-from mvsep_async.library.tagging import write_tags
-from mvsep_async.library.tags import read_tags
-from mvsep_async.library.timeline import Course, Recorder, Span
-from mvsep_async.recipes.chain import Chain, MadeFile, Place, Transfer, bring
+from mvsep_async.library.planner import Planned, Planner, Remark
+from mvsep_async.library.timeline import Span
+from mvsep_async.recipes.chain import Transfer
 from mvsep_async.recipes.keys import keys_of
-from mvsep_async.recipes.recipe import Step
-from mvsep_async.recipes.run import HIDDEN
 from mvsep_async.threads import in_thread
 
 __all__ = ["Order", "Run"]
@@ -81,10 +72,17 @@ class Run:
     _again: list[Planned] = field(factory=list)
     _promised: dict[tuple[str, str], int] = field(factory=dict)
     _repeating: bool = False
+    _counting: bool = False
     _under_way: int = 0
     _last: str | None = None
     _fatal: MVSepError | None = None
     _room: anyio.Event = field(factory=anyio.Event)
+    _maker: Maker = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._maker = Maker(
+            self.client, self.target, self.manifest, self.copy_tags, self.transfer, self.id, self._remark
+        )
 
     async def go(self, order: Order, repeat: int) -> None:
         """Plan and separate, then try again what failed."""
@@ -103,8 +101,12 @@ class Run:
 
     async def _pass(self, planned: AsyncIterator[Planned]) -> None:
         async with anyio.create_task_group() as tasks:
-            async for item in planned:
-                await self._take(item, tasks)
+            try:
+                async for item in planned:
+                    await self._take(item, tasks)
+            except MVSepError as error:
+                self._fatal = error
+                tasks.cancel_scope.cancel()
         if self._fatal is not None:
             raise self._fatal
 
@@ -118,6 +120,8 @@ class Run:
                     self._count(found=1, songs=int(found.song.path != self._last))
                     self._last = found.song.path
                     yield found
+        self._counting = True  # nothing is ahead any more
+        self.tally = evolve(self.tally, ahead=self.tally.found - self.tally.kept)
         self.tell(What.WALKED)
 
     async def _shortest_first(self) -> AsyncIterator[Planned]:
@@ -144,11 +148,24 @@ class Run:
         if isinstance(item.action, Make) and not self._afford(item):
             return
         while self._under_way >= self.client.slots + _AHEAD and self._fatal is None:
+            if not self._counting:
+                self._counting = True
+                tasks.start_soon(self._count_ahead)
             self._room = anyio.Event()
             await self._room.wait()
         if self._fatal is None:
             self._under_way += 1
             tasks.start_soon(self._separate, item, tasks)
+
+    async def _count_ahead(self) -> None:
+        """Count what the run is to make, while the slots are full: songs are planned only as there is room for them."""
+        ahead = 0
+        with suppress(JournalError):  # planning meets the same
+            async for batch in in_batches(self.planner.to_make(self.id)):
+                ahead += sum(batch)
+            if self.tally.ahead is None:
+                self.tally = evolve(self.tally, ahead=ahead)
+                self.tell(What.COUNTED)
 
     def _plan_only(self, item: Planned) -> None:
         if isinstance(item.action, Done):
@@ -197,11 +214,22 @@ class Run:
         return job is not None and job.hash is not None and job.error is None
 
     async def _separate(self, item: Planned, tasks: TaskGroup) -> None:
-        watch = _Watch(self, item)
+        names = item.work.steps
+        watch = Watch(
+            lambda step, job, progress: self.tell(
+                What.PROGRESS, item, step=names[step.name], job=job, progress=progress
+            )
+        )
+        done_before = isinstance(item.action, Done)
         try:
-            made = await self._make(item, watch)
+            if not done_before:
+                self.tell(What.BEGAN, item)
+            made = await self._maker.make(item, watch, self._afford)
             if made is not None:
-                await self._record(item, made, watch)
+                paths = await self._maker.record(item, made, watch)
+                if not done_before:
+                    self._count(made=1)
+                    self.tell(What.MADE, item, paths=paths)
         except _FATAL as error:
             self._fatal = error
             tasks.cancel_scope.cancel()
@@ -216,131 +244,7 @@ class Run:
             self._under_way -= 1
             self._room.set()
 
-    async def _make(self, item: Planned, watch: _Watch) -> list[ManifestFile | MadeFile] | None:
-        """Return all stems of a song, those that were there before too; `None` if it was left out after all."""
-        match item.action:
-            case Done():
-                assert item.earlier is not None
-                return list(item.earlier.files)
-            case Fetch(present):
-                self.tell(What.BEGAN, item)
-                try:
-                    return [*present, *await self._fetch(item, present, watch)]
-                except JobNotFoundError:
-                    stale = present
-                if not self._afford(item):
-                    return None
-            case Make(stale):
-                self.tell(What.BEGAN, item)
-        chain = Chain(
-            self.client,
-            item.work.recipe,
-            item.song.path,
-            _filename(item),
-            keys_of(item.work.recipe, item.identity),
-            lambda step: self._place(item, step),
-            self.target / HIDDEN / "stems",
-            transfer=self.transfer,
-            on_progress=watch.note,
-            before_files=lambda: self._make_room(stale),
-        )
-        results = await chain.run()
-        error = next((result.error for result in results if result.error is not None), None)
-        if error is not None:
-            raise error
-        return [file for result in results for file in result.files]
-
-    async def _fetch(self, item: Planned, present: tuple[ManifestFile, ...], watch: _Watch) -> list[MadeFile]:
-        """Fetch what is missing from the jobs that made it, which the service keeps for some days."""
-        assert item.earlier is not None
-        made: list[MadeFile] = []
-        for step in item.work.recipe.keeping:
-            of_step = [file for file in item.earlier.files if file.step == step.name]
-            origin = next((file for file in of_step if file.hash is not None), None)
-            if origin is None or origin.hash is None:
-                raise JobNotFoundError(f"no job is known for step {step.name!r} of {item.song.path!r}")
-            job = self.client.attach(origin.hash, host=origin.host)
-            have = {file.stem for file in present if file.step == step.name}
-            made += await bring(
-                self.client,
-                job,
-                step,
-                self._place(item, step),
-                have=have,
-                on_progress=lambda progress, step=step, job=job: watch.note(step, job, progress),  # type: ignore[misc]
-            )
-        return made
-
-    def _place(self, item: Planned, step: Step) -> Place:
-        work = item.work
-        names = {"step": work.steps[step.name], "algorithm": work.algorithms[step.name]}
-        return Place(self.target, Layout.of_step(item.place, **names))
-
-    async def _make_room(self, stale: tuple[ManifestFile, ...]) -> None:
-        """Make room for new stems where the old ones of this song are, and only they."""
-        for path in await in_thread(self._remove, stale):
-            self._remark(path, EDITED)
-
-    def _remove(self, files: tuple[ManifestFile, ...]) -> list[Path]:
-        """Remove stems that are as they were made; return the others, which are their owner's."""
-        edited = []
-        for file in files:
-            path = self.target / file.path
-            with suppress(FileNotFoundError):
-                if path.stat().st_size in (0, file.size):
-                    path.unlink()
-                else:
-                    edited.append(path)
-        return edited
-
-    async def _record(self, item: Planned, made: list[ManifestFile | MadeFile], watch: _Watch) -> None:
-        tags = None
-        if self.copy_tags:
-            tags = await in_thread(lambda: read_tags(item.song.path, item.song.kind, cover=True))
-        files, remarks = await in_thread(self._finish, made, tags)
-        row = Row(
-            source=item.song.name,
-            work=item.work.digest,
-            way=item.work.label,
-            title=item.title.encode("utf-8", "replace").decode(),
-            size=item.song.size,
-            mtime_ns=item.song.mtime_ns,
-            seconds=item.seconds,
-            credits=item.credits,
-            place=item.place,
-            files=files,
-            kept={step.name: None if step.keep is None else list(step.keep) for step in item.work.recipe.keeping},
-            tagged=self.copy_tags,
-            courses=watch.course(),
-            run=self.id,
-            finished=time.time(),
-        )
-        await in_thread(self.manifest.record, row)
-        await self.client.prune(watch.jobs.values())
-        for path, why in remarks:
-            self._remark(path, why)
-        if not isinstance(item.action, Done):
-            self._count(made=1)
-            self.tell(What.MADE, item, paths=tuple(self.target / file.path for file in files))
-
-    def _finish(
-        self, made: list[ManifestFile | MadeFile], tags: Any
-    ) -> tuple[tuple[ManifestFile, ...], list[tuple[Path, str]]]:
-        files, remarks = [], []
-        for file in made:
-            path = self.target / file.path
-            if isinstance(file, ManifestFile) and path.stat().st_size != file.size:
-                files.append(file)  # edited by its owner: left as it is, and known as it was made
-                continue
-            if tags is not None:
-                hindrance = write_tags(path, tags, file.stem)
-                if hindrance is not None:
-                    remarks.append((path, hindrance))
-            relative = path.relative_to(self.target).as_posix()
-            files.append(ManifestFile(file.step, file.stem, relative, path.stat().st_size, file.hash, file.host))
-        return tuple(files), remarks
-
-    async def _fail(self, item: Planned, error: MVSepError, watch: _Watch) -> None:
+    async def _fail(self, item: Planned, error: MVSepError, watch: Watch) -> None:
         self.failures.append(Failure(Path(item.song.path), item.work.label, error))
         if worth_repeating(error):
             self._again.append(item)
@@ -369,33 +273,6 @@ class Run:
         self.on_event(LibraryEvent(what=what, tally=self.tally, **said))
 
 
-@define(eq=False)
-class _Watch:
-    """What is seen of the jobs of one song."""
-
-    run: Run
-    item: Planned
-    jobs: dict[str, Job] = field(factory=dict)
-    _recorders: dict[str, tuple[str, Recorder]] = field(factory=dict)
-
-    def note(self, step: Step, job: Job, progress: Progress) -> None:
-        self.jobs[job.id] = job
-        self._recorders.setdefault(job.id, (step.name, Recorder()))[1].note(progress.stage, time.time())
-        self.run.tell(What.PROGRESS, self.item, step=self.item.work.steps[step.name], job=job, progress=progress)
-
-    def course(self) -> tuple[Course, ...]:
-        now = time.time()
-        for _, recorder in self._recorders.values():
-            recorder.end(now)
-        return tuple(Course(step, tuple(recorder.spans)) for step, recorder in self._recorders.values())
-
-
 async def _each(items: list[Planned]) -> AsyncIterator[Planned]:
     for item in items:
         yield item
-
-
-def _filename(item: Planned) -> str | None:
-    """Return a name that says what the song is, where its own does not: the service goes by extensions."""
-    path = Path(item.song.path)
-    return None if path.suffix.lower() in AUDIO_SUFFIXES else f"{path.stem}.{item.song.kind}"

@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from mvsep_async import InvalidRequestError
-from mvsep_async.errors import AuthenticationError, ConfigurationError
+from mvsep_async.errors import AuthenticationError, ConfigurationError, JournalError
 from mvsep_async.library import LibraryEvent, LibraryResult, What, separate_library
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.tags import read_tags
 from mvsep_async.presets import find_preset
 from mvsep_async.recipes import Recipe, Step
@@ -241,6 +242,51 @@ async def test_a_song_that_vanishes_while_it_waits(
         result = await separate_library(client, music, stems, algorithms=40, on_event=vanish)
     assert [(failure.path.name, failure.work) for failure in result.failures] == [("b.wav", "BS Roformer")]
     assert result.tally.made == 1
+
+
+async def test_what_is_ahead_is_counted_though_songs_are_planned_as_there_is_room(
+    held: Sandbox, client_of: NewClient, music: Path, stems: Path
+) -> None:
+    for number in range(12):
+        write_song(music / f"{number:02}.wav")
+    events: list[LibraryEvent] = []
+
+    def note(event: LibraryEvent) -> None:
+        events.append(event)
+        if event.what is What.COUNTED:
+            tasks.cancel_scope.cancel()
+
+    async with client_of(held, concurrency=1) as client, anyio.create_task_group() as tasks:
+        await separate_library(client, music, stems, algorithms=[40, 48], on_event=note)
+    assert (events[-1].what, events[-1].tally.ahead) == (What.COUNTED, 24)
+    assert events[-1].tally.found < 24
+    assert What.WALKED not in {event.what for event in events}
+
+
+async def test_songs_that_are_done_meanwhile_count_as_ahead_and_those_done_before_do_not(
+    separate: Separate, music: Path, stems: Path
+) -> None:
+    write_song(music / "before.wav")
+    await separate()
+    for number in range(30):
+        write_song(music / f"{number:02}.wav")
+    ahead: set[int | None] = set()
+    await separate(on_event=lambda event: ahead.add(event.tally.ahead))
+    assert ahead == {None, 30}
+
+
+async def test_a_manifest_that_breaks_ends_it_with_its_own_error(
+    sandbox: Sandbox, client_of: NewClient, music: Path, stems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_song(music / "one.wav")
+
+    def broken(manifest: Manifest, source: str, work: str) -> None:
+        raise JournalError("the manifest cannot be used: disk I/O error")
+
+    monkeypatch.setattr(Manifest, "row", broken)
+    async with client_of(sandbox) as client:
+        with pytest.raises(JournalError, match="disk I/O error"):
+            await separate_library(client, music, stems, algorithms=40)
 
 
 async def test_failures_are_repeated_once_at_the_end(

@@ -78,3 +78,14 @@ async def test_the_ways_of_a_song_are_told_apart_where_there_are_several(
             seen = {"path": song, "work": "BS Roformer", "step": "BS Roformer", "job": job, "progress": job.progress}
             view.take(LibraryEvent(what=What.PROGRESS, tally=Tally(), **seen))
             assert [lane.name for lane in view.board(client)[0].lanes if lane is not None] == [name]
+
+
+async def test_what_is_queued_and_the_time_left_are_told_as_soon_as_songs_are_counted() -> None:
+    now = 0.0
+    async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
+        view = LibraryView(title="", json=False, source=Path("Music"), clock=lambda: now)
+        for ahead, searching, queued, left in ((None, True, 2, None), (100, False, 96, 960.0)):
+            view.take(LibraryEvent(what=What.MADE, tally=Tally(found=8, kept=2, made=3, failed=1, ahead=ahead)))
+            now = 40.0
+            board, _ = view.board(client)
+            assert (board.searching, board.queued, board.left) == (searching, queued, left)
