@@ -131,7 +131,7 @@ def _lane(lane: Lane | None, width: int, glyphs: Glyphs) -> Text:
         line.append(progress.stage.value.ljust(stage), style=style)
     if extra:
         line.append("  ")
-        told = details(progress, lane.speed, glyphs)
+        told = details(progress, lane.speed, glyphs) or (seconds_text(lane.elapsed) if lane.elapsed >= 1 else "")
         line.append(told if cell_len(told) <= extra else set_cell_size(told, extra - 1) + glyphs.cut, style="dim")
     line.rstrip()
     line.truncate(width)

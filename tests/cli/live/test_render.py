@@ -162,6 +162,12 @@ def test_details_say_what_counts_at_each_stage() -> None:
     assert details(Progress(stage=Stage.WAITING, message="no answer; asking again"), None) == "no answer; asking again"
 
 
+def test_where_nothing_else_is_known_a_lane_tells_how_long_it_runs() -> None:
+    lane = Lane(name="a.wav", progress=Progress(stage=Stage.PROCESSING, fraction=0.5), elapsed=83.0)
+    assert lines(Board(lanes=(lane,)), 100)[0].endswith("processing    1:23")
+    assert lines(Board(lanes=(evolve(lane, elapsed=0.4),)), 100)[0].endswith("processing")
+
+
 def test_plain_lines() -> None:
     waiting = Progress(stage=Stage.WAITING, queue_position=2, queue_length=4)
     assert stage_line("a\nb.wav", waiting) == "a\\nb.wav: waiting (place 2 of 4)"
