@@ -79,7 +79,10 @@ class StemBot:
             await answer.edit(f"Sorry, {song.filename} could not be separated: {error}")
         finally:
             self._asked[user] -= 1
-            self._jobs[user] = [job for job in self._jobs[user] if not job.done()]
+            over = [job for job in self._jobs[user] if job.done()]
+            self._jobs[user] = [job for job in self._jobs[user] if job not in over]
+            with suppress(MVSepError):  # a bot runs for months: what is handed over need not be known any longer
+                await self._client.prune(over)
 
     async def cancel(self, user: int, answer: Answer) -> None:
         """Answer `/cancel`: the user's jobs end at whatever stage they are, and give their credits back if they can."""

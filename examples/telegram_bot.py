@@ -28,20 +28,26 @@ LONG_POLL = 50
 
 
 class TelegramError(Exception):
-    """Telegram said no."""
+    """Telegram said no, or nothing that can be understood."""
 
 
 class Telegram:
     """The few calls of the Bot API that are needed here."""
 
-    def __init__(self, http: httpx.AsyncClient, token: str, address: str = "https://api.telegram.org") -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, token: str, address: str = "https://api.telegram.org", *, rest: float = 5.0
+    ) -> None:
         self._http = http
+        self._rest = rest  # seconds after an answer that failed
         self._api, self._files = f"{address}/bot{token}", f"{address}/file/bot{token}"
 
     async def call(self, method: str, **parameters: Any) -> Any:
         while True:
-            answer = await self._http.post(f"{self._api}/{method}", json=parameters, timeout=LONG_POLL + 10)
-            said = answer.json()
+            try:
+                answer = await self._http.post(f"{self._api}/{method}", json=parameters, timeout=LONG_POLL + 10)
+                said = answer.json()
+            except (httpx.HTTPError, ValueError) as error:  # no connection, or a page of a proxy that has none
+                raise TelegramError(f"{method}: {type(error).__name__}") from None
             if said["ok"]:
                 return said["result"]
             retry_after = said.get("parameters", {}).get("retry_after")
@@ -55,13 +61,14 @@ class Telegram:
         while True:
             try:
                 updates = await self.call("getUpdates", offset=after, timeout=LONG_POLL, allowed_updates=["message"])
-            except (httpx.HTTPError, TelegramError, ValueError) as error:
-                logging.warning("Telegram does not answer: %s", type(error).__name__)
-                await anyio.sleep(5)
+            except TelegramError as error:
+                logging.warning("Telegram does not answer: %s", error)
+                await anyio.sleep(self._rest)
                 continue
             for update in updates:
                 after = update["update_id"] + 1
-                yield update["message"]
+                if "message" in update:  # what was asked for holds for updates from now on only
+                    yield update["message"]
 
     async def file(self, file_id: str) -> AsyncIterator[bytes]:
         """Give a file piece by piece."""
@@ -139,7 +146,7 @@ class StemBot:
         for file in (await job).files:
             try:  # Telegram fetches it by itself
                 await self._telegram.call("sendAudio", chat_id=chat, audio=file.url, title=file.stem or file.name)
-            except TelegramError:  # larger than the 20 MB that it would
+            except TelegramError:  # larger than the 20 MB that it would, or out of reach
                 await self._say(chat, f"{file.stem or file.name}: {file.url}")
 
     async def _cancel(self, chat: int) -> None:
@@ -154,8 +161,8 @@ class StemBot:
                 note = (await self._telegram.call("sendMessage", chat_id=chat, text=text))["message_id"]
             else:
                 await self._telegram.call("editMessageText", chat_id=chat, message_id=note, text=text)
-        except (httpx.HTTPError, TelegramError) as error:  # such as "message is not modified"
-            logging.info("a message to %s was not taken: %s", chat, type(error).__name__)
+        except TelegramError as error:  # such as "message is not modified"
+            logging.info("a message to %s was not taken: %s", chat, error)
         return note or 0
 
 

@@ -230,6 +230,7 @@ async def test_many_users_get_their_stems_and_no_heartbeat_is_missed(
         for message in asked:
             assert len((await world.says(message, "Here you are")).files) == 2
         await until(lambda: not list(world.folder.iterdir()))
+        await until(lambda: client.jobs() == [])
     assert held.peak_unfinished(held.premium_token) == 10
 
 

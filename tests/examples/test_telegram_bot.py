@@ -42,6 +42,8 @@ class BotApi:
     takes_audio: bool = True
     busy: int = 0
     """So many edits are answered with "too many requests"."""
+    pages: int = 0
+    """So many calls are answered with the page of a proxy."""
 
     def app(self) -> Starlette:
         return Starlette(
@@ -63,6 +65,9 @@ class BotApi:
 
     async def call(self, request: Request) -> Response:
         asked = await request.json()
+        if self.pages:
+            self.pages -= 1
+            return Response("<html>502 Bad Gateway</html>", status_code=502)
         match request.path_params["method"]:
             case "getUpdates":
                 with anyio.move_on_after(0.2):
@@ -114,7 +119,7 @@ async def bot_at(api: BotApi, client: MVSepClient) -> AsyncIterator[None]:
         client,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(StemBot(client, Telegram(http, TOKEN, url), edit_every=0.02).run)
+        tasks.start_soon(StemBot(client, Telegram(http, TOKEN, url, rest=0.01), edit_every=0.02).run)
         yield
         tasks.cancel_scope.cancel()
 
@@ -163,6 +168,19 @@ async def test_what_telegram_does_not_take_is_linked(sandbox: Sandbox, client_of
     async with bot_at(api, client_of(sandbox)):
         api.song("Song.wav", wav())
         await until(lambda: sum(sandbox.url in text for text in api.texts()) == 2)
+
+
+async def test_a_bot_outlives_a_telegram_that_is_out_of_order(
+    sandbox: Sandbox, client_of: NewClient, api: BotApi
+) -> None:
+    api.updates.append({"update_id": 1, "edited_message": {"chat": {"id": CHAT}}})
+    async with bot_at(api, client_of(sandbox)):
+        for text in ("while it is gone", "and when it is back"):
+            api.pages = 4
+            api.receive(text=text)
+            await until(lambda: not api.pages)
+        api.song("Song.wav", wav())
+        await until(lambda: len(api.audio) == 2)
 
 
 async def test_a_chat_cancels_its_own_songs(held: Sandbox, client_of: NewClient, api: BotApi) -> None:
