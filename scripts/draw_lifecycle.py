@@ -61,7 +61,7 @@ class Route:
 
 _ROUTES: Final[Mapping[Edge, Route]] = {
     (State.QUEUED, State.CREATING): Route(((158, 66), (342, 66)), (250, 58), 40),
-    (State.CREATING, State.QUEUED): Route(((342, 82), (158, 82)), (250, 98), 40),
+    (State.CREATING, State.QUEUED): Route(((342, 82), (158, 82)), (250, 103), 24),
     (State.CREATING, State.FETCHING): Route(((458, 74), (684, 74)), (571, 66), 40),
     (State.CREATING, State.WAITING): Route(((400, 94), (400, 160), (336, 160), (336, 236)), (408, 134), 40, "start"),
     (State.CREATING, State.LOST): Route(((366, 94), (366, 140), (142, 140), (142, 236)), (254, 132), 40),
