@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
 from attrs import define, evolve, field
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.library_view import LibraryView
@@ -20,7 +20,7 @@ from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.words import amount
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import AuthenticationError, InvalidRequestError
+from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
@@ -58,7 +58,7 @@ async def run(
     journal: Path | None = None,
     layout: str | None = None,
     transfer: Literal["url", "file"] = "url",
-    concurrency: int | None = None,
+    concurrency: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     poll_interval: float | None = None,
     common: Common = COMMON,
 ) -> int:
@@ -105,7 +105,13 @@ async def run(
 
 
 @recipe.command
-async def check(file: Path, /, *, minutes: float | None = None, common: Common = COMMON) -> int:
+async def check(
+    file: Path,
+    /,
+    *,
+    minutes: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
+    common: Common = COMMON,
+) -> int:
     """See whether a recipe can be run, and what it costs; nothing is sent but a question for the catalogue.
 
     Parameters
@@ -168,7 +174,7 @@ class _Songs:
             )
             error = result.error
             paths = result.paths
-        except InvalidRequestError as refused:
+        except MVSepError as refused:
             error, paths = refused, ()
         finally:
             room.release_on_behalf_of(source)

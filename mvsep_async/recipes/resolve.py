@@ -69,8 +69,11 @@ def _stems(algorithm: Algorithm, options: Options) -> frozenset[str]:
 
 
 def _check_stem(stem: str, known: frozenset[str], of: str) -> None:
-    if known and stem.casefold() not in {label.casefold() for label in known}:
-        names = tuple(sorted(known))
+    spelled: dict[str, str] = {}
+    for label in sorted(known):
+        spelled.setdefault(label.casefold(), label)
+    if known and stem.casefold() not in spelled:
+        names = tuple(spelled.values())
         raise InvalidRequestError(f"{of} has no stem {stem!r}; it has {', '.join(names)}", candidates=names)
 
 

@@ -62,7 +62,7 @@ def read_recipe(path: str | os.PathLike[str]) -> RecipeFile:
     try:
         if Path(path).stat().st_size > _LARGEST:
             raise RecipeError(f"{shown} is too large to be a recipe")
-        text = Path(path).read_text("utf-8")
+        text = Path(path).read_text("utf-8-sig")  # Windows editors begin files with a mark
         document = tomllib.loads(text)
     except UnicodeDecodeError:
         raise RecipeError(f"{shown} is no text in UTF-8, which TOML files are") from None

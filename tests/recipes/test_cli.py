@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mvsep_async import MVSepClient, TransportError
+from mvsep_async.recipes import Recipe, RecipeResult
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import Cli, cli, home, service, songs
 
@@ -44,6 +48,24 @@ def test_songs_go_through_a_recipe(cli: Cli, service: Sandbox, songs: list[str],
     assert len(service.jobs) == 6
 
 
+def test_a_song_that_finds_the_service_away_does_not_end_the_others(
+    cli: Cli, service: Sandbox, songs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("mvsep_async.cli.recipe")
+    whole = module.run_recipe
+
+    async def away(client: MVSepClient, recipe: Recipe, source: str, *rest: Any, **more: Any) -> RecipeResult:
+        if source == songs[0]:
+            raise TransportError("no connection")
+        return await whole(client, recipe, source, *rest, **more)
+
+    monkeypatch.setattr(module, "run_recipe", away)
+    ran = cli("recipe", "run", "r.toml", *songs, "--json", "--poll-interval", "0.05")
+    assert ran.code == 1
+    assert {one["source"] for one in ran.documents if one["status"] == "failed"} == {songs[0]}
+    assert len(ran.documents) == len(songs)
+
+
 def test_with_a_journal_nothing_is_paid_twice(cli: Cli, service: Sandbox, songs: list[str]) -> None:
     for _ in range(2):
         ran = cli("recipe", "run", "r.toml", songs[0], "--journal", "j.sqlite", "--poll-interval", "0.05")
@@ -66,7 +88,10 @@ def test_a_mistake_is_told_with_its_place(cli: Cli, service: Sandbox, recipe: Pa
         ran = cli("recipe", *words)
         assert ran.code == 2
         assert "r.toml, line 10, step 2, input: step 'voice' has no stem 'Trumpet'" in ran.err
+        stems = ran.err.partition("it has ")[2].strip().casefold().split(", ")
+        assert len(stems) == len(set(stems)), "each stem once, however the catalogue spells it"
     assert cli("recipe", "run", "r.toml").code == 2
+    assert cli("recipe", "check", "r.toml", "--minutes", "0").code == 2
 
 
 def test_presets_are_listed(cli: Cli) -> None:

@@ -36,6 +36,12 @@ add_opt1 = 0
 '''
 
 
+def test_a_mark_at_the_beginning_as_windows_editors_write_it_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(GOOD, "utf-8-sig")
+    assert load_recipe(path).name == "Dry lead"
+
+
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "my recipe.toml"
     path.write_text(text, "utf-8")
