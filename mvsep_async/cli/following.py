@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import anyio
-from anyio import get_cancelled_exc_class
+from anyio import CancelScope, get_cancelled_exc_class
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
@@ -173,7 +173,8 @@ class Follower:
 
     async def _tell_bad(self, display: Display) -> None:
         while self._bad:
-            await self._tell(display, self._bad.pop(0))
+            with CancelScope(shield=True):  # what is taken from the list is told: the run may end just now
+                await self._tell(display, self._bad.pop(0))
 
     def _look(self, known: list[Job]) -> None:
         """Take in jobs that are new, and drop those that are over."""

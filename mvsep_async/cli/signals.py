@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +23,9 @@ __all__ = ["Interruption", "interruptible"]
 _SIGNALS: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)) is not None
 )
+_SAME: Final = 0.1
+"""Seconds within which a second signal is the first one told twice: `timeout` and the like signal a process, and then
+its group. Nobody presses keys so fast."""
 _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
@@ -30,12 +34,14 @@ class Interruption:
     """What signals do to a command: the first one cancels `scope`, the second one ends the process."""
 
     scope: CancelScope = field(factory=CancelScope)
-    asked: bool = False
-    """Whether a stop was asked for."""
+    asked_at: float | None = None
+    """When a stop was asked for."""
 
 
 @contextmanager
-def interruptible(on_stop: Callable[[], None] = lambda: None) -> Iterator[Interruption]:
+def interruptible(
+    on_stop: Callable[[], None] = lambda: None, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Interruption]:
     """Handle signals for as long as the block lasts; to be used inside the event loop.
 
     `on_stop` is called on the event loop when a stop is asked for. Plain handlers, since those of the event loop do not
@@ -48,9 +54,12 @@ def interruptible(on_stop: Callable[[], None] = lambda: None) -> Iterator[Interr
     wake = asyncio.get_running_loop().call_soon_threadsafe
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if interruption.asked:
-            _leave()
-        interruption.asked = True
+        now = clock()
+        if interruption.asked_at is not None:
+            if now - interruption.asked_at > _SAME:
+                _leave()
+            return
+        interruption.asked_at = now
         wake(interruption.scope.cancel)
         wake(on_stop)
 

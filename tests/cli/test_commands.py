@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
+from types import ModuleType
 
 import pytest
 
@@ -217,10 +219,14 @@ def test_demo(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["demo", "sandbox"])
 def test_without_the_extra_it_says_how_to_install_it(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    def missing(name: str) -> None:
-        raise ImportError("no", name="starlette")
+    real = importlib.import_module
 
-    monkeypatch.setattr("mvsep_async.cli.sandbox.importlib.import_module", missing)
+    def without_starlette(name: str, package: str | None = None) -> ModuleType:
+        if name == "mvsep_async.sandbox":
+            raise ImportError("no", name="starlette")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", without_starlette)  # the commands are loaded by it too
     ran = cli(command)
     assert ran.code == 2
     assert 'pip install "mvsep-async[sandbox]"' in ran.err
