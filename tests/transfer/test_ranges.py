@@ -76,10 +76,35 @@ def test_a_part_is_written_only_where_it_belongs(have: int, first: int, last: in
         {"content-range": "octets 400-999/1000"},
         {"content-range": "bytes 400-999/1000", "content-length": "7"},
         {"content-range": "bytes 400-999/1000", "etag": '"v2"'},
+        {"content-range": "bytes 400-999/1000", "etag": 'W/"v2"'},
+        {"content-range": f"bytes 400-999/{'9' * 5000}"},
     ],
 )
 def test_a_part_that_contradicts_itself_or_us(headers: dict[str, str]) -> None:
     assert isinstance(judge(206, headers, url=URL, have=400, state=HERE), Forget)
+
+
+DATED = State("host.example/a/b.wav", 1000, "Mon, 27 Mar 2023 07:16:01 GMT")
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "same"),
+    [
+        (HERE, {"etag": '"v1"', "last-modified": "Tue, 28 Mar 2023 07:16:01 GMT"}, True),
+        (HERE, {"etag": 'W/"v1"'}, True),
+        (HERE, {}, True),
+        (DATED, {"last-modified": DATED.validator}, True),
+        (DATED, {"last-modified": DATED.validator, "etag": '"of any"'}, True),
+        (DATED, {}, True),
+        (DATED, {"last-modified": "Tue, 28 Mar 2023 07:16:01 GMT"}, False),
+        (DATED, {"last-modified": "Tue, 28 Mar 2023 07:16:01 GMT", "date": "Tue, 28 Mar 2023 07:16:01 GMT"}, False),
+    ],
+)
+def test_a_part_of_another_file_is_not_taken_though_if_range_was_passed_over(
+    state: State, now: dict[str, str], same: bool
+) -> None:
+    answer = judge(206, {"content-range": "bytes 400-999/1000", **now}, url=URL, have=400, state=state)
+    assert isinstance(answer, Receive if same else Forget)
 
 
 def test_nothing_behind_the_last_byte_is_an_end_only_where_it_should_be() -> None:
@@ -116,6 +141,18 @@ def test_what_the_other_answers_mean() -> None:
 
 
 HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "content-encoding", "retry-after"]
+
+
+def test_numbers_without_end_are_none() -> None:
+    endless = "9" * 5000
+    assert judge(503, {"retry-after": endless}, url=URL) == Reject("the server answered 503", passing=True)
+    assert isinstance(judge(416, {"content-range": f"bytes */{endless}"}, url=URL, have=1000, state=HERE), Forget)
+    assert judge(200, {"content-length": endless}, url=URL) == judge(200, {}, url=URL)
+
+
+@pytest.mark.parametrize("url", ["http://[bad/a.wav", "https://ex℀mple.com/a.wav", "http://a]/b"])
+def test_what_is_no_url_names_no_file(url: str) -> None:
+    assert identity(url) not in (identity(URL), HERE.identity)
 
 
 @given(
