@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -117,7 +118,7 @@ class Wire:
             problem = f"a parameter of {call.path} holds characters that cannot be sent (half of a surrogate pair)"
             return _Failure(InvalidRequestError(problem), sent=False)
         try:
-            response = await self.http.send(request, stream=True, auth=None, follow_redirects=False)
+            response = await self._send(request)
             try:
                 body, overlong = await _read(response)
             finally:
@@ -136,6 +137,12 @@ class Wire:
             if self.http.is_closed:
                 return _Failure(ConfigurationError("the HTTP client given to this client is closed"), sent=False)
             return _Failure(TransportError(f"the HTTP client failed at {call.path} with {type(error).__name__}"))
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self.http.send(request, stream=True, auth=None, follow_redirects=False)
+        except httpx.HTTPStatusError as error:
+            return error.response  # a hook of the caller's has looked at the status: what it means is for us to say
 
     def _request(self, call: Call) -> httpx.Request:
         url = (call.host or self.base).url(call.path)
@@ -162,11 +169,12 @@ def _revealed(secret: dict[str, str | Token]) -> dict[str, str]:
 
 async def _read(response: httpx.Response) -> tuple[bytes, bool]:
     pieces, length = [], 0
-    async for piece in response.aiter_bytes():
-        pieces.append(piece)
-        length += len(piece)
-        if length > MAX_BODY:
-            return b"".join(pieces)[:MAX_BODY], True
+    with suppress(httpx.StreamError):  # a hook of the caller's has taken it, or closed the answer by raising
+        async for piece in response.aiter_bytes():
+            pieces.append(piece)
+            length += len(piece)
+            if length > MAX_BODY:
+                return b"".join(pieces)[:MAX_BODY], True
     return b"".join(pieces), False
 
 

@@ -98,6 +98,10 @@ async def fetch(
             await in_thread(part.keep)
 
 
+class _FailedClientError(Exception):
+    """The HTTP client raised what is none of HTTP's errors."""
+
+
 @define(eq=False)
 class _Download:
     """The bytes of one file, from wherever they are to the end."""
@@ -172,7 +176,9 @@ class _Download:
                 if not isinstance(answer, Receive):
                     return answer
                 return await self._receive(response, answer)
-        except httpx.TransportError as error:
+        except _FailedClientError as error:
+            return Reject(str(error), passing=True)
+        except (httpx.TransportError, httpx.StreamError) as error:
             return Reject(f"the connection failed ({_reason(error)})", passing=True)
         except OSError as error:
             raise self._disk_error(error) from None
@@ -210,7 +216,7 @@ class _Download:
                 headers=headers | {"User-Agent": self._http.headers.get("user-agent", "mvsep-async")},
                 extensions={"timeout": self._http.timeout.as_dict()},
             )
-            response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
+            response = await self._send(request)
             try:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECT_STATUSES or location is None:
@@ -222,12 +228,26 @@ class _Download:
                     await response.aclose()
         raise self._error(f"the server redirected more than {_REDIRECTS} times")
 
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._http.send(request, stream=True, auth=None, follow_redirects=False)
+        except httpx.TransportError:
+            raise
+        except httpx.HTTPStatusError as error:
+            return error.response  # a hook of the caller's has looked at the status, as we are about to
+        except Exception as error:  # noqa: BLE001 -- a hook or a transport of the caller's may raise anything
+            if self._http.is_closed:
+                raise self._error("the HTTP client given to this client is closed") from None
+            raise _FailedClientError(f"the HTTP client failed with {type(error).__name__}") from None
+
     def _parsed(self, url: str, *, base: httpx.URL | None = None) -> httpx.URL:
         try:
+            urlsplit(url)  # which refuses what httpx would look up in vain
             parsed = httpx.URL(url) if base is None else base.join(url)
+            host = parsed.host
         except (httpx.InvalidURL, ValueError):
             raise self._error("the link is not a URL") from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        if parsed.scheme not in ("http", "https") or not host:
             raise self._error(f"the link leads to {parsed.scheme or 'no'}://, only http and https are followed")
         return parsed.copy_with(username=None, password=None, fragment=None)
 
@@ -333,7 +353,7 @@ def _pause(failures: int, answer: Answer) -> float:
     return max(min(asked, 60.0), backoff)
 
 
-def _reason(error: httpx.TransportError) -> str:
+def _reason(error: httpx.TransportError | httpx.StreamError) -> str:
     """Say what broke without the request's URL, which the exception itself holds."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 

@@ -13,11 +13,13 @@ import respx
 from attrs import evolve
 
 from mvsep_async.errors import (
+    AuthenticationError,
     ConfigurationError,
     InvalidRequestError,
     MVSepError,
     ProtocolError,
     RateLimitedError,
+    ServiceUnavailableError,
     TransportError,
 )
 from mvsep_async.http.answer import MAX_BODY
@@ -155,6 +157,33 @@ async def test_429_is_waited_out_whatever_the_call(wire: Wire, call: Call) -> No
     assert await wire.call(call) == 1
     assert waits == [7.0] * 3
     assert turned_away == [1] * 3
+
+
+@respx.mock
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_hook_of_the_callers_that_raises_for_a_status_changes_nothing_of_what_it_means(
+    wire: Wire, http: httpx.AsyncClient, reads: bool
+) -> None:
+    async def look(response: httpx.Response) -> None:
+        if reads:
+            await response.aread()
+        response.raise_for_status()
+
+    http.event_hooks = {"response": [look]}
+    route = respx.route().mock(
+        side_effect=[
+            httpx.Response(429, headers={"Retry-After": "0"}, stream=httpx.ByteStream(b"")),
+            httpx.Response(200, json=1),
+            httpx.Response(401, stream=httpx.ByteStream(b'{"message": "no"}')),
+            httpx.Response(502, stream=httpx.ByteStream(b"<html>")),
+            httpx.Response(400, stream=httpx.ByteStream(b'{"message": "no such thing"}')),
+        ]
+    )
+    assert await wire.call(CREATE) == 1
+    assert route.call_count == 2
+    for kind in (AuthenticationError, ServiceUnavailableError, InvalidRequestError if reads else ProtocolError):
+        with pytest.raises(kind):
+            await wire.call(CREATE)
 
 
 @respx.mock

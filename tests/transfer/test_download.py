@@ -327,6 +327,71 @@ async def test_an_expired_link_is_renewed_once(http: httpx.AsyncClient, tmp_path
     assert renewals == 2
 
 
+@pytest.mark.parametrize(
+    "url", ["http://[bad/a.wav", "http://a]/b.wav", "https://ex℀mple.com/a.wav", "http://xn--/", "ftp://a/b.wav", ""]
+)
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_link_that_is_no_url_is_said_to_be_none(
+    http: httpx.AsyncClient, tmp_path: Path, url: str, left: bool
+) -> None:
+    if left:
+        put_part(tmp_path / "a.wav", SONG[:1000], identity="127.0.0.1/stem.wav")
+    with pytest.raises(DownloadError, match=r"not a URL|the link leads to"):
+        await get(http, url, tmp_path / "a.wav")
+
+
+async def test_the_callers_client_may_look_at_the_status_itself(tmp_path: Path) -> None:
+    statuses = iter(["302 Found", "403 Forbidden", "503 Busy", "200 OK"])
+
+    async def look(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    async def renew() -> str:
+        return server.url()
+
+    def answer(connection: Connection, request: Request) -> None:
+        status = next(statuses)
+        connection.answer(status, {"Location": "/there"} if status[0] == "3" else {}, SONG * status.startswith("200"))
+
+    with serving(answer) as server:
+        async with httpx.AsyncClient(event_hooks={"response": [look]}) as http:
+            await get(http, server.url(), tmp_path / "a.wav", renew=renew)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert [request.target for request in server.requests] == ["/stem.wav", "/there", "/stem.wav", "/stem.wav"]
+
+
+async def test_a_callers_client_that_fails_is_tried_again_and_then_said_to_fail(tmp_path: Path) -> None:
+    failures = iter([KeyError("token=1"), OSError("token=2")])
+
+    async def fail(request: httpx.Request) -> None:
+        for error in failures:
+            raise error
+
+    with serving(FileAnswer(SONG)) as server:
+        async with httpx.AsyncClient(event_hooks={"request": [fail]}) as http:
+            await get(http, server.url(), tmp_path / "a.wav")
+            assert (tmp_path / "a.wav").read_bytes() == SONG
+            failures = iter([KeyError("token=1")] * 99)
+            with pytest.raises(DownloadError, match="the HTTP client failed with KeyError") as caught:
+                await get(http, server.url(), tmp_path / "b.wav", patience=5)
+            assert "token" not in str(caught.value)
+            failures = iter([])
+        with pytest.raises(DownloadError, match="is closed"):
+            await get(http, server.url(), tmp_path / "b.wav")
+
+
+async def test_a_body_that_somebody_else_has_read_is_asked_for_again(tmp_path: Path) -> None:
+    async def take(response: httpx.Response) -> None:
+        if len(server.requests) == 1:
+            async for _ in response.aiter_raw():
+                pass
+
+    with serving(FileAnswer(SONG)) as server:
+        async with httpx.AsyncClient(event_hooks={"response": [take]}) as http:
+            await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
 async def test_a_refusal_is_final(http: httpx.AsyncClient, tmp_path: Path) -> None:
     with (
         serving(lambda connection, _: connection.answer("400 Bad")) as server,
