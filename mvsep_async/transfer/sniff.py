@@ -20,6 +20,11 @@ _HTML: Final = re.compile(
 _TEXTUAL: Final = frozenset({".txt", ".json", ".srt", ".vtt", ".csv", ".lrc", ".xml", ".musicxml", ".md", ".lab"})
 """Results that are text by right: transcriptions, subtitles, chords, beats."""
 
+_CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
+_WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+_GZIP: Final = b"\x1f\x8b\x08"
+_GZIPPED: Final = frozenset({".gz", ".tgz"})
+
 _JSON_START: Final = re.compile(rb'\s*[{\[]\s*["{\[\]}\-0-9tfn]')
 
 
@@ -30,6 +35,7 @@ def _mpeg(head: bytes) -> bool:
     return (
         len(head) >= 3
         and head[0] == 0xFF
+        and head[1] != 0xFE  # layer I, which nobody makes: this is how text in UTF-16 begins
         and head[1] & 0xE0 == 0xE0
         and head[1] & 0x18 != 0x08
         and head[2] & 0xF0 != 0xF0
@@ -74,10 +80,15 @@ def unmask(head: bytes, name: str, *, content_type: str = "") -> Impostor | None
         return Impostor("the server sent an empty file")
     if kind_of(head) is not None:
         return None
+    if head.startswith(_WIDE_BOMS):
+        head = head.decode("utf-16", "replace").encode()
+    head = head.removeprefix(b"\xef\xbb\xbf")
     kind = content_type.split(";")[0].strip().lower()
     textual = PurePath(name).suffix.lower() in _TEXTUAL
-    if _HTML.match(head.removeprefix(b"\xef\xbb\xbf")) or (kind == "text/html" and not textual):
+    if _HTML.match(head) or (kind == "text/html" and not textual):
         return Impostor("the server sent an HTML page instead of the file", page=True)
+    if head.startswith(_GZIP) and PurePath(name).suffix.lower() not in _GZIPPED:
+        return Impostor("the server sent something compressed instead of the file", page=True)
     if textual:
         return None
     if kind == "application/json" or kind.endswith("+json") or _JSON_START.match(head):
@@ -88,11 +99,5 @@ def unmask(head: bytes, name: str, *, content_type: str = "") -> Impostor | None
 
 
 def _is_text(head: bytes) -> bool:
-    """Tell whether this reads as text: UTF-8 (cut anywhere) without control characters. No audio starts that way."""
-    try:
-        text = head.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:
-            return False
-        text = head[: error.start].decode()
-    return bool(text) and all(char.isprintable() or char in "\t\r\n\f" for char in text)
+    """Tell whether this reads as text, in whatever encoding: without control characters. No audio starts that way."""
+    return not _CONTROLS.intersection(head)

@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,9 @@ def test_a_known_format_is_welcome_under_any_name_and_type(head: bytes, rest: by
 @pytest.mark.parametrize(
     "page",
     [b"<!DOCTYPE html><html>", b"\n\n <html lang=en>", b"\xef\xbb\xbf<!doctype HTML>", b"<!-- x --><head>",
-     b"<?xml version='1.0'?><!DOCTYPE html PUBLIC>", b"<h1>502</h1>", b"<center>nginx</center>"],
+     b"<?xml version='1.0'?><!DOCTYPE html PUBLIC>", b"<h1>502</h1>", b"<center>nginx</center>",
+     " <html>weg</html>".encode("utf-16"), b"\xfe\xff" + " <html>".encode("utf-16-be"),
+     gzip.compress(b"<html></html>")],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["a.mp3", "a.json", "a.txt", "a.srt"])
 def test_a_page_is_never_a_file(page: bytes, name: str) -> None:
@@ -44,7 +48,11 @@ def test_a_page_is_never_a_file(page: bytes, name: str) -> None:
     assert found.page
 
 
-@pytest.mark.parametrize("text", [b'{"success": false}', b" [1, 2]", b"file not found", "nicht gefunden: ü".encode()])
+@pytest.mark.parametrize("text", [
+    b'{"success": false}', b" [1, 2]", b"file not found", "nicht gefunden: ü".encode(), "supprimé\u00a0: là".encode(),
+    "gelöscht".encode("latin-1"), "\ufeff{}".encode(), '\ufeff{"success": false}'.encode(), "nein".encode("utf-16"),
+    "удалено".encode("cp1251"),
+])  # fmt: skip
 def test_text_is_a_file_only_where_text_is_expected(text: bytes) -> None:
     assert unmask(text, "a.mp3") is not None
     assert unmask(text, "chords.json") is None
@@ -62,3 +70,8 @@ def test_it_always_decides(head: bytes, name: str, content_type: str) -> None:
     found = unmask(head, name, content_type=content_type)
     assert found is None or found.why.startswith("the server sent")
     assert unmask(b"", name) is not None
+
+
+def test_what_is_compressed_is_a_file_only_where_that_is_meant() -> None:
+    assert unmask(gzip.compress(b"song"), "stems.tar.GZ") is None
+    assert unmask(gzip.compress(b"song"), "song.wav") is not None
