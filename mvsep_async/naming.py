@@ -15,6 +15,7 @@ from mvsep_async.errors import InvalidRequestError
 __all__ = [
     "NAME_LIMIT",
     "UPLOAD_NAME_LIMIT",
+    "caseless",
     "check_layout",
     "distinct",
     "safe_name",
@@ -70,17 +71,22 @@ def distinct(names: Iterable[str], *, taken: Collection[str] = ()) -> list[str]:
     do. A name that needs no number keeps its own, so a number is never one that another name has already.
     """
     wanted = list(names)
-    used = {_key(name) for name in taken}
-    reserved = {_key(name) for name in wanted}
+    used = {caseless(name) for name in taken}
+    reserved = {caseless(name) for name in wanted}
     result = []
     for name in wanted:
         chosen, number = name, 1
-        while _key(chosen) in used or (number > 1 and _key(chosen) in reserved):
+        while caseless(chosen) in used or (number > 1 and caseless(chosen) in reserved):
             number += 1
             chosen = _numbered(name, number)
-        used.add(_key(chosen))
+        used.add(caseless(chosen))
         result.append(chosen)
     return result
+
+
+def caseless(name: str) -> str:
+    """Return what two names share when a file system may confuse them (Unicode's canonical caseless matching)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def upload_name(tag: str, filename: str, *, limit: int = UPLOAD_NAME_LIMIT) -> str:
@@ -162,11 +168,6 @@ def _cut(name: str, limit: int) -> str:
 def _numbered(name: str, number: int) -> str:
     extension = _extension(name)
     return f"{name.removesuffix(extension)} ({number}){extension}"
-
-
-def _key(name: str) -> str:
-    """Return what two names share when a file system may confuse them (Unicode's canonical caseless matching)."""
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _base(path: str) -> str:

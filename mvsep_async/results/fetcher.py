@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from attrs import define, field
 
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import DownloadError, MVSepError
+from mvsep_async.errors import DownloadError, JournalError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import Event, State
@@ -29,6 +30,8 @@ from mvsep_async.transfer.download import fetch
 from mvsep_async.transfer.part import sweep
 
 __all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Fetcher"]
+
+logger = logging.getLogger("mvsep_async")
 
 JOBS_AT_ONCE: Final = 4
 """Jobs whose stems are fetched at once because they were asked for in advance; the rest waits in line."""
@@ -110,19 +113,32 @@ class Fetcher:
             planned=tuple(dict.fromkeys((*((file.file.name, file.path) for file in planned), *job.facts.planned))),
             error=None,
         )
+        paths = {number: file.path for number, file in enumerate(planned) if file.complete}
+        there = len(paths) == len(planned)
         complete = False
         try:
-            if not all(file.complete for file in planned):
+            if not there:
                 # Safe from a loss of power, or the files would not be known again as this job's.
                 await self.ledger.journal.settle(synced=True)
-                await self._fetch_all(job, planned, target)
+                paths |= await self._fetch_all(job, planned, target)
             complete = True
         finally:
             if not complete:
                 self.ledger.apply(job, Event.DOWNLOAD_STOPPED)
-        paths = [file.path for file in planned]
-        self.ledger.apply(job, Event.DOWNLOADED, paths=tuple(dict.fromkeys((*job.facts.paths, *paths))))
-        return paths
+        found = [paths[number] for number in range(len(planned))]
+        all_paths = (*(path for path in job.facts.paths if path not in found), *found)
+        if there:
+            self.ledger.apply(job, Event.DOWNLOADED, paths=all_paths)
+        else:
+            await self._downloaded(job, all_paths)
+        return found
+
+    async def _downloaded(self, job: Job, paths: tuple[Path, ...]) -> None:
+        """Have it on disk that these files are the job's before anybody may change them, or they could not be told."""
+        try:
+            await self.ledger.commit(job, Event.DOWNLOADED, paths=paths)
+        except JournalError as error:
+            logger.error("job %s is downloaded, but the journal does not know it yet: %s", job.id, error)
 
     async def _plan(self, job: Job, files: list[OutputFile], target: Target, song: str) -> list[PlannedFile]:
         """Choose the paths; one job at a time, or two would choose the same."""
@@ -157,16 +173,17 @@ class Fetcher:
         other = self.ledger.jobs.get(owner)
         return other is not None and other.state is State.DOWNLOADING
 
-    async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> None:
-        """Fetch all files side by side; when one fails, the others still come to their end."""
+    async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> dict[int, Path]:
+        """Fetch what is not there, side by side, and return where it is; when one fails, the others still go on."""
         announced = sum(file.file.size_bytes or 0 for file in planned if not file.complete)
         tally = _Tally(self.ledger, job, announced)
         errors: list[MVSepError] = []
+        paths: dict[int, Path] = {}
 
         async def fetch_one(index: int, file: PlannedFile) -> None:
             async with self._files:
                 try:
-                    await self._fetch(job, file, target, lambda here: tally.count(index, here))
+                    paths[index] = await self._fetch(job, file, target, lambda here: tally.count(index, here))
                 except MVSepError as error:
                     errors.append(error.of(job.id, job.hash))
 
@@ -176,8 +193,9 @@ class Fetcher:
                     tasks.start_soon(fetch_one, index, file)
         if errors:
             raise errors[0]
+        return paths
 
-    async def _fetch(self, job: Job, file: PlannedFile, target: Target, on_bytes: Callable[[int], None]) -> None:
+    async def _fetch(self, job: Job, file: PlannedFile, target: Target, on_bytes: Callable[[int], None]) -> Path:
         began = anyio.current_time()
         fetched = await fetch(
             self.http,
@@ -185,15 +203,19 @@ class Fetcher:
             file.path,
             root=Path(target.directory),
             overwrite=target.overwrite,
+            perhaps=file.perhaps,
             on_bytes=on_bytes,
             renew=self._renewal(job, file.file),
             on_retry=lambda why: self.ledger.tell(Retried("download", f"{file.path.name}: {why}", job.id)),
             patience=self.patience,
             sleep=lambda seconds: anyio.sleep(seconds * self.pace),
         )
-        self.ledger.journal.file(job.id, file.path, size=fetched.size, safe=fetched.size)
+        path = fetched.path
+        self.ledger.journal.file(job.id, path, size=fetched.size, safe=fetched.size)
+        self.ledger.refine(job, paths=(*(known for known in job.facts.paths if known != path), path))
         seconds = anyio.current_time() - began
-        self.ledger.tell(Downloaded(job.id, file.path, fetched.size, fetched.received, seconds))
+        self.ledger.tell(Downloaded(job.id, path, fetched.size, fetched.received, seconds))
+        return path
 
     def _renewal(self, job: Job, file: OutputFile) -> Callable[[], Awaitable[str]]:
         async def renew() -> str:
@@ -216,11 +238,11 @@ class Fetcher:
 
 
 def _sweep(planned: list[PlannedFile], target: Target) -> None:
-    """Remove what is left beside files that were just complete when an earlier process died."""
+    """Remove what an earlier process, dying, left beside names that are given, where nothing is continued any more."""
     for file in planned:
-        if file.complete:
+        for path in (file.path, *file.perhaps) if file.complete else file.perhaps:
             with suppress(OSError):  # somebody else may be writing there, or the folder may not be changed any more
-                sweep(Path(target.directory), file.path)
+                sweep(Path(target.directory), path)
 
 
 @define(eq=False)

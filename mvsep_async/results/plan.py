@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -14,7 +13,7 @@ from attrs import frozen
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.order import ID_PATTERN, Order, Target
 from mvsep_async.models.separation import OutputFile, Separation
-from mvsep_async.naming import song_name, stem_path
+from mvsep_async.naming import caseless, song_name, stem_path
 from mvsep_async.sources import label
 
 __all__ = ["PlannedFile", "chosen", "path_key", "plan", "song_of"]
@@ -24,11 +23,16 @@ _OF_THE_SERVICE: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}
 
 @frozen
 class PlannedFile:
-    """One result and the path that it gets. `complete`: it is there already, from this job."""
+    """One result and the path that it gets. `complete`: it is there already, from this job.
+
+    `perhaps`: files under names that it was to have before. One of them is this result, if a process died right after
+    naming it, or else all are somebody else's: their bytes will tell.
+    """
 
     file: OutputFile
     path: Path
     complete: bool = False
+    perhaps: tuple[Path, ...] = ()
 
 
 def song_of(order: Order, separation: Separation) -> str:
@@ -69,33 +73,39 @@ def plan(
 ) -> list[PlannedFile]:
     """Give each file its path below the target folder.
 
-    `earlier` is what this job's downloads planned: the same paths are used again, and one that exists is complete, but
-    for a file that may be written over: what exists can be the old one, unless it is among `complete`. `taken`: is
-    another job of ours about to write it. Another file of that name is kept: the new one gets a number.
+    `earlier` is what this job's downloads planned: the same paths are used again, and what exists there and is among
+    `complete` is not fetched again. Whatever else exists there may have come from anybody since. `taken`: is another
+    job of ours about to write it. Another file of that name is kept: the new one gets a number.
     """
     directory = Path(target.directory)
     used: set[str] = set()
     planned = []
     for file in files:
         wanted = directory / stem_path(target.layout, song=song, stem=file.stem, ext=_extension(file))
-        again = (path for name, path in earlier if name == file.name and _numbered_from(path, wanted))
-        path = next((path for path in again if path_key(path) not in used), None)
-        if path is None:
-            path, number = wanted, 1
-            while path_key(path) in used or taken(path) or (exists(path) and not target.overwrite):
-                number += 1
-                path = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
-            planned.append(PlannedFile(file, path))
+        again = [
+            path
+            for name, path in earlier
+            if name == file.name and _numbered_from(path, wanted) and path_key(path) not in used
+        ]
+        path = next((path for path in again if path in complete and exists(path)), None)
+        if path is not None:
+            planned.append(PlannedFile(file, path, complete=True))
         else:
-            sure = not target.overwrite or path in complete
-            planned.append(PlannedFile(file, path, complete=sure and exists(path)))
+            perhaps = () if target.overwrite else tuple(path for path in again if exists(path))
+            path = next((path for path in again if path not in perhaps), None)
+            if path is None:
+                path, number = wanted, 1
+                while path_key(path) in used or taken(path) or (exists(path) and not target.overwrite):
+                    number += 1
+                    path = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
+            planned.append(PlannedFile(file, path, perhaps=perhaps))
         used.add(path_key(path))
     return planned
 
 
 def path_key(path: Path) -> str:
     """Return what two paths share that a file system may take for one another."""
-    return unicodedata.normalize("NFC", str(path)).casefold()
+    return caseless(str(path))
 
 
 def _numbered_from(path: Path, wanted: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import uniform
@@ -49,7 +49,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @frozen
 class Fetched:
-    """A complete file. `size` bytes long, of which `resumed` were there from an earlier run; `received` came now."""
+    """A complete file, `size` bytes long, of which `resumed` were there from an earlier run; `received` came now."""
 
     path: Path
     size: int
@@ -65,6 +65,7 @@ async def fetch(
     root: Path,
     size: int | None = None,
     overwrite: bool = False,
+    perhaps: Collection[Path] = (),
     on_bytes: Callable[[int], None] | None = None,
     renew: Callable[[], Awaitable[str]] | None = None,
     on_retry: Callable[[str], None] | None = None,
@@ -75,6 +76,7 @@ async def fetch(
     """Fetch `url` to `target`, a path below `root`, continuing what an earlier run left in `<target>.part`.
 
     `size`: bytes the file must have, where that is known. `overwrite`: whether a file of that name may be replaced.
+    `perhaps`: files beside it that may be this one already; one that has the same bytes takes its place.
     `on_bytes(n)`: n bytes of the file are here, those of earlier runs too; falls when the file must be begun anew.
     `renew()`: a fresh URL for a link that has expired, asked for once between two bytes. `on_retry(why)`: told each
     time it tries again. `patience`: seconds without one new byte before it gives up.
@@ -91,8 +93,8 @@ async def fetch(
         download = _Download(http, url, part, size, on_bytes, renew, on_retry, patience, clock, sleep)
         await download.run()
         total = part.have
-        await _finish(part, overwrite=overwrite)
-        return Fetched(target, total, resumed, download.received)
+        path = await _finish(part, overwrite, perhaps)
+        return Fetched(path, total, resumed, download.received)
     finally:
         with CancelScope(shield=True):
             await in_thread(part.keep)
@@ -294,8 +296,13 @@ async def _ready(part: PartFile, *, overwrite: bool) -> None:
         raise _taken(part)
 
 
-async def _finish(part: PartFile, *, overwrite: bool) -> None:
+async def _finish(part: PartFile, overwrite: bool, perhaps: Collection[Path]) -> Path:
+    """Give the file its name, unless it has one already; return the path that it has."""
     try:
+        for path in perhaps:
+            if await in_thread(part.equals, path.name):
+                await in_thread(part.discard)
+                return path
         await in_thread(lambda: part.finish(overwrite=overwrite))
     except FileExistsError:
         raise _taken(part) from None
@@ -304,6 +311,7 @@ async def _finish(part: PartFile, *, overwrite: bool) -> None:
             f"{part.target} is complete but could not be given its name: {error.strerror or error}; "
             f"it is kept as {part.name}{PART}"
         ) from error
+    return part.target
 
 
 def _taken(part: PartFile) -> DownloadError:

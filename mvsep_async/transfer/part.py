@@ -34,6 +34,9 @@ _SYNC_EVERY: Final = 64 * 1024 * 1024
 _PUSH_EVERY: Final = 8 * 1024 * 1024
 """Bytes after which the disk is asked to begin writing them."""
 
+_COMPARED: Final = 1024 * 1024
+"""Bytes at a time."""
+
 _STATE_LIMIT: Final = 64 * 1024
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -138,6 +141,21 @@ class PartFile:
         self._folder.unlink(self.name + STATE)
         self._folder.unlink(self.name + _DRAFT)
         self.close()
+
+    def equals(self, name: str) -> bool:
+        """Tell whether the file of that name beside it has the same bytes; what cannot be read has not."""
+        try:
+            fd = self._folder.open(name, os.O_RDONLY)
+        except OSError:
+            return False
+        with os.fdopen(fd, "rb") as other, os.fdopen(os.dup(self._fd), "rb") as here:
+            if os.fstat(fd).st_size != self.have:
+                return False
+            here.seek(0)
+            while ours := here.read(_COMPARED):
+                if ours != other.read(_COMPARED):
+                    return False
+        return True
 
     def discard(self) -> None:
         """Remove the unfinished file and its state."""

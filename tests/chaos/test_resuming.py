@@ -67,6 +67,55 @@ async def test_a_file_to_be_written_over_is_not_taken_for_the_result(
     assert names(tmp_path / "stems") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
 
 
+async def begun_and_left(client: MVSepClient, sandbox: Sandbox, song: Path, directory: Path) -> None:
+    """Leave a job while its stems are on their way."""
+    fault = sandbox.faults.add(kind="stall", path="/storage/*", after_bytes=600, seconds=60.0, count=None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(map_all, client, song, directory)
+        await until(lambda: len(list(directory.rglob("*.part.json"))) == 2)
+        tasks.cancel_scope.cancel()
+    sandbox.faults.remove(fault)
+
+
+async def test_what_somebody_else_has_put_there_meanwhile_is_not_taken_for_the_result(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    stems, other = tmp_path / "stems", tmp_path / "other" / song.name
+    other.parent.mkdir()
+    other.write_bytes(wav(2.0))
+    async with client_of(sandbox, journal=tmp_path / "a.db") as client:
+        await begun_and_left(client, sandbox, song, stems)
+    async with client_of(sandbox, journal=tmp_path / "b.db") as client:
+        await map_all(client, other, stems)
+    async with client_of(sandbox, journal=tmp_path / "a.db") as client:
+        await map_all(client, song, stems)
+        (job,) = client.jobs()
+        assert {path.read_bytes() for path in job.paths} == {song.read_bytes()}
+    for name in ("Vocals", "Other"):
+        assert (stems / "Some Song" / f"{name}.mp3").read_bytes() == other.read_bytes()
+    assert len(names(stems)) == 4
+
+
+async def test_what_was_named_in_the_last_moment_is_known_by_its_bytes(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    stems = tmp_path / "stems"
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        await begun_and_left(client, sandbox, song, stems)
+    whole, just_named = (stems / "Some Song" / f"{name}.mp3" for name in ("Vocals", "Other"))
+    for path in (whole, just_named):
+        path.with_name(path.name + ".part").write_bytes(song.read_bytes())
+    whole.with_name(whole.name + ".part").rename(whole)
+    whole.with_name(whole.name + ".part.json").unlink()
+    just_named.hardlink_to(just_named.with_name(just_named.name + ".part"))
+    async with client_of(sandbox, journal=tmp_path / "j.db") as client:
+        await map_all(client, song, stems)
+        (job,) = client.jobs()
+        assert list(job.paths) == [whole, just_named]
+    assert names(stems) == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
+    assert {path.read_bytes() for path in job.paths} == {song.read_bytes()}
+
+
 async def test_each_folder_that_was_downloaded_to_is_known_again(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:

@@ -91,6 +91,21 @@ def test_what_would_be_overwritten_is_complete_only_if_that_is_known() -> None:
     assert not planned(files, earlier=earlier)[0].complete
 
 
+def test_what_stands_where_ours_was_to_go_may_be_anybodys() -> None:
+    first, second, third = (FOLDER / f"song/Vocals{number}.mp3" for number in ("", " (2)", " (3)"))
+    files, earlier = [result("Vocals", "a.mp3")], [("a.mp3", second), ("a.mp3", first)]
+    for there, path in ([first], second), ([second], first), ([first, second], third):
+        (file,) = planned(files, earlier=earlier, there=there)
+        assert (file.path, file.complete, set(file.perhaps)) == (path, False, set(there))
+    (file,) = planned(files, earlier=earlier, there=[first, second], complete=[first])
+    assert file == PlannedFile(files[0], first, complete=True)
+
+
+def test_names_that_a_file_system_takes_for_one_share_a_key() -> None:
+    for one, other in (("é", "e\u0301"), ("Straße", "STRASSE"), ("\u1fd3", "\u03aa\u0301"), ("Ω", "\u2126")):
+        assert path_key(Path(one)) == path_key(Path(other))
+
+
 def test_a_plan_for_another_layout_or_folder_does_not_count() -> None:
     files = [result("Vocals", "a.mp3")]
     earlier = [("a.mp3", Path("/elsewhere/song/Vocals.mp3")), ("a.mp3", FOLDER / "Vocals.mp3")]

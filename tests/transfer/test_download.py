@@ -470,6 +470,28 @@ async def test_a_file_that_appears_meanwhile_is_not_replaced(http: httpx.AsyncCl
     assert (tmp_path / "a.wav.part").read_bytes() == SONG
 
 
+@pytest.mark.parametrize("here", ["the same", "as long", "longer", "a folder", "a link"])
+async def test_what_may_be_the_file_already_is_told_by_its_bytes(
+    http: httpx.AsyncClient, tmp_path: Path, here: str
+) -> None:
+    first, second = tmp_path / "a.wav", tmp_path / "a (2).wav"
+    (tmp_path / "elsewhere").write_bytes(SONG)
+    match here:
+        case "a folder":
+            first.mkdir()
+        case "a link":
+            first.symlink_to(tmp_path / "elsewhere")
+        case _:
+            first.write_bytes({"the same": SONG, "as long": SONG[:-1] + b"!", "longer": SONG + b"!"}[here])
+    before = first.read_bytes() if first.is_file() else b""
+    with serving(FileAnswer(SONG)) as server:
+        got = await get(http, server.url(), second, perhaps=[first, tmp_path / "gone.wav"])
+    assert got.path == (first if here == "the same" else second)
+    assert got.path.read_bytes() == SONG
+    assert (first.read_bytes() if first.is_file() else b"") == before
+    assert names(tmp_path) == sorted({"a.wav", got.path.name, "elsewhere"})
+
+
 async def test_an_unwritable_place_is_said_before_anything_is_fetched(http: httpx.AsyncClient, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with serving(FileAnswer(SONG)) as server:
