@@ -180,7 +180,10 @@ async def test_what_was_cancelled_stays_cancelled(
     processes: ForkServerContext, service: Sandbox, tmp_path: Path
 ) -> None:
     service.job_seconds = 0.3
-    crashes, _ = await crash_at_every_step(processes, service, tmp_path, victim.submit_and_cancel, victim.resume)
-    cancelled = {id for crash in crashes for id in crash.told}
+    cancelled: set[str] = set()
+    for scenario in (victim.submit_and_cancel_at_once, victim.submit_and_cancel):
+        folder = tmp_path / scenario.__name__
+        crashes, _ = await crash_at_every_step(processes, service, folder, scenario, victim.resume)
+        cancelled |= {id for crash in crashes for id in crash.told}
     assert len(cancelled) > 1
     assert not [job for job in service.jobs if job.filename.split("-")[0] in cancelled and not job.cancelled]

@@ -161,10 +161,18 @@ async def submit_a_url(world: World, tell: Callable[[Any], None]) -> None:
         await run_out(client, tell)
 
 
-async def submit_and_cancel(world: World, tell: Callable[[Any], None]) -> None:
+async def submit_and_cancel_at_once(world: World, tell: Callable[[Any], None]) -> None:
     """Two jobs for one slot, both cancelled: the one in line here, the other wherever it has come to."""
+    await submit_and_cancel(world, tell, there=False)
+
+
+async def submit_and_cancel(world: World, tell: Callable[[Any], None], *, there: bool = True) -> None:
+    """The same, but the other is at the service by then."""
     async with world.client(concurrency=1) as client:
         jobs = [await client.submit(world.song, algorithm=63) for _ in range(2)]
+        async for _ in jobs[0]:
+            if jobs[0].hash is not None or not there:
+                break
         for job in reversed(jobs):
             if await job.cancel():
                 tell(job.id)
