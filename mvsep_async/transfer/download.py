@@ -150,7 +150,7 @@ class _Download:
             why = answer.why
             if pages >= _PAGES or self._clock() - since > self._patience:
                 waited = f"; not one new byte in {self._clock() - since:.0f} s"
-                raise self._error(f"{why}{waited}; {self._kept()}")
+                raise self._error(f"{why}{waited}; {_kept(self._part)}")
             if self._on_retry is not None:
                 self._on_retry(why)
             await self._sleep(_pause(failures, answer))
@@ -269,14 +269,11 @@ class _Download:
         if error.errno in _FULL:
             return DownloadError(
                 f"{self._part.name} could not be written, the disk is full: free some space and start again; "
-                + self._kept()
+                + _kept(self._part)
             )
-        return DownloadError(f"{self._part.target} could not be written: {error.strerror or error}; {self._kept()}")
-
-    def _kept(self) -> str:
-        if not self._part.have:
-            return "nothing of it is here yet"
-        return f"{self._part.have} bytes are kept in {self._part.target}{PART} and will be continued"
+        return DownloadError(
+            f"{self._part.target} could not be written: {error.strerror or error}; {_kept(self._part)}"
+        )
 
 
 async def _ready(part: PartFile, *, overwrite: bool) -> None:
@@ -308,10 +305,15 @@ async def _finish(part: PartFile, overwrite: bool, perhaps: Collection[Path]) ->
         raise _taken(part) from None
     except OSError as error:
         raise DownloadError(
-            f"{part.target} is complete but could not be given its name: {error.strerror or error}; "
-            f"it is kept as {part.name}{PART}"
+            f"{part.target} has arrived but could not be completed on disk: {error.strerror or error}; {_kept(part)}"
         ) from error
     return part.target
+
+
+def _kept(part: PartFile) -> str:
+    if not part.have:
+        return "nothing of it is here yet"
+    return f"{part.have} bytes are kept in {part.target}{PART} and will be continued"
 
 
 def _taken(part: PartFile) -> DownloadError:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -128,13 +129,13 @@ class PartFile:
         """Make sure that what is there would survive a power cut, and note it."""
         if self.state is None or self.have == self._synced:
             return
-        os.fsync(self._fd)
+        self._sync()
         self._synced = self.have
         self._write_state()
 
     def finish(self, *, overwrite: bool) -> None:
         """Sync, give the file its name and remove the state. Raises `FileExistsError` unless it may overwrite."""
-        os.fsync(self._fd)
+        self._sync()
         give = self._folder.replace if overwrite else self._folder.place
         give(self.name + PART, self.name)
         self._folder.sync()
@@ -148,13 +149,17 @@ class PartFile:
             fd = self._folder.open(name, os.O_RDONLY)
         except OSError:
             return False
-        with os.fdopen(fd, "rb") as other, os.fdopen(os.dup(self._fd), "rb") as here:
-            if os.fstat(fd).st_size != self.have:
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_size != self.have:
                 return False
-            here.seek(0)
-            while ours := here.read(_COMPARED):
-                if ours != other.read(_COMPARED):
-                    return False
+            with os.fdopen(os.dup(fd), "rb") as other, os.fdopen(os.dup(self._fd), "rb") as here:
+                here.seek(0)
+                while ours := here.read(_COMPARED):
+                    if ours != other.read(_COMPARED):
+                        return False
+        finally:
+            os.close(fd)
         return True
 
     def discard(self) -> None:
@@ -195,6 +200,16 @@ class PartFile:
     def _folder(self) -> Folder:
         assert self._opened is not None
         return self._opened.folder
+
+    def _sync(self) -> None:
+        """Sync the file. What a failing disk may have lost is given up: Linux tells of it once, and never again."""
+        try:
+            os.fsync(self._fd)
+        except OSError:
+            self.have = self._synced
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.have)
+            raise
 
     def _push(self) -> None:
         """Let the disk work while we receive, so that the sync at the end is short.

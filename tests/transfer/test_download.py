@@ -543,6 +543,28 @@ async def test_a_full_disk_keeps_what_fits(
     assert (tmp_path / "a.wav").read_bytes() == SONG
 
 
+@pytest.mark.parametrize("synced", [0, 400_000])
+async def test_bytes_that_could_not_be_synced_are_not_trusted(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synced: int
+) -> None:
+    fsync, failures = os.fsync, [OSError(errno.EIO, "Input/output error")]
+
+    def failing(fd: int) -> None:
+        if failures:
+            raise failures.pop()  # as Linux does: it says so once, and then that all is well
+        fsync(fd)
+
+    with serving(FileAnswer(SONG)) as server:
+        if synced:
+            put_part(tmp_path / "a.wav", SONG[:synced], identity="127.0.0.1/stem.wav", total=len(SONG), synced=synced)
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(DownloadError, match=f"{synced} bytes are kept" if synced else "nothing of it"):
+            await get(http, server.url(), tmp_path / "a.wav")
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert (got.resumed, got.received) == (synced, len(SONG) - synced)
+    assert names(tmp_path) == ["a.wav"]
+
+
 async def test_two_downloads_of_one_name_do_not_meet(http: httpx.AsyncClient, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     holder = part_module.PartFile(tmp_path, tmp_path / "a.wav")
