@@ -132,6 +132,7 @@ class Store:
     def _apply(self, connection: sqlite3.Connection, notes: Notes) -> None:
         """Write all but the pruning; what is noted of jobs that were pruned is passed over."""
         numbers = self._numbers
+        before = connection.total_changes
         if notes.added:
             connection.executemany(_ADD, ((numbers[job], *row) for job, row in notes.added.items()))
         if notes.changed:
@@ -140,7 +141,7 @@ class Store:
         if notes.files:
             files = ((path, *sizes, numbers[job]) for (job, path), sizes in notes.files.items() if job in numbers)
             connection.executemany(_FILE, files)
-        if not notes:
+        if connection.total_changes == before:
             # Something has to be written for SQLite to sync the log, and with it what is in it already.
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
 

@@ -167,6 +167,8 @@ def test_synced_writes_are_synced(path: Path) -> None:
             (added(an_order()), False, 1),
             (added(an_order()), True, 2),
             (Notes(), True, 2),
+            (Notes(changed={"mvpruned": facts_row(State.DONE, NOTHING)}), True, 2),
+            (Notes(forgotten={"mvpruned": None}, files={("mvpruned", "/a.mp3"): (1, 1)}), True, 2),
             (added(an_order(), an_order()), False, 1),
         ):
             before = log.stat().st_size if log.exists() else 0
