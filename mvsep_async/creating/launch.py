@@ -145,6 +145,7 @@ class Launcher:
     async def _launch(self, job: Job, attempt: _Attempt) -> MVSepError | None:
         try:
             parts = await _parts(job.order)
+            await _check_unchanged(job)
             # The intent, with the tag in it, is safe on disk before the first byte goes out.
             await self.ledger.journal.settle(synced=True)
             with attempt.answer:
@@ -226,6 +227,17 @@ async def _parts(order: Order) -> tuple[Part, ...]:
         case path:
             content = await FileContent.open(path)
     return (Part("audiofile", upload_name(order.id, label(order.source, order.filename)), content),)
+
+
+async def _check_unchanged(job: Job) -> None:
+    """Raise `InvalidRequestError` where the file is another song by now: that one is for another job to pay."""
+    if job.order.fingerprint is None:
+        return
+    from mvsep_async.journal.fingerprint import fingerprint_of
+
+    if await fingerprint_of(job.order.source, job.order.settings) != job.order.fingerprint:
+        name = label(job.order.source, job.order.filename)
+        raise InvalidRequestError(f"{name} was changed since it was submitted: submit it again", job=job.id)
 
 
 def _note(message: str) -> Progress:

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mvsep_async import DownloadError, MVSepClient, ServiceUnavailableError, Stage, TransportError
+from mvsep_async import DownloadError, InvalidRequestError, MVSepClient, ServiceUnavailableError, Stage, TransportError
 from mvsep_async.sandbox import Sandbox
 from tests.client.support import calls, paid, until
 from tests.conftest import NewClient, wav
@@ -65,6 +65,36 @@ async def test_a_file_to_be_written_over_is_not_taken_for_the_result(
         assert fetched(sandbox) == requests
     assert {path.read_bytes() for path in paths} == {song.read_bytes()}
     assert names(tmp_path / "stems") == ["Some Song/Other.mp3", "Some Song/Vocals.mp3"]
+
+
+async def test_a_song_that_was_changed_before_it_was_sent_is_paid_for_once(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    async def map_both(client: MVSepClient) -> None:
+        async for job in client.map([song, second], algorithm=40):
+            assert job.error is None
+
+    second = tmp_path / "second.wav"
+    second.write_bytes(wav(0.2))
+    sandbox.manual = True
+    async with (
+        client_of(sandbox, journal=tmp_path / "j.db", concurrency=1) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(map_both, client)
+        await until(lambda: len(client.jobs()) == 2 and paid(sandbox) == 1)
+        tasks.cancel_scope.cancel()
+    second.write_bytes(wav(0.3))
+    sandbox.manual = False
+    sandbox.finish(sandbox.jobs[0].hash)
+    for _ in range(2):
+        async with client_of(sandbox, journal=tmp_path / "j.db", concurrency=1) as client:
+            await map_both(client)
+            (_, old, new) = client.jobs()
+            with pytest.raises(InvalidRequestError, match="changed since it was submitted"):
+                await old
+            await new
+    assert paid(sandbox) == 2
 
 
 async def begun_and_left(client: MVSepClient, sandbox: Sandbox, song: Path, directory: Path) -> None:
