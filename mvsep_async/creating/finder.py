@@ -20,6 +20,7 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import Event, State
 from mvsep_async.jobs.outage import Outage
+from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
 
 __all__ = ["Finder"]
@@ -28,6 +29,9 @@ logger = logging.getLogger("mvsep_async")
 
 _MOST_NAMED: Final = 20
 """Jobs of others that an error names at the most."""
+
+_UNDATED: Final = 100
+"""Entries read whatever dates the service writes: only our own clock could say how old they are, and it may be wrong."""
 
 
 @define(eq=False)
@@ -66,7 +70,7 @@ class Finder:
         began = self.clock()
         lost = [self.ledger.jobs[job] for job in self.search.jobs]
         try:
-            hashes = await self._listed(horizon((job.facts.intent_at for job in lost), time.time()))
+            hashes = await self._listed(lost)
         except MVSepError as error:
             logger.info("the search for %d lost jobs cannot read the service's lists: %s", len(lost), error)
             if self.outage.failed(self.clock()):
@@ -83,16 +87,23 @@ class Finder:
             self._settle(result)
         return 0.0
 
-    async def _listed(self, since: float) -> list[str]:
-        """Return the account's hashes: of its unfinished jobs, and of its history back to the moment `since`."""
+    async def _listed(self, lost: list[Job]) -> list[str]:
+        """Return the account's hashes: of its unfinished jobs, and of its history as far back as lost ones may be."""
+        since = horizon((job.facts.intent_at for job in lost), time.time())
         queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
         hashes = [entry.hash for entry in queue.jobs or ()]
+        missing = _missing(lost, hashes)
+        if not missing:
+            return hashes
         async with aclosing(self.account.history_all(priority=Priority.LIKELY)) as history:
             async for entry in history:
-                known = self.ledger.known(hash=entry.hash)
-                if is_before(entry.hash, since, accepted_at=None if known is None else known.facts.accepted_at):
-                    break
                 hashes.append(entry.hash)
+                missing = _missing(missing, [entry.hash])
+                known = self.ledger.known(hash=entry.hash)
+                accepted_at = None if known is None else known.facts.accepted_at
+                dated = accepted_at is not None or len(hashes) > _UNDATED
+                if not missing or (dated and is_before(entry.hash, since, accepted_at=accepted_at)):
+                    break
         return hashes
 
     def _settle(self, result: Found | Absent) -> None:
@@ -123,6 +134,10 @@ class Finder:
                 job=job.id,
             ),
         )
+
+
+def _missing(lost: list[Job], hashes: list[str]) -> list[Job]:
+    return [job for job in lost if not any(tag_in(hash, job.id) for hash in hashes)]
 
 
 def _tagged(job: Job) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from attrs import evolve
 from mvsep_async import OutputFormat, Pair, Stage, SubmissionUnknownError
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
+from mvsep_async.scheduling import scheduler
 from tests.conftest import NewClient
 
 from .support import calls, paid, reached, until
@@ -86,6 +89,22 @@ async def test_among_many_pages_of_others(held: Sandbox, client_of: NewClient, s
         job = await client.submit(song, algorithm=40)
         await until(lambda: paid(held) == 1)
         held.occupy(held.premium_token, others)  # all newer than ours, which is on a page far back
+        await reached(job, Stage.WAITING)
+    assert paid(held) == 1
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+async def test_among_many_pages_by_a_clock_that_is_wrong(
+    held: Sandbox, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    held.quirks = evolve(Quirks(), current_queue="count")
+    monkeypatch.setattr(scheduler, "time", SimpleNamespace(time=lambda: time.time() + days * 86400))
+    async with client_of(held) as client:
+        held.faults.add(kind="lose_answer", path="separation/create")
+        held.faults.add(kind="refuse", path="app/user", status=503, count=3)
+        job = await client.submit(song, algorithm=40)
+        await until(lambda: paid(held) == 1)
+        held.occupy(held.premium_token, 65)
         await reached(job, Stage.WAITING)
     assert paid(held) == 1
 
