@@ -67,7 +67,7 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
     the body has a length, and a shorter one is no request.
     """
     match error:
-        case ProtocolError(status=int(status)) if 300 <= status < 400:
+        case ProtocolError(status=int(status)) if 300 <= status < 400 and status != 303:  # which comes after the deed
             return Fate.NOT_ACCEPTED
         case NoFreeSlotError() | InvalidRequestError(status=400):
             return Fate.REFUSED

@@ -17,7 +17,7 @@ from mvsep_async.journal.lock import FileLock, LockedError
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader
 from mvsep_async.journal.schema import APPLICATION_ID, STEPS, Step, migrate, version_of
-from mvsep_async.journal.trouble import damaged, explained, in_use, newer, not_a_journal
+from mvsep_async.journal.trouble import damaged, explained, gone, in_use, newer, not_a_journal
 from mvsep_async.sources import Spooled
 
 __all__ = ["Store"]
@@ -52,6 +52,7 @@ class Store:
         self._steps = steps
         self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._connection: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
         self._synced: bool | None = None
         self._unneeded: list[str] = []
         # Which row is whose is known here, for 80 bytes a job: an index of ids would double what a submit writes.
@@ -66,6 +67,7 @@ class Store:
                 self._check()
                 connection = self._connection = self._connect("mode=rw")
                 self._make_ready(connection)
+                self._file = self.path.stat()
                 numbered = self._read(connection)
                 self._numbers = {record.order.id: number for number, record in numbered}
                 self._highest = max(self._numbers.values(), default=0)
@@ -94,8 +96,9 @@ class Store:
         """Write all notes or none. `synced`: and have them, and all written before, safe from a loss of power."""
         connection = self._connection
         assert connection is not None
+        self._see_file()
         numbers = self._numbers
-        gone = {job: numbers.pop(job) for job in notes.forgotten if job in numbers}
+        pruned = {job: numbers.pop(job) for job in notes.forgotten if job in numbers}
         numbers.update(zip(notes.added, count(self._highest + 1), strict=False))
         unneeded: list[str] = []
         try:
@@ -107,7 +110,7 @@ class Store:
                 self._apply(connection, notes)
             else:
                 connection.execute("BEGIN IMMEDIATE")
-                unneeded = self._prune(connection, gone.values())
+                unneeded = self._prune(connection, pruned.values())
                 self._apply(connection, notes)
                 connection.execute("COMMIT")
         except BaseException as error:
@@ -115,12 +118,22 @@ class Store:
                 connection.execute("ROLLBACK")
             for job in notes.added:
                 numbers.pop(job, None)
-            numbers |= gone
+            numbers |= pruned
             if isinstance(error, sqlite3.Error):
                 raise explained(self.path, error) from error
             raise
         self._highest += len(notes.added)
         self._unneeded += unneeded
+
+    def _see_file(self) -> None:
+        """Raise `JournalError` when the file is no longer there: SQLite would go on writing what nobody finds again."""
+        assert self._file is not None
+        try:
+            there = os.path.samestat(os.stat(self.path), self._file)  # noqa: PTH116 -- asked before each transaction
+        except OSError:
+            there = False
+        if not there:
+            raise gone(self.path)
 
     def _prune(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> list[str]:
         """Delete jobs, and return the names of the songs in the spool folder that they alone needed."""

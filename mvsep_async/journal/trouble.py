@@ -8,7 +8,7 @@ from typing import Final
 
 from mvsep_async.errors import JournalError
 
-__all__ = ["damaged", "explained", "in_use", "newer", "not_a_journal"]
+__all__ = ["damaged", "explained", "gone", "in_use", "newer", "not_a_journal"]
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -56,6 +56,13 @@ def newer(path: Path, version: int, ours: int) -> JournalError:
     return JournalError(
         f"the journal {path} was written by a newer mvsep-async (its tables have version {version}, we know {ours}): "
         "upgrade mvsep-async, or give another path"
+    )
+
+
+def gone(path: Path) -> JournalError:
+    """Return the error for a file that lost its name while it was open."""
+    return JournalError(
+        f"the journal {path} was removed or replaced while it was in use: put it back, or what it held is paid again"
     )
 
 

@@ -23,6 +23,7 @@ NOT_SAID = [
     ServiceUnavailableError("502", status=502),
     ProtocolError("cut"),
     ProtocolError("x", status=200),
+    ProtocolError("done, and told of elsewhere", status=303),
 ]
 
 

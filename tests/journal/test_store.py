@@ -358,6 +358,21 @@ def test_somebody_elses_transaction_is_explained(path: Path, monkeypatch: pytest
         store.write(added(an_order()), synced=False)
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_that_is_taken_away_is_not_written_into_the_void(path: Path, replaced: bool) -> None:
+    with opened(path) as (store, _):
+        away = path.rename(path.with_name("away.db"))
+        if replaced:
+            path.write_bytes(away.read_bytes())
+        for synced in (False, True):
+            with pytest.raises(JournalError, match=r"j\.db was removed or replaced .* put it back"):
+                store.write(added(an_order()), synced=synced)
+        away.replace(path)
+        store.write(added(an_order()), synced=False)
+    with opened(path) as (_, records):
+        assert len(records) == 1
+
+
 # --- versions
 
 
