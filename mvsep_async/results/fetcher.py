@@ -27,7 +27,7 @@ from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
 from mvsep_async.results.plan import PlannedFile, chosen, path_key, plan, song_of
 from mvsep_async.transfer.download import fetch
-from mvsep_async.transfer.part import sweep
+from mvsep_async.transfer.part import is_written, sweep
 
 __all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Fetcher"]
 
@@ -152,7 +152,7 @@ class Fetcher:
                         earlier=job.facts.planned,
                         complete=job.facts.paths,
                         taken=lambda path: self._taken(path, job, target),
-                        exists=lambda path: path.exists() or path.is_symlink(),
+                        exists=lambda path: path.exists() or path.is_symlink() or is_written(path),
                     )
                 )
                 await anyio.to_thread.run_sync(_sweep, planned, target)

@@ -75,7 +75,8 @@ def plan(
 
     `earlier` is what this job's downloads planned: the same paths are used again, and what exists there and is among
     `complete` is not fetched again. Whatever else exists there may have come from anybody since. `taken`: is another
-    job of ours about to write it. Another file of that name is kept: the new one gets a number.
+    job of ours about to write it. Another file of that name is kept: the new one gets a number. One that another
+    process is writing just now is to be called existing.
     """
     directory = Path(target.directory)
     used: set[str] = set()

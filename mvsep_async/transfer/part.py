@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from mvsep_async.transfer.folder import Folder
 from mvsep_async.transfer.ranges import State
 
-__all__ = ["PART", "STATE", "PartFile", "sweep"]
+__all__ = ["PART", "STATE", "PartFile", "is_written", "sweep"]
 
 PART: Final = ".part"
 STATE: Final = ".part.json"
@@ -257,6 +257,21 @@ def sweep(root: Path, target: Path) -> None:
         part = PartFile(root, target)
         part.open()
         part.discard()
+
+
+def is_written(target: Path) -> bool:
+    """Tell whether a download is writing `target` at this moment, in whatever process."""
+    try:
+        fd = os.open(target.with_name(target.name + PART), os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return False
+    try:
+        _lock(fd)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _read_state(folder: Folder, name: str) -> tuple[State | None, int, str | None]:

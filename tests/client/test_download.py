@@ -18,6 +18,8 @@ from mvsep_async import DownloadError, InvalidRequestError, Job, MVSepClient, St
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
+from mvsep_async.transfer.part import PartFile
+from mvsep_async.transfer.ranges import State
 from tests.conftest import STRANGER, NewClient, wav
 
 from .support import all_of, reached, stages, until
@@ -159,6 +161,22 @@ async def test_two_jobs_of_one_name_do_not_meet(sandbox: Sandbox, client_of: New
     assert files_below(tmp_path / "stems") == sorted(
         f"song/{stem}{number}.mp3" for stem in ("Vocals", "Other") for number in ("", " (2)", " (3)")
     )
+
+
+async def test_what_another_process_is_writing_is_gone_around(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    theirs = PartFile(tmp_path, tmp_path / "stems/Some Song/Vocals.mp3")
+    theirs.open()
+    theirs.begin(0, State("theirs"))
+    async with client_of(sandbox) as client:
+        await client.separate(song, tmp_path / "stems", algorithm=40)
+        theirs.write(b"theirs")
+        theirs.finish(overwrite=False)
+    assert files_below(tmp_path / "stems") == [
+        "Some Song/" + name for name in ("Other.mp3", "Vocals (2).mp3", "Vocals.mp3")
+    ]
+    assert theirs.target.read_bytes() == b"theirs"
 
 
 async def test_somebody_elses_file_is_kept_unless_asked(
