@@ -282,7 +282,7 @@ def _read_state(folder: Folder, name: str) -> tuple[State | None, int, str | Non
         return None, 0, None
     try:
         raw = json.loads(os.read(fd, _STATE_LIMIT))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, 0, None
     finally:
         os.close(fd)

@@ -125,6 +125,16 @@ async def test_what_is_not_surely_the_same_file_is_begun_anew(
     assert names(tmp_path) == ["a.wav"]
 
 
+@pytest.mark.parametrize("text", ["", "{", "\0" * 200, "[" * 60_000, "null", "\ud800".encode("utf-8", "surrogatepass")])
+async def test_a_state_that_cannot_be_read_is_none(http: httpx.AsyncClient, tmp_path: Path, text: str | bytes) -> None:
+    put_part(tmp_path / "a.wav", bytes(700_000))
+    (tmp_path / "a.wav.part.json").write_bytes(text.encode() if isinstance(text, str) else text)
+    with serving(FileAnswer(SONG)) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert names(tmp_path) == ["a.wav"]
+
+
 async def test_after_a_crash_of_the_machine_only_synced_bytes_are_continued(
     http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
