@@ -31,7 +31,7 @@ _MOST_NAMED: Final = 20
 """Jobs of others that an error names at the most."""
 
 _UNDATED: Final = 100
-"""Entries read whatever dates the service writes: only our own clock could say how old they are, and it may be wrong."""
+"""Entries read whatever their dates are: only our own clock could say how old that is, and it may be wrong."""
 
 
 @define(eq=False)
