@@ -74,7 +74,7 @@ class Options:
             journal=None if journal is None else Path(journal),
             requests_per_minute=_limit("requests_per_minute", requests_per_minute),
             poll_interval=_at_least("poll_interval", pause, 0.001),
-            timeout=timeout if isinstance(timeout, httpx.Timeout) else httpx.Timeout(timeout or TIMEOUT),
+            timeout=_timeout(timeout),
             patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
             group_cap=_limit("group_cap", group_cap),
             cache=None if cache is None else Path(cache),
@@ -97,8 +97,14 @@ def _plain(listener: Listener | None) -> Listener | None:
     return listener
 
 
+def _timeout(given: float | httpx.Timeout | None) -> httpx.Timeout:
+    if isinstance(given, httpx.Timeout):
+        return given
+    return httpx.Timeout(_at_least("timeout", TIMEOUT if given is None else given, 0.001))
+
+
 def _at_least(name: str, value: _Number, least: float) -> _Number:
-    if value < least:
+    if not value >= least:  # as a NaN is not
         raise ConfigurationError(f"{name} must be at least {least:g}, not {value}")
     return value
 

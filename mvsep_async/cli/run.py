@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from mvsep_async.cli.app import app
-from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, code_of, line_of, root
+from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, code_of, line_of, root
 from mvsep_async.cli.signals import interruptible
 from mvsep_async.cli.terminal import Terminal, opened, silence, terminal
 
@@ -43,13 +44,20 @@ def run(argv: Sequence[str] | None) -> int:
 
 
 def _run(argv: Sequence[str] | None, here: Terminal) -> int:
+    words = sys.argv[1:] if argv is None else list(argv)
+    if "" in words:
+        # A variable of a script that nobody set; as a path it would be the current folder, and all in it be paid for.
+        raise UsageProblem("one of the words given is empty: perhaps a variable is not set")
     try:
         command, bound, _ = app.parse_args(
-            None if argv is None else list(argv),
+            words,
             console=Console(highlight=False),  # help is folded to 80 columns where there is no terminal
             exit_on_error=False,
             print_error=False,
         )
+    except UnusedCliTokensError as error:
+        here.error(f"there is no use for {', '.join(map(repr, error.unused_tokens or ()))}: --help says what there is")
+        return USAGE
     except CycloptsError as error:
         here.error(line_of(error))
         return USAGE

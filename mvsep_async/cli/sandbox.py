@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["load_sandbox", "sandbox"]
 
 _POSITIVE: Final = validators.Number(gt=0)
+_NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 
 def sandbox(
@@ -25,12 +27,12 @@ def sandbox(
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     speed: Annotated[float, Parameter(validator=_POSITIVE)] = 60.0,
     requests_per_minute: Annotated[int, Parameter(validator=_POSITIVE)] = 120,
-    job_seconds: float | None = None,
-    queue_seconds: float = 0.0,
-    strangers: int = 0,
+    job_seconds: Annotated[float | None, Parameter(validator=_NOT_NEGATIVE)] = None,
+    queue_seconds: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 0.0,
+    strangers: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 0,
     premium_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 10,
     free_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 1,
-    premium_minutes: float = 1000.0,
+    premium_minutes: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 1000.0,
     manual: bool = False,
     common: Common = COMMON,
 ) -> int:
@@ -76,7 +78,12 @@ def sandbox(
         premium_minutes=premium_minutes,
         manual=manual,
     )
-    package.serve(made, lambda running: _announce(running, json=common.json))
+    try:
+        package.serve(made, lambda running: _announce(running, json=common.json))
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise UsageProblem(f"port {port} cannot be used ({error.strerror}): give another one, or none") from None
     if not common.json:
         terminal().note("the sandbox has stopped")
     return 0

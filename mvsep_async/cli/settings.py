@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from attrs import frozen
+from attrs import define, frozen
 from cyclopts import Group, Parameter
 
 from mvsep_async.cli import configuration
@@ -15,6 +16,7 @@ from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.terminal import talkative, terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.observe.events import Event, Retried
 from mvsep_async.secret import Token
 
 __all__ = ["COMMON", "TOKEN_VARIABLE", "URL_VARIABLE", "Common", "Settings", "Value", "connect", "settings"]
@@ -23,6 +25,9 @@ TOKEN_VARIABLE: Final = "MVSEP_API_TOKEN"  # noqa: S105 -- a name
 URL_VARIABLE: Final = "MVSEP_BASE_URL"
 
 _EVERYWHERE: Final = Group("Everywhere", sort_key=100)
+_SAYING: Final = 60.0
+"""Seconds before it is said again that the service does not answer."""
+
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -116,7 +121,21 @@ def connect(
         journal=journal,
         poll_interval=poll_interval,
         cache=None if local else configuration.cache_folder(),
+        on_event=_Waiting(),
     )
+
+
+@define
+class _Waiting:
+    """Says why nothing happens while the service does not answer, once a minute at the most."""
+
+    clock: Callable[[], float] = time.monotonic
+    _said: float = float("-inf")
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Retried) and event.job is None and self.clock() >= self._said + _SAYING:
+            self._said = self.clock()
+            terminal().note(f"asking again: {event.error}")
 
 
 def _token(environ: Mapping[str, str], filed: dict[str, str], path: Path) -> tuple[Token | None, str]:

@@ -23,6 +23,8 @@ __all__ = ["Songs", "audio_in", "impostor"]
 _BATCH: Final = 200
 """Songs found per visit to the worker thread."""
 
+_EMPTY: Final = "empty"
+
 OnBad = Callable[[str, InvalidRequestError], None]
 
 
@@ -115,7 +117,7 @@ def impostor(path: str | os.PathLike[str]) -> str | None:
     except (OSError, ValueError):
         return None
     if not head:
-        return "empty"
+        return _EMPTY
     found = unmask(head, "song.wav")
     return found.why.removeprefix("the server sent ").removesuffix(" instead of the file") if found else None
 
@@ -140,13 +142,17 @@ def _songs_of(source: str, avoid: Path | None, bad: list[tuple[str, InvalidReque
             if (what := impostor(path)) is None:
                 yield path
             else:
-                bad.append((path, InvalidRequestError(f"{path!r} is no audio but {what}")))
+                bad.append((path, _no_song(path, what)))
         if empty:
             bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
-    elif (what := impostor(source)) is not None and what != "empty":
-        bad.append((source, InvalidRequestError(f"{source!r} is no audio but {what}")))
+    elif (what := impostor(source)) is not None and what != _EMPTY:
+        bad.append((source, _no_song(source, what)))
     else:
         yield source  # what is missing, empty or unreadable, the client says itself
+
+
+def _no_song(path: str, what: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{path!r} is {what}" if what == _EMPTY else f"{path!r} is no audio but {what}")
 
 
 def _identity(folder: Path) -> object:

@@ -91,7 +91,7 @@ class Wire:
                 "stands on the account page of the service"
             )
         if call.host is not None and not call.host.is_sibling_of(self.base):
-            raise ProtocolError(f"{call.host} is not a host of the service at {self.base}: nothing is sent to it")
+            raise ConfigurationError(f"{call.host} is not a host of the service at {self.base}: nothing is sent to it")
 
     async def _follow(self, call: Call) -> Answer | _Failure:
         """Send `call`, and after it where the service points to, as long as that is the service too."""

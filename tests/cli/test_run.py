@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from mvsep_async.cli.app import COMMANDS
+from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import Cli
 
 
@@ -41,6 +43,10 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
         (["account", "premium", "maybe"], '"on"'),
         (["algorithms", "show"], "requires an argument"),
         (["quality", "leaderbord"], 'Did you mean "leaderboard"'),
+        (["status", "one", "two"], "no use for 'two'"),
+        (["separate", "", "--algorithm", "40"], "empty"),
+        (["sandbox", "--queue-seconds", "-1"], "--queue-seconds"),
+        (["status", "x", "--host", "https://evil.test"], "https://evil.test is not a host of the service"),
     ],
 )
 def test_bad_words_are_answered_with_a_hint(cli: Cli, words: list[str], hint: str) -> None:
@@ -80,6 +86,20 @@ def test_a_service_that_is_down_is_one_line(cli: Cli, monkeypatch: pytest.Monkey
     ran = cli("register", *words)  # it is sent once only: nobody waits for a second try
     assert ran.code == 1
     assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_who_waits_for_a_service_that_does_not_answer_is_told_why(child: Any, service: Sandbox) -> None:
+    service.faults.add(kind="html", status=503, path="app/user", count=2)
+    _, err = child("account").communicate(timeout=30)
+    assert err == "asking again: the service answered 503 to app/user: it is down or overloaded, try again later\n"
+
+
+def test_a_port_that_is_taken_is_named(cli: Cli, service: Sandbox) -> None:
+    port = str(urlsplit(service.url).port)
+    ran = cli("sandbox", "--port", port)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: port {port} cannot be used")
     assert ran.err.count("\n") == 1
 
 
