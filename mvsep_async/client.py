@@ -305,7 +305,9 @@ class MVSepClient:
         """Forget jobs that are over, here and in the journal; by default all of them. Return how many."""
         session = self._open()
         over = [job for job in (session.ledger.jobs.values() if jobs is None else jobs) if job.done()]
-        session.ledger.forget(over)
+        for first in range(0, len(over), _AT_ONCE):
+            session.ledger.forget(over[first : first + _AT_ONCE])
+            await session.visits.breathe()
         await session.journal.settle()
         return len(over)
 
@@ -349,5 +351,8 @@ def _target(directory: str | PathLike[str], stems: Iterable[str] | None, layout:
     check_layout(layout)
     return Target(str(Path(directory)), None if stems is None else tuple(stems), layout, overwrite)
 
+
+_AT_ONCE: Final = 500
+"""Jobs that are forgotten before other tasks run."""
 
 _OF_ONE_JOB: Final[dict[str, Any]] = {"filename": None, "group": None, "priority": 0, "key": None, "metadata": None}

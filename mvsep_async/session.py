@@ -48,7 +48,7 @@ from mvsep_async.scheduling.slots import allowed
 from mvsep_async.sources import Held, Source
 from mvsep_async.transfer.network import make_http
 from mvsep_async.turns import Turns
-from mvsep_async.visits import Visits
+from mvsep_async.visits import Breath, Visits
 from mvsep_async.watching.polling import Lookout
 from mvsep_async.watching.watcher import Watcher
 
@@ -118,10 +118,13 @@ class Session:
             tasks = await stack.enter_async_context(_tasks())
             session = cls(options, http, journal, tasks, caller, catalogue, intake, visits)
             session._join(wire, gate, tell)
+            breath = Breath()
             for record in records:
                 session.ledger.restore(record)
+                await breath.take()
             for job in list(session.ledger.jobs.values()):
                 session.scheduler.resume(job)
+                await breath.take()
             tasks.start_soon(session.scheduler.run)
             session.stack = stack.pop_all()
         return session

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from attrs import frozen
+from attrs import Factory, evolve, field, frozen
 
 from mvsep_async.errors import InvalidRequestError
 
@@ -40,13 +40,18 @@ class Spooled:
 
 @frozen
 class Data:
-    """A song in memory, with the name that the service is told."""
+    """A song in memory, with the name that the service is told; without its bytes once the service has them."""
 
     data: bytes
     filename: str
+    size: int = field(default=Factory(lambda self: len(self.data), takes_self=True))
+
+    def emptied(self) -> Data:
+        """Return it without its bytes."""
+        return evolve(self, data=b"")
 
     def __repr__(self) -> str:
-        return f"Data(<{len(self.data)} bytes>, {self.filename!r})"
+        return f"Data(<{self.size} bytes>, {self.filename!r})"
 
 
 @frozen

@@ -14,13 +14,28 @@ from attrs import define, field
 
 from mvsep_async.errors import ClientClosedError
 
-__all__ = ["Visits"]
+__all__ = ["Breath", "Visits"]
 
 _SEEING_OFF: Final = 1.0
 """Seconds for callers' downloads to keep what they have when the client closes."""
 
 _BREATH: Final = 0.002
-"""Seconds that submitting song after song may go on before other tasks run: without a journal it waits for nothing."""
+"""Seconds that going through job after job may take before other tasks run."""
+
+
+@define(eq=False)
+class Breath:
+    """Lets other tasks run now and then, amid work that by itself waits for nothing."""
+
+    _until: float = field(default=float("-inf"), init=False)
+
+    async def take(self) -> bool:
+        """Let other tasks run, if none could for a while; tell whether they did."""
+        if monotonic() < self._until:
+            return False
+        await checkpoint()
+        self._until = monotonic() + _BREATH
+        return True
 
 
 @define(eq=False)
@@ -33,14 +48,12 @@ class Visits:
     closed: bool = False
     _scopes: set[CancelScope] = field(factory=set, init=False)
     _left: anyio.Event = field(factory=anyio.Event, init=False)
-    _breath: float = field(default=float("-inf"), init=False)
-    """When other tasks are to run again."""
+    _breath: Breath = field(factory=Breath, init=False)
 
     async def breathe(self) -> None:
-        """Let other tasks run, if none could for a while; raises `ClientClosedError` if the client was closed then."""
-        if monotonic() >= self._breath:
-            await checkpoint()
-            self._breath = monotonic() + _BREATH
+        """Let other tasks run, if none could for a while: without a journal, submitting song after song waits for
+        nothing. Raises `ClientClosedError` if the client was closed then."""
+        if await self._breath.take():
             self._check()
 
     @contextmanager

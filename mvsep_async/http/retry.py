@@ -16,9 +16,6 @@ from mvsep_async.http.call import Call, Caller, Json
 
 __all__ = ["ENDPOINT_PATIENCE", "PatientCaller"]
 
-# Who configures no logging is told of nothing; by default Python would print "stamina.retry_scheduled" at every retry.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
-
 ENDPOINT_PATIENCE: Final = 30.0
 """Seconds after which a single endpoint call gives up: long enough for a restart of the service, short enough for
 somebody who waits."""

@@ -169,8 +169,8 @@ class Ledger:
             self.jobs.pop(job.id, None)
             self._guests.discard(job.id)
             for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
-                if name is not None:
-                    index.pop(name, None)
+                if name is not None and index.get(name) is job:  # not another handle of the same job
+                    del index[name]
             if job.order.key is not None:
                 self._by_key.pop(job.order.key, None)
             if job.order.fingerprint is not None and self._by_fingerprint.get(job.order.fingerprint) is job:

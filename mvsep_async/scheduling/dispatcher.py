@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 from attrs import define, field
 
 from mvsep_async.creating.launch import Launcher
@@ -30,10 +29,12 @@ from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried, SlotFreed, SlotTaken
 from mvsep_async.scheduling.census import listed, there
 from mvsep_async.scheduling.line import Line
+from mvsep_async.scheduling.plan import keep_up
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.refusals import Verdict, judge
 from mvsep_async.scheduling.slots import Slots, allowed
 from mvsep_async.scheduling.withdrawal import cancelled
+from mvsep_async.visits import Breath
 
 __all__ = ["Dispatcher"]
 
@@ -100,6 +101,10 @@ class Dispatcher:
         self._slots.take(job.id)
         self._groups[job.order.group] += 1
 
+    def holds(self, job: Job) -> bool:
+        """Tell whether a job has a slot: one that was made elsewhere has none."""
+        return job.id in self._slots.held
+
     def release(self, job: Job) -> None:
         """Give back the slot of a job, which has left the service or never got there."""
         self.line.left(job, served=job.facts.separation is not None)
@@ -139,7 +144,10 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self, tasks: TaskGroup) -> None:
-        """Begin creates, each as one of `tasks`, until cancelled."""
+        """Begin creates, each as one of `tasks`, and tell those who wait how the line moves, until cancelled."""
+        tasks.start_soon(self.line.run)
+        if self.concurrency is None:
+            tasks.start_soon(keep_up, self.account, lambda: bool(self._queue), self.take_account, self.pace)
         while True:
             self._wake = anyio.Event()
             self._hungry = False
@@ -167,9 +175,8 @@ class Dispatcher:
         if not self._queue:
             return float("inf")
         now = self.clock()
-        probe = self._slots.next_change(now)
-        pauses = [at - now for at in (probe, self._rest_until) if at is not None and at > now]
-        return max(min(pauses, default=float("inf")), 0.0)
+        changes = (self._slots.next_change(now), self._rest_until)
+        return min((at - now for at in changes if at is not None and at > now), default=float("inf"))
 
     async def _know_limit(self) -> bool:
         """Ask the account how many unfinished jobs it may have, before the first create."""
@@ -268,9 +275,12 @@ class Dispatcher:
         self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
 
     async def _fail_queue(self, error: MVSepError) -> None:
-        while (job := self._queue.pop()) is not None:
-            self._fail(job, error)
-            await checkpoint()  # there may be a hundred thousand
+        """Fail all that wait now: for 100,000 of them it takes seconds, in which others run."""
+        breath = Breath()
+        for _ in range(len(self._queue)):
+            if (job := self._queue.pop()) is not None:
+                self._fail(job, error)
+            await breath.take()
 
     def _held(self) -> list[Job]:
         return [job for job in map(self.ledger.jobs.get, self._slots.held) if job is not None]

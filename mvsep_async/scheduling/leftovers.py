@@ -1,4 +1,4 @@
-"""Removing the copies of songs that came as bytes, once their jobs need them no more."""
+"""Letting go of songs that came as bytes, in memory or in copies, once their jobs need them no more."""
 
 from __future__ import annotations
 
@@ -8,22 +8,32 @@ from pathlib import Path
 import anyio
 from anyio import CancelScope
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, field
+from attrs import define, evolve, field
+
+from mvsep_async.jobs.job import Job
+from mvsep_async.sources import Data, Spooled
 
 __all__ = ["Leftovers"]
 
 
 @define(eq=False)
 class Leftovers:
-    """Files to be removed, one after the other, off the loop; what a process leaves, the next one removes."""
+    """What jobs leave. Files are removed one after the other, off the loop; what a process leaves, the next removes."""
 
     _paths: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
         factory=lambda: anyio.create_memory_object_stream[Path](float("inf"))
     )
 
-    def put(self, path: Path) -> None:
-        """Have a file removed soon."""
-        self._paths[0].send_nowait(path)
+    def sent(self, job: Job) -> None:
+        """Let go of a song in memory, which is not sent again: who keeps the job need not keep its bytes."""
+        if isinstance(job.order.source, Data):
+            job.order = evolve(job.order, source=job.order.source.emptied())
+
+    def over(self, job: Job, *, goes_on: bool) -> None:
+        """Let go of a job's song; its only copy stays where the job `goes_on` in the next process."""
+        self.sent(job)
+        if isinstance(job.order.source, Spooled) and not goes_on:
+            self._paths[0].send_nowait(job.order.source.path)
 
     async def run(self) -> None:
         """Remove until cancelled, and then what has come until then."""

@@ -20,7 +20,6 @@ from mvsep_async.results.fetcher import Fetcher
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.leftovers import Leftovers
 from mvsep_async.scheduling.withdrawal import cancelled, left, withdraw
-from mvsep_async.sources import Spooled
 from mvsep_async.watching.watcher import Watcher
 
 __all__ = ["Scheduler"]
@@ -68,12 +67,8 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.watcher.run)
-            tasks.start_soon(self.finder.run)
-            tasks.start_soon(self.fetcher.run)
-            tasks.start_soon(self.ledger.journal.run)
-            tasks.start_soon(self.dispatcher.line.run)
-            tasks.start_soon(self._leftovers.run)
+            for part in (self.watcher, self.finder, self.fetcher, self.ledger.journal, self._leftovers):
+                tasks.start_soon(part.run)
             await self.dispatcher.run(tasks)
 
     def close(self) -> None:
@@ -90,10 +85,12 @@ class Scheduler:
     def react(self, job: Job, before: State) -> None:
         """Draw the consequences of a change: the one place where the parts of the scheduler meet."""
         state = job.state
-        # The slot of a create is let go by the task that made it, once it knows why it ended.
-        if before in HOLDS_SLOT and state not in HOLDS_SLOT and before is not State.CREATING:
+        ended = before in HOLDS_SLOT and state not in HOLDS_SLOT
+        # The slot of a create is let go by the task that made it, once it knows why it ended; a guest has none.
+        if ended and before is not State.CREATING and self.dispatcher.holds(job):
             self.dispatcher.release(job)
         if state in AT_SERVICE and before not in AT_SERVICE:
+            self._leftovers.sent(job)
             self.dispatcher.accepted(job)
             self.watcher.watch(job)
         elif before in AT_SERVICE and state not in AT_SERVICE:
@@ -152,9 +149,7 @@ class Scheduler:
 
     def _over(self, job: Job) -> None:
         self.dispatcher.over(job)
-        # The only copy of a song stays where the next process takes the job up again.
-        if isinstance(job.order.source, Spooled) and not goes_on_later(job.facts.error):
-            self._leftovers.put(job.order.source.path)
+        self._leftovers.over(job, goes_on=self.ledger.journal.spool is not None and goes_on_later(job.facts.error))
 
     def _answered(self, job: Job, seconds: float | None) -> None:
         error = None if job.facts.error is None else str(job.facts.error)

@@ -114,6 +114,16 @@ async def test_refusals_are_few_however_long_the_slots_are_taken(client_of: NewC
         assert all(job.error is None for job in jobs)
 
 
+async def test_an_account_that_becomes_premium_has_its_slots_used(client_of: NewClient, song: Path) -> None:
+    async with Sandbox(stems="copy", manual=True) as sandbox, client_of(sandbox) as client:
+        await client.account.disable_premium()
+        jobs = await submitted(client, song, 4)
+        await until(lambda: paid(sandbox) == 1)
+        await client.account.enable_premium()
+        # Nothing ends meanwhile, and one job alone is looked at by itself: only the account can say so.
+        await until(lambda: paid(sandbox) == len(jobs))
+
+
 REFUSED = {"success": False}
 
 

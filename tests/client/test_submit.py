@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from mvsep_async import (
@@ -21,9 +22,10 @@ from mvsep_async import (
     UploadError,
 )
 from mvsep_async.sandbox import Sandbox
+from mvsep_async.sources import Data
 from tests.conftest import STRANGER, NewClient, wav
 
-from .support import Stream, all_of, calls, paid, reached, stages
+from .support import Stream, all_of, calls, paid, reached, stages, until
 
 
 async def test_a_file_from_the_queue_to_the_disk(
@@ -89,6 +91,34 @@ async def test_an_async_iterable_is_read_once_and_left_nowhere(
         paths = await client.separate(Stream(data[:100], data[100:]), tmp_path, algorithm=40, filename="song.wav")
         assert {path.read_bytes() for path in paths} == {data}
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+async def test_a_copy_that_no_process_comes_back_for_is_removed_whatever_the_end(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with client_of(sandbox, api_token=STRANGER) as client:
+        job = await client.submit(Stream(wav()), algorithm=40, filename="song.wav")
+        with pytest.raises(AuthenticationError):
+            await job
+        await until(lambda: not [path for path in tmp_path.rglob("*") if path.is_file()])
+
+
+async def test_a_job_that_was_sent_keeps_no_bytes(held: Sandbox, client_of: NewClient) -> None:
+    song = wav()
+    async with client_of(held, concurrency=1) as client:
+        sent, waiting, cancelled = [await client.submit(song, algorithm=40, filename="a.wav") for _ in range(3)]
+        await cancelled.cancel()
+        await reached(sent, Stage.WAITING)
+        shown = f"Data(<{len(song)} bytes>, 'a.wav')"
+        assert {repr(job.source) for job in (sent, waiting, cancelled)} == {shown}
+        kept = [job.source.data for job in (sent, waiting, cancelled) if isinstance(job.source, Data)]
+        assert kept == [b"", song, b""]
+        held.finish(str(sent.hash))
+        await reached(waiting, Stage.WAITING)
+        held.finish(str(waiting.hash))
+        await waiting
+    assert [job.bytes for job in held.jobs] == [len(song)] * 2
 
 
 async def test_an_async_iterable_that_breaks_is_the_callers_own_error(
@@ -383,6 +413,44 @@ async def test_a_group_can_be_capped(held: Sandbox, client_of: NewClient, song: 
         await reached(second, Stage.WAITING)
 
 
+async def test_a_cap_holds_too_after_a_job_from_elsewhere_is_over(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(held) as client:
+        elsewhere = await client.submit(song, algorithm=40)
+        await reached(elsewhere, Stage.WAITING)
+    async with client_of(held, group_cap=1) as client:
+        guest = client.attach(str(elsewhere.hash))
+        held.finish(str(elsewhere.hash))
+        await guest
+        first, second = [await client.submit(song, algorithm=40) for _ in range(2)]
+        await reached(first, Stage.WAITING)
+        assert second.stage is Stage.QUEUED
+        held.finish(str(first.hash))
+        await reached(second, Stage.WAITING)
+
+
+async def test_other_tasks_run_while_many_jobs_fail(song: Path) -> None:
+    passes: list[int] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("nobody is there")
+
+    async def count(jobs: list[Job]) -> None:
+        while not jobs[-1].done():
+            await anyio.lowlevel.checkpoint()
+            passes.append(sum(job.done() for job in jobs[::100]))
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http,
+        MVSepClient(STRANGER, base_url="https://mvsep.example", http=http, patience=0) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        jobs = [await client.submit(song, algorithm=40) for _ in range(3000)]
+        tasks.start_soon(count, jobs)
+    assert len(set(passes)) > 3
+
+
 async def test_other_tasks_run_while_a_library_is_submitted(held: Sandbox, client_of: NewClient, song: Path) -> None:
     passes = 0
 
@@ -401,16 +469,3 @@ async def test_other_tasks_run_while_a_library_is_submitted(held: Sandbox, clien
             await client.submit(song, algorithm=40)
         assert passes - before > 3
         tasks.cancel_scope.cancel()
-
-
-async def test_other_tasks_run_while_a_whole_line_of_jobs_fails(
-    sandbox: Sandbox, client_of: NewClient, song: Path
-) -> None:
-    seen: set[int] = set()
-    async with client_of(sandbox, api_token=STRANGER) as client:
-        jobs = [await client.submit(song, algorithm=40) for _ in range(100)]
-        while not all(job.done() for job in jobs):
-            seen.add(sum(job.done() for job in jobs))
-            await anyio.sleep(0)
-    assert len(seen) > 10
-    assert all(isinstance(job.error, AuthenticationError) for job in jobs)

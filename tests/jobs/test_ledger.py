@@ -196,3 +196,13 @@ def test_a_restored_job_is_shown_where_it_stood() -> None:
     assert (job.stage, job.hash) == (Stage.MERGING, "h")
     assert world.ledger.known(key="k") is world.ledger.known(fingerprint="f") is world.ledger.known(hash="h") is job
     assert world.notes.said == []
+
+
+def test_forgetting_one_handle_of_a_job_leaves_the_other_one_known() -> None:
+    world = World()
+    old = world.ledger.enter_guest(Order("mv1", None, Settings()), State.WAITING, Facts(hash="h"))
+    new = world.ledger.enter_guest(Order("mv2", None, Settings()), State.WAITING, Facts(hash="h"))
+    world.ledger.forget([old])
+    assert world.ledger.known(hash="h") is new
+    world.ledger.forget([new])
+    assert world.ledger.known(hash="h") is None
