@@ -99,5 +99,5 @@ def unmask(head: bytes, name: str, *, content_type: str = "") -> Impostor | None
 
 
 def _is_text(head: bytes) -> bool:
-    """Tell whether this reads as text, in whatever encoding: without control characters. No audio starts that way."""
-    return not _CONTROLS.intersection(head)
+    """Tell whether this reads as text, in whatever encoding: ASCII or UTF-8 somewhere, and no control characters."""
+    return _CONTROLS.isdisjoint(head) and bool(head.decode(errors="ignore"))

@@ -51,7 +51,7 @@ def test_a_page_is_never_a_file(page: bytes, name: str) -> None:
 @pytest.mark.parametrize("text", [
     b'{"success": false}', b" [1, 2]", b"file not found", "nicht gefunden: ü".encode(), "supprimé\u00a0: là".encode(),
     "gelöscht".encode("latin-1"), "\ufeff{}".encode(), '\ufeff{"success": false}'.encode(), "nein".encode("utf-16"),
-    "удалено".encode("cp1251"),
+    "файл удалён".encode("cp1251"), "文件已删除".encode(),
 ])  # fmt: skip
 def test_text_is_a_file_only_where_text_is_expected(text: bytes) -> None:
     assert unmask(text, "a.mp3") is not None
@@ -70,6 +70,10 @@ def test_it_always_decides(head: bytes, name: str, content_type: str) -> None:
     found = unmask(head, name, content_type=content_type)
     assert found is None or found.why.startswith("the server sent")
     assert unmask(b"", name) is not None
+
+
+def test_bytes_that_are_text_in_no_encoding_are_none() -> None:
+    assert unmask(bytes(range(200, 256)) * 4, "a.wav") is None
 
 
 def test_what_is_compressed_is_a_file_only_where_that_is_meant() -> None:
