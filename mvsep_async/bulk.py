@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 import anyio
@@ -85,13 +85,14 @@ class JobStream:
             self._notify()
 
     async def _read(self, waits: TaskGroup) -> None:
-        sources = aiter(_asynchronous(self._sources))
+        sources: AsyncIterator[Source] | None = None
         while True:
             while self._held >= self._width() + AHEAD and not self._exhausted:
                 await self._change.wait()
             if self._exhausted:
                 return
             try:
+                sources = sources or _asynchronous(self._sources)
                 job = await self._submit(await anext(sources))
             except StopAsyncIteration:
                 return
@@ -118,10 +119,21 @@ class JobStream:
         self._change = anyio.Event()
 
 
-async def _asynchronous(sources: Iterable[Source] | AsyncIterable[Source]) -> AsyncIterator[Source]:
-    if isinstance(sources, AsyncIterable):
-        async for source in sources:
-            yield source
-    else:
-        for source in sources:
-            yield source
+@define(eq=False)
+class _OneByOne:
+    """Sources of a plain iterable. Unlike an async generator it may be dropped half-way, also on trio."""
+
+    _sources: Iterator[Source]
+
+    def __aiter__(self) -> AsyncIterator[Source]:
+        return self
+
+    async def __anext__(self) -> Source:
+        try:
+            return next(self._sources)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def _asynchronous(sources: Iterable[Source] | AsyncIterable[Source]) -> AsyncIterator[Source]:
+    return aiter(sources) if isinstance(sources, AsyncIterable) else _OneByOne(iter(sources))

@@ -259,6 +259,8 @@ class MVSepClient:
         target = None if directory is None else _target(directory, stems, layout, overwrite)
         if submit_arguments.get("key") is not None:
             raise InvalidRequestError("a key names one job: give each song its own with `submit`")
+        if isinstance(sources, str | bytes):
+            raise InvalidRequestError("`map` takes many songs: put a single one into a list")
 
         async def submit(source: Source) -> Job:
             return await self._submit_to(session, source, target, submit_arguments, bulk=True)

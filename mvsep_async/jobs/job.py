@@ -143,7 +143,7 @@ class Job:
             pass
 
     async def cancel(self) -> bool:
-        """Cancel the job, at whatever stage: `True` if it was, `False` if it was over or could not be stopped.
+        """Cancel the job, at whatever stage: `True` if it was, `False` if it was over before or could not be stopped.
 
         In the local queue nothing is sent. At the service the credits come back while it is not yet processed.
         """

@@ -31,7 +31,7 @@ from mvsep_async.scheduling.census import listed, there
 from mvsep_async.scheduling.line import Line
 from mvsep_async.scheduling.plan import keep_up
 from mvsep_async.scheduling.queue import FairQueue
-from mvsep_async.scheduling.refusals import Verdict, judge
+from mvsep_async.scheduling.refusals import Verdict, is_doubtful, judge
 from mvsep_async.scheduling.slots import Slots, allowed
 from mvsep_async.scheduling.withdrawal import cancelled
 from mvsep_async.visits import Breath
@@ -231,7 +231,7 @@ class Dispatcher:
     async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
         """Tell a refusal for want of a slot from one of the request itself."""
         user = None
-        if isinstance(error, NoFreeSlotError) or not error.fields:
+        if is_doubtful(error):
             try:
                 user = await self.account.user(priority=Priority.CREATE)
             except MVSepError as unanswered:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 from mvsep_async.errors import InvalidRequestError, NoFreeSlotError
 from mvsep_async.http.answer import about_slots
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["Verdict", "is_doubtful", "judge"]
+
+_WORDED: Final = 4
+"""How often a refusal that speaks of slots is believed although the account has nothing unfinished. A job of another
+program may end between the refusal and the question, time and again; words that were misread cost an upload each."""
 
 
 class Verdict(Enum):
@@ -36,18 +41,26 @@ def judge(
     refused for no reason before.
     """
     at_service = ours if unfinished is None else max(unfinished, ours)
+    possible = at_service > 0 or unfinished is None
     if isinstance(error, NoFreeSlotError):
-        # Words can be misread. Where the account has nothing unfinished, they meant something else after all.
-        return Verdict.NO_SLOT if at_service or unfinished is None else _second(earlier_unexplained)
+        return Verdict.NO_SLOT if possible else _again(earlier_unexplained, _WORDED)
     if error.status != 400:
         return Verdict.CALLERS_MISTAKE
     if error.fields:
-        spoken = at_service and any(about_slots(text) for texts in error.fields.values() for text in texts)
-        return Verdict.NO_SLOT if spoken else Verdict.CALLERS_MISTAKE
+        return Verdict.NO_SLOT if possible and _spoken(error) else Verdict.CALLERS_MISTAKE
     if at_service >= limit:
         return Verdict.NO_SLOT
-    return _second(earlier_unexplained) if at_service else Verdict.CALLERS_MISTAKE
+    return _again(earlier_unexplained, 1) if possible else Verdict.CALLERS_MISTAKE
 
 
-def _second(earlier_unexplained: int) -> Verdict:
-    return Verdict.CALLERS_MISTAKE if earlier_unexplained else Verdict.TRY_ONCE_MORE
+def is_doubtful(error: InvalidRequestError | NoFreeSlotError) -> bool:
+    """Tell whether the account is to be asked what a refusal means: all but one that names a field says too little."""
+    return isinstance(error, NoFreeSlotError) or not error.fields or _spoken(error)
+
+
+def _spoken(error: InvalidRequestError) -> bool:
+    return any(about_slots(text) for texts in error.fields.values() for text in texts)
+
+
+def _again(earlier_unexplained: int, most: int) -> Verdict:
+    return Verdict.TRY_ONCE_MORE if earlier_unexplained < most else Verdict.CALLERS_MISTAKE

@@ -114,6 +114,7 @@ class Scheduler:
 
     async def cancel(self, job: Job) -> bool:
         """Cancel `job` wherever it is; see `Job.cancel`."""
+        over = job.state in OVER
         self.dispatcher.unwanted.add(job.id)
         try:
             while True:
@@ -132,7 +133,7 @@ class Scheduler:
                     case State.CANCELLED:
                         # Or a crash would bring it back, and pay for it.
                         await self.ledger.journal.settle()
-                        return True
+                        return not over
                     case _:
                         return False
         finally:
@@ -140,10 +141,9 @@ class Scheduler:
 
     async def download(self, job: Job, target: Target) -> list[Path]:
         """Fetch the stems of `job` once it is done; see `Job.download`."""
-        failed_at_download = job.state is State.FAILED and job.facts.separation is not None
         if job.facts.separation is None:
             await job
-        elif job.facts.error is not None and not failed_at_download:
+        elif job.facts.error is not None and job.state is not State.FAILED:  # that failed at a download alone
             raise job.facts.error.with_traceback(None)
         return await self.fetcher.download(job, target)
 

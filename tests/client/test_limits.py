@@ -179,6 +179,16 @@ async def test_one_unexplained_refusal_is_tried_once_more(held: Sandbox, client_
     assert paid(held) == 2
 
 
+async def test_a_refusal_that_the_account_cannot_be_asked_about_is_tried_once_more(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    held.faults.add(kind="refuse", path="separation/create", status=400, body=REFUSED)
+    held.faults.add(kind="html", path="app/user")
+    async with client_of(held, concurrency=1) as client:
+        await reached(await client.submit(song, algorithm=40), Stage.WAITING)
+    assert calls(held, "separation/create") == 2
+
+
 async def test_a_second_unexplained_refusal_is_the_callers_mistake(
     held: Sandbox, client_of: NewClient, song: Path
 ) -> None:

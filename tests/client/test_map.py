@@ -209,6 +209,10 @@ async def test_settings_that_cannot_be_end_it_at_the_first_step(
             client.map(songs, directory="x", layout="../{song}", algorithm=40)
         with pytest.raises(InvalidRequestError, match="key"):
             client.map(songs, algorithm=40, key="one key for all of them")
+        with pytest.raises(InvalidRequestError, match="list"):
+            client.map("song.wav", algorithm=40)  # of which each letter would be a path
+        with pytest.raises(TypeError, match="iterable"):
+            await anext(client.map(5, algorithm=40))  # type: ignore[arg-type]
     assert sandbox.jobs == []
 
 

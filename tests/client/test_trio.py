@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def test_a_whole_run(song: Path, tmp_path: Path) -> None:
                 assert {path.read_bytes() for path in paths} == {wav()}
                 async for mapped in client.map([song] * 2, directory=tmp_path / "c", algorithm=40):
                     assert mapped.error is None
+                songs = client.map(itertools.repeat(song), algorithm=40)
+                await anext(songs)
+                await songs.aclose()  # which leaves nothing half-read to be complained about
 
     anyio.run(main, backend="trio")
 

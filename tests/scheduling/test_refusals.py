@@ -24,12 +24,14 @@ WORDS = NoFreeSlotError("the account has no free slot: too many concurrent jobs"
         (WORDS, None, 0, 0, Verdict.NO_SLOT),
         (WORDS, 10, 3, 5, Verdict.NO_SLOT),
         (WORDS, 4, 3, 5, Verdict.NO_SLOT),
-        (WORDS, 0, 0, 0, Verdict.TRY_ONCE_MORE),  # the words were misread: nothing is unfinished
-        (WORDS, 0, 0, 1, Verdict.CALLERS_MISTAKE),
+        (WORDS, 0, 0, 0, Verdict.TRY_ONCE_MORE),  # another program's job ended just then
+        (WORDS, 0, 0, 3, Verdict.TRY_ONCE_MORE),
+        (WORDS, 0, 0, 4, Verdict.CALLERS_MISTAKE),  # the words were misread: nothing is ever unfinished
         (NAMED, 10, 10, 0, Verdict.CALLERS_MISTAKE),
         (NAMED, None, 0, 0, Verdict.CALLERS_MISTAKE),
         (SPOKEN_IN_A_FIELD, 10, 2, 0, Verdict.NO_SLOT),
         (SPOKEN_IN_A_FIELD, 0, 0, 0, Verdict.CALLERS_MISTAKE),
+        (SPOKEN_IN_A_FIELD, None, 0, 0, Verdict.NO_SLOT),
         (TOO_LARGE, 10, 10, 0, Verdict.CALLERS_MISTAKE),
         (SILENT, 10, 2, 0, Verdict.NO_SLOT),
         (SILENT, 10, 2, 3, Verdict.NO_SLOT),
@@ -40,7 +42,8 @@ WORDS = NoFreeSlotError("the account has no free slot: too many concurrent jobs"
         (SILENT, None, 9, 0, Verdict.TRY_ONCE_MORE),
         (SILENT, None, 9, 1, Verdict.CALLERS_MISTAKE),
         (SILENT, 0, 0, 0, Verdict.CALLERS_MISTAKE),
-        (SILENT, None, 0, 0, Verdict.CALLERS_MISTAKE),
+        (SILENT, None, 0, 0, Verdict.TRY_ONCE_MORE),  # the account could not be asked: it may be full
+        (SILENT, None, 0, 1, Verdict.CALLERS_MISTAKE),
     ],
 )
 def test_verdicts(
