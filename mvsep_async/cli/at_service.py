@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.following import Ends, Follower
 from mvsep_async.cli.listings import show_record
-from mvsep_async.cli.resuming import how_to_go_on
+from mvsep_async.cli.resuming import how_to_go_on, was_stopped
 from mvsep_async.cli.separate import PLACING, Placing, prepare_folder
 from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.cli.terminal import terminal
@@ -109,8 +109,9 @@ async def download(
             ends = Ends(_attached(client, hashes, host), fetch)
             await prepare_folder(out)
             return await follower.follow(client, ends, ends.run)
-    except get_cancelled_exc_class():
-        how_to_go_on(follower, out=out)
+    except BaseException as error:
+        if was_stopped(error):
+            how_to_go_on(follower, out=out)
         raise
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import anyio
-from anyio import CancelScope, get_cancelled_exc_class
+from anyio import CancelScope
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
@@ -105,8 +105,8 @@ class Follower:
                             raise outcome.error.with_traceback(None)
                     await self._tell_bad(display)
                     tasks.cancel_scope.cancel()
-            except get_cancelled_exc_class():
-                self._look(client.jobs())
+            except BaseException:
+                self._look(client.jobs())  # for who is to be told how to go on
                 raise
         if not self.json and self.done + self.failed + self.cancelled > 1:
             terminal().note(summary(self.done, self.failed, self.cancelled, self.clock() - self._start))

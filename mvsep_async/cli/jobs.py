@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import anyio
-from anyio import get_cancelled_exc_class
 from cyclopts import App, Parameter
 
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.following import Ends, Follower
 from mvsep_async.cli.listings import Column, list_rows
-from mvsep_async.cli.resuming import how_to_go_on
+from mvsep_async.cli.resuming import how_to_go_on, was_stopped
 from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.words import amount
@@ -80,8 +79,9 @@ async def resume(
             if not left:
                 terminal().note("nothing is left to do")
             return await follower.follow(client, ends, ends.run)
-    except get_cancelled_exc_class():
-        how_to_go_on(follower, journal=journal)
+    except BaseException as error:
+        if was_stopped(error):
+            how_to_go_on(follower, journal=journal)
         raise
 
 

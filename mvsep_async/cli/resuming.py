@@ -8,14 +8,22 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from anyio import get_cancelled_exc_class
+
+from mvsep_async.cli.exits import root
 from mvsep_async.cli.following import Follower
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.words import amount
 
-__all__ = ["command_line", "how_to_go_on"]
+__all__ = ["command_line", "how_to_go_on", "was_stopped"]
 
 _MOST: Final = 50
 """Most hashes that are named."""
+
+
+def was_stopped(error: BaseException) -> bool:
+    """Tell whether a run ended because nobody wanted it to go on: by a signal, or since its output has no reader."""
+    return isinstance(error, get_cancelled_exc_class()) or isinstance(root(error), BrokenPipeError)
 
 
 def how_to_go_on(follower: Follower, *, journal: Path | None = None, out: Path | None = None) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import anyio
-from anyio import get_cancelled_exc_class, to_thread
+from anyio import to_thread
 from attrs import frozen
 from cyclopts import Parameter, validators
 
 from mvsep_async.catalogue.algorithm import Needs
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.following import Follower, settled
-from mvsep_async.cli.resuming import how_to_go_on
+from mvsep_async.cli.resuming import how_to_go_on, was_stopped
 from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.cli.songs import Songs
 from mvsep_async.client import MVSepClient
@@ -134,8 +134,9 @@ async def separate(
                 on_unknown=on_unknown,
             )
             return await follower.follow(client, settled(stream), songs.search)
-    except get_cancelled_exc_class():
-        how_to_go_on(follower, journal=journal, out=out)
+    except BaseException as error:
+        if was_stopped(error):
+            how_to_go_on(follower, journal=journal, out=out)
         raise
 
 

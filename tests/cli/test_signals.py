@@ -81,6 +81,20 @@ def test_once_with_a_journal_the_same_command_goes_on(
     assert len(holding.jobs) == 3
 
 
+def test_a_reader_that_goes_away_leaves_no_paid_job_unknown(child: Child, holding: Sandbox, songs: list[str]) -> None:
+    process: Any = child("separate", *songs, *FAST)
+    process.stdout.close()
+    process.stdout = None
+    until(at_service(holding, 3))
+    first, *others = holding.jobs
+    holding.finish(first.hash)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert "2 jobs go on at the service" in err
+    assert all(job.hash in err for job in others)
+
+
 def test_twice_in_a_real_process(child: Child, holding: Sandbox, songs: list[str]) -> None:
     process: Any = child("separate", *songs, *FAST)
     until(at_service(holding, 3))
