@@ -32,6 +32,7 @@ from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.wire import Wire
 from mvsep_async.intake import Intake
 from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.keeping import Journal, NoJournal
 from mvsep_async.jobs.ledger import Ledger
@@ -222,7 +223,7 @@ class Session:
         entered = False
         try:
             held = await self.intake.hold(source, filename, settings)
-            mark = None if self.options.journal is None else await _fingerprint(held, settings)
+            mark = None if self.options.journal is None else await fingerprint_of(held, settings)
             async with self._turns.of(mark):
                 known = self.ledger.known(fingerprint=mark)
                 job = known or await self._enter(order(held, mark=mark))
@@ -321,12 +322,6 @@ def _journal(path: Path | None) -> Journal:
     from mvsep_async.journal.sqlite import SqliteJournal
 
     return SqliteJournal(path)
-
-
-async def _fingerprint(source: Held, settings: Settings) -> str | None:
-    from mvsep_async.journal.fingerprint import fingerprint_of
-
-    return await fingerprint_of(source, settings)
 
 
 def _shown(named: str | PathLike[str] | None, source: object) -> str | None:

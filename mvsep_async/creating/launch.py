@@ -25,6 +25,7 @@ from mvsep_async.errors import (
     TransportError,
 )
 from mvsep_async.http.hosts import Host
+from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import Event, State
@@ -233,8 +234,6 @@ async def _check_unchanged(job: Job) -> None:
     """Raise `InvalidRequestError` where the file is another song by now: that one is for another job to pay."""
     if job.order.fingerprint is None:
         return
-    from mvsep_async.journal.fingerprint import fingerprint_of
-
     if await fingerprint_of(job.order.source, job.order.settings) != job.order.fingerprint:
         name = label(job.order.source, job.order.filename)
         raise InvalidRequestError(f"{name} was changed since it was submitted: submit it again", job=job.id)
