@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Self
+from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import frozen
 
 from mvsep_async.errors import ConfigurationError
 
-__all__ = ["DEFAULT_BASE_URL", "Host"]
+__all__ = ["DEFAULT_BASE_URL", "REGIONS", "Host"]
 
 DEFAULT_BASE_URL = "https://mvsep.com"
+
+REGIONS: Final = ("de", "de2", "sg", "hk", "mirror")
+"""Names of the regional hosts below the service's domain (seen by independent clients)."""
 
 _SERVICE_DOMAIN = "mvsep.com"
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
@@ -66,6 +69,15 @@ class Host:
         return self.name == domain or (
             self.name.endswith("." + domain) and self.name.count(".") == domain.count(".") + 1
         )
+
+    @property
+    def siblings(self) -> tuple[Host, ...]:
+        """The other hosts of the same service that are known."""
+        if _is_ip(self.name) or self.name == "localhost":
+            return ()
+        domain = _domain(self.name)
+        names = (domain, *(f"{region}.{domain}" for region in REGIONS))
+        return tuple(Host(self.scheme, name, self.port) for name in names if name != self.name)
 
     @property
     def is_loopback(self) -> bool:

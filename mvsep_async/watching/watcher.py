@@ -42,6 +42,8 @@ class _Course:
     first_place: int | None = None
     found: bool = False
     """Whether any look has shown it."""
+    guess: Host | None = None
+    """Where it is looked for, if its answer was lost: the lists that showed it name no host."""
 
 
 @define(eq=False)
@@ -138,10 +140,11 @@ class Watcher:
 
     async def ask(self, job: Job, priority: Priority) -> JobStatus:
         """Ask the service for the status of a job that it has, by whichever hash it goes now."""
-        facts = job.facts
+        facts, course = job.facts, self._courses.get(job.id)
         if job.state is State.FETCHING:
             return await self.separations.get_remote(facts.remote or "", host=facts.host, priority=priority)
-        return await self.separations.get(facts.hash or "", host=facts.host, priority=priority)
+        host = facts.host or (None if course is None else course.guess)
+        return await self.separations.get(facts.hash or "", host=host, priority=priority)
 
     def _missed(self, job: Job, course: _Course, error: MVSepError) -> None:
         now = self.clock()
@@ -149,6 +152,7 @@ class Watcher:
         self.ledger.tell(Retried("look", str(error), job.id))
         if job.state not in AT_SERVICE:
             return
+        self._look_elsewhere(job, course)
         if course.outage.failed(now):
             self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
         else:
@@ -158,7 +162,13 @@ class Watcher:
         """Take in what a look showed."""
         now = self.clock()
         reading = read(job.id, status, job.state, young=now < course.grace_until)
-        course.found |= status.kind is not JobKind.NOT_FOUND
+        if status.kind is JobKind.NOT_FOUND:
+            self._look_elsewhere(job, course)
+        else:
+            course.found = True
+            if course.guess is not None:
+                self.ledger.refine(job, host=course.guess)
+                course.guess = None
         if course.first_place is None:
             course.first_place = status.queue_position
         match reading.event:
@@ -181,6 +191,14 @@ class Watcher:
                 self.ledger.apply(job, event)
                 self._show(job, course, reading.progress, now)
         self.lookout.seen(job.id, _sight(job, reading.progress), now)
+
+    def _look_elsewhere(self, job: Job, course: _Course) -> None:
+        """Have a job whose host is not known looked for at the next one, soon."""
+        facts, places = job.facts, (None, *self.base.siblings)
+        untold = facts.host is None and facts.accepted_at is None and job.order.source is not None
+        if untold and not course.found and len(places) > 1:
+            course.guess = places[(places.index(course.guess) + 1) % len(places)]
+            self.lookout.hasten(job.id, self.clock())
 
     def _host(self, job: Job, status: JobStatus) -> Host | None:
         """Return the host that has a URL job once its song is fetched, if it is named and is the service's."""

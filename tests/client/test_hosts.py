@@ -11,11 +11,12 @@ import pytest
 from attrs import evolve
 
 from mvsep_async import MVSepClient, Stage
+from mvsep_async.http.hosts import REGIONS
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
 from tests.conftest import STRANGER
 
-from .support import reached
+from .support import reached, until
 
 
 class ToLoopback(httpx.AsyncHTTPTransport):
@@ -59,6 +60,23 @@ async def test_everything_about_a_job_goes_to_the_host_that_has_it(
         "separation/get": "de.mvsep.test",
         "separation/cancel": "de.mvsep.test",
     }
+
+
+async def test_a_job_whose_answer_was_lost_is_looked_for_at_every_host(
+    world: tuple[Sandbox, MVSepClient, ToLoopback], song: Path, tmp_path: Path
+) -> None:
+    """The lists that show it name no host."""
+    sandbox, client, transport = world
+    sandbox.quirks = Quirks(link_host=f"sg.mvsep.test:{sandbox.port}")
+    sandbox.faults.add(kind="lose_answer", path="separation/create")
+    async with client:
+        job = await client.submit(song, algorithm=40)
+        await until(lambda: job.progress.queue_position is not None)
+        sandbox.finish(str(job.hash))
+        assert len(await job.download(tmp_path / "stems")) == 2
+    assert str(job.facts.host) == f"http://sg.mvsep.test:{sandbox.port}"
+    assert len(sandbox.jobs) == 1
+    assert {host for _, host in transport.hosts} <= {"mvsep.test", *(f"{region}.mvsep.test" for region in REGIONS)}
 
 
 @pytest.mark.parametrize(("named", "asked"), [("sg.mvsep.test", "sg.mvsep.test"), ("evil.test", "mvsep.test")])

@@ -86,3 +86,18 @@ def test_any_text_is_a_host_of_the_service_or_none(link: str) -> None:
             assert (host.scheme, host.port) == ("https", 443)
             assert host.name == "mvsep.com" or host.name.endswith(".mvsep.com")
             assert not set(host.name) & set("/\\@#? ")
+
+
+@pytest.mark.parametrize(
+    ("base", "siblings"),
+    [
+        ("https://mvsep.com", ["de.mvsep.com", "de2.mvsep.com", "sg.mvsep.com", "hk.mvsep.com", "mirror.mvsep.com"]),
+        ("https://sg.mvsep.com", ["mvsep.com", "de.mvsep.com", "de2.mvsep.com", "hk.mvsep.com", "mirror.mvsep.com"]),
+        ("http://127.0.0.1:8000", []),
+        ("http://localhost:8000", []),
+    ],
+)
+def test_the_siblings_of_a_host(base: str, siblings: list[str]) -> None:
+    host = Host.parse(base)
+    assert [sibling.name for sibling in host.siblings] == siblings
+    assert all(sibling.is_sibling_of(host) for sibling in host.siblings)
