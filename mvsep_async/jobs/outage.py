@@ -12,6 +12,10 @@ _FIRST_REST: Final = 0.5
 _LONGEST_REST: Final = 30.0
 """Seconds between tries while the service is down: rare enough to be no load, often enough to lose little."""
 
+_LONGEST_GAP: Final = 300.0
+"""Most seconds that count from one failure to the next. Tries are closer than that: in a longer gap nobody asked, as
+while a machine sleeps, whose clock may go on."""
+
 
 @define
 class Outage:
@@ -20,15 +24,17 @@ class Outage:
     patience: float
     pace: float = 1.0
     rest: float = 0.0
-    _since: float | None = None
+    _lasted: float = 0.0
+    _failed_at: float | None = None
 
     def failed(self, now: float) -> bool:
         """Note a failure; tell whether patience is at its end."""
-        if self._since is None:
-            self._since = now
+        if self._failed_at is not None:
+            self._lasted += min(now - self._failed_at, _LONGEST_GAP)
+        self._failed_at = now
         self.rest = min(max(_FIRST_REST * self.pace, 2 * self.rest), _LONGEST_REST * self.pace)
-        return now - self._since >= self.patience
+        return self._lasted >= self.patience
 
     def ended(self) -> None:
         """Note that the service answered."""
-        self._since, self.rest = None, 0.0
+        self._failed_at, self._lasted, self.rest = None, 0.0, 0.0

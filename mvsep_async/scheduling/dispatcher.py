@@ -216,6 +216,7 @@ class Dispatcher:
         if error is not None:
             self.ledger.tell(Retried("create", str(error), job.id))
         if isinstance(error, InvalidRequestError | NoFreeSlotError):
+            self._outage.ended()  # a refusal is an answer
             verdict = await self._judge(job, error)
             if job.done():
                 return  # cancelled while the account was asked

@@ -67,6 +67,20 @@ async def test_a_service_that_is_down_is_not_asked_for_every_song_that_is_submit
     assert len(asked) <= 8
 
 
+async def test_refusals_between_two_failures_are_no_outage(held: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    song.write_bytes(wav(300.0))
+    async with client_of(held, concurrency=10, patience=0.2) as client:
+        held.occupy(held.premium_token, 10)
+        held.faults.add(kind="cut_request", path="separation/create", after_bytes=1000)
+        job = await client.submit(song, algorithm=40)
+        await until(lambda: held.count_status(400) >= 3)  # which takes longer than patience lasts
+        held.faults.add(kind="cut_request", path="separation/create", after_bytes=1000)
+        held.release(held.premium_token)
+        await reached(job, Stage.WAITING, Stage.FAILED)
+        assert job.error is None
+
+
 async def test_while_jobs_are_watched(held: Sandbox, client_of: NewClient, song: Path) -> None:
     async with client_of(held) as client:
         job = await client.submit(song, algorithm=40)

@@ -11,11 +11,23 @@ from mvsep_async.jobs.outage import Outage
 def test_patience_is_counted_from_the_first_failure_without_a_break() -> None:
     outage = Outage(patience=10.0)
     assert not outage.failed(100.0)
-    assert not outage.failed(109.9)
+    assert not outage.failed(109.5)
     assert outage.failed(110.0)
     outage.ended()
     assert not outage.failed(111.0)
     assert outage.failed(121.0)
+
+
+def test_a_night_in_which_the_machine_slept_is_no_outage() -> None:
+    outage = Outage(patience=1800.0)
+    assert not outage.failed(0.0)
+    assert not outage.failed(8 * 3600.0)
+    assert not outage.failed(8 * 3600.0 + 30)
+    now, ended = 8 * 3600.0 + 30, False
+    while not ended:
+        now += 75.0
+        ended = outage.failed(now)
+    assert 1000 < now - 8 * 3600.0 <= 1800
 
 
 @given(st.integers(1, 40), st.floats(0.01, 1))
