@@ -161,7 +161,8 @@ class Watcher:
     def _take(self, job: Job, course: _Course, status: JobStatus) -> None:
         """Take in what a look showed."""
         now = self.clock()
-        reading = read(job.id, status, job.state, young=now < course.grace_until)
+        # Of a job that is looked for at other hosts too, only the one it was sent to is believed that there is none.
+        reading = read(job.id, status, job.state, young=now < course.grace_until or course.guess is not None)
         if status.kind is JobKind.NOT_FOUND:
             self._look_elsewhere(job, course)
         else:

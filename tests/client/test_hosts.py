@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from attrs import evolve
 
 from mvsep_async import MVSepClient, Stage
 from mvsep_async.http.hosts import REGIONS
+from mvsep_async.jobs.order import ID_PATTERN
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
 from tests.conftest import STRANGER
@@ -120,3 +123,34 @@ async def test_a_link_to_a_host_that_is_not_the_services_is_not_followed(
         sandbox.finish(str(job.hash))
         await job
     assert {host for path, host in transport.hosts if path.startswith(("separation/", "app/"))} == {"mvsep.test"}
+
+
+async def test_only_the_host_it_was_sent_to_is_believed_that_it_has_no_job(song: Path) -> None:
+    """The others are asked meanwhile, and may take longer than the service ever needs to show a job."""
+    tags: list[str] = []
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        call = request.url.path.removeprefix("/api/")
+        if call == "separation/create":
+            tags.extend(re.findall(ID_PATTERN, (await request.aread()).decode("latin-1"))[:1])
+            raise httpx.ReadError("the answer is lost")
+        if call == "separation/get":
+            asked.append(request.url.host)
+            if request.url.host != "mvsep.test":
+                await anyio.sleep(0.4)
+            if asked.count("mvsep.test") < 2 or request.url.host != "mvsep.test":
+                return httpx.Response(200, json={"success": False, "status": "not_found"})
+            return httpx.Response(
+                200, json={"success": True, "status": "done", "data": {"algorithm": "a", "files": []}}
+            )
+        listed = [{"hash": f"20230327071601-0e3e5c6c85-{tag}-a.wav"} for tag in tags]
+        data: object = listed if call == "app/separation_history" else {"current_queue": None}
+        return httpx.Response(200, json={"success": True, "data": data})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        settings: Any = {"poll_interval": 0.02, "concurrency": 1, "requests_per_minute": 6000, "http": http}
+        async with MVSepClient(STRANGER, base_url="http://mvsep.test", **settings) as client:
+            client._open().watcher.grace = 0.5
+            assert (await (await client.submit(song, algorithm=40))).hash
+    assert len(set(asked)) == 6
