@@ -1,3 +1,5 @@
+import ntpath
+import sys
 import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 
@@ -19,6 +21,11 @@ from mvsep_async.naming import (
 )
 
 anything = st.text() | st.text(st.characters(categories=["Cs", "Cf", "Cc", "Mn", "So"])) | st.text("./\\:CONAUX1¹ ~")
+if sys.version_info >= (3, 13):
+    reserved_on_windows = ntpath.isreserved
+else:
+    reserved_on_windows = PureWindowsPath.is_reserved
+
 tags = st.from_regex(r"[a-z0-9]{8,16}", fullmatch=True)
 
 
@@ -40,7 +47,7 @@ def test_a_safe_name_is_one_component_everywhere(text: str) -> None:
     assert name[0] not in ". "
     assert unicodedata.is_normalized("NFC", name)
     assert not any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in name)
-    assert not PureWindowsPath(name).is_reserved()
+    assert not reserved_on_windows(PureWindowsPath(name))
     assert name.split(".")[0].rstrip().upper() not in {"CON", "NUL", "AUX", "COM1", "COM¹", "LPT9", "CONIN$"}
 
 

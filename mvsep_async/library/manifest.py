@@ -123,18 +123,19 @@ class Manifest:
     def look_into(cls, path: Path) -> Manifest:
         """Open the manifest without writing to the target folder, not even where there is none yet."""
         with _explained(path):
-            if path.exists():
-                db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-                try:
+            there = path.exists()
+            name = f"{path.absolute().as_uri()}?mode=ro" if there else ""
+            db = sqlite3.connect(name, uri=there, check_same_thread=False)
+            try:
+                if there:
                     _check(path, db)
-                except BaseException:
-                    db.close()
-                    raise
-            else:
-                db = sqlite3.connect("", check_same_thread=False)
-                db.executescript(_SCHEMA)
-            db.isolation_level = None
-            _make_claims(db)
+                else:
+                    db.executescript(_SCHEMA)
+                db.isolation_level = None
+                _make_claims(db)
+            except BaseException:
+                db.close()
+                raise
         return cls(path, db)
 
     def row(self, source: str, work: str) -> Row | None:
@@ -151,9 +152,9 @@ class Manifest:
         name = os.fsencode(source)
         with self._lock, _explained(self.path):
             holder = self._db.execute(
-                "SELECT source FROM claims WHERE place_key = ?1 UNION ALL "
-                "SELECT source FROM songs WHERE place_key = ?1 AND source <> ?2 LIMIT 1",
-                (key, name),
+                "SELECT source FROM claims WHERE place_key = ? UNION ALL "
+                "SELECT source FROM songs WHERE place_key = ? AND source <> ? LIMIT 1",
+                (key, key, name),
             ).fetchone()
             if holder is not None and holder[0] != name:
                 return os.fsdecode(holder[0])

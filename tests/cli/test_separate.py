@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -180,8 +181,8 @@ def test_a_file_that_is_no_journal(cli: Cli, service: Sandbox, songs: list[str],
     assert "run.db" in ran.err
     assert ran.err.count("\n") == 1
     assert service.jobs == []
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(home / "run.db").execute("SELECT 1 FROM sqlite_master")
+    with closing(sqlite3.connect(home / "run.db")) as database, pytest.raises(sqlite3.DatabaseError):
+        database.execute("SELECT 1 FROM sqlite_master")
 
 
 def test_the_token_is_in_no_output(cli: Cli, service: Sandbox, songs: list[str]) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mvsep_async.sandbox.rate_limit import RateLimiter
 
 Kind = Literal["fixed", "sliding"]
-steps = st.lists(st.floats(0, 30), min_size=1, max_size=60)
+steps = st.lists(st.integers(0, 240).map(lambda eighths: eighths / 8), min_size=1, max_size=60)
+"""Eighths of a second: sums of them are exact, so the two ends of a minute are compared without rounding."""
 
 
 def passed(kind: Kind, gaps: Sequence[float], limit: int) -> list[float]:
