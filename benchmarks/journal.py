@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from benchmarks.report import Row, middle, spread
-from mvsep_async.jobs.order import Order, Settings, Target, new_id
+from mvsep_async.jobs.request import Order, Settings, Target, new_id
 from mvsep_async.journal.rows import ORDER_COLUMNS, order_row
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.journal.sqlite import SqliteJournal

@@ -11,10 +11,10 @@ from typing import Any, Final, Self, TypedDict, Unpack
 import httpx
 from attrs import evolve
 
-from mvsep_async.bulk import JobStream
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.estimate import Estimate, estimate
+from mvsep_async.config import Options
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.quality import QualityAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
@@ -23,17 +23,17 @@ from mvsep_async.errors import ClientClosedError, ConfigurationError, InvalidReq
 from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.redaction import guard_logs
-from mvsep_async.intake import AlgorithmName, OnUnknown
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.ledger import goes_on_later
-from mvsep_async.jobs.order import Target
+from mvsep_async.jobs.registry import goes_on_later
+from mvsep_async.jobs.request import Target
+from mvsep_async.jobs.stream import JobStream
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Listener
-from mvsep_async.options import Options
-from mvsep_async.session import Session
+from mvsep_async.scheduling.session import Session
 from mvsep_async.sources import RemoteType, Source
+from mvsep_async.submission.prepare import AlgorithmName, OnUnknown
 
 __all__ = ["MVSepClient", "SubmitArguments"]
 

@@ -1,4 +1,4 @@
-"""Names: safe ones for what comes back, telling ones for what is sent. Nothing here touches a disk."""
+"""File and stem names: safe ones for any file system, layouts, and the tag that finds an upload again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ __all__ = [
     "caseless",
     "check_layout",
     "distinct",
+    "escaped",
+    "fill",
+    "placeholders",
     "safe_name",
     "song_name",
     "stem_path",
@@ -189,3 +192,25 @@ def _url_path(url: str) -> str:
         return urlsplit(url).path
     except ValueError:
         return url
+
+
+def fill(pattern: str, values: Mapping[str, str]) -> str:
+    """Fill in, made safe for file names, what there is a value for; the other placeholders stay."""
+    parts = []
+    for text, name, _, _ in Formatter().parse(pattern):
+        parts.append(escaped(text))
+        if name is not None and name in values:
+            parts.append(escaped(safe_name(values[name])) if values[name].strip() else "")
+        elif name is not None:
+            parts.append(f"{{{name}}}")
+    return "".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Return text as a layout has it: its braces doubled."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def placeholders(pattern: str) -> frozenset[str]:
+    """Return the names of a layout's placeholders."""
+    return frozenset(name for _, name, _, _ in Formatter().parse(pattern) if name is not None)

@@ -16,8 +16,8 @@ import draw_layers
 import draw_lifecycle
 
 from mvsep_async import errors
+from mvsep_async.catalogue.presets import PRESETS
 from mvsep_async.cli.app import app
-from mvsep_async.presets import PRESETS
 from mvsep_async.sandbox import FaultKind
 
 __all__ = ["FILLINGS", "filled", "on_page_markdown"]

@@ -18,9 +18,9 @@ from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.lifecycle import Event, State, after
 from mvsep_async.models.stage import Stage
+from mvsep_async.polling.policy import LookKind, Lookout, Sight
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.slots import Slots
-from mvsep_async.watching.polling import LookKind, Lookout, Sight
 
 T = TypeVar("T")
 

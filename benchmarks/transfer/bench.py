@@ -19,10 +19,10 @@ import httpx
 import trustme
 from attrs import frozen
 
-from mvsep_async.transfer.content import FileContent
-from mvsep_async.transfer.download import fetch
-from mvsep_async.transfer.multipart import MultipartBody, Part
-from mvsep_async.transfer.network import FastTransport
+from mvsep_async.download.fetch import fetch
+from mvsep_async.http.content import FileContent
+from mvsep_async.http.multipart import MultipartBody, Part
+from mvsep_async.transport.client import FastTransport
 
 __all__ = [
     "MIB",

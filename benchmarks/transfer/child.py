@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]
 from attrs import frozen
 
 from benchmarks.transfer.bench import Bench, Scheme, curl, curl_upload_arguments, upload
-from mvsep_async.transfer.download import fetch
+from mvsep_async.download.fetch import fetch
 
 _TICK = 0.002
 """Seconds between two looks at the loop's punctuality."""

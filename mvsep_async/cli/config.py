@@ -10,7 +10,7 @@ from attrs import frozen
 from mvsep_async.cli.listings import Column, list_rows
 from mvsep_async.cli.settings import COMMON, TOKEN_VARIABLE, URL_VARIABLE, Common, settings
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.secret import Token
+from mvsep_async.http.token import Token
 
 __all__ = ["config"]
 

@@ -19,7 +19,7 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.words import amount
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.keeping import Record
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import OVER, State
 from mvsep_async.sources import label
 

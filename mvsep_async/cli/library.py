@@ -11,6 +11,7 @@ from anyio import get_cancelled_exc_class, to_thread
 from cyclopts import Parameter, validators
 
 from mvsep_async.catalogue.algorithm import Algorithm
+from mvsep_async.catalogue.presets import Preset, find_preset
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.library_view import LibraryView
 from mvsep_async.cli.separate import options_of, prepare_folder
@@ -20,7 +21,6 @@ from mvsep_async.cli.words import amount, seconds_text
 from mvsep_async.library import LibraryResult, separate_library
 from mvsep_async.library.walk import check_folders
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.presets import Preset, find_preset
 from mvsep_async.recipes import Recipe, read_recipe
 from mvsep_async.recipes.run import HIDDEN
 

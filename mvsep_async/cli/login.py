@@ -15,8 +15,8 @@ from mvsep_async.cli.prompts import asked, secret
 from mvsep_async.cli.settings import COMMON, TOKEN_VARIABLE, Common, connect, settings
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
+from mvsep_async.http.token import Token
 from mvsep_async.models.user import User
-from mvsep_async.secret import Token
 
 __all__ = ["login", "register"]
 

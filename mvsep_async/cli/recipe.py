@@ -12,6 +12,7 @@ from anyio import get_cancelled_exc_class, to_thread
 from attrs import define, evolve, field
 from cyclopts import App, Parameter, validators
 
+from mvsep_async.catalogue.presets import PRESETS, Preset
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.library_view import LibraryView
 from mvsep_async.cli.listings import Column, list_rows
@@ -24,7 +25,6 @@ from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
-from mvsep_async.presets import PRESETS, Preset
 from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recipe
 
 __all__ = ["recipe"]

@@ -16,8 +16,8 @@ from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.terminal import talkative, terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.http.token import Token
 from mvsep_async.observe.events import Event, Retried
-from mvsep_async.secret import Token
 
 __all__ = ["COMMON", "TOKEN_VARIABLE", "URL_VARIABLE", "Common", "Settings", "Value", "connect", "settings"]
 

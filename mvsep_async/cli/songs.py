@@ -14,9 +14,9 @@ from anyio import to_thread
 from attrs import define, field
 
 from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
+from mvsep_async.download.content_type import ENOUGH, unmask
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.sources import is_url
-from mvsep_async.transfer.sniff import ENOUGH, unmask
 
 __all__ = ["Songs", "audio_in", "impostor"]
 

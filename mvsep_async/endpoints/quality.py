@@ -12,11 +12,11 @@ from mvsep_async.endpoints.paging import collect, pages
 from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller
+from mvsep_async.http.content import FileContent
+from mvsep_async.http.multipart import Part
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.message import Message
 from mvsep_async.models.quality import Leaderboard, QualityAdded, QualityEntry
-from mvsep_async.transfer.content import FileContent
-from mvsep_async.transfer.multipart import Part
 
 __all__ = ["QualityAPI"]
 

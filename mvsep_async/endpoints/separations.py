@@ -10,12 +10,12 @@ from attrs import frozen
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Priority
 from mvsep_async.http.hosts import Host
+from mvsep_async.http.multipart import Part
 from mvsep_async.models.decode import decode, record
 from mvsep_async.models.job_status import JobStatus, read_job, read_remote
 from mvsep_async.models.message import Message
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import Created
-from mvsep_async.transfer.multipart import Part
 
 __all__ = ["REMOTE_TYPES", "SeparationsAPI"]
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import field, frozen
 
 from mvsep_async.http.hosts import Host
-from mvsep_async.transfer.multipart import Part
+from mvsep_async.http.multipart import Part
 
 __all__ = ["Auth", "Call", "Caller", "Json", "Priority"]
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote, quote_plus
 from weakref import WeakValueDictionary
 
-from mvsep_async.secret import Token
+from mvsep_async.http.token import Token
 
 __all__ = ["guard_logs", "hide", "protect", "redact"]
 

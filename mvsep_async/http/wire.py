@@ -21,9 +21,9 @@ from mvsep_async.http.answer import MAX_BODY, Answer, read_answer
 from mvsep_async.http.call import Auth, Call, Json
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
+from mvsep_async.http.multipart import MultipartBody
 from mvsep_async.http.timing import retry_after
-from mvsep_async.secret import Token
-from mvsep_async.transfer.multipart import MultipartBody
+from mvsep_async.http.token import Token
 
 __all__ = ["Wire"]
 

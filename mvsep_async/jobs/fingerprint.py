@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio.to_thread
 
-from mvsep_async.jobs.order import Settings
+from mvsep_async.jobs.request import Settings
 from mvsep_async.sources import Data, Held, Pair, Spooled, is_url
 
 __all__ = ["fingerprint", "fingerprint_of"]

@@ -14,9 +14,9 @@ from mvsep_async.errors import ClientClosedError, JobTimeoutError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.lifecycle import OVER, State
-from mvsep_async.jobs.mailbox import Mailbox, Watch
-from mvsep_async.jobs.order import Order, Target
 from mvsep_async.jobs.progress import QUEUED, Progress
+from mvsep_async.jobs.request import Order, Target
+from mvsep_async.jobs.subscription import Mailbox, Watch
 from mvsep_async.models.separation import Separation
 from mvsep_async.models.stage import Stage
 from mvsep_async.sources import Held

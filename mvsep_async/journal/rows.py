@@ -19,9 +19,9 @@ from mvsep_async.errors import JournalError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.keeping import Record, SafeFile
+from mvsep_async.jobs.journal import Record, SafeFile
 from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.order import Order, Settings, Target
+from mvsep_async.jobs.request import Order, Settings, Target
 from mvsep_async.journal.faults import error_from_json, error_to_json
 from mvsep_async.journal.notes import Row, Value
 from mvsep_async.models.output_format import OutputFormat

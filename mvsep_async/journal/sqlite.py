@@ -15,9 +15,9 @@ from attrs import define, field
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.keeping import Record
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.order import Order
+from mvsep_async.jobs.request import Order
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import facts_row, order_row, path_value
 from mvsep_async.journal.thread import WorkThread

@@ -12,7 +12,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.keeping import Record, SafeFile
+from mvsep_async.jobs.journal import Record, SafeFile
 from mvsep_async.journal.lock import FileLock, LockedError
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader

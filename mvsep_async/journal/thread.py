@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import anyio
 
-from mvsep_async.threads import loop_caller
+from mvsep_async.concurrency import loop_caller
 
 __all__ = ["WorkThread"]
 

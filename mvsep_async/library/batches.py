@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, TypeVar
 
-from mvsep_async.threads import in_thread
+from mvsep_async.concurrency import in_thread
 
 __all__ = ["in_batches"]
 

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import frozen
 
 from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
-from mvsep_async.transfer.sniff import ENOUGH, kind_of, unmask
+from mvsep_async.download.content_type import ENOUGH, kind_of, unmask
 
 __all__ = ["ENOUGH", "Wrong", "judge", "never_audio"]
 

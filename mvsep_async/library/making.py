@@ -12,6 +12,7 @@ from attrs import define, field
 
 from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
 from mvsep_async.client import MVSepClient
+from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JobNotFoundError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
@@ -26,7 +27,6 @@ from mvsep_async.recipes.chain import Chain, MadeFile, Place, Transfer, bring
 from mvsep_async.recipes.keys import keys_of
 from mvsep_async.recipes.recipe import Step
 from mvsep_async.recipes.run import HIDDEN
-from mvsep_async.threads import in_thread
 
 __all__ = ["Maker", "Watch"]
 

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from mvsep_async.jobs.fingerprint import fingerprint
-from mvsep_async.jobs.order import Settings
+from mvsep_async.jobs.request import Settings
 from mvsep_async.library.decisions import Done, Fetch, Make, decide
 from mvsep_async.library.layout import Layout, place_key, values_of
 from mvsep_async.library.manifest import Manifest, Row

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from mvsep_async.client import MVSepClient
+from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import (
     InvalidRequestError,
     MVSepError,
@@ -30,7 +31,6 @@ from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.recipes.chain import Transfer
 from mvsep_async.recipes.run import HIDDEN
-from mvsep_async.threads import in_thread
 
 __all__ = ["MANIFEST", "Order", "separate_library"]
 

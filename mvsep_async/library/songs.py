@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
 from mvsep_async.client import MVSepClient
+from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -22,7 +23,7 @@ from mvsep_async.errors import (
     JournalError,
     MVSepError,
 )
-from mvsep_async.jobs.order import new_id
+from mvsep_async.jobs.request import new_id
 from mvsep_async.library.batches import in_batches
 from mvsep_async.library.decisions import Done, Make, Purse, worth_repeating
 from mvsep_async.library.making import Maker, Watch
@@ -32,7 +33,6 @@ from mvsep_async.library.planner import Planned, Planner, Remark
 from mvsep_async.library.timeline import Span
 from mvsep_async.recipes.chain import Transfer
 from mvsep_async.recipes.keys import keys_of
-from mvsep_async.threads import in_thread
 
 __all__ = ["Order", "Run"]
 

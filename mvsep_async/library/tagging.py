@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from mvsep_async.download.content_type import ENOUGH, kind_of
 from mvsep_async.library.tags import BROKEN, ID3_FRAMES, MP4_ATOMS, Cover, Tags
-from mvsep_async.transfer.sniff import ENOUGH, kind_of
 
 __all__ = ["write_tags"]
 

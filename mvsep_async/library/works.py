@@ -7,12 +7,12 @@ from typing import TypeAlias
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.presets import Preset
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.library.planner import ONLY, Work
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import distinct
-from mvsep_async.presets import Preset
 from mvsep_async.recipes.keys import digest_of
 from mvsep_async.recipes.recipe import Recipe, Step
 from mvsep_async.recipes.resolve import resolve

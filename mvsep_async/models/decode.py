@@ -24,8 +24,8 @@ from mvsep_async.errors import ProtocolError
 from mvsep_async.http.answer import excerpt
 from mvsep_async.http.call import Json
 from mvsep_async.http.redaction import redact
+from mvsep_async.http.token import Token
 from mvsep_async.models.values import NEVER_KEPT, Unfit, kept, read_bool, read_float, read_int, read_text, read_token
-from mvsep_async.secret import Token
 
 __all__ = ["decode", "payload", "record", "wire"]
 

@@ -6,9 +6,9 @@ from typing import cast
 from attrs import field, frozen
 
 from mvsep_async.http.call import Json
+from mvsep_async.http.token import Token
 from mvsep_async.models.decode import wire
 from mvsep_async.models.values import Unfit, kept
-from mvsep_async.secret import Token
 
 __all__ = ["CurrentQueue", "QueuedJob", "User"]
 

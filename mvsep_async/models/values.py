@@ -6,7 +6,7 @@ import re
 from typing import Final, cast
 
 from mvsep_async.http.call import Json
-from mvsep_async.secret import Token
+from mvsep_async.http.token import Token
 
 __all__ = [
     "NEVER_KEPT",

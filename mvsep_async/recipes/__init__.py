@@ -10,7 +10,7 @@ result = await run_recipe(client, recipe, "song.flac", "stems/")
 
 from __future__ import annotations
 
-from mvsep_async.presets import PRESETS, Preset, find_preset
+from mvsep_async.catalogue.presets import PRESETS, Preset, find_preset
 from mvsep_async.recipes.chain import MadeFile, StepResult
 from mvsep_async.recipes.recipe import Input, Recipe, RecipeError, Step
 from mvsep_async.recipes.resolve import credits_of, resolve

@@ -10,6 +10,8 @@ import anyio
 from attrs import define, field, frozen
 
 from mvsep_async.client import MVSepClient
+from mvsep_async.download.fetch import fetch
+from mvsep_async.download.paths import chosen
 from mvsep_async.errors import (
     DownloadError,
     InvalidRequestError,
@@ -25,9 +27,7 @@ from mvsep_async.models.job_status import JobKind
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.naming import safe_name
 from mvsep_async.recipes.recipe import Recipe, Step
-from mvsep_async.results.plan import chosen
 from mvsep_async.sources import Source
-from mvsep_async.transfer.download import fetch
 
 __all__ = ["Chain", "MadeFile", "Place", "StepResult", "Transfer", "bring", "is_gone", "may_begin_anew"]
 

@@ -17,10 +17,9 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.errors import InvalidRequestError, MVSepError
 from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.order import Settings
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.layouts import fill, placeholders
-from mvsep_async.naming import check_layout, song_name
+from mvsep_async.jobs.request import Settings
+from mvsep_async.naming import check_layout, fill, placeholders, song_name
 from mvsep_async.recipes.chain import Chain, MadeFile, Place, StepResult, Transfer
 from mvsep_async.recipes.keys import keys_of
 from mvsep_async.recipes.recipe import Recipe, Step

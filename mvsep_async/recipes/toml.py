@@ -13,10 +13,10 @@ from attrs import field, frozen
 
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.names import nearest
+from mvsep_async.catalogue.presets import Preset, find_preset
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
-from mvsep_async.presets import Preset, find_preset
 from mvsep_async.recipes.recipe import Recipe, RecipeError, Step
 from mvsep_async.recipes.resolve import resolve
 

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from mvsep_async.creating.launch import Launcher
+from mvsep_async.concurrency import Breath
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import (
     AuthenticationError,
@@ -22,19 +22,19 @@ from mvsep_async.errors import (
 )
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.ledger import Ledger
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT, Event, State
 from mvsep_async.jobs.outage import Outage
+from mvsep_async.jobs.registry import Ledger
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried, SlotFreed, SlotTaken
+from mvsep_async.scheduling.cancel import cancelled
 from mvsep_async.scheduling.census import listed, there
-from mvsep_async.scheduling.line import Line
 from mvsep_async.scheduling.plan import keep_up
 from mvsep_async.scheduling.queue import FairQueue
+from mvsep_async.scheduling.queue_progress import Line
 from mvsep_async.scheduling.refusals import Verdict, is_doubtful, judge
 from mvsep_async.scheduling.slots import Slots, allowed
-from mvsep_async.scheduling.withdrawal import cancelled
-from mvsep_async.visits import Breath
+from mvsep_async.submission.create import Launcher
 
 __all__ = ["Dispatcher"]
 

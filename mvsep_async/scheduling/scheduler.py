@@ -8,19 +8,19 @@ from pathlib import Path
 import anyio
 from attrs import define, field
 
-from mvsep_async.creating.finder import Finder
-from mvsep_async.creating.launch import Launcher
+from mvsep_async.download.downloader import Fetcher
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.ledger import Ledger, goes_on_later
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, Event, State
-from mvsep_async.jobs.order import Target
+from mvsep_async.jobs.registry import Ledger, goes_on_later
+from mvsep_async.jobs.request import Target
 from mvsep_async.observe.events import Answered, Left, Retried, Uploaded
-from mvsep_async.results.fetcher import Fetcher
+from mvsep_async.polling.poller import Watcher
+from mvsep_async.scheduling.cancel import cancelled, left, withdraw
+from mvsep_async.scheduling.cleanup import Leftovers
 from mvsep_async.scheduling.dispatcher import Dispatcher
-from mvsep_async.scheduling.leftovers import Leftovers
-from mvsep_async.scheduling.withdrawal import cancelled, left, withdraw
-from mvsep_async.watching.watcher import Watcher
+from mvsep_async.submission.create import Launcher
+from mvsep_async.submission.recovery import Finder
 
 __all__ = ["Scheduler"]
 

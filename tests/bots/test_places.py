@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mvsep_async import ClientClosedError, Job, MVSepClient, Progress, Stage
 from mvsep_async.sandbox import Sandbox
-from mvsep_async.scheduling.line import turn_in
 from mvsep_async.scheduling.queue import FairQueue
+from mvsep_async.scheduling.queue_progress import turn_in
 from tests.client.support import until
 from tests.conftest import NewClient
 

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from mvsep_async.catalogue.offline import SEP_TYPES, sep_type_of
 from mvsep_async.errors import InvalidRequestError
+from tests.catalogue.offline import SEP_TYPES, sep_type_of
 from tests.recorded import FOLDER
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_sep_types.py"

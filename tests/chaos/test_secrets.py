@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from mvsep_async import MVSepClient, MVSepError
+from mvsep_async.http.token import Token
 from mvsep_async.sandbox import Sandbox
-from mvsep_async.secret import Token
 from tests.client.support import until
 from tests.conftest import NewClient, wav
 

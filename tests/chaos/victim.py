@@ -21,11 +21,11 @@ import httpx
 from attrs import define, field, frozen
 
 from mvsep_async import MVSepClient
+from mvsep_async.download.part_file import PartFile
 from mvsep_async.journal import sqlite
 from mvsep_async.journal.store import Store
-from mvsep_async.transfer.network import FastTransport
-from mvsep_async.transfer.part import PartFile
-from mvsep_async.transfer.streams import SocketStream
+from mvsep_async.transport.client import FastTransport
+from mvsep_async.transport.streams import SocketStream
 
 KILLED: Final = 77
 

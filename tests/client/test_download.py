@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mvsep_async import DownloadError, InvalidRequestError, Job, MVSepClient, Stage
+from mvsep_async.download.part_file import PartFile
+from mvsep_async.download.ranges import State
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
-from mvsep_async.transfer.part import PartFile
-from mvsep_async.transfer.ranges import State
 from tests.conftest import STRANGER, NewClient, wav
 
 from .support import all_of, reached, stages, until

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from mvsep_async import MVSepClient, Stage
 from mvsep_async.http.hosts import REGIONS
-from mvsep_async.jobs.order import ID_PATTERN
+from mvsep_async.jobs.request import ID_PATTERN
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
 from tests.conftest import STRANGER

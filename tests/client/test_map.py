@@ -19,7 +19,7 @@ from mvsep_async import (
     Stage,
     UploadError,
 )
-from mvsep_async.bulk import AHEAD, JobStream
+from mvsep_async.jobs.stream import AHEAD, JobStream
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
 

@@ -3,7 +3,7 @@ import pytest
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import AuthenticationError, InvalidRequestError, ProtocolError
 from mvsep_async.http.call import Auth, Call, Json
-from mvsep_async.secret import Token
+from mvsep_async.http.token import Token
 from tests.endpoints.fake import FakeCaller
 from tests.recorded import recorded
 

@@ -11,12 +11,12 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
 )
 from mvsep_async.http.call import Auth, Priority
+from mvsep_async.http.content import BytesContent
 from mvsep_async.http.hosts import Host
+from mvsep_async.http.multipart import Part
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import Created
-from mvsep_async.transfer.content import BytesContent
-from mvsep_async.transfer.multipart import Part
 from tests.endpoints.fake import FakeCaller
 from tests.recorded import recorded
 

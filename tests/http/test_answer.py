@@ -23,7 +23,7 @@ from mvsep_async.errors import (
 from mvsep_async.http.answer import MAX_BODY, Answer, about_slots, excerpt, read_answer, reasons
 from mvsep_async.http.call import Call, Json
 from mvsep_async.http.redaction import protect
-from mvsep_async.secret import Token
+from mvsep_async.http.token import Token
 
 GET = Call(method="GET", path="app/queue")
 LOOK = Call(method="GET", path="separation/get", tolerant=True)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.http.redaction import guard_logs, hide, protect, redact
-from mvsep_async.secret import Token
+from mvsep_async.http.token import Token
 
 
 def test_a_token_in_use_is_hidden_wherever_it_stands() -> None:

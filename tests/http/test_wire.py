@@ -25,12 +25,12 @@ from mvsep_async.errors import (
 from mvsep_async.http.answer import MAX_BODY
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Auth, Call
+from mvsep_async.http.content import BytesContent
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
+from mvsep_async.http.multipart import Part
+from mvsep_async.http.token import Token
 from mvsep_async.http.wire import Wire
-from mvsep_async.secret import Token
-from mvsep_async.transfer.content import BytesContent
-from mvsep_async.transfer.multipart import Part
 
 BASE = Host.parse("https://mvsep.com")
 TOKEN = "secret-token-1"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.jobs.fingerprint import fingerprint, fingerprint_of
-from mvsep_async.jobs.order import Settings
+from mvsep_async.jobs.request import Settings
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sources import Data, Held, Pair, Spooled
 from tests.journal.samples import SETTINGS, full_texts, settings_

@@ -11,9 +11,9 @@ from mvsep_async import errors
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.keeping import Record
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.order import Order, Settings, Target, new_id
+from mvsep_async.jobs.request import Order, Settings, Target, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
 from mvsep_async.sources import Pair, Spooled

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 
 from mvsep_async.errors import JobFailedError, JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.keeping import Record
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.order import Order, Target
+from mvsep_async.jobs.request import Order, Target
 from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader, facts_row, order_row, path_value
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.models.separation import OutputFile, Separation

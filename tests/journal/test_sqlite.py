@@ -16,7 +16,7 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.keeping import Journal, Record, SafeFile
+from mvsep_async.jobs.journal import Journal, Record, SafeFile
 from mvsep_async.jobs.lifecycle import State
 from mvsep_async.journal import sqlite
 from mvsep_async.journal.notes import Notes

@@ -13,9 +13,9 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.keeping import Record, SafeFile
+from mvsep_async.jobs.journal import Record, SafeFile
 from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.order import Order
+from mvsep_async.jobs.request import Order
 from mvsep_async.journal import store as store_module
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import facts_row, order_row, path_value

@@ -11,7 +11,7 @@ import anyio
 
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.order import Order
+from mvsep_async.jobs.request import Order
 from mvsep_async.journal.sqlite import SqliteJournal
 from tests.journal.samples import SETTINGS
 

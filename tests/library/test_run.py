@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from mvsep_async import InvalidRequestError
+from mvsep_async.catalogue.presets import find_preset
 from mvsep_async.errors import AuthenticationError, ConfigurationError, JournalError
 from mvsep_async.library import LibraryEvent, LibraryResult, What, separate_library
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.tags import read_tags
-from mvsep_async.presets import find_preset
 from mvsep_async.recipes import Recipe, Step
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import STRANGER, NewClient

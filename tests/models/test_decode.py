@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mvsep_async.errors import ProtocolError
 from mvsep_async.http.call import Json
+from mvsep_async.http.token import Token
 from mvsep_async.models.decode import decode, payload, wire
 from mvsep_async.models.values import flat_text, json_text, url_text
-from mvsep_async.secret import Token
 from tests.models.mutations import outcome, values
 
 

@@ -5,9 +5,9 @@ from hypothesis import given
 
 from mvsep_async.errors import ProtocolError
 from mvsep_async.http.call import Json
+from mvsep_async.http.token import Token
 from mvsep_async.models.decode import decode, payload
 from mvsep_async.models.user import CurrentQueue, QueuedJob, User
-from mvsep_async.secret import Token
 from tests.models.mutations import mutated, outcome
 from tests.recorded import recorded
 

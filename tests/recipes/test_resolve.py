@@ -5,8 +5,8 @@ from attrs import evolve
 
 from mvsep_async import OutputFormat
 from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.presets import PRESETS
 from mvsep_async.models.user import User
-from mvsep_async.presets import PRESETS
 from mvsep_async.recipes import Recipe, RecipeError, Step, credits_of, find_preset, resolve
 
 

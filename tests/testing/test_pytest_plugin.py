@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-OURS = ("-p", "mvsep_async.pytest_plugin")
+OURS = ("-p", "mvsep_async.testing.plugin")
 STRICT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:respx", "-W", "error")
 LOOPS = ("-o", "asyncio_default_fixture_loop_scope=function")
 """pytest-asyncio warns where this is not set."""
@@ -156,12 +156,12 @@ def test_it_costs_nothing_until_a_fixture_is_used() -> None:
     script = """
 import sys, pytest
 before = set(sys.modules)
-import mvsep_async.pytest_plugin
+import mvsep_async.testing.plugin
 print(*sorted(set(sys.modules) - before))
 """
     command = [sys.executable, "-c", script]
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    assert loaded == ["mvsep_async", "mvsep_async._version", "mvsep_async.pytest_plugin"]
+    assert loaded == ["mvsep_async", "mvsep_async._version", "mvsep_async.testing", "mvsep_async.testing.plugin"]
 
 
 def test_a_run_that_does_not_use_it_loads_nothing_of_the_client(pytester: pytest.Pytester) -> None:
@@ -171,8 +171,8 @@ def test_a_run_that_does_not_use_it_loads_nothing_of_the_client(pytester: pytest
 
         def test_nothing_is_loaded():
             ours = {name for name in sys.modules if name.startswith("mvsep_async")}
-            assert ours <= {"mvsep_async", "mvsep_async._version", "mvsep_async.pytest_plugin",
-                            "mvsep_async.pytest_plugin_asyncio"}
+            assert ours <= {"mvsep_async", "mvsep_async._version", "mvsep_async.testing", "mvsep_async.testing.plugin",
+                            "mvsep_async.testing.plugin_asyncio"}
         """
     )
     run(pytester).assert_outcomes(passed=1)

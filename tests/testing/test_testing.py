@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from mvsep_async import MVSepClient
-from mvsep_async.pace import POLL_INTERVAL, default_poll_interval, pace_of
+from mvsep_async.config import POLL_INTERVAL, default_poll_interval, pace_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.testing import no_waiting
 

@@ -1,0 +1,128 @@
+"""The settings of a client, checked before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from inspect import iscoroutinefunction
+from os import PathLike
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import httpx
+from attrs import frozen
+
+from mvsep_async.errors import ConfigurationError
+from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.http.token import Token
+from mvsep_async.observe.events import Listener
+
+__all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "Options", "default_poll_interval", "pace_of"]
+
+TIMEOUT: Final = 30.0
+"""Seconds for each network operation, our choice: a service silent for longer has lost the call."""
+
+PATIENCE: Final = 1800.0
+"""Seconds that the service may be out of reach before a job gives up, our choice: a deployment or a night's reboot."""
+
+POLL_INTERVAL: Final = 2.0
+"""Seconds, the fastest that one job is looked at: separations take minutes, so faster would only cost requests."""
+
+default_poll_interval: ContextVar[float] = ContextVar("default_poll_interval", default=POLL_INTERVAL)
+"""What a client is made with that names no interval; tests make it small (`mvsep_async.testing.no_waiting`)."""
+
+_Number = TypeVar("_Number", int, float)
+
+
+def pace_of(poll_interval: float, *, local: bool) -> float:
+    """Return what pauses are multiplied by: 1, and less for a service on this machine that is looked at more often.
+
+    Only there: what the pauses are for at the real service, above all the time that it may need to show an accepted
+    job, does not shrink because somebody wants to see progress sooner.
+    """
+    return min(1.0, poll_interval / POLL_INTERVAL) if local else 1.0
+
+
+@frozen(kw_only=True)
+class Options:
+    """A client's settings, checked."""
+
+    token: Token | None
+    base: Host
+    concurrency: int | None
+    journal: Path | None
+    requests_per_minute: int | None
+    poll_interval: float
+    timeout: httpx.Timeout
+    patience: float
+    group_cap: int | None
+    cache: Path | None
+    on_event: Listener | None
+
+    @property
+    def pace(self) -> float:
+        """What all pauses are multiplied by."""
+        return pace_of(self.poll_interval, local=self.base.is_loopback)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        api_token: str | None,
+        base_url: str | None,
+        concurrency: int | None,
+        journal: str | PathLike[str] | None,
+        requests_per_minute: int | None,
+        poll_interval: float | None,
+        timeout: float | httpx.Timeout | None,
+        patience: float | None,
+        group_cap: int | None,
+        cache: str | PathLike[str] | None,
+        on_event: Listener | None,
+    ) -> Self:
+        """Check what a client was made with, and fill in what it was not, from the environment where it says so."""
+        pause = default_poll_interval.get() if poll_interval is None else poll_interval
+        return cls(
+            token=_token(api_token),
+            base=Host.parse(base_url or os.environ.get("MVSEP_BASE_URL") or DEFAULT_BASE_URL),
+            concurrency=_limit("concurrency", concurrency),
+            journal=None if journal is None else Path(journal),
+            requests_per_minute=_limit("requests_per_minute", requests_per_minute),
+            poll_interval=_at_least("poll_interval", pause, 0.001),
+            timeout=_timeout(timeout),
+            patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
+            group_cap=_limit("group_cap", group_cap),
+            cache=None if cache is None else Path(cache),
+            on_event=_plain(on_event),
+        )
+
+
+def _token(given: str | None) -> Token | None:
+    value = (given if given is not None else os.environ.get("MVSEP_API_TOKEN", "")).strip()
+    if not value:
+        return None
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ConfigurationError("the API token has characters that no token has: copy it again from the account page")
+    return Token(value)
+
+
+def _plain(listener: Listener | None) -> Listener | None:
+    if iscoroutinefunction(listener):
+        raise ConfigurationError("on_event is called, not awaited: give a plain function, which may start a task")
+    return listener
+
+
+def _timeout(given: float | httpx.Timeout | None) -> httpx.Timeout:
+    if isinstance(given, httpx.Timeout):
+        return given
+    return httpx.Timeout(_at_least("timeout", TIMEOUT if given is None else given, 0.001))
+
+
+def _at_least(name: str, value: _Number, least: float) -> _Number:
+    if not value >= least:  # as a NaN is not
+        raise ConfigurationError(f"{name} must be at least {least:g}, not {value}")
+    return value
+
+
+def _limit(name: str, value: int | None) -> int | None:
+    return None if value is None else _at_least(name, value, 1)

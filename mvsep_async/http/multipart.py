@@ -1,0 +1,132 @@
+"""A `multipart/form-data` body that is streamed, of a length known before its first byte."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+import httpx
+from attrs import frozen
+
+from mvsep_async.http.content import Content
+from mvsep_async.http.token import Token
+from mvsep_async.transport.extensions import LENT
+
+__all__ = ["MultipartBody", "Part"]
+
+_UNSAFE: Final = re.compile(r'[\r\n"]')
+_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
+
+
+@frozen
+class Part:
+    """One file of a form: the field's name, the name the file shall have there, and its bytes."""
+
+    name: str
+    filename: str
+    content: Content
+    content_type: str = "application/octet-stream"
+
+
+class MultipartBody(httpx.AsyncByteStream):
+    """The fields of a form and its files as one stream, which may be iterated again for a retry.
+
+    `on_progress(sent, total)` counts bytes of file content that the network layer has taken. `on_handed_over()` is
+    called, and `handed_over` becomes true, just before the last bytes are given to the network: from then on the
+    service may have the whole request. Both tell of the latest iteration. A `Token` among the fields is revealed only
+    while the bytes that hold it are made. Iterating raises `UploadError` where a file's content does.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, str | Token],
+        parts: tuple[Part, ...] = (),
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+        on_handed_over: Callable[[], None] | None = None,
+    ) -> None:
+        self._boundary = secrets.token_hex(16)
+        self._fields = dict(fields)
+        self._parts = parts
+        self._on_progress = on_progress
+        self._on_handed_over = on_handed_over
+        self.handed_over = False
+        self.total = sum(part.content.size for part in parts)
+        tail = len(self._tail())
+        heads = sum(len(self._part_head(part, first=index == 0)) for index, part in enumerate(parts))
+        self.content_length = len(self._form_head()) + heads + self.total + tail
+
+    @property
+    def content_type(self) -> str:
+        """The value for the `Content-Type` header."""
+        return f"multipart/form-data; boundary={self._boundary}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Both headers that must go with the body: with a length, it is not sent in chunked encoding."""
+        return {"Content-Type": self.content_type, "Content-Length": str(self.content_length)}
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """What may go with the body: a transport that knows it takes the pieces as they are lent."""
+        return {LENT: self.lent}
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with aclosing(self.lent()) as pieces:
+            async for piece in pieces:
+                yield bytes(piece)
+
+    async def lent(self) -> AsyncGenerator[bytes | memoryview]:
+        """Give the body in pieces, each good until the next one is asked for."""
+        self.handed_over = False
+        self._report(0)
+        sent = 0
+        if self._fields:
+            yield self._form_head()
+        for index, part in enumerate(self._parts):
+            yield self._part_head(part, first=index == 0)
+            async with aclosing(part.content.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+                    sent += len(chunk)
+                    self._report(sent)
+        self.handed_over = True
+        if self._on_handed_over is not None:
+            self._on_handed_over()
+        yield self._tail()
+
+    def _report(self, sent: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(sent, self.total)
+
+    def _form_head(self) -> bytes:
+        boundary = f"--{self._boundary}\r\n".encode()
+        return b"\r\n".join(
+            boundary
+            + f'Content-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'.encode(errors="replace")
+            + (value.reveal() if isinstance(value, Token) else value).encode(errors="replace")
+            for name, value in self._fields.items()
+        )
+
+    def _part_head(self, part: Part, *, first: bool) -> bytes:
+        kind = part.content_type if _TYPE.fullmatch(part.content_type) else "application/octet-stream"
+        return (
+            ("" if first and not self._fields else "\r\n")
+            + f"--{self._boundary}\r\n"
+            + f'Content-Disposition: form-data; name="{_quoted(part.name)}"; filename="{_quoted(part.filename)}"\r\n'
+            + f"Content-Type: {kind}\r\n\r\n"
+        ).encode(errors="replace")
+
+    def _tail(self) -> bytes:
+        return (("\r\n" if self._fields or self._parts else "") + f"--{self._boundary}--\r\n").encode()
+
+
+def _quoted(name: str) -> str:
+    """Escape a name as the HTML standard says browsers do: quotes and line ends percent-encoded, nothing else.
+
+    https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
+    """
+    return _UNSAFE.sub(lambda match: f"%{ord(match.group()):02X}", name)

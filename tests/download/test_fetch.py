@@ -1,0 +1,671 @@
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from mvsep_async.transfer import part as part_module
+
+from mvsep_async.download.fetch import Fetched, fetch
+from mvsep_async.errors import DownloadError
+from mvsep_async.transport.client import make_http
+from tests.transport.conftest import audio
+from tests.transport.servers import Connection, FileAnswer, Hangup, Request, serving
+
+SONG = audio(1_500_000)
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.naps: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+        await anyio.sleep(0)
+
+
+async def get(http: httpx.AsyncClient, url: str, target: Path, time: Time | None = None, **more: Any) -> Fetched:
+    time = time or Time()
+    return await fetch(http, url, target, root=target.parent, clock=time.clock, sleep=time.sleep, **more)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def put_part(target: Path, data: bytes, **state: Any) -> None:
+    """What an earlier run, on this boot, left of `target`."""
+    target.with_name(target.name + ".part").write_bytes(data)
+    boot = part_module._boot()
+    text = json.dumps({"total": None, "validator": '"v1"', "synced": 0, "boot": boot} | state)
+    target.with_name(target.name + ".part.json").write_text(text)
+
+
+async def test_a_file_arrives_whole_under_its_name_and_nothing_else_stays(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    with serving(FileAnswer(SONG)) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav", on_bytes=seen.append)
+    assert got == Fetched(tmp_path / "a.wav", len(SONG), 0, len(SONG))
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert names(tmp_path) == ["a.wav"]
+    assert seen[0] == 0
+    assert seen[-1] == len(SONG)
+    assert seen == sorted(seen)
+
+
+async def test_missing_folders_below_the_root_are_made(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    with serving(FileAnswer(SONG)) as server:
+        await fetch(http, server.url(), root / "song" / "x" / "a.wav", root=root)
+    assert (root / "song" / "x" / "a.wav").read_bytes() == SONG
+
+
+@pytest.mark.parametrize("hard", [False, True])
+async def test_a_cut_every_megabyte_costs_no_byte_twice(http: httpx.AsyncClient, tmp_path: Path, hard: bool) -> None:
+    data = audio(50_000_000)
+    answer = FileAnswer(data, cut=1_000_000, hard=hard)
+    time = Time()
+    with serving(answer) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav", time)
+    assert (tmp_path / "a.wav").read_bytes() == data
+    assert got.received <= 1.1 * len(data)
+    assert time.now < 60, "progress is not slowed down"
+
+
+async def test_what_an_earlier_run_left_is_continued(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    with serving(FileAnswer(SONG)) as server:
+        put_part(tmp_path / "a.wav", SONG[:400_000], identity="127.0.0.1/stem.wav", total=len(SONG))
+        got = await get(http, server.url("/stem.wav?secret=1"), tmp_path / "a.wav")
+    assert (got.resumed, got.received) == (400_000, len(SONG) - 400_000)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert server.requests[0].headers["if-range"] == '"v1"'
+    assert names(tmp_path) == ["a.wav"]
+
+
+async def test_a_complete_part_only_gets_its_name(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    with serving(FileAnswer(SONG)) as server:
+        put_part(tmp_path / "a.wav", SONG, identity="127.0.0.1/stem.wav", total=len(SONG))
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert server.requests == []
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"identity": "127.0.0.1/other.wav", "total": len(SONG)},
+        {"identity": "127.0.0.1/stem.wav", "total": len(SONG), "validator": '"older"'},
+        {"identity": "127.0.0.1/stem.wav", "total": len(SONG), "validator": None},
+        {"identity": "127.0.0.1/stem.wav", "total": len(SONG) + 5},
+        {"identity": "127.0.0.1/stem.wav", "total": len(SONG), "boot": "another", "synced": 0},
+        {"identity": 5},
+        {"nonsense": True},
+    ],
+)
+async def test_what_is_not_surely_the_same_file_is_begun_anew(
+    http: httpx.AsyncClient, tmp_path: Path, state: dict[str, Any]
+) -> None:
+    put_part(tmp_path / "a.wav", bytes(700_000), **state)
+    with serving(FileAnswer(SONG)) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert names(tmp_path) == ["a.wav"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "\0" * 200, "[" * 60_000, "null", "\ud800".encode("utf-8", "surrogatepass")])
+async def test_a_state_that_cannot_be_read_is_none(http: httpx.AsyncClient, tmp_path: Path, text: str | bytes) -> None:
+    put_part(tmp_path / "a.wav", bytes(700_000))
+    (tmp_path / "a.wav.part.json").write_bytes(text.encode() if isinstance(text, str) else text)
+    with serving(FileAnswer(SONG)) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert names(tmp_path) == ["a.wav"]
+
+
+async def test_after_a_crash_of_the_machine_only_synced_bytes_are_continued(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    half = SONG[:300_000] + bytes(300_000)  # what a file system may show after a power cut
+    put_part(tmp_path / "a.wav", half, identity="127.0.0.1/stem.wav", total=len(SONG), synced=300_000, boot="old")
+    with serving(FileAnswer(SONG)) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert got.resumed == 300_000
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_a_server_without_ranges_is_asked_for_the_whole_again(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    answer = FileAnswer(SONG, ranges=False, cut=600_000)
+
+    def cut_once(connection: Connection, request: Request) -> None:
+        if len(server.requests) > 1:
+            answer.cut = None
+        answer(connection, request)
+
+    with serving(cut_once) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert got.received > len(SONG)
+
+
+async def test_without_a_validator_a_cut_begins_anew(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    answer = FileAnswer(SONG, etag='W/"weak"', cut=600_000)
+
+    def cut_once(connection: Connection, request: Request) -> None:
+        if len(server.requests) > 1:
+            answer.cut = None
+        answer(connection, request)
+
+    with serving(cut_once) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert all("range" not in request.headers for request in server.requests)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_a_file_that_changes_between_two_cuts_is_never_mixed(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    other = audio(1_200_000, seed=2)
+    answer = FileAnswer(SONG, cut=600_000)
+
+    def exchanged(connection: Connection, request: Request) -> None:
+        if len(server.requests) > 1:
+            answer.data, answer.etag, answer.cut = other, '"v2"', None
+        answer(connection, request)
+
+    with serving(exchanged) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == other
+
+
+@pytest.mark.parametrize("wrong", ["bytes 0-9/10", "bytes 5-9/*", "nonsense", "bytes */10"])
+async def test_a_wrong_content_range_begins_anew(http: httpx.AsyncClient, tmp_path: Path, wrong: str) -> None:
+    whole = FileAnswer(SONG)
+
+    def lying(connection: Connection, request: Request) -> None:
+        if request.first is None:
+            whole(connection, request)
+        else:
+            connection.answer("206 Partial Content", {"Content-Range": wrong, "ETag": '"v1"'}, b"0123456789")
+
+    put_part(tmp_path / "a.wav", SONG[:400_000], identity="127.0.0.1/stem.wav", total=len(SONG))
+    with serving(lying) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_more_than_there_is_asked_for_begins_anew(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    put_part(tmp_path / "a.wav", SONG + b"more", identity="127.0.0.1/stem.wav", total=None)
+    with serving(FileAnswer(SONG)) as server:
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert len(server.requests) == 2
+
+
+async def test_chunked_and_unannounced_lengths(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    def chunked(connection: Connection, _: Request) -> None:
+        connection.answer("200 OK", {"Transfer-Encoding": "chunked"})
+        for at in range(0, len(SONG), 100_000):
+            piece = SONG[at : at + 100_000]
+            connection.send(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        connection.send(b"0\r\n\r\n")
+
+    def until_closed(connection: Connection, _: Request) -> None:
+        connection.send(b"HTTP/1.0 200 OK\r\nContent-Type: audio/wav\r\n\r\n" + SONG)
+        raise Hangup
+
+    for name, answer in (("a.wav", chunked), ("b.wav", until_closed)):
+        with serving(answer) as server:
+            await get(http, server.url(), tmp_path / name, size=len(SONG))
+        assert (tmp_path / name).read_bytes() == SONG
+
+
+async def test_less_than_promised_is_no_file(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    def short(connection: Connection, _: Request) -> None:
+        connection.send(b"HTTP/1.0 200 OK\r\n\r\n" + SONG[:1000])
+        raise Hangup
+
+    with serving(short) as server, pytest.raises(DownloadError, match="1000 bytes of 1500000"):
+        await get(http, server.url(), tmp_path / "a.wav", size=len(SONG), patience=5)
+    assert "a.wav" not in names(tmp_path)
+
+
+async def test_a_file_of_another_size_than_promised_is_refused(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    with serving(FileAnswer(SONG)) as server, pytest.raises(DownloadError, match="were promised"):
+        await get(http, server.url(), tmp_path / "a.wav", size=7, patience=5)
+    assert names(tmp_path) == []
+
+
+async def test_a_cut_in_chunked_encoding_is_no_end(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    def cut(connection: Connection, _: Request) -> None:
+        connection.answer("200 OK", {"Transfer-Encoding": "chunked"})
+        connection.send(b"186a0\r\n" + SONG[:100_000] + b"\r\n")
+        raise Hangup
+
+    with serving(cut) as server, pytest.raises(DownloadError, match="connection failed"):
+        await get(http, server.url(), tmp_path / "a.wav", patience=5)
+    assert "a.wav" not in names(tmp_path)
+
+
+HTML = b"<!DOCTYPE html><html><title>502 Bad Gateway</title></html>"
+JSON = b'{"success": false, "message": "file not found"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [(HTML, "text/html", "HTML"), (HTML, "audio/wav", "HTML"), (JSON, "application/json", "JSON"), (b"", "", "empty")],
+)
+async def test_a_page_is_never_saved_as_audio(
+    http: httpx.AsyncClient, tmp_path: Path, body: bytes, kind: str, said: str
+) -> None:
+    def page(connection: Connection, _: Request) -> None:
+        connection.answer("200 OK", {"Content-Type": kind}, body)
+
+    put_part(tmp_path / "a.wav", SONG[:400_000], identity="127.0.0.1/stem.wav", total=len(SONG))
+    with serving(page) as server, pytest.raises(DownloadError, match=said):
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav.part").read_bytes() == SONG[:400_000], "a page must not cost what is here already"
+    assert "a.wav" not in names(tmp_path)
+
+
+async def test_a_page_in_between_is_waited_out(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    whole = FileAnswer(SONG)
+
+    def busy(connection: Connection, request: Request) -> None:
+        match len(server.requests):
+            case 1:
+                connection.answer("200 OK", {"Content-Type": "text/html"}, HTML)
+            case 2:
+                connection.answer("503 Busy", {"Retry-After": 7}, HTML)
+            case 3:
+                raise Hangup
+            case 4:
+                connection.answer("522 Edge", {}, HTML)
+            case _:
+                whole(connection, request)
+
+    time = Time()
+    with serving(busy) as server:
+        await get(http, server.url(), tmp_path / "a.wav", time)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert time.naps[1] == 7
+
+
+async def test_text_results_may_be_text(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    def text(connection: Connection, _: Request) -> None:
+        connection.answer("200 OK", {"Content-Type": "application/json"}, b'{"chords": []}')
+
+    with serving(text) as server:
+        await get(http, server.url(), tmp_path / "chords.json")
+    assert (tmp_path / "chords.json").read_bytes() == b'{"chords": []}'
+
+
+@pytest.mark.parametrize("status", ["403 No", "404 Not Found", "410 Gone"])
+async def test_an_expired_link_is_renewed_once(http: httpx.AsyncClient, tmp_path: Path, status: str) -> None:
+    whole = FileAnswer(SONG)
+    renewals = 0
+
+    def expiring(connection: Connection, request: Request) -> None:
+        if "old" in request.target:
+            connection.answer(status, {}, b"gone")
+        else:
+            whole(connection, request)
+
+    async def renew() -> str:
+        nonlocal renewals
+        renewals += 1
+        return server.url("/stem.wav?sig=new") if works else server.url("/stem.wav?sig=old")
+
+    with serving(expiring) as server:
+        works = True
+        await get(http, server.url("/stem.wav?sig=old"), tmp_path / "a.wav", renew=renew)
+        assert (tmp_path / "a.wav").read_bytes() == SONG
+        works = False
+        with pytest.raises(DownloadError, match=status[:3]) as caught:
+            await get(http, server.url("/stem.wav?sig=old"), tmp_path / "b.wav", renew=renew)
+        assert "sig" not in str(caught.value)
+    assert renewals == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad/a.wav", "http://a]/b.wav", "https://ex℀mple.com/a.wav", "http://xn--/", "ftp://a/b.wav", ""]
+)
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_link_that_is_no_url_is_said_to_be_none(
+    http: httpx.AsyncClient, tmp_path: Path, url: str, left: bool
+) -> None:
+    if left:
+        put_part(tmp_path / "a.wav", SONG[:1000], identity="127.0.0.1/stem.wav")
+    with pytest.raises(DownloadError, match=r"not a URL|the link leads to"):
+        await get(http, url, tmp_path / "a.wav")
+
+
+async def test_the_callers_client_may_look_at_the_status_itself(tmp_path: Path) -> None:
+    statuses = iter(["302 Found", "403 Forbidden", "503 Busy", "200 OK"])
+
+    async def look(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    async def renew() -> str:
+        return server.url()
+
+    def answer(connection: Connection, request: Request) -> None:
+        status = next(statuses)
+        connection.answer(status, {"Location": "/there"} if status[0] == "3" else {}, SONG * status.startswith("200"))
+
+    with serving(answer) as server:
+        async with httpx.AsyncClient(event_hooks={"response": [look]}) as http:
+            await get(http, server.url(), tmp_path / "a.wav", renew=renew)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert [request.target for request in server.requests] == ["/stem.wav", "/there", "/stem.wav", "/stem.wav"]
+
+
+async def test_a_callers_client_that_fails_is_tried_again_and_then_said_to_fail(tmp_path: Path) -> None:
+    failures = iter([KeyError("token=1"), OSError("token=2")])
+
+    async def fail(request: httpx.Request) -> None:
+        for error in failures:
+            raise error
+
+    with serving(FileAnswer(SONG)) as server:
+        async with httpx.AsyncClient(event_hooks={"request": [fail]}) as http:
+            await get(http, server.url(), tmp_path / "a.wav")
+            assert (tmp_path / "a.wav").read_bytes() == SONG
+            failures = iter([KeyError("token=1")] * 99)
+            with pytest.raises(DownloadError, match="the HTTP client failed with KeyError") as caught:
+                await get(http, server.url(), tmp_path / "b.wav", patience=5)
+            assert "token" not in str(caught.value)
+            failures = iter([])
+        with pytest.raises(DownloadError, match="is closed"):
+            await get(http, server.url(), tmp_path / "b.wav")
+
+
+async def test_a_body_that_somebody_else_has_read_is_asked_for_again(tmp_path: Path) -> None:
+    async def take(response: httpx.Response) -> None:
+        if len(server.requests) == 1:
+            async for _ in response.aiter_raw():
+                pass
+
+    with serving(FileAnswer(SONG)) as server:
+        async with httpx.AsyncClient(event_hooks={"response": [take]}) as http:
+            await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_a_refusal_is_final(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    with (
+        serving(lambda connection, _: connection.answer("400 Bad")) as server,
+        pytest.raises(DownloadError, match="400"),
+    ):
+        await get(http, server.url("/x.wav?token=hush"), tmp_path / "a.wav")
+    assert len(server.requests) == 1
+    assert names(tmp_path) == []
+
+
+async def test_gives_up_after_its_patience_and_keeps_what_is_there(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    answer = FileAnswer(SONG, cut=500_000)
+
+    def then_dead(connection: Connection, request: Request) -> None:
+        if len(server.requests) > 1:
+            raise Hangup
+        answer(connection, request)
+
+    time = Time()
+    with serving(then_dead) as server, pytest.raises(DownloadError, match="500000 bytes are kept") as caught:
+        await get(http, server.url("/stem.wav?key=hush"), tmp_path / "a.wav", time, patience=60)
+    assert 60 < time.now < 120
+    assert "hush" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    with serving(FileAnswer(SONG)) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert got.resumed == 500_000
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_redirects_are_followed_without_credentials(tmp_path: Path) -> None:
+    def redirecting(connection: Connection, request: Request) -> None:
+        if request.target == "/stem.wav":
+            connection.answer("302 Found", {"Location": other.url("/real.wav"), "Set-Cookie": "a=b"})
+        else:
+            FileAnswer(SONG)(connection, request)
+
+    with serving(FileAnswer(SONG)) as other, serving(redirecting) as server:
+        async with httpx.AsyncClient(
+            auth=("user", "hush"), cookies={"session": "hush"}, headers={"Authorization": "hush", "X-Key": "hush"}
+        ) as http:
+            await get(http, server.url(), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert "hush" not in str([*other.requests, *server.requests])
+    assert not any("authorization" in request.headers for request in [*other.requests, *server.requests])
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://a:b/", "/stem.wav"])
+async def test_redirects_that_lead_nowhere_good(http: httpx.AsyncClient, tmp_path: Path, location: str) -> None:
+    with (
+        serving(lambda connection, _: connection.answer("302 Found", {"Location": location})) as server,
+        pytest.raises(DownloadError, match=r"http and https|redirected|Invalid URL"),
+    ):
+        await get(http, server.url(), tmp_path / "a.wav")
+
+
+async def test_a_file_of_that_name_is_not_replaced_unless_asked(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("mine")
+    with serving(FileAnswer(SONG)) as server:
+        with pytest.raises(DownloadError, match="exists already"):
+            await get(http, server.url(), tmp_path / "a.wav")
+        assert (tmp_path / "a.wav").read_text() == "mine"
+        assert server.requests == []
+        await get(http, server.url(), tmp_path / "a.wav", overwrite=True)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_a_file_that_appears_meanwhile_is_not_replaced(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    def on_bytes(have: int) -> None:
+        if have > 500_000:
+            (tmp_path / "a.wav").write_text("mine")
+
+    with serving(FileAnswer(SONG)) as server, pytest.raises(DownloadError, match="exists already"):
+        await get(http, server.url(), tmp_path / "a.wav", on_bytes=on_bytes)
+    assert (tmp_path / "a.wav").read_text() == "mine"
+    assert (tmp_path / "a.wav.part").read_bytes() == SONG
+
+
+@pytest.mark.parametrize("here", ["the same", "as long", "longer", "a folder", "a link"])
+async def test_what_may_be_the_file_already_is_told_by_its_bytes(
+    http: httpx.AsyncClient, tmp_path: Path, here: str
+) -> None:
+    first, second = tmp_path / "a.wav", tmp_path / "a (2).wav"
+    (tmp_path / "elsewhere").write_bytes(SONG)
+    match here:
+        case "a folder":
+            first.mkdir()
+        case "a link":
+            first.symlink_to(tmp_path / "elsewhere")
+        case _:
+            first.write_bytes({"the same": SONG, "as long": SONG[:-1] + b"!", "longer": SONG + b"!"}[here])
+    before = first.read_bytes() if first.is_file() else b""
+    with serving(FileAnswer(SONG)) as server:
+        got = await get(http, server.url(), second, perhaps=[first, tmp_path / "gone.wav"])
+    assert got.path == (first if here == "the same" else second)
+    assert got.path.read_bytes() == SONG
+    assert (first.read_bytes() if first.is_file() else b"") == before
+    assert names(tmp_path) == sorted({"a.wav", got.path.name, "elsewhere"})
+
+
+async def test_an_unwritable_place_is_said_before_anything_is_fetched(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with serving(FileAnswer(SONG)) as server:
+        for target in (tmp_path / "file" / "a.wav", Path("/proc/nowhere/a.wav"), tmp_path / ".." / "up.wav"):
+            with pytest.raises(DownloadError, match=r"cannot be written|is not below"):
+                await fetch(
+                    http, server.url(), target, root=tmp_path if target.is_relative_to(tmp_path) else Path("/proc")
+                )
+    assert server.requests == []
+    assert not (tmp_path.parent / "up.wav").exists()
+
+
+async def test_a_link_placed_in_the_way_is_not_followed(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    (root / "song").symlink_to(outside)
+    with serving(FileAnswer(SONG)) as server:
+        with pytest.raises(DownloadError, match="symbolic link"):
+            await fetch(http, server.url(), root / "song" / "a.wav", root=root)
+        (root / "b.wav.part").symlink_to(outside / "victim")
+        with pytest.raises(DownloadError, match="cannot be written"):
+            await fetch(http, server.url(), root / "b.wav", root=root)
+    assert names(outside) == []
+
+
+async def test_a_full_disk_keeps_what_fits(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 1_200_000
+    real = os.write
+
+    def limited(fd: int, data: Any) -> int:
+        if not isinstance(data, memoryview):
+            return real(fd, data)
+        free = room - os.fstat(fd).st_size
+        if free <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data[:free])
+
+    monkeypatch.setattr(part_module.os, "write", limited)
+    with serving(FileAnswer(SONG)) as server:
+        with pytest.raises(DownloadError, match=r"disk is full.*1200000 bytes are kept"):
+            await get(http, server.url(), tmp_path / "a.wav")
+        assert (tmp_path / "a.wav.part").read_bytes() == SONG[:room]
+        room = 10_000_000
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert got.resumed == 1_200_000
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+@pytest.mark.parametrize("synced", [0, 400_000])
+async def test_bytes_that_could_not_be_synced_are_not_trusted(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synced: int
+) -> None:
+    fsync, failures = os.fsync, [OSError(errno.EIO, "Input/output error")]
+
+    def failing(fd: int) -> None:
+        if failures:
+            raise failures.pop()  # as Linux does: it says so once, and then that all is well
+        fsync(fd)
+
+    with serving(FileAnswer(SONG)) as server:
+        if synced:
+            put_part(tmp_path / "a.wav", SONG[:synced], identity="127.0.0.1/stem.wav", total=len(SONG), synced=synced)
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(DownloadError, match=f"{synced} bytes are kept" if synced else "nothing of it"):
+            await get(http, server.url(), tmp_path / "a.wav")
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert (got.resumed, got.received) == (synced, len(SONG) - synced)
+    assert names(tmp_path) == ["a.wav"]
+
+
+async def test_two_downloads_of_one_name_do_not_meet(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    holder = part_module.PartFile(tmp_path, tmp_path / "a.wav")
+    holder.open()
+    with serving(FileAnswer(SONG)) as server, pytest.raises(DownloadError, match="by another process"):
+        await get(http, server.url(), tmp_path / "a.wav")
+    assert names(tmp_path) == ["a.wav.part"]
+    holder.keep()
+    assert names(tmp_path) == []
+
+
+class InterruptAt:
+    """Await something, and do `interrupt` when it suspends for the n-th time."""
+
+    def __init__(self, coro: Any, n: int, interrupt: Callable[[], object]) -> None:
+        self.coro, self.n, self.interrupt = coro, n, interrupt
+        self.reached = False
+
+    def __await__(self) -> Any:
+        inner = self.coro.__await__()
+        sent: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                waited = inner.throw(error) if error is not None else inner.send(sent)
+            except StopIteration as stop:
+                return stop.value
+            if self.n == 0:
+                self.reached = True
+                self.interrupt()
+            self.n -= 1
+            try:
+                sent, error = (yield waited), None
+            except BaseException as raised:
+                sent, error = None, raised
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["task.cancel", "scope.cancel"])
+async def test_cancelled_at_any_await_it_leaves_what_can_be_continued(
+    http: httpx.AsyncClient, tmp_path: Path, native: bool
+) -> None:
+    import asyncio
+
+    song = audio(3_000_000)
+    answer = FileAnswer(song, cut=1_300_000)
+    resumed = 0
+    with serving(answer) as server:
+        for n in range(1000):
+            target = tmp_path / f"{n}.wav"
+            with anyio.CancelScope() as scope:
+
+                async def download(target: Path = target, scope: anyio.CancelScope = scope, n: int = n) -> bool:
+                    task = asyncio.current_task()
+                    assert task is not None
+                    interrupt = task.cancel if native else scope.cancel
+                    awaited = InterruptAt(get(http, server.url(), target), n, interrupt)
+                    try:
+                        await awaited
+                    except asyncio.CancelledError:
+                        if not native:
+                            raise
+                        task.uncancel()
+                    return awaited.reached
+
+                reached = await download()
+            if target.exists():
+                assert target.read_bytes() == song
+                assert names(tmp_path) == [target.name]
+                target.unlink()
+            else:
+                got = await get(http, server.url(), target)
+                resumed += got.resumed > 0
+                assert target.read_bytes() == song
+                assert names(tmp_path) == [target.name]
+                target.unlink()
+            if not scope.cancelled_caught and not reached:
+                break
+        else:
+            pytest.fail("it never got through")
+    assert n > 10
+    assert resumed > 3
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("own", [True, False], ids=["ours", "the caller's"])
+def test_the_same_on_either_event_loop_and_any_client(tmp_path: Path, backend: str, own: bool) -> None:
+    async def main() -> None:
+        async with make_http(httpx.Timeout(10)) if own else httpx.AsyncClient() as http:
+            await fetch(http, server.url(), tmp_path / "a.wav", root=tmp_path, sleep=lambda _: anyio.sleep(0))
+
+    with serving(FileAnswer(SONG, cut=400_000)) as server:
+        anyio.run(main, backend=backend)
+    assert (tmp_path / "a.wav").read_bytes() == SONG
+    assert len(server.requests) == 4

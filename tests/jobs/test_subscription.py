@@ -1,0 +1,84 @@
+"""Handing changes to whoever looks on."""
+
+from __future__ import annotations
+
+import gc
+
+import anyio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.subscription import Mailbox, Watch
+from mvsep_async.models.stage import Stage
+
+
+def moment(stage: Stage, sent: int = 0) -> Progress:
+    return Progress(stage=stage, bytes_sent=sent)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Stage), st.integers(0, 5)) | st.none()))
+async def test_every_stage_is_seen_in_order_with_its_latest_numbers(steps: list[tuple[Stage, int] | None]) -> None:
+    box, put, taken = Mailbox(), [], []
+    for step in steps:  # None is a reader's turn
+        if step is not None:
+            put.append(moment(*step))
+            box.put(put[-1])
+        elif box.pending:
+            taken.append(await box.take())
+    while box.pending:
+        taken.append(await box.take())
+    assert len(box._waiting) == 0
+
+    def course(seen: list[Progress]) -> list[Stage]:
+        return [now.stage for index, now in enumerate(seen) if not index or seen[index - 1].stage is not now.stage]
+
+    seen = [progress for progress in taken if progress is not None]
+    assert course(seen) == course(put)
+    assert seen[-1:] == put[-1:]
+
+
+async def test_a_box_stays_small_however_many_bytes_pass() -> None:
+    box = Mailbox()
+    for sent in range(10_000):
+        box.put(moment(Stage.UPLOADING, sent))
+    assert await box.take() == moment(Stage.UPLOADING, 9_999)
+    assert not box.pending
+
+
+async def test_closing_lets_what_is_there_be_taken_first() -> None:
+    box = Mailbox()
+    box.put(moment(Stage.WAITING))
+    box.close()
+    assert await box.take() == moment(Stage.WAITING)
+    assert await box.take() is None
+
+
+async def test_two_tasks_at_one_box_both_wake() -> None:
+    box = Mailbox()
+    taken = []
+
+    async def take() -> None:
+        taken.append(await box.take())
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            tasks.start_soon(take)
+            await anyio.sleep(0.01)
+            box.put(moment(Stage.WAITING))
+            await anyio.sleep(0)
+            box.put(moment(Stage.DONE))
+    assert {progress.stage for progress in taken if progress} == {Stage.WAITING, Stage.DONE}
+
+
+async def test_a_dropped_box_needs_no_goodbye() -> None:
+    watch, box = Watch(), Mailbox()
+    watch.boxes.add(box)
+    watch.put(moment(Stage.WAITING))
+    assert box.pending
+    del box
+    gc.collect()
+    assert len(watch.boxes) == 0
+    watch.put(moment(Stage.DONE))
+    watch.close()

@@ -1,0 +1,53 @@
+"""What an error means for the create that brought it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mvsep_async.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    JobNotFoundError,
+    MVSepError,
+    NoFreeSlotError,
+    ProtocolError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    TransportError,
+    UploadError,
+)
+from mvsep_async.submission.create import Fate, fate_of
+
+NOT_SAID = [
+    TransportError("gone"),
+    ServiceUnavailableError("502", status=502),
+    ProtocolError("cut"),
+    ProtocolError("x", status=200),
+    ProtocolError("done, and told of elsewhere", status=303),
+]
+
+
+@pytest.mark.parametrize("error", NOT_SAID, ids=repr)
+def test_without_an_answer_it_depends_on_whether_the_service_can_have_it(error: MVSepError) -> None:
+    assert fate_of(error, handed_over=True) is Fate.LOST
+    assert fate_of(error, handed_over=False) is Fate.NOT_ACCEPTED
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+@pytest.mark.parametrize(
+    ("error", "fate"),
+    [
+        (NoFreeSlotError("full", status=400), Fate.REFUSED),
+        (InvalidRequestError("?", status=400), Fate.REFUSED),
+        (InvalidRequestError("too large", status=413), Fate.REJECTED),
+        (InvalidRequestError("ours"), Fate.REJECTED),
+        (AuthenticationError("who?", status=401), Fate.REJECTED),
+        (JobNotFoundError("no such path", status=404), Fate.REJECTED),
+        (UploadError("the file shrank"), Fate.REJECTED),
+        (RateLimitedError("too many"), Fate.NOT_ACCEPTED),
+        (ProtocolError("elsewhere", status=302), Fate.NOT_ACCEPTED),
+        (ProtocolError("elsewhere", status=308), Fate.NOT_ACCEPTED),
+    ],
+)
+def test_with_an_answer_it_does_not(error: MVSepError, fate: Fate, handed_over: bool) -> None:
+    assert fate_of(error, handed_over=handed_over) is fate
