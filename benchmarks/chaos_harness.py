@@ -19,7 +19,7 @@ from anyio.streams.text import TextReceiveStream
 from attrs import define, field, frozen
 
 from benchmarks.chaos_child import STEMS
-from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.sandbox import Fault, FaultKind, Quirks, Sandbox
 
@@ -181,7 +181,7 @@ class Chaos:
         await process.wait()
         if (self._out / "journal.db").exists():
             for record in await SqliteJournal.peek(self._out / "journal.db"):
-                if record.state not in (State.FINISHED, State.QUEUED):
+                if record.state not in (JobState.FINISHED, JobState.QUEUED):
                     self._caught[record.state.value] += 1
 
     def _weather(self) -> list[Fault]:

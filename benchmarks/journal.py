@@ -13,15 +13,15 @@ import anyio
 import anyio.to_thread
 
 from benchmarks.report import Row, middle, spread
-from mvsep_async.jobs.request import Order, Settings, Target, new_id
-from mvsep_async.journal.rows import ORDER_COLUMNS, order_row
+from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
+from mvsep_async.journal.rows import ORDER_COLUMNS, request_row
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.journal.sqlite import SqliteJournal
 
 __all__ = ["measure"]
 
 _JOBS: Final = 100_000
-_SETTINGS: Final = Settings(algorithm=40, options=(("add_opt1", "81"),))
+_SETTINGS: Final = JobSettings(algorithm=40, options=(("add_opt1", "81"),))
 _TARGET: Final = Target("/home/user/stems")
 
 
@@ -82,8 +82,8 @@ def measure(quick: bool) -> list[Row]:
     ]
 
 
-def _order(number: int) -> Order:
-    return Order(
+def _order(number: int) -> JobRequest:
+    return JobRequest(
         new_id(), f"/home/user/Music/Some Artist/Some Album/{number:06} Some Song.flac", _SETTINGS, target=_TARGET
     )
 
@@ -107,13 +107,13 @@ async def _timed(work: Callable[[SqliteJournal, int], Awaitable[None]], path: Pa
 async def _submits(journal: SqliteJournal, jobs: int) -> None:
     for number in range(jobs):
         journal.add(_order(number))
-        await journal.settle()
+        await journal.flush()
 
 
 async def _synced(journal: SqliteJournal, jobs: int) -> None:
     for number in range(jobs):
         journal.add(_order(number))
-        await journal.settle(synced=True)
+        await journal.flush(synced=True)
 
 
 async def _crowd(journal: SqliteJournal, jobs: int) -> None:
@@ -131,7 +131,7 @@ async def _plain_submits(path: Path, jobs: int) -> float:
     sql = f"INSERT INTO jobs ({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
     begun = time.perf_counter()
     for number in range(jobs):
-        await anyio.to_thread.run_sync(connection.execute, sql, order_row(_order(number), spool=path))
+        await anyio.to_thread.run_sync(connection.execute, sql, request_row(_order(number), spool=path))
     taken = time.perf_counter() - begun
     connection.close()
     return taken

@@ -150,7 +150,7 @@ class StemBot:
                 await self._say(chat, f"{file.stem or file.name}: {file.url}")
 
     async def _cancel(self, chat: int) -> None:
-        mine = [job for job in self._client.jobs() if job.order.group == str(chat) and not job.done()]
+        mine = [job for job in self._client.jobs() if job.request.group == str(chat) and not job.done()]
         cancelled = [await job.cancel() for job in mine]
         await self._say(chat, f"Cancelled {sum(cancelled)} of your songs.")
 

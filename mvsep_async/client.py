@@ -14,7 +14,7 @@ from attrs import evolve
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.estimate import Estimate, estimate
-from mvsep_async.config import Options
+from mvsep_async.config import ClientConfig
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.quality import QualityAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
@@ -94,7 +94,7 @@ class MVSepClient:
         cache: str | PathLike[str] | None = None,
         on_event: Listener | None = None,
     ) -> None:
-        self._options = Options.of(
+        self._options = ClientConfig.of(
             api_token=api_token,
             base_url=base_url,
             concurrency=concurrency,
@@ -206,9 +206,9 @@ class MVSepClient:
         token.
         """
         session = self._open()
-        if key is not None and (known := session.ledger.known(key=key)) is not None:
+        if key is not None and (known := session.registry.known(key=key)) is not None:
             return known  # whatever else is asked for, and though the service cannot say now what that means
-        settings = await session.intake.settings(
+        settings = await session.preparer.settings(
             algorithm, options, output_format, remote_type, demo, webhook_url or self.webhook_url, on_unknown
         )
         return await session.accept(source, settings, filename, group, priority, key, metadata)
@@ -230,10 +230,10 @@ class MVSepClient:
         session = self._open()
         target = _target(directory, stems, layout, overwrite)
         key = submit_arguments.get("key")
-        job = None if key is None else session.ledger.known(key=key)
+        job = None if key is None else session.registry.known(key=key)
         if job is None:
             job = await self._submit_to(session, source, target, submit_arguments)
-        paths = await session.settle(job, target)
+        paths = await session.wait_and_download(job, target)
         if job.error is not None:
             raise job.error.with_traceback(None)
         return paths
@@ -267,7 +267,7 @@ class MVSepClient:
 
         async def settle(job: Job) -> None:
             try:
-                await session.settle(job, target)
+                await session.wait_and_download(job, target)
             except ClientClosedError:
                 raise
             except MVSepError as error:
@@ -287,7 +287,7 @@ class MVSepClient:
         hash = hash.strip()
         if not hash:
             raise InvalidRequestError("a job's hash cannot be empty")
-        known = session.ledger.known(hash=hash)
+        known = session.registry.known(hash=hash)
         if known is not None and not (known.error is not None and goes_on_later(known.error)):
             return known
         place = None if host is None else Host.parse(host)
@@ -297,29 +297,29 @@ class MVSepClient:
 
     def job(self, key: str) -> Job | None:
         """Return the job that was submitted with this `key`, `None` if there is none."""
-        return self._open().ledger.known(key=key)
+        return self._open().registry.known(key=key)
 
     def jobs(self) -> list[Job]:
         """Return all jobs that are known, in the order of their submission; finished ones until they are pruned."""
-        return list(self._open().ledger.jobs.values())
+        return list(self._open().registry.jobs.values())
 
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
         """Forget jobs that are over, here and in the journal; by default all of them. Return how many."""
         session = self._open()
-        over = [job for job in (session.ledger.jobs.values() if jobs is None else jobs) if job.done()]
+        over = [job for job in (session.registry.jobs.values() if jobs is None else jobs) if job.done()]
         for first in range(0, len(over), _AT_ONCE):
-            session.ledger.forget(over[first : first + _AT_ONCE])
-            await session.visits.breathe()
-        await session.journal.settle()
+            session.registry.forget(over[first : first + _AT_ONCE])
+            await session.callers.maybe_yield()
+        await session.journal.flush()
         return len(over)
 
-    def hasten(self, hash: str) -> bool:
+    def poll_soon(self, hash: str) -> bool:
         """Look at the job with this hash soon, since it may have changed; `False` if there is none to look at."""
         session = self._open()
-        job = session.ledger.known(hash=hash)
+        job = session.registry.known(hash=hash)
         if job is None or job.done():
             return False
-        session.watcher.hasten(job)
+        session.poller.poll_soon(job)
         return True
 
     async def _submit_to(
@@ -334,7 +334,7 @@ class MVSepClient:
         asked: dict[str, Any] = dict(arguments)
         of_job = {name: asked.pop(name, default) for name, default in _OF_ONE_JOB.items()}
         asked["webhook_url"] = asked.get("webhook_url") or self.webhook_url
-        settings = await session.intake.settings(**asked)
+        settings = await session.preparer.settings(**asked)
         return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
 
     def _open(self) -> Session:

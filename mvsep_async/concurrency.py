@@ -15,32 +15,32 @@ from attrs import define, field
 
 from mvsep_async.errors import ClientClosedError
 
-__all__ = ["Breath", "Turns", "Visits", "in_thread", "loop_caller"]
+__all__ = ["CallerScopes", "KeyedLock", "Yielder", "in_thread", "loop_caller"]
 
-_SEEING_OFF: Final = 1.0
+_CLEANUP: Final = 1.0
 """Seconds for callers' downloads to keep what they have when the client closes."""
 
-_BREATH: Final = 0.002
+_YIELD_EVERY: Final = 0.002
 """Seconds that going through job after job may take before other tasks run."""
 
 
 @define(eq=False)
-class Breath:
+class Yielder:
     """Lets other tasks run now and then, amid work that by itself waits for nothing."""
 
     _until: float = field(default=float("-inf"), init=False)
 
-    async def take(self) -> bool:
+    async def maybe_yield(self) -> bool:
         """Let other tasks run, if none could for a while; tell whether they did."""
         if monotonic() < self._until:
             return False
         await checkpoint()
-        self._until = monotonic() + _BREATH
+        self._until = monotonic() + _YIELD_EVERY
         return True
 
 
 @define(eq=False)
-class Visits:
+class CallerScopes:
     """Who works with the parts of a client in a task that is not its own.
 
     `closed`: nobody is let in any more.
@@ -49,16 +49,16 @@ class Visits:
     closed: bool = False
     _scopes: set[CancelScope] = field(factory=set, init=False)
     _left: anyio.Event = field(factory=anyio.Event, init=False)
-    _breath: Breath = field(factory=Breath, init=False)
+    _yielder: Yielder = field(factory=Yielder, init=False)
 
-    async def breathe(self) -> None:
+    async def maybe_yield(self) -> None:
         """Let other tasks run, if none could for a while: without a journal, submitting song after song waits for
         nothing. Raises `ClientClosedError` if the client was closed then."""
-        if await self._breath.take():
+        if await self._yielder.maybe_yield():
             self._check()
 
     @contextmanager
-    def visit(self) -> Iterator[None]:
+    def enter(self) -> Iterator[None]:
         """Let a task work and wait in this block; closing ends it with `ClientClosedError`."""
         self._check()
         scope = CancelScope()
@@ -72,9 +72,9 @@ class Visits:
         if scope.cancelled_caught:
             raise ClientClosedError("the client was closed meanwhile: its block was left")
 
-    async def see_off(self) -> None:
-        """End all visits, and let them put down what they hold."""
-        with CancelScope(shield=True), anyio.move_on_after(_SEEING_OFF):
+    async def cancel_all(self) -> None:
+        """End all callers, and let them put down what they hold."""
+        with CancelScope(shield=True), anyio.move_on_after(_CLEANUP):
             while self._scopes:
                 self._left = anyio.Event()
                 for scope in self._scopes:
@@ -87,29 +87,29 @@ class Visits:
 
 
 @define(eq=False)
-class Turns:
-    """Lets callers with the same name take turns, and all others pass at once.
+class KeyedLock:
+    """One lock for each key: callers with the same key take turns, all others pass at once.
 
-    A name costs nothing while nobody is there for it.
+    A key costs nothing while no caller holds or waits for its lock.
     """
 
     _locks: dict[str, tuple[anyio.Lock, int]] = field(factory=dict)
 
     @asynccontextmanager
-    async def of(self, name: str | None) -> AsyncIterator[None]:
-        """Wait until nobody else is in a block of this `name`; `None` is nobody's name."""
-        if name is None:
+    async def for_key(self, key: str | None) -> AsyncIterator[None]:
+        """Wait for the lock of `key` and hold it in the block; `None` takes no lock."""
+        if key is None:
             yield
             return
-        lock, waiting = self._locks.get(name) or (anyio.Lock(), 0)
-        self._locks[name] = (lock, waiting + 1)
+        lock, waiting = self._locks.get(key) or (anyio.Lock(), 0)
+        self._locks[key] = (lock, waiting + 1)
         try:
             async with lock:
                 yield
         finally:
-            lock, waiting = self._locks.pop(name)
+            lock, waiting = self._locks.pop(key)
             if waiting > 1:
-                self._locks[name] = (lock, waiting - 1)
+                self._locks[key] = (lock, waiting - 1)
 
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.http.token import Token
 from mvsep_async.observe.events import Listener
 
-__all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "Options", "default_poll_interval", "pace_of"]
+__all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "ClientConfig", "default_poll_interval", "time_scale_of"]
 
 TIMEOUT: Final = 30.0
 """Seconds for each network operation, our choice: a service silent for longer has lost the call."""
@@ -34,7 +34,7 @@ default_poll_interval: ContextVar[float] = ContextVar("default_poll_interval", d
 _Number = TypeVar("_Number", int, float)
 
 
-def pace_of(poll_interval: float, *, local: bool) -> float:
+def time_scale_of(poll_interval: float, *, local: bool) -> float:
     """Return what pauses are multiplied by: 1, and less for a service on this machine that is looked at more often.
 
     Only there: what the pauses are for at the real service, above all the time that it may need to show an accepted
@@ -44,7 +44,7 @@ def pace_of(poll_interval: float, *, local: bool) -> float:
 
 
 @frozen(kw_only=True)
-class Options:
+class ClientConfig:
     """A client's settings, checked."""
 
     token: Token | None
@@ -60,9 +60,9 @@ class Options:
     on_event: Listener | None
 
     @property
-    def pace(self) -> float:
+    def time_scale(self) -> float:
         """What all pauses are multiplied by."""
-        return pace_of(self.poll_interval, local=self.base.is_loopback)
+        return time_scale_of(self.poll_interval, local=self.base.is_loopback)
 
     @classmethod
     def of(

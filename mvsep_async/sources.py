@@ -13,7 +13,7 @@ from attrs import Factory, evolve, field, frozen
 
 from mvsep_async.errors import InvalidRequestError
 
-__all__ = ["Held", "Pair", "Source", "Spooled", "check", "is_url", "label", "remote_type_of"]
+__all__ = ["Pair", "PreparedSource", "Source", "Spooled", "check", "is_url", "label", "remote_type_of"]
 
 RemoteType: TypeAlias = Literal["direct", "mega", "drive", "dropbox"]
 
@@ -65,7 +65,7 @@ class Pair:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | AsyncIterable[bytes] | Pair | None"
 """What `submit` takes: a path, an http(s) URL, bytes or an async iterable of bytes, a `Pair`, `None` for generators."""
 
-Held: TypeAlias = "str | os.PathLike[str] | Data | Spooled | Pair | None"
+PreparedSource: TypeAlias = "str | os.PathLike[str] | Data | Spooled | Pair | None"
 """What a job holds of its source: an async iterable is spooled into a file first."""
 
 
@@ -83,7 +83,7 @@ def remote_type_of(url: str) -> RemoteType:
     return "direct"
 
 
-def check(source: Held) -> None:
+def check(source: PreparedSource) -> None:
     """Raise `InvalidRequestError` for a source that cannot be sent: missing, a folder, empty, unreadable.
 
     This looks at the file's entry only, which costs microseconds; the content is read when its turn comes.
@@ -105,7 +105,7 @@ def check(source: Held) -> None:
             _check_path(source)
 
 
-def label(source: Held, filename: str | None = None) -> str:
+def label(source: PreparedSource, filename: str | None = None) -> str:
     """Return the name that a song goes by: given, of its file, or the last part of its URL."""
     if filename:
         return filename

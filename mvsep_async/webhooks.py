@@ -79,7 +79,7 @@ class WebhookReceiver:
             return 413, "too large"
         try:
             # One webhook is about one job, so it is good for one look, however many it names.
-            any(self._client.hasten(hash) for hash in islice(_hashes(body), _MOST_NAMES))
+            any(self._client.poll_soon(hash) for hash in islice(_hashes(body), _MOST_NAMES))
         except ClientClosedError:
             return 503, "not open"
         return 200, "ok"  # also where nothing came of it: who does not know our jobs learns nothing about them

@@ -18,25 +18,25 @@ from typing import Final, TypeAlias
 from attrs import frozen
 from drawing import Anchor, Point, arrow, box, document, region, text
 
-from mvsep_async.jobs.lifecycle import HOLDS_SLOT, LIFE, OVER, Event, State
+from mvsep_async.jobs.lifecycle import HOLDS_SLOT, LIFE, OVER, JobEvent, JobState
 
 _WIDTH, _HEIGHT = 870, 600
 _BOX: Final = (116, 40)
 
-_PLACES: Final[Mapping[State, Point]] = {
-    State.QUEUED: (100, 74),
-    State.CREATING: (400, 74),
-    State.FETCHING: (742, 74),
-    State.LOST: (100, 256),
-    State.WAITING: (352, 256),
-    State.DISTRIBUTING: (482, 256),
-    State.PROCESSING: (612, 256),
-    State.MERGING: (742, 256),
-    State.DONE: (352, 400),
-    State.DOWNLOADING: (572, 400),
-    State.FINISHED: (782, 400),
-    State.FAILED: (572, 548),
-    State.CANCELLED: (100, 548),
+_PLACES: Final[Mapping[JobState, Point]] = {
+    JobState.QUEUED: (100, 74),
+    JobState.CREATING: (400, 74),
+    JobState.FETCHING: (742, 74),
+    JobState.LOST: (100, 256),
+    JobState.WAITING: (352, 256),
+    JobState.DISTRIBUTING: (482, 256),
+    JobState.PROCESSING: (612, 256),
+    JobState.MERGING: (742, 256),
+    JobState.DONE: (352, 400),
+    JobState.DOWNLOADING: (572, 400),
+    JobState.FINISHED: (782, 400),
+    JobState.FAILED: (572, 548),
+    JobState.CANCELLED: (100, 548),
 }
 
 _WORKING: Final = (280, 222, 814, 306)
@@ -45,7 +45,7 @@ _WORKING: Final = (280, 222, 814, 306)
 _CANCELLABLE: Final[tuple[Point, ...]] = ((22, 32), (848, 32), (848, 324), (22, 324))
 _FAILING: Final[tuple[Point, ...]] = ((10, 12), (860, 12), (860, 340), (648, 340), (648, 450), (10, 450))
 
-Edge: TypeAlias = tuple[State, State]
+Edge: TypeAlias = tuple[JobState, JobState]
 """From and to; a state stands for all that behave as it does."""
 
 
@@ -60,32 +60,34 @@ class Route:
 
 
 _ROUTES: Final[Mapping[Edge, Route]] = {
-    (State.QUEUED, State.CREATING): Route(((158, 66), (342, 66)), (250, 58), 40),
-    (State.CREATING, State.QUEUED): Route(((342, 82), (158, 82)), (250, 103), 24),
-    (State.CREATING, State.FETCHING): Route(((458, 74), (684, 74)), (571, 66), 40),
-    (State.CREATING, State.WAITING): Route(((400, 94), (400, 160), (336, 160), (336, 236)), (408, 134), 40, "start"),
-    (State.CREATING, State.LOST): Route(((366, 94), (366, 140), (142, 140), (142, 236)), (254, 132), 40),
-    (State.LOST, State.QUEUED): Route(((54, 236), (54, 94)), (62, 188), 14, "start"),
-    (State.LOST, State.WAITING): Route(((158, 256), (294, 256)), (218, 277), 20),
-    (State.FETCHING, State.WAITING): Route(((742, 94), (742, 184), (368, 184), (368, 236)), (555, 176), 40),
-    (State.WAITING, State.DONE): Route(((352, 306), (352, 380)), (344, 352), 40, "end"),
-    (State.DONE, State.DOWNLOADING): Route(((410, 392), (514, 392)), (462, 371), 15),
-    (State.DOWNLOADING, State.DONE): Route(((514, 408), (410, 408)), (462, 431), 18),
-    (State.DOWNLOADING, State.FINISHED): Route(((630, 392), (724, 392)), (689, 371), 14),
-    (State.FINISHED, State.DOWNLOADING): Route(((724, 408), (630, 408)), (689, 431), 14),
-    (State.FAILED, State.DOWNLOADING): Route(((602, 528), (602, 420)), (610, 492), 40, "start"),
+    (JobState.QUEUED, JobState.CREATING): Route(((158, 66), (342, 66)), (250, 58), 40),
+    (JobState.CREATING, JobState.QUEUED): Route(((342, 82), (158, 82)), (250, 103), 24),
+    (JobState.CREATING, JobState.FETCHING): Route(((458, 74), (684, 74)), (571, 66), 40),
+    (JobState.CREATING, JobState.WAITING): Route(
+        ((400, 94), (400, 160), (336, 160), (336, 236)), (408, 134), 40, "start"
+    ),
+    (JobState.CREATING, JobState.LOST): Route(((366, 94), (366, 140), (142, 140), (142, 236)), (254, 132), 40),
+    (JobState.LOST, JobState.QUEUED): Route(((54, 236), (54, 94)), (62, 188), 14, "start"),
+    (JobState.LOST, JobState.WAITING): Route(((158, 256), (294, 256)), (218, 277), 20),
+    (JobState.FETCHING, JobState.WAITING): Route(((742, 94), (742, 184), (368, 184), (368, 236)), (555, 176), 40),
+    (JobState.WAITING, JobState.DONE): Route(((352, 306), (352, 380)), (344, 352), 40, "end"),
+    (JobState.DONE, JobState.DOWNLOADING): Route(((410, 392), (514, 392)), (462, 371), 15),
+    (JobState.DOWNLOADING, JobState.DONE): Route(((514, 408), (410, 408)), (462, 431), 18),
+    (JobState.DOWNLOADING, JobState.FINISHED): Route(((630, 392), (724, 392)), (689, 371), 14),
+    (JobState.FINISHED, JobState.DOWNLOADING): Route(((724, 408), (630, 408)), (689, 431), 14),
+    (JobState.FAILED, JobState.DOWNLOADING): Route(((602, 528), (602, 420)), (610, 492), 40, "start"),
 }
 
 _AREAS: Final = {
-    Event.FAILED: (_FAILING, State.FAILED, Route(((542, 450), (542, 528)), (534, 492), 40, "end")),
-    Event.CANCELLED: (_CANCELLABLE, State.CANCELLED, Route(((100, 324), (100, 528)), (108, 492), 40, "start")),
+    JobEvent.FAILED: (_FAILING, JobState.FAILED, Route(((542, 450), (542, 528)), (534, 492), 40, "end")),
+    JobEvent.CANCELLED: (_CANCELLABLE, JobState.CANCELLED, Route(((100, 324), (100, 528)), (108, 492), 40, "start")),
 }
 """Events that happen in a whole area: the area, where they lead, and the arrow out of it."""
 
 
 def drawing() -> str:
     """Return the drawing as SVG; raises `ValueError` for a table that it has no place for."""
-    if missing := set(State) - set(_PLACES):
+    if missing := set(JobState) - set(_PLACES):
         raise ValueError(f"the drawing has no place for {missing}")
     edges = _edges()
     if edges.keys() != _ROUTES.keys():
@@ -96,20 +98,20 @@ def drawing() -> str:
         parts += _drawn(route, [event])
     for edge, events in edges.items():
         parts += _drawn(_ROUTES[edge], events)
-    parts += [_state(state) for state in State]
+    parts += [_state(state) for state in JobState]
     parts.append(_legend())
     return document(_WIDTH, _HEIGHT, "The life of a job", parts)
 
 
-def _drawn(route: Route, events: Iterable[Event]) -> list[str]:
+def _drawn(route: Route, events: Iterable[JobEvent]) -> list[str]:
     lines = [line for event in events for line in wrap(event.value, route.letters)]
     return [arrow(route.way), text(route.label, lines, anchor=route.anchor, halo=True)]
 
 
-def _edges() -> dict[Edge, list[Event]]:
+def _edges() -> dict[Edge, list[JobEvent]]:
     """Return what is drawn as an arrow of its own, and the events that it stands for."""
     alike = _alike()
-    edges: dict[Edge, list[Event]] = defaultdict(list)
+    edges: dict[Edge, list[JobEvent]] = defaultdict(list)
     for (state, event), then in LIFE.items():
         group = alike[state]
         if event in _AREAS or (then in group and len(group) > 1):
@@ -120,12 +122,12 @@ def _edges() -> dict[Edge, list[Event]]:
     return dict(edges)
 
 
-def _alike() -> dict[State, tuple[State, ...]]:
+def _alike() -> dict[JobState, tuple[JobState, ...]]:
     """Return with each state those that every event takes to the same states, itself among them."""
-    groups: dict[frozenset[tuple[Event, State]], list[State]] = defaultdict(list)
-    for state in State:
+    groups: dict[frozenset[tuple[JobEvent, JobState]], list[JobState]] = defaultdict(list)
+    for state in JobState:
         leads_to = frozenset((event, then) for (at, event), then in LIFE.items() if at is state)
-        groups[leads_to or frozenset({(Event.FAILED, state)})].append(state)
+        groups[leads_to or frozenset({(JobEvent.FAILED, state)})].append(state)
     # Ends that can be reopened alike have nothing else in common.
     return {
         state: tuple(group) if not OVER.intersection(group) else (state,)
@@ -134,7 +136,7 @@ def _alike() -> dict[State, tuple[State, ...]]:
     }
 
 
-def _check_area(event: Event, area: tuple[Point, ...], target: State) -> None:
+def _check_area(event: JobEvent, area: tuple[Point, ...], target: JobState) -> None:
     inside = {state for state, (x, y) in _PLACES.items() if _contains(area, x, y)}
     from_table = {state for (state, happened), then in LIFE.items() if happened is event and then is target}
     if inside != from_table:
@@ -159,7 +161,7 @@ def _working() -> str:
     return region(corners, "working") + "\n" + note
 
 
-def _state(state: State) -> str:
+def _state(state: JobState) -> str:
     kinds = [kind for kind, has in (("slot", state in HOLDS_SLOT), ("over", state in OVER)) if has]
     return box(_PLACES[state], _BOX, state.value, *kinds)
 

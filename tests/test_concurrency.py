@@ -5,17 +5,17 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from mvsep_async.concurrency import Turns, Visits
+from mvsep_async.concurrency import CallerScopes, KeyedLock
 from mvsep_async.errors import ClientClosedError
 
 
 async def test_the_same_name_takes_turns_and_others_pass() -> None:
-    turns, inside, seen = Turns(), 0, []
+    turns, inside, seen = KeyedLock(), 0, []
     release = anyio.Event()
 
-    async def visit(name: str | None) -> None:
+    async def enter(name: str | None) -> None:
         nonlocal inside
-        async with turns.of(name):
+        async with turns.for_key(name):
             inside += 1
             seen.append(name)
             await release.wait()
@@ -23,7 +23,7 @@ async def test_the_same_name_takes_turns_and_others_pass() -> None:
 
     async with anyio.create_task_group() as tasks:
         for name in ("a", "a", "b", None, None):
-            tasks.start_soon(visit, name)
+            tasks.start_soon(enter, name)
         await anyio.wait_all_tasks_blocked()
         assert sorted(map(str, seen)) == ["None", "None", "a", "b"]
         assert inside == 4
@@ -33,11 +33,11 @@ async def test_the_same_name_takes_turns_and_others_pass() -> None:
 
 
 async def test_a_cancelled_one_leaves_the_way_free() -> None:
-    turns = Turns()
+    turns = KeyedLock()
     inside = anyio.Event()
 
     async def stay() -> None:
-        async with turns.of("a"):
+        async with turns.for_key("a"):
             inside.set()
             await anyio.sleep_forever()
 
@@ -45,20 +45,20 @@ async def test_a_cancelled_one_leaves_the_way_free() -> None:
         tasks.start_soon(stay)
         await inside.wait()
         with anyio.move_on_after(0):
-            async with turns.of("a"):
+            async with turns.for_key("a"):
                 raise AssertionError("two at a time")
         tasks.cancel_scope.cancel()
     assert not turns._locks
-    async with turns.of("a"):
+    async with turns.for_key("a"):
         assert len(turns._locks) == 1
     assert not turns._locks
 
 
 async def test_who_waits_is_ended_and_may_put_down_what_he_holds() -> None:
-    visits, begun, kept = Visits(), anyio.Event(), []
+    callers, begun, kept = CallerScopes(), anyio.Event(), []
 
     async def download() -> None:
-        with pytest.raises(ClientClosedError, match="meanwhile"), visits.visit():
+        with pytest.raises(ClientClosedError, match="meanwhile"), callers.enter():
             try:
                 begun.set()
                 await anyio.sleep_forever()
@@ -70,32 +70,32 @@ async def test_who_waits_is_ended_and_may_put_down_what_he_holds() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(download)
         await begun.wait()
-        visits.closed = True
-        await visits.see_off()
+        callers.closed = True
+        await callers.cancel_all()
         assert kept == ["what arrived"]
 
 
 async def test_nobody_is_let_in_after_the_end() -> None:
-    visits = Visits(closed=True)
-    with pytest.raises(ClientClosedError, match="closed"), visits.visit():
+    callers = CallerScopes(closed=True)
+    with pytest.raises(ClientClosedError, match="closed"), callers.enter():
         pytest.fail("was let in")
 
 
 async def test_who_is_cancelled_by_his_own_scope_is_told_nothing_of_closing() -> None:
-    visits = Visits()
-    with anyio.CancelScope() as own, visits.visit():
+    callers = CallerScopes()
+    with anyio.CancelScope() as own, callers.enter():
         own.cancel()
         await anyio.sleep_forever()
     assert own.cancelled_caught
 
 
 async def test_who_let_others_run_is_told_that_one_of_them_closed_the_client() -> None:
-    visits = Visits()
+    callers = CallerScopes()
 
     async def close() -> None:
-        visits.closed = True
+        callers.closed = True
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(close)
         with pytest.raises(ClientClosedError):
-            await visits.breathe()
+            await callers.maybe_yield()

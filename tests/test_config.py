@@ -1,17 +1,17 @@
-"""The pace: what a client at the real service waits for does not shrink with its poll interval."""
+"""The time_scale: what a client at the real service waits for does not shrink with its poll interval."""
 
 from __future__ import annotations
 
 import pytest
 
 from mvsep_async.client import MVSepClient
-from mvsep_async.config import default_poll_interval, pace_of
+from mvsep_async.config import default_poll_interval, time_scale_of
 from mvsep_async.testing import no_waiting
 from tests.conftest import STRANGER
 
 
 @pytest.mark.parametrize(
-    ("base_url", "poll_interval", "pace"),
+    ("base_url", "poll_interval", "time_scale"),
     [
         ("https://mvsep.com", 0.1, 1.0),
         ("https://mvsep.com", 20.0, 1.0),
@@ -20,9 +20,11 @@ from tests.conftest import STRANGER
         ("http://localhost:8000", 20.0, 1.0),
     ],
 )
-def test_only_a_service_on_this_machine_is_waited_for_less(base_url: str, poll_interval: float, pace: float) -> None:
+def test_only_a_service_on_this_machine_is_waited_for_less(
+    base_url: str, poll_interval: float, time_scale: float
+) -> None:
     client = MVSepClient(STRANGER, base_url=base_url, poll_interval=poll_interval)
-    assert client._options.pace == pytest.approx(pace)
+    assert client._options.time_scale == pytest.approx(time_scale)
 
 
 def test_no_waiting_makes_new_clients_fast_and_is_undone() -> None:
@@ -31,4 +33,4 @@ def test_no_waiting_makes_new_clients_fast_and_is_undone() -> None:
     slow = MVSepClient(STRANGER, base_url="http://127.0.0.1:8000")
     assert fast._options.poll_interval < 0.05
     assert slow._options.poll_interval == default_poll_interval.get() == 2.0
-    assert pace_of(2.0, local=True) == 1.0
+    assert time_scale_of(2.0, local=True) == 1.0

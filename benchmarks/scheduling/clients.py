@@ -16,9 +16,9 @@ from attrs import define, field, frozen
 from benchmarks.scheduling.world import Clock, Scenario, Service, Song, songs
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Priority
-from mvsep_async.jobs.lifecycle import Event, State, after
+from mvsep_async.jobs.lifecycle import JobEvent, JobState, after
 from mvsep_async.models.stage import Stage
-from mvsep_async.polling.policy import LookKind, Lookout, Sight
+from mvsep_async.polling.policy import PollKind, PollPolicy, Sight
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.slots import Slots
 
@@ -138,7 +138,7 @@ class Client(ABC):
     slots: Slots = field(init=False)
     queue: FairQueue[str] = field(factory=FairQueue, init=False)
     songs: dict[str, Song] = field(init=False)
-    states: dict[str, State] = field(init=False)
+    states: dict[str, JobState] = field(init=False)
     noticed: dict[str, float] = field(factory=dict, init=False)
     refused_creates: int = field(default=0, init=False)
     _begun: dict[str, float] = field(factory=dict, init=False)
@@ -149,7 +149,7 @@ class Client(ABC):
         self.wire = Wire(self.clock, self.service, self.budget())
         self.slots = Slots(self.scenario.slots)
         self.songs = {f"job{number}": song for number, song in enumerate(songs(self.scenario))}
-        self.states = dict.fromkeys(self.songs, State.QUEUED)
+        self.states = dict.fromkeys(self.songs, JobState.QUEUED)
         for job in self.songs:
             self.queue.push(job, group=None)
 
@@ -182,8 +182,8 @@ class Client(ABC):
             self.clock.at(again, self.fill)
 
     def _create(self, job: str) -> None:
-        self.slots.take(job)
-        self.tell(job, Event.SLOT_TAKEN)
+        self.slots.acquire(job)
+        self.tell(job, JobEvent.SLOT_TAKEN)
         self._begun[job] = self._last_start = self.clock.now
         song = self.songs[job]
         self.wire.send(
@@ -195,22 +195,22 @@ class Client(ABC):
 
     def _created(self, job: str, accepted: bool) -> None:
         if accepted:
-            self.tell(job, Event.ACCEPTED)
+            self.tell(job, JobEvent.ACCEPTED)
             self.slots.accepted(self.clock.now)
             self.accepted(job)
         else:
             self.refused_creates += 1
-            self.tell(job, Event.NOT_ACCEPTED)
+            self.tell(job, JobEvent.NOT_ACCEPTED)
             self.slots.refused(job, self.clock.now)
             self.queue.push_first(job, group=None)
         self.fill()
 
-    def tell(self, job: str, event: Event) -> None:
+    def tell(self, job: str, event: JobEvent) -> None:
         self.states[job] = after(job, self.states[job], event)
 
     def over(self, job: str) -> None:
         """Note that a job's end was noticed, and use its slot."""
-        self.tell(job, Event.SAID_DONE)
+        self.tell(job, JobEvent.SAID_DONE)
         self.noticed[job] = self.clock.now
         self.slots.release(job)
         self.fill()
@@ -225,16 +225,16 @@ class Ours(Client):
     """The package's own parts, driven as the scheduler drives them."""
 
     waited_on: bool = True
-    lookout: Lookout = field(init=False)
+    policy: PollPolicy = field(init=False)
     _asked: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.lookout = Lookout(self.scenario.poll_interval)
+        self.policy = PollPolicy(self.scenario.poll_interval)
 
     def accepted(self, job: str) -> None:
         size = self.songs[job].size
-        self.lookout.watch(job, self.clock.now, key=(40, ()), size=size, waited_on=self.waited_on)
+        self.policy.watch(job, self.clock.now, key=(40, ()), size=size, waited_on=self.waited_on)
         self.look()
 
     def look(self) -> None:
@@ -242,10 +242,10 @@ class Ours(Client):
         assert self.wire.budget is not None
         self._asked += 1
         while True:
-            look, wait = self.lookout.next(self.clock.now, per_minute=self.wire.budget.limit, spare=self.wire.spare())
+            look, wait = self.policy.next(self.clock.now, per_minute=self.wire.budget.limit, spare=self.wire.spare())
             if look is None:
                 break
-            if look.kind is LookKind.ACCOUNT:
+            if look.kind is PollKind.ACCOUNT:
                 self.wire.send(Priority.LOOK, self.service.user, self._listed)
             else:
                 assert look.job is not None
@@ -258,17 +258,17 @@ class Ours(Client):
         self.wire.send(priority, lambda: self.service.stage(job), lambda stage: self._saw(job, stage))
 
     def _saw(self, job: str, stage: Stage) -> None:
-        self.lookout.seen(job, Sight(stage), self.clock.now)
+        self.policy.seen(job, Sight(stage), self.clock.now)
         if stage is Stage.DONE:
             self.over(job)
         self.look()
 
     def _listed(self, said: tuple[set[str] | None, int | None]) -> None:
         listed, unfinished = said
-        self.lookout.listed(unfinished if listed is None else listed, self.clock.now)
+        self.policy.listed(unfinished if listed is None else listed, self.clock.now)
         if unfinished is not None:
             at_service = (
-                sum(state is State.WAITING for state in self.states.values()) if listed is None else len(listed)
+                sum(state is JobState.WAITING for state in self.states.values()) if listed is None else len(listed)
             )
             self.slots.observed(unfinished, self.clock.now, ours=at_service)
             self.fill()
@@ -323,4 +323,4 @@ class Oracle(Client):
             self.clock.at(self._waits_until, self.fill)
 
     def _creating(self) -> int:
-        return sum(state is State.CREATING for state in self.states.values())
+        return sum(state is JobState.CREATING for state in self.states.values())

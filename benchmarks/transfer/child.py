@@ -61,8 +61,8 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, by: s
                 await anyio.sleep(_TICK)
                 lags.append(time.perf_counter() - due)
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
+        poller = threading.Thread(target=watch)
+        poller.start()
         async with anyio.create_task_group() as group:
             group.start_soon(tick)
             async with anyio.create_task_group() as transfers:
@@ -80,7 +80,7 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, by: s
                         transfers.start_soon(partial(fetch, http, url, target, root=bench.out))
             group.cancel_scope.cancel()
         over.set()
-        watcher.join()
+        poller.join()
     lags.sort()
     return {"memory": (highest - idle) / 2**20, "lag": lags[int(len(lags) * 0.99)] * 1000}
 

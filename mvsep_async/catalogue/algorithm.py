@@ -12,10 +12,10 @@ from mvsep_async.http.call import Json
 from mvsep_async.models.decode import wire
 from mvsep_async.models.values import Unfit, json_text, read_int, read_text
 
-__all__ = ["Algorithm", "Description", "Needs", "OutputVariant", "OutputVariants", "Plan"]
+__all__ = ["AccountPlan", "Algorithm", "Description", "Needs", "OutputVariant", "OutputVariants"]
 
 
-class Plan(IntEnum):
+class AccountPlan(IntEnum):
     """Who may use an algorithm; the numbers are the service's `orientation`."""
 
     EVERYONE = 0
@@ -36,9 +36,9 @@ class Needs(Enum):
 _PAIR_WIDGETS: Final = ("matchering", "double", "pair", "two")
 
 
-def _plan(value: Json) -> Plan:
+def _plan(value: Json) -> AccountPlan:
     try:
-        return Plan(read_int(value))
+        return AccountPlan(read_int(value))
     except ValueError:
         pass
     raise Unfit("an orientation of 0, 1 or 2", value)
@@ -102,7 +102,7 @@ class Algorithm:
     name: str
     id: int | None = None
     group: str | None = field(default=None, metadata=wire("algorithm_group", via=_name_of, stays=True))
-    plan: Plan = field(default=Plan.EVERYONE, metadata=wire("orientation", via=_plan, dispensable=True))
+    plan: AccountPlan = field(default=AccountPlan.EVERYONE, metadata=wire("orientation", via=_plan, dispensable=True))
     price_coefficient: Decimal = field(default=Decimal(1), metadata=wire("price_coefficient", via=exact))
     fields: tuple[Field, ...] = field(
         default=(), metadata=wire("algorithm_fields", "additional_fields", first=json_text), repr=False

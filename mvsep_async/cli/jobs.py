@@ -20,7 +20,7 @@ from mvsep_async.cli.words import amount
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import OVER, State
+from mvsep_async.jobs.lifecycle import OVER, JobState
 from mvsep_async.sources import label
 
 __all__ = ["jobs"]
@@ -30,10 +30,10 @@ jobs = App(name="jobs", help="List, resume or prune the jobs of a journal.")
 Journal = Annotated[Path, Parameter(help="The journal, as it was given to `separate`.")]
 
 _COLUMNS: Final[tuple[Column[Record], ...]] = (
-    Column("id", lambda one: one.order.id, hidden=True),
-    Column("source", lambda one: _source(one), lambda one: label(one.order.source, one.order.filename)),
+    Column("id", lambda one: one.request.id, hidden=True),
+    Column("source", lambda one: _source(one), lambda one: label(one.request.source, one.request.filename)),
     Column("state", lambda one: one.state.value),
-    Column("algorithm", lambda one: one.order.settings.algorithm, justify="right"),
+    Column("algorithm", lambda one: one.request.settings.algorithm, justify="right"),
     Column("hash", lambda one: one.facts.hash or one.facts.remote),
     Column(
         "files", lambda one: [str(path) for path in one.facts.paths], lambda one: str(len(one.facts.paths)), "right"
@@ -93,10 +93,10 @@ async def prune(*, journal: Journal, common: Common = COMMON) -> int:
     settings(common)
     await _peek(journal)
     held = SqliteJournal(journal)
-    over = [record.order for record in await held.open() if _over(record)]
+    over = [record.request for record in await held.open() if _over(record)]
     try:
         held.forget(over)
-        await held.settle()
+        await held.flush()
     finally:
         await held.close()
     if common.json:
@@ -115,11 +115,11 @@ async def _peek(journal: Path) -> Sequence[Record]:
 
 
 def _over(record: Record) -> bool:
-    return record.state in OVER or (record.state is State.DONE and record.order.target is None)
+    return record.state in OVER or (record.state is JobState.DONE and record.request.target is None)
 
 
 def _source(record: Record) -> Json:
-    source = record.order.source
+    source = record.request.source
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
-    return None if source is None else label(source, record.order.filename)
+    return None if source is None else label(source, record.request.filename)

@@ -14,7 +14,7 @@ from mvsep_async.cli.words import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
-from mvsep_async.sources import Held, Pair, is_url, label
+from mvsep_async.sources import Pair, PreparedSource, is_url, label
 
 __all__ = ["Outcome", "job_name"]
 
@@ -77,12 +77,12 @@ class Outcome:
 
 def job_name(job: Job) -> str:
     """Return what a job is called on the display: the song's name, or the hash."""
-    if job.order.source is None and job.order.filename is None and job.hash:
+    if job.request.source is None and job.request.filename is None and job.hash:
         return job.hash
-    return label(job.source, job.order.filename)
+    return label(job.source, job.request.filename)
 
 
-def _source(source: Held) -> str | None:
+def _source(source: PreparedSource) -> str | None:
     match source:
         case Pair(target, _):
             return os.fspath(target)

@@ -14,7 +14,7 @@ from anyio import to_thread
 from attrs import define, field
 
 from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
-from mvsep_async.download.content_type import ENOUGH, unmask
+from mvsep_async.download.content_type import ENOUGH, detect_wrong_content
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.sources import is_url
 
@@ -118,7 +118,7 @@ def impostor(path: str | os.PathLike[str]) -> str | None:
         return None
     if not head:
         return _EMPTY
-    found = unmask(head, "song.wav")
+    found = detect_wrong_content(head, "song.wav")
     return found.why.removeprefix("the server sent ").removesuffix(" instead of the file") if found else None
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["ENOUGH", "Impostor", "kind_of", "unmask"]
+__all__ = ["ENOUGH", "WrongContent", "detect_wrong_content", "kind_of"]
 
 ENOUGH: Final = 512
 """First bytes that suffice to decide; fewer are judged when there are no more."""
@@ -63,21 +63,21 @@ def kind_of(head: bytes) -> str | None:
 
 
 @frozen
-class Impostor:
+class WrongContent:
     """Something else in place of the file. `page`: an HTML page, as the service's edge sends when it is busy."""
 
     why: str
     page: bool = False
 
 
-def unmask(head: bytes, name: str, *, content_type: str = "") -> Impostor | None:
+def detect_wrong_content(head: bytes, name: str, *, content_type: str = "") -> WrongContent | None:
     """Return what the first bytes are if they cannot be the file `name`, `None` if they can.
 
     A format we know is always welcome, whatever the name says; unknown binary data too: new formats come. An HTML page
     never is, and JSON or other text only where the name expects text.
     """
     if not head:
-        return Impostor("the server sent an empty file")
+        return WrongContent("the server sent an empty file")
     if kind_of(head) is not None:
         return None
     if head.startswith(_WIDE_BOMS):
@@ -86,15 +86,15 @@ def unmask(head: bytes, name: str, *, content_type: str = "") -> Impostor | None
     kind = content_type.split(";")[0].strip().lower()
     textual = PurePath(name).suffix.lower() in _TEXTUAL
     if _HTML.match(head) or (kind == "text/html" and not textual):
-        return Impostor("the server sent an HTML page instead of the file", page=True)
+        return WrongContent("the server sent an HTML page instead of the file", page=True)
     if head.startswith(_GZIP) and PurePath(name).suffix.lower() not in _GZIPPED:
-        return Impostor("the server sent something compressed instead of the file", page=True)
+        return WrongContent("the server sent something compressed instead of the file", page=True)
     if textual:
         return None
     if kind == "application/json" or kind.endswith("+json") or _JSON_START.match(head):
-        return Impostor("the server sent a JSON message instead of the file")
+        return WrongContent("the server sent a JSON message instead of the file")
     if _is_text(head):
-        return Impostor("the server sent text instead of the file")
+        return WrongContent("the server sent text instead of the file")
     return None
 
 

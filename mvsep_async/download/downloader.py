@@ -16,20 +16,20 @@ from attrs import define, field
 
 from mvsep_async.download.fetch import fetch
 from mvsep_async.download.part_file import is_written, sweep
-from mvsep_async.download.paths import PlannedFile, chosen, path_key, plan, song_of
+from mvsep_async.download.paths import PlannedFile, chosen, path_key, plan_paths, song_of
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import DownloadError, JournalError, MVSepError
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import Event, State
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import Ledger
+from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import Target
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
 
-__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Fetcher"]
+__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Downloader"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -41,14 +41,14 @@ FILES_AT_ONCE: Final = 8
 
 
 @define(eq=False)
-class Fetcher:
+class Downloader:
     """Downloads, each in the task of whoever asked; those asked for in advance in a few tasks of its own."""
 
-    ledger: Ledger
+    registry: JobRegistry
     http: httpx.AsyncClient
     separations: SeparationsAPI
     patience: float
-    pace: float = 1.0
+    time_scale: float = 1.0
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
     _claims: dict[str, str] = field(factory=dict)
     _locks: dict[str, anyio.Lock] = field(factory=dict)
@@ -76,14 +76,14 @@ class Fetcher:
     async def _serve(self) -> None:
         while True:
             job = await self._line[1].receive()
-            target = job.order.target
-            if target is None or job.state is not State.DONE:
+            target = job.request.target
+            if target is None or job.state is not JobState.DONE:
                 continue
             try:
                 await self.download(job, target)
             except MVSepError as error:
-                if job.state is State.DONE:
-                    self.ledger.apply(job, Event.FAILED, error=error)
+                if job.state is JobState.DONE:
+                    self.registry.apply(job, JobEvent.FAILED, error=error)
 
     async def download(self, job: Job, target: Target) -> list[Path]:
         """Fetch the stems of a job that is done; several calls for one job take turns."""
@@ -106,10 +106,10 @@ class Fetcher:
                 job=job.id,
                 hash=separation.hash,
             )
-        planned = await self._plan(job, files, target, song_of(job.order, separation))
-        self.ledger.apply(
+        planned = await self._plan(job, files, target, song_of(job.request, separation))
+        self.registry.apply(
             job,
-            Event.DOWNLOAD_BEGAN,
+            JobEvent.DOWNLOAD_BEGAN,
             planned=tuple(dict.fromkeys((*((file.file.name, file.path) for file in planned), *job.facts.planned))),
             error=None,
         )
@@ -119,16 +119,16 @@ class Fetcher:
         try:
             if not there:
                 # Safe from a loss of power, or the files would not be known again as this job's.
-                await self.ledger.journal.settle(synced=True)
+                await self.registry.journal.flush(synced=True)
                 paths |= await self._fetch_all(job, planned, target)
             complete = True
         finally:
             if not complete:
-                self.ledger.apply(job, Event.DOWNLOAD_STOPPED)
+                self.registry.apply(job, JobEvent.DOWNLOAD_STOPPED)
         found = [paths[number] for number in range(len(planned))]
         all_paths = (*(path for path in job.facts.paths if path not in found), *found)
         if there:
-            self.ledger.apply(job, Event.DOWNLOADED, paths=all_paths)
+            self.registry.apply(job, JobEvent.DOWNLOADED, paths=all_paths)
         else:
             await self._downloaded(job, all_paths)
         return found
@@ -136,7 +136,7 @@ class Fetcher:
     async def _downloaded(self, job: Job, paths: tuple[Path, ...]) -> None:
         """Have it on disk that these files are the job's before anybody may change them, or they could not be told."""
         try:
-            await self.ledger.commit(job, Event.DOWNLOADED, paths=paths)
+            await self.registry.commit(job, JobEvent.DOWNLOADED, paths=paths)
         except JournalError as error:
             logger.error("job %s is downloaded, but the journal does not know it yet: %s", job.id, error)
 
@@ -145,7 +145,7 @@ class Fetcher:
         async with self._planning:
             try:
                 planned = await anyio.to_thread.run_sync(
-                    lambda: plan(
+                    lambda: plan_paths(
                         files,
                         target,
                         song=song,
@@ -162,7 +162,7 @@ class Fetcher:
                 ) from None
             for file in planned:
                 self._claims[path_key(file.path)] = job.id
-                self.ledger.journal.file(job.id, file.path, size=None, safe=0)
+                self.registry.journal.file(job.id, file.path, size=None, safe=0)
         return planned
 
     def _taken(self, path: Path, job: Job, target: Target) -> bool:
@@ -170,13 +170,13 @@ class Fetcher:
         owner = self._claims.get(path_key(path), job.id)
         if owner == job.id or not target.overwrite:
             return owner != job.id
-        other = self.ledger.jobs.get(owner)
-        return other is not None and other.state is State.DOWNLOADING
+        other = self.registry.jobs.get(owner)
+        return other is not None and other.state is JobState.DOWNLOADING
 
     async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> dict[int, Path]:
         """Fetch what is not there, side by side, and return where it is; when one fails, the others still go on."""
         announced = sum(file.file.size_bytes or 0 for file in planned if not file.complete)
-        tally = _Tally(self.ledger, job, announced)
+        tally = _Tally(self.registry, job, announced)
         errors: list[MVSepError] = []
         paths: dict[int, Path] = {}
 
@@ -206,15 +206,15 @@ class Fetcher:
             perhaps=file.perhaps,
             on_bytes=on_bytes,
             renew=self._renewal(job, file.file),
-            on_retry=lambda why: self.ledger.tell(Retried("download", f"{file.path.name}: {why}", job.id)),
+            on_retry=lambda why: self.registry.emit(Retried("download", f"{file.path.name}: {why}", job.id)),
             patience=self.patience,
-            sleep=lambda seconds: anyio.sleep(seconds * self.pace),
+            sleep=lambda seconds: anyio.sleep(seconds * self.time_scale),
         )
         path = fetched.path
-        self.ledger.journal.file(job.id, path, size=fetched.size, safe=fetched.size)
-        self.ledger.refine(job, paths=(*(known for known in job.facts.paths if known != path), path))
+        self.registry.journal.file(job.id, path, size=fetched.size, safe=fetched.size)
+        self.registry.refine(job, paths=(*(known for known in job.facts.paths if known != path), path))
         seconds = anyio.current_time() - began
-        self.ledger.tell(Downloaded(job.id, path, fetched.size, fetched.received, seconds))
+        self.registry.emit(Downloaded(job.id, path, fetched.size, fetched.received, seconds))
         return path
 
     def _renewal(self, job: Job, file: OutputFile) -> Callable[[], Awaitable[str]]:
@@ -226,7 +226,7 @@ class Fetcher:
             if status.separation is not None:
                 for fresh in status.separation.files:
                     if fresh.name == file.name and fresh.stem == file.stem:
-                        self.ledger.refine(job, separation=status.separation)
+                        self.registry.refine(job, separation=status.separation)
                         return fresh.url
             raise DownloadError(
                 f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
@@ -249,7 +249,7 @@ def _sweep(planned: list[PlannedFile], target: Target) -> None:
 class _Tally:
     """Adds up the bytes of one job's files, and shows the sum."""
 
-    ledger: Ledger
+    registry: JobRegistry
     job: Job
     announced: int
     """Bytes that the service says there are to fetch: rounded to 10 KB, and not always told."""
@@ -257,7 +257,7 @@ class _Tally:
 
     def count(self, index: int, here: int) -> None:
         self._here[index] = here
-        if self.job.state is State.DOWNLOADING:
+        if self.job.state is JobState.DOWNLOADING:
             received = sum(self._here.values())
             total = max(self.announced, received)
-            self.ledger.show(self.job, Progress(stage=Stage.DOWNLOADING, bytes_received=received, bytes_total=total))
+            self.registry.show(self.job, Progress(stage=Stage.DOWNLOADING, bytes_received=received, bytes_total=total))

@@ -16,7 +16,7 @@ from anyio import CancelScope
 from attrs import define, field, frozen
 
 from mvsep_async.concurrency import in_thread
-from mvsep_async.download.content_type import ENOUGH, unmask
+from mvsep_async.download.content_type import ENOUGH, detect_wrong_content
 from mvsep_async.download.part_file import PART, PartFile
 from mvsep_async.download.ranges import (
     Answer,
@@ -25,8 +25,8 @@ from mvsep_async.download.ranges import (
     Link,
     Receive,
     Reject,
+    classify_download_response,
     identity,
-    judge,
     request_headers,
 )
 from mvsep_async.download.writer import writing
@@ -167,7 +167,7 @@ class _Download:
             have = 0
         try:
             async with self._get(request_headers(have, state)) as response:
-                answer = judge(
+                answer = classify_download_response(
                     response.status_code,
                     response.headers,
                     url=self._url,
@@ -192,7 +192,7 @@ class _Download:
         if offset == 0:
             head = await _head(read_into)
             content_type = response.headers.get("content-type", "")
-            if found := unmask(head, self._part.name, content_type=content_type):
+            if found := detect_wrong_content(head, self._part.name, content_type=content_type):
                 return Reject(found.why, passing=True, page=True) if found.page else Link(found.why)
         await in_thread(self._part.begin, offset, answer.state)
         async with writing(self._part) as writer:

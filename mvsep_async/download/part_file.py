@@ -21,7 +21,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from mvsep_async.download.folder import Folder
-from mvsep_async.download.ranges import State
+from mvsep_async.download.ranges import ResumeState
 
 __all__ = ["PART", "STATE", "PartFile", "is_written", "sweep"]
 
@@ -58,7 +58,7 @@ class PartFile:
     root: Path
     target: Path
     have: int = field(default=0, init=False)
-    state: State | None = field(default=None, init=False)
+    state: ResumeState | None = field(default=None, init=False)
     _synced: int = field(default=0, init=False)
     _pushed: int = field(default=0, init=False)
     _opened: _Handles | None = field(default=None, init=False)
@@ -100,7 +100,7 @@ class PartFile:
         """Tell whether the final name is taken."""
         return self._folder.exists(self.name)
 
-    def begin(self, offset: int, state: State) -> None:
+    def begin(self, offset: int, state: ResumeState) -> None:
         """Get ready to write from `offset`; at 0 everything that was there is given up first."""
         if offset == 0:
             os.ftruncate(self._fd, 0)
@@ -274,7 +274,7 @@ def is_written(target: Path) -> bool:
     return False
 
 
-def _read_state(folder: Folder, name: str) -> tuple[State | None, int, str | None]:
+def _read_state(folder: Folder, name: str) -> tuple[ResumeState | None, int, str | None]:
     """Return state, synced bytes and boot; a state that cannot be read is none: the download starts anew."""
     try:
         fd = folder.open(name, os.O_RDONLY)
@@ -294,7 +294,7 @@ def _read_state(folder: Folder, name: str) -> tuple[State | None, int, str | Non
             "synced": int(synced),
             "boot": str() | None as boot,
         } if synced >= 0:
-            return State(identity, total, validator), synced, boot
+            return ResumeState(identity, total, validator), synced, boot
     return None, 0, None
 
 

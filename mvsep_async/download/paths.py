@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.jobs.request import ID_PATTERN, Order, Target
+from mvsep_async.jobs.request import ID_PATTERN, JobRequest, Target
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.naming import caseless, song_name, stem_path
 from mvsep_async.sources import label
 
-__all__ = ["PlannedFile", "chosen", "path_key", "plan", "song_of"]
+__all__ = ["PlannedFile", "chosen", "path_key", "plan_paths", "song_of"]
 
 _OF_THE_SERVICE: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}-)?")
 
@@ -35,11 +35,11 @@ class PlannedFile:
     perhaps: tuple[Path, ...] = ()
 
 
-def song_of(order: Order, separation: Separation) -> str:
+def song_of(request: JobRequest, separation: Separation) -> str:
     """Return the song's name: its own where we sent it, else what the service's hash keeps of it."""
-    if order.source is None and order.filename is None:
+    if request.source is None and request.filename is None:
         return song_name(_OF_THE_SERVICE.sub("", separation.hash)) or "song"
-    return song_name(label(order.source, order.filename))
+    return song_name(label(request.source, request.filename))
 
 
 def chosen(separation: Separation, stems: tuple[str, ...] | None, *, job: str) -> list[OutputFile]:
@@ -61,7 +61,7 @@ def chosen(separation: Separation, stems: tuple[str, ...] | None, *, job: str) -
     return [file for stem in dict.fromkeys(stem.casefold() for stem in stems) for file in by_name[stem]]
 
 
-def plan(
+def plan_paths(
     files: list[OutputFile],
     target: Target,
     *,

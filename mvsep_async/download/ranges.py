@@ -11,7 +11,18 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-__all__ = ["Answer", "Complete", "Forget", "Link", "Receive", "Reject", "State", "identity", "judge", "request_headers"]
+__all__ = [
+    "Answer",
+    "Complete",
+    "Forget",
+    "Link",
+    "Receive",
+    "Reject",
+    "ResumeState",
+    "classify_download_response",
+    "identity",
+    "request_headers",
+]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)\s*\Z", re.IGNORECASE | re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
@@ -22,7 +33,7 @@ _WORTH_WAITING: Final = frozenset({408, 425, 429})
 
 
 @frozen
-class State:
+class ResumeState:
     """What must still be so for the bytes that are there to be continued.
 
     `validator` is a strong ETag or a Last-Modified date that may serve as one; without it nothing can be continued.
@@ -42,7 +53,7 @@ class Receive:
     """Write the body from `offset`. At 0 this is a fresh start: what was there is void. `total` if it is known."""
 
     offset: int
-    state: State
+    state: ResumeState
 
 
 @frozen
@@ -87,7 +98,7 @@ def identity(url: str) -> str:
     return f"{(parts.hostname or '').lower()}{parts.path}"
 
 
-def request_headers(have: int, state: State | None) -> dict[str, str]:
+def request_headers(have: int, state: ResumeState | None) -> dict[str, str]:
     """Return the headers that ask for what is missing behind `have` bytes, provided the file is still the same."""
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}  # ranges count bytes of the file, not of a gzip of it
     if have and state is not None and state.validator is not None:
@@ -95,13 +106,13 @@ def request_headers(have: int, state: State | None) -> dict[str, str]:
     return headers
 
 
-def judge(
+def classify_download_response(
     status: int,
     headers: Mapping[str, str],
     *,
     url: str,
     have: int = 0,
-    state: State | None = None,
+    state: ResumeState | None = None,
     promised: int | None = None,
 ) -> Answer:
     """Decide what to do with an answer to a request that was made with `request_headers(have, state)`.
@@ -128,10 +139,10 @@ def _whole(headers: Mapping[str, str], url: str, promised: int | None) -> Answer
         return Reject("the server sent an empty file", passing=True)
     if promised is not None and total is not None and total != promised:
         return Reject(f"the server has {total} bytes, {promised} were promised", passing=True)
-    return Receive(0, State(identity(url), total if total is not None else promised, _validator(headers)))
+    return Receive(0, ResumeState(identity(url), total if total is not None else promised, _validator(headers)))
 
 
-def _rest(headers: Mapping[str, str], url: str, have: int, state: State, promised: int | None) -> Answer:
+def _rest(headers: Mapping[str, str], url: str, have: int, state: ResumeState, promised: int | None) -> Answer:
     if coded := _coded(headers):
         return coded
     found = _CONTENT_RANGE.match(headers.get("content-range", ""))
@@ -150,10 +161,10 @@ def _rest(headers: Mapping[str, str], url: str, have: int, state: State, promise
     now = headers.get("etag" if vouching.startswith('"') else "last-modified", "").strip()
     if now and now.removeprefix("W/") != vouching:
         return Forget("the file is another one now")
-    return Receive(have, State(identity(url), expected if expected is not None else total, state.validator))
+    return Receive(have, ResumeState(identity(url), expected if expected is not None else total, state.validator))
 
 
-def _beyond(headers: Mapping[str, str], have: int, state: State) -> Answer:
+def _beyond(headers: Mapping[str, str], have: int, state: ResumeState) -> Answer:
     found = _CONTENT_RANGE.match(headers.get("content-range", ""))
     total = int(found[3]) if found is not None and found[3] != "*" else None
     if total == have and state.total in (None, have):

@@ -23,7 +23,7 @@ from mvsep_async.http.call import Call, Json
 from mvsep_async.http.redaction import hide
 from mvsep_async.http.timing import retry_after
 
-__all__ = ["MAX_BODY", "Answer", "about_slots", "excerpt", "parse_json", "read_answer"]
+__all__ = ["MAX_BODY", "HTTPResponse", "about_slots", "excerpt", "parse_json", "read_answer"]
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes of JSON that are read. The largest answer known, `app/algorithms`, has about 1 MB; waveform `peaks` can
@@ -54,7 +54,7 @@ _EXCERPT = 200
 
 
 @frozen
-class Answer:
+class HTTPResponse:
     """One HTTP answer, read whole: status, lower-case headers, body (cut when longer than the cap)."""
 
     status: int
@@ -63,7 +63,7 @@ class Answer:
     overlong: bool = False
 
 
-def read_answer(call: Call, answer: Answer) -> Json:
+def read_answer(call: Call, answer: HTTPResponse) -> Json:
     """Return what the service answered to `call`, decoded, or raise what a refusal or nonsense stands for."""
     if answer.status == 429:
         raise RateLimitedError(
@@ -93,7 +93,7 @@ def read_answer(call: Call, answer: Answer) -> Json:
     return data
 
 
-def parse_json(answer: Answer, path: str) -> Json:
+def parse_json(answer: HTTPResponse, path: str) -> Json:
     """Decode a body; raises `ProtocolError` for one that is cut, empty, too long, too deep or not JSON."""
     if answer.overlong:
         raise ProtocolError(f"the answer to {path} is longer than {MAX_BODY} bytes", status=answer.status)
@@ -172,7 +172,7 @@ def excerpt(body: bytes) -> str:
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
 
 
-def _html(call: Call, answer: Answer) -> MVSepError:
+def _html(call: Call, answer: HTTPResponse) -> MVSepError:
     title = re.search(rb"<title[^>]*>(.{0,120}?)</title>", answer.body, re.IGNORECASE | re.DOTALL)
     named = f" ({excerpt(title.group(1))})" if title else ""
     if answer.status in (401, 403):

@@ -191,7 +191,7 @@ def _sync(fd: int, directory: Path) -> None:
             os.close(folder)
 
 
-def _release(fds: list[int], unwanted: Path) -> None:
+def _release(fds: list[int], cancelling: Path) -> None:
     for fd in fds:  # none, if the file could not even be made: then the one that has its name is not ours
         os.close(fd)
-        unwanted.unlink(missing_ok=True)
+        cancelling.unlink(missing_ok=True)

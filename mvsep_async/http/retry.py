@@ -31,7 +31,7 @@ class PatientCaller:
 
     caller: Caller
     patience: float = ENDPOINT_PATIENCE
-    pace: float = 1.0
+    time_scale: float = 1.0
     """What the pauses between two tries are multiplied by."""
     on_retry: Callable[[str, Exception], None] | None = None
     """Told the call's path and what went wrong, each time it is sent again."""
@@ -44,9 +44,9 @@ class PatientCaller:
             on=partial(self._repeat, call, anyio.current_time() + self.patience),
             attempts=None,
             timeout=self.patience,
-            wait_initial=0.25 * self.pace,
-            wait_max=8.0 * self.pace,
-            wait_jitter=0.5 * self.pace,
+            wait_initial=0.25 * self.time_scale,
+            wait_max=8.0 * self.time_scale,
+            wait_jitter=0.5 * self.time_scale,
         ):
             with attempt:
                 return await self.caller.call(call)

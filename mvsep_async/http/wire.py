@@ -17,7 +17,7 @@ from mvsep_async.errors import (
     RateLimitedError,
     TransportError,
 )
-from mvsep_async.http.answer import MAX_BODY, Answer, read_answer
+from mvsep_async.http.answer import MAX_BODY, HTTPResponse, read_answer
 from mvsep_async.http.call import Auth, Call, Json
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
@@ -93,7 +93,7 @@ class Wire:
         if call.host is not None and not call.host.is_sibling_of(self.base):
             raise ConfigurationError(f"{call.host} is not a host of the service at {self.base}: nothing is sent to it")
 
-    async def _follow(self, call: Call) -> Answer | _Failure:
+    async def _follow(self, call: Call) -> HTTPResponse | _Failure:
         """Send `call`, and after it where the service points to, as long as that is the service too."""
         for _ in range(_MOST_REDIRECTS + 1):
             async with self.gate.admit(call.priority) as admitted:
@@ -110,7 +110,7 @@ class Wire:
             call = onward
         return _Failure(ProtocolError(f"the service redirects {call.path} in circles"))
 
-    async def _exchange(self, call: Call) -> Answer | _Failure:
+    async def _exchange(self, call: Call) -> HTTPResponse | _Failure:
         """Send one request and read its answer up to the cap; the token is in plain sight only below here."""
         try:
             request = self._request(call)
@@ -125,7 +125,7 @@ class Wire:
                 with CancelScope(shield=True):
                     await response.aclose()
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, headers, body, overlong)
+            return HTTPResponse(response.status_code, headers, body, overlong)
         except MVSepError as error:
             return _Failure(error.with_traceback(None))
         except httpx.TransportError as error:
@@ -178,7 +178,7 @@ async def _read(response: httpx.Response) -> tuple[bytes, bool]:
     return b"".join(pieces), False
 
 
-def _redirected(call: Call, answer: Answer, base: Host) -> Call | _Failure:
+def _redirected(call: Call, answer: HTTPResponse, base: Host) -> Call | _Failure:
     """Return the call that a redirect asks for, if it stays with the service and repeats what was asked."""
     link = answer.headers.get("location", "").replace("\\/", "/")
     if base.scheme == "http" and link.lower().startswith(f"https://{base.name}/"):

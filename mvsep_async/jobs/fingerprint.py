@@ -9,8 +9,8 @@ from typing import Final
 
 import anyio.to_thread
 
-from mvsep_async.jobs.request import Settings
-from mvsep_async.sources import Data, Held, Pair, Spooled, is_url
+from mvsep_async.jobs.request import JobSettings
+from mvsep_async.sources import Data, Pair, PreparedSource, Spooled, is_url
 
 __all__ = ["fingerprint", "fingerprint_of"]
 
@@ -18,16 +18,16 @@ _BYTES: Final = 15
 """Of the hash: 120 bits, so that among a billion songs a mistaken match stays out of reach."""
 
 
-def fingerprint(path: str, size: int, mtime_ns: int, settings: Settings) -> str:
+def fingerprint(path: str, size: int, mtime_ns: int, settings: JobSettings) -> str:
     """Return a short hash, the same in every process, of a file as it is now and of how it is to be separated.
 
-    `path` is absolute. Of the settings counts what changes the result: algorithm, options in any order, output format,
-    demo.
+    `path` is absolute. Only the settings that change the result count: algorithm, options in any order, output format
+    and demo.
     """
     return _hashed(["file", path, size, mtime_ns], settings)
 
 
-async def fingerprint_of(source: Held, settings: Settings) -> str | None:
+async def fingerprint_of(source: PreparedSource, settings: JobSettings) -> str | None:
     """Return the fingerprint of any source, or `None` for what has no identity of its own or cannot be looked at.
 
     A URL stands for itself, a song in memory for its content. A generator makes something new each time, and what was
@@ -49,7 +49,7 @@ async def fingerprint_of(source: Held, settings: Settings) -> str | None:
             return None if entries is None else fingerprint(*entries[0], settings)
 
 
-def _hashed(identity: list[object], settings: Settings) -> str:
+def _hashed(identity: list[object], settings: JobSettings) -> str:
     parts = [identity, settings.algorithm, sorted(settings.options), int(settings.output_format), settings.demo]
     return _digest(json.dumps(parts, separators=(",", ":")).encode())
 

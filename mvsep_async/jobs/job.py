@@ -13,18 +13,18 @@ from attrs import define, field
 from mvsep_async.errors import ClientClosedError, JobTimeoutError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.lifecycle import OVER, State
+from mvsep_async.jobs.lifecycle import OVER, JobState
 from mvsep_async.jobs.progress import QUEUED, Progress
-from mvsep_async.jobs.request import Order, Target
-from mvsep_async.jobs.subscription import Mailbox, Watch
+from mvsep_async.jobs.request import JobRequest, Target
+from mvsep_async.jobs.subscription import Subscribers, Subscription
 from mvsep_async.models.separation import Separation
 from mvsep_async.models.stage import Stage
-from mvsep_async.sources import Held
+from mvsep_async.sources import PreparedSource
 
-__all__ = ["Desk", "Job"]
+__all__ = ["Job", "JobBackend"]
 
 
-class Desk(Protocol):
+class JobBackend(Protocol):
     """What a handle asks of the client that it belongs to."""
 
     @property
@@ -47,21 +47,21 @@ class Desk(Protocol):
 class Job:
     """One separation. It lives in its client: what holds the handle may come and go.
 
-    While it waits here it is this object alone: no task, no event, no future. Its state is changed by the ledger only.
+    A queued job is this object alone: no task, no event, no future. Only the registry changes its state.
     """
 
-    _desk: Desk
-    order: Order = field(alias="order")
+    _backend: JobBackend
+    request: JobRequest = field(alias="request")
     """What was asked for."""
-    state: State = State.QUEUED
+    state: JobState = JobState.QUEUED
     facts: Facts = NOTHING
     _progress: Progress = QUEUED
-    _watch: Watch | None = None
+    _subscribers: Subscribers | None = None
 
     @property
     def id(self) -> str:
         """The job's name here; it survives restarts when there is a journal."""
-        return self.order.id
+        return self.request.id
 
     @property
     def hash(self) -> str | None:
@@ -69,14 +69,14 @@ class Job:
         return self.facts.hash or self.facts.remote
 
     @property
-    def source(self) -> Held:
+    def source(self) -> PreparedSource:
         """The song, as it was given."""
-        return self.order.source
+        return self.request.source
 
     @property
     def metadata(self) -> Json:
         """The caller's own data, as given to `submit`."""
-        return self.order.metadata
+        return self.request.metadata
 
     @property
     def stage(self) -> Stage:
@@ -86,7 +86,7 @@ class Job:
     @property
     def progress(self) -> Progress:
         """How far it is now, for a job that waits here with its place in line."""
-        return self._desk.place(self) if self.state is State.QUEUED else self._progress
+        return self._backend.place(self) if self.state is JobState.QUEUED else self._progress
 
     @property
     def error(self) -> MVSepError | None:
@@ -105,13 +105,13 @@ class Job:
 
     def done(self) -> bool:
         """Tell whether it is over: separated (and downloaded, where that was asked for), failed, or cancelled."""
-        if self.state is State.DONE:
-            return self.order.target is None
+        if self.state is JobState.DONE:
+            return self.request.target is None
         return self.state in OVER
 
     @property
     def _separated(self) -> bool:
-        return self.order.target is None and self.facts.separation is not None
+        return self.request.target is None and self.facts.separation is not None
 
     def __await__(self) -> Generator[object, None, Separation]:
         return self.wait().__await__()
@@ -147,7 +147,7 @@ class Job:
 
         In the local queue nothing is sent. At the service the credits come back while it is not yet processed.
         """
-        return await self._desk.cancel(self)
+        return await self._backend.cancel(self)
 
     async def download(
         self,
@@ -166,44 +166,44 @@ class Job:
         layout that cannot be, and `DownloadError`.
         """
         chosen = None if stems is None else tuple(stems)
-        return await self._desk.download(self, Target(str(Path(directory)), chosen, layout, overwrite))
+        return await self._backend.download(self, Target(str(Path(directory)), chosen, layout, overwrite))
 
-    def look_on(self) -> Mailbox:
+    def subscribe(self) -> Subscription:
         """Return a mailbox that gets every change from now on, for as long as it is held."""
-        if self._watch is None:
-            self._watch = Watch()
-        box = Mailbox()
-        self._watch.boxes.add(box)
+        if self._subscribers is None:
+            self._subscribers = Subscribers()
+        box = Subscription()
+        self._subscribers.boxes.add(box)
         return box
 
     def show(self, progress: Progress) -> None:
-        """Take over a new progress and tell everybody who looks on (the ledger calls this)."""
+        """Take over a new progress and tell everybody who looks on (the registry calls this)."""
         self._progress = progress
-        self.tell(progress)
+        self.publish(progress)
 
-    def tell(self, progress: Progress) -> None:
+    def publish(self, progress: Progress) -> None:
         """Tell everybody who looks on, without keeping it: places in line are worked out when they are asked for."""
-        if self._watch is not None:
-            self._watch.put(progress)
+        if self._subscribers is not None:
+            self._subscribers.put(progress)
 
-    def followed(self) -> Progress:
+    def progress_in_queue(self) -> Progress:
         """Return how far it is now, and from now on tell those who look on when it moves up in line."""
-        return self._desk.follow(self) if self.state is State.QUEUED else self._progress
+        return self._backend.follow(self) if self.state is JobState.QUEUED else self._progress
 
     @property
-    def watched(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Tell whether anybody looks on."""
-        return self._watch is not None and bool(self._watch.boxes)
+        return self._subscribers is not None and bool(self._subscribers.boxes)
 
-    def let_go(self) -> None:
+    def close_subscribers(self) -> None:
         """End the waits of everybody who looks on: the client closes."""
-        if self._watch is not None:
-            self._watch.close()
+        if self._subscribers is not None:
+            self._subscribers.close()
 
     @property
     def client_closed(self) -> bool:
         """Tell whether nothing more will happen to it here."""
-        return self._desk.closed
+        return self._backend.closed
 
     def closed_error(self) -> ClientClosedError:
         how = f"client.attach({self.hash!r}) finds it again" if self.hash else "it was not sent to the service yet"
@@ -230,7 +230,7 @@ class _Changes:
 
     _job: Job
     _places: bool = True
-    _box: Mailbox | None = None
+    _box: Subscription | None = None
     _over: bool = False
 
     def __aiter__(self) -> _Changes:
@@ -240,10 +240,10 @@ class _Changes:
         if self._over:
             raise StopAsyncIteration
         if self._box is None:
-            self._box = self._job.look_on()
+            self._box = self._job.subscribe()
             self._over = self._job.done()
-            return self._job.followed() if self._places else self._job._progress
-        progress = None if self._job.client_closed and not self._box.pending else await self._box.take()
+            return self._job.progress_in_queue() if self._places else self._job._progress
+        progress = None if self._job.client_closed and not self._box.pending else await self._box.receive()
         if progress is None:
             self._over = True
             raise self._job.closed_error()

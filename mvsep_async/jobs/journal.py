@@ -9,8 +9,8 @@ from typing import Protocol
 from attrs import frozen
 
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest
 
 __all__ = ["Journal", "NoJournal", "Record", "SafeFile"]
 
@@ -28,8 +28,8 @@ class SafeFile:
 class Record:
     """One job as a journal holds it. `files` are those that were noted for it."""
 
-    order: Order
-    state: State
+    request: JobRequest
+    state: JobState
     facts: Facts
     files: tuple[SafeFile, ...] = ()
 
@@ -37,8 +37,8 @@ class Record:
 class Journal(Protocol):
     """Makes jobs survive the process.
 
-    `add`, `update` and `file` note a change and return at once; `settle` returns when all that was noted before is on
-    disk. Changes noted but not yet settled are written in order, soon, by `run`.
+    `add`, `update` and `file` note a change and return at once; `flush` returns when all that was noted before is on
+    disk. Changes noted but not yet settled are written in request, soon, by `run`.
     """
 
     @property
@@ -54,11 +54,11 @@ class Journal(Protocol):
         """Write what is noted, for as long as the client is open."""
         ...
 
-    def add(self, order: Order) -> None:
+    def add(self, request: JobRequest) -> None:
         """Note a new job, queued."""
         ...
 
-    def update(self, job: str, state: State, facts: Facts) -> None:
+    def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Note where a job stands now."""
         ...
 
@@ -66,11 +66,11 @@ class Journal(Protocol):
         """Note a file of a job: its size, and how many bytes of it are safe on disk."""
         ...
 
-    def forget(self, orders: Sequence[Order]) -> None:
-        """Note that the jobs of these orders shall be pruned."""
+    def forget(self, requests: Sequence[JobRequest]) -> None:
+        """Note that the jobs of these requests shall be pruned."""
         ...
 
-    async def settle(self, *, synced: bool = False) -> None:
+    async def flush(self, *, synced: bool = False) -> None:
         """Return when all noted so far is written; `synced`: and would survive the machine losing power."""
         ...
 
@@ -90,19 +90,19 @@ class NoJournal:
     async def run(self) -> None:
         return
 
-    def add(self, order: Order) -> None:
+    def add(self, request: JobRequest) -> None:
         return
 
-    def update(self, job: str, state: State, facts: Facts) -> None:
+    def update(self, job: str, state: JobState, facts: Facts) -> None:
         return
 
     def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
         return
 
-    def forget(self, orders: Sequence[Order]) -> None:
+    def forget(self, requests: Sequence[JobRequest]) -> None:
         return
 
-    async def settle(self, *, synced: bool = False) -> None:
+    async def flush(self, *, synced: bool = False) -> None:
         return
 
     async def close(self) -> None:

@@ -8,10 +8,10 @@ from typing import Final
 
 from mvsep_async.models.stage import Stage
 
-__all__ = ["AT_SERVICE", "HOLDS_SLOT", "LIFE", "OVER", "Event", "ImpossibleEventError", "State", "after", "stage_of"]
+__all__ = ["AT_SERVICE", "HOLDS_SLOT", "LIFE", "OVER", "IllegalEventError", "JobEvent", "JobState", "after", "stage_of"]
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Where a job stands, as the scheduler and the journal know it: finer than `Stage` around the create."""
 
     QUEUED = "queued"
@@ -31,7 +31,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Event(StrEnum):
+class JobEvent(StrEnum):
     """What can happen to a job."""
 
     SLOT_TAKEN = "a slot was taken for it"
@@ -54,65 +54,65 @@ class Event(StrEnum):
     CANCELLED = "it was cancelled"
 
 
-class ImpossibleEventError(RuntimeError):
+class IllegalEventError(RuntimeError):
     """A job was told something that cannot happen in its state: a fault of this package, never of the service."""
 
-    def __init__(self, job: str, state: State, event: Event) -> None:
+    def __init__(self, job: str, state: JobState, event: JobEvent) -> None:
         super().__init__(f"job {job} is {state.value}: it cannot be that {event.value}")
 
 
-_WORKING: Final = (State.WAITING, State.DISTRIBUTING, State.PROCESSING, State.MERGING)
+_WORKING: Final = (JobState.WAITING, JobState.DISTRIBUTING, JobState.PROCESSING, JobState.MERGING)
 _SAID: Final = {
-    Event.SAID_WAITING: State.WAITING,
-    Event.SAID_DISTRIBUTING: State.DISTRIBUTING,
-    Event.SAID_PROCESSING: State.PROCESSING,
-    Event.SAID_MERGING: State.MERGING,
-    Event.SAID_DONE: State.DONE,
+    JobEvent.SAID_WAITING: JobState.WAITING,
+    JobEvent.SAID_DISTRIBUTING: JobState.DISTRIBUTING,
+    JobEvent.SAID_PROCESSING: JobState.PROCESSING,
+    JobEvent.SAID_MERGING: JobState.MERGING,
+    JobEvent.SAID_DONE: JobState.DONE,
 }
 
-OVER: Final = frozenset({State.FINISHED, State.FAILED, State.CANCELLED})
+OVER: Final = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
 """Nothing more happens by itself. `DONE` is not among them: a download may follow."""
 
-AT_SERVICE: Final = frozenset({State.FETCHING, *_WORKING})
+AT_SERVICE: Final = frozenset({JobState.FETCHING, *_WORKING})
 """The service has the job, and it is not over there."""
 
-HOLDS_SLOT: Final = frozenset({State.CREATING, State.LOST, *AT_SERVICE})
+HOLDS_SLOT: Final = frozenset({JobState.CREATING, JobState.LOST, *AT_SERVICE})
 """The account may have one unfinished job more because of it."""
 
 LIFE: Final = MappingProxyType(
     {
-        (State.QUEUED, Event.SLOT_TAKEN): State.CREATING,
-        (State.CREATING, Event.NOT_ACCEPTED): State.QUEUED,
-        (State.CREATING, Event.ACCEPTED): State.WAITING,
-        (State.CREATING, Event.URL_ACCEPTED): State.FETCHING,
-        (State.CREATING, Event.ANSWER_LOST): State.LOST,
-        (State.LOST, Event.FOUND): State.WAITING,
-        (State.LOST, Event.NOT_ACCEPTED): State.QUEUED,
-        (State.FETCHING, Event.FETCHED): State.WAITING,
+        (JobState.QUEUED, JobEvent.SLOT_TAKEN): JobState.CREATING,
+        (JobState.CREATING, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
+        (JobState.CREATING, JobEvent.ACCEPTED): JobState.WAITING,
+        (JobState.CREATING, JobEvent.URL_ACCEPTED): JobState.FETCHING,
+        (JobState.CREATING, JobEvent.ANSWER_LOST): JobState.LOST,
+        (JobState.LOST, JobEvent.FOUND): JobState.WAITING,
+        (JobState.LOST, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
+        (JobState.FETCHING, JobEvent.FETCHED): JobState.WAITING,
         # A job may be put back by the service (a GPU was lost), so any working status follows any other.
         **{(state, event): state_after for state in _WORKING for event, state_after in _SAID.items()},
-        (State.DONE, Event.DOWNLOAD_BEGAN): State.DOWNLOADING,
-        (State.FINISHED, Event.DOWNLOAD_BEGAN): State.DOWNLOADING,
+        (JobState.DONE, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
+        (JobState.FINISHED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         # Of a job that failed at its download alone: the stems are still there, and paid.
-        (State.FAILED, Event.DOWNLOAD_BEGAN): State.DOWNLOADING,
-        (State.DOWNLOADING, Event.DOWNLOADED): State.FINISHED,
-        (State.DOWNLOADING, Event.DOWNLOAD_STOPPED): State.DONE,
-        **{(state, Event.FAILED): State.FAILED for state in State if state not in OVER},
-        **{(state, Event.CANCELLED): State.CANCELLED for state in (State.QUEUED, *HOLDS_SLOT)},
+        (JobState.FAILED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
+        (JobState.DOWNLOADING, JobEvent.DOWNLOADED): JobState.FINISHED,
+        (JobState.DOWNLOADING, JobEvent.DOWNLOAD_STOPPED): JobState.DONE,
+        **{(state, JobEvent.FAILED): JobState.FAILED for state in JobState if state not in OVER},
+        **{(state, JobEvent.CANCELLED): JobState.CANCELLED for state in (JobState.QUEUED, *HOLDS_SLOT)},
     }
 )
 
 
-def after(job: str, state: State, event: Event) -> State:
-    """Return the state after `event`; raises `ImpossibleEventError` naming job, state and event."""
+def after(job: str, state: JobState, event: JobEvent) -> JobState:
+    """Return the state after `event`; raises `IllegalEventError` naming job, state and event."""
     try:
         return LIFE[state, event]
     except KeyError:
-        raise ImpossibleEventError(job, state, event) from None
+        raise IllegalEventError(job, state, event) from None
 
 
-def stage_of(state: State, *, creating: Stage) -> Stage:
+def stage_of(state: JobState, *, creating: Stage) -> Stage:
     """Return what the owner of a job is shown; `creating` is what its create looks like from outside."""
-    if state in (State.CREATING, State.LOST):
+    if state in (JobState.CREATING, JobState.LOST):
         return creating
     return Stage(state.value)

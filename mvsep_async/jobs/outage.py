@@ -19,10 +19,13 @@ while a machine sleeps, whose clock may go on."""
 
 @define
 class Outage:
-    """One run of failures. `patience`: seconds until whoever waits is told; `pace`: what rests are multiplied by."""
+    """One run of failures without a success between them.
+
+    `patience`: seconds after which those who wait get the error; `time_scale`: factor for all rests.
+    """
 
     patience: float
-    pace: float = 1.0
+    time_scale: float = 1.0
     rest: float = 0.0
     _lasted: float = 0.0
     _failed_at: float | None = None
@@ -32,7 +35,7 @@ class Outage:
         if self._failed_at is not None:
             self._lasted += min(now - self._failed_at, _LONGEST_GAP)
         self._failed_at = now
-        self.rest = min(max(_FIRST_REST * self.pace, 2 * self.rest), _LONGEST_REST * self.pace)
+        self.rest = min(max(_FIRST_REST * self.time_scale, 2 * self.rest), _LONGEST_REST * self.time_scale)
         return self._lasted >= self.patience
 
     def ended(self) -> None:

@@ -21,16 +21,16 @@ from mvsep_async.errors import (
     WireError,
 )
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.job import Desk, Job
+from mvsep_async.jobs.job import Job, JobBackend
 from mvsep_async.jobs.journal import Journal, Record
-from mvsep_async.jobs.lifecycle import Event, State, after, stage_of
+from mvsep_async.jobs.lifecycle import JobEvent, JobState, after, stage_of
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
-from mvsep_async.jobs.request import Order
+from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.stage import Stage
-from mvsep_async.observe.events import Listener, told
+from mvsep_async.observe.events import Listener, emitter
 from mvsep_async.sources import is_url
 
-__all__ = ["Ledger", "goes_on_later"]
+__all__ = ["JobRegistry", "goes_on_later"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -55,44 +55,44 @@ def goes_on_later(error: MVSepError | None) -> bool:
 
 
 @define(eq=False)
-class Ledger:
+class JobRegistry:
     """All jobs of one client, and every change to them.
 
-    `react(job, before)` is called after each change of state; it must not wait. `tell` gets the events that whoever
-    looks on is told.
+    `react(job, before)` is called after each change of state; it must not wait. `emit` gets the
+    events for the caller's listener.
     """
 
-    desk: Desk
+    backend: JobBackend
     journal: Journal
-    react: Callable[[Job, State], None]
-    tell: Listener = field(factory=lambda: told(None))
+    react: Callable[[Job, JobState], None]
+    emit: Listener = field(factory=lambda: emitter(None))
     jobs: dict[str, Job] = field(factory=dict)
     _by_hash: dict[str, Job] = field(factory=dict)
     _by_key: dict[str, Job] = field(factory=dict)
     _by_fingerprint: dict[str, Job] = field(factory=dict)
-    _guests: set[str] = field(factory=set)
+    _attached: set[str] = field(factory=set)
 
-    def enter(self, order: Order) -> Job:
+    def enter(self, request: JobRequest) -> Job:
         """Take in a new job, queued."""
-        self.journal.add(order)  # first, since it may refuse
-        job = Job(self.desk, order)
+        self.journal.add(request)  # first, since it may refuse
+        job = Job(self.backend, request)
         self._index(job)
         return job
 
-    def enter_guest(self, order: Order, state: State, facts: Facts) -> Job:
-        """Take in a job that was made elsewhere: it is watched here, but the journal is not told."""
-        job = Job(self.desk, order, state=state, facts=facts)
-        self._guests.add(order.id)
-        job.show(Progress(stage=stage_of(state, creating=_creating(order))))
+    def attach(self, request: JobRequest, state: JobState, facts: Facts) -> Job:
+        """Take in a job that was made elsewhere: it is watched here, but the journal does not record it."""
+        job = Job(self.backend, request, state=state, facts=facts)
+        self._attached.add(request.id)
+        job.show(Progress(stage=stage_of(state, creating=_creating(request))))
         self._index(job)
         return job
 
     def restore(self, record: Record) -> Job:
         """Take in a job that the journal holds, as it stood when the last process ended."""
-        job = Job(self.desk, record.order, state=record.state, facts=record.facts)
-        if record.state is not State.QUEUED:
-            stage = stage_of(record.state, creating=_creating(record.order))
-            whole = 1.0 if stage in (Stage.DONE, Stage.FINISHED) and record.order.target is None else None
+        job = Job(self.backend, record.request, state=record.state, facts=record.facts)
+        if record.state is not JobState.QUEUED:
+            stage = stage_of(record.state, creating=_creating(record.request))
+            whole = 1.0 if stage in (Stage.DONE, Stage.FINISHED) and record.request.target is None else None
             job.show(Progress(stage=stage, fraction=1.0 if stage is Stage.FINISHED else whole))
         self._index(job)
         return job
@@ -105,13 +105,13 @@ class Ledger:
             return self._by_key.get(key)
         return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
 
-    def apply(self, job: Job, event: Event, *, progress: Progress | None = None, **changes: Any) -> None:
+    def apply(self, job: Job, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
         """Change a job now, and have the journal written soon. `changes` are fields of its `Facts`."""
         state, facts = self._next(job, event, changes)
         self._note(job, state, facts)
         self._become(job, state, facts, progress)
 
-    async def commit(self, job: Job, event: Event, *, progress: Progress | None = None, **changes: Any) -> None:
+    async def commit(self, job: Job, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
         """Change a job once the journal has it on disk, safe from a loss of power; it cannot be cancelled half-way.
 
         Raises `JournalError` where it could not be written; the job has changed all the same, since what happened at
@@ -121,7 +121,7 @@ class Ledger:
         self._note(job, state, facts)
         with CancelScope(shield=True):
             try:
-                await self.journal.settle(synced=True)
+                await self.journal.flush(synced=True)
             finally:
                 self._become(job, state, facts, progress)
 
@@ -141,7 +141,7 @@ class Ledger:
     ) -> None:
         """Show new numbers of a job that stays in its state; its stage and fraction are worked out here."""
         old = job._progress
-        stage = stage_of(job.state, creating=_creating(job.order))
+        stage = stage_of(job.state, creating=_creating(job.request))
         if old is QUEUED and stage is Stage.QUEUED and progress.message is None:
             job.show(QUEUED)
             return
@@ -156,7 +156,7 @@ class Ledger:
             old.fraction,
             first_place=first_place,
             share_of_time=share_of_time,
-            downloads=job.order.target is not None,
+            downloads=job.request.target is not None,
         )
         new = evolve(new, fraction=far)
         if new != old:
@@ -167,22 +167,22 @@ class Ledger:
         dropped = list(jobs)
         for job in dropped:
             self.jobs.pop(job.id, None)
-            self._guests.discard(job.id)
+            self._attached.discard(job.id)
             for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
                 if name is not None and index.get(name) is job:  # not another handle of the same job
                     del index[name]
-            if job.order.key is not None:
-                self._by_key.pop(job.order.key, None)
-            if job.order.fingerprint is not None and self._by_fingerprint.get(job.order.fingerprint) is job:
-                del self._by_fingerprint[job.order.fingerprint]
-        self.journal.forget([job.order for job in dropped])
+            if job.request.key is not None:
+                self._by_key.pop(job.request.key, None)
+            if job.request.fingerprint is not None and self._by_fingerprint.get(job.request.fingerprint) is job:
+                del self._by_fingerprint[job.request.fingerprint]
+        self.journal.forget([job.request for job in dropped])
 
     def _index(self, job: Job) -> None:
         self.jobs[job.id] = job
-        if job.order.key is not None:
-            self._by_key[job.order.key] = job
-        if job.order.fingerprint is not None:
-            self._by_fingerprint[job.order.fingerprint] = job
+        if job.request.key is not None:
+            self._by_key[job.request.key] = job
+        if job.request.fingerprint is not None:
+            self._by_fingerprint[job.request.fingerprint] = job
         if job.facts is not NOTHING:
             self._index_hashes(job)
 
@@ -191,19 +191,19 @@ class Ledger:
             if name is not None:
                 self._by_hash[name] = job
 
-    def _next(self, job: Job, event: Event, changes: dict[str, Any]) -> tuple[State, Facts]:
+    def _next(self, job: Job, event: JobEvent, changes: dict[str, Any]) -> tuple[JobState, Facts]:
         return after(job.id, job.state, event), evolve(job.facts, **changes) if changes else job.facts
 
-    def _note(self, job: Job, state: State, facts: Facts) -> None:
-        passing = state is State.FAILED and facts.error is not None and goes_on_later(facts.error)
-        if job.id not in self._guests and not passing:
+    def _note(self, job: Job, state: JobState, facts: Facts) -> None:
+        passing = state is JobState.FAILED and facts.error is not None and goes_on_later(facts.error)
+        if job.id not in self._attached and not passing:
             self.journal.update(job.id, state, facts)
 
-    def _become(self, job: Job, state: State, facts: Facts, progress: Progress | None) -> None:
+    def _become(self, job: Job, state: JobState, facts: Facts, progress: Progress | None) -> None:
         before = job.state
         job.state, job.facts = state, facts
         self._index_hashes(job)
-        message = str(facts.error) if state in (State.FAILED, State.CANCELLED) and facts.error else None
+        message = str(facts.error) if state in (JobState.FAILED, JobState.CANCELLED) and facts.error else None
         if state is not before or progress is not None:
             self.show(job, progress or Progress(stage=Stage.QUEUED, message=message))
         if state is not before:
@@ -211,8 +211,8 @@ class Ledger:
             self.react(job, before)
 
 
-def _creating(order: Order) -> Stage:
+def _creating(request: JobRequest) -> Stage:
     """Return what a create looks like from outside: only a file is uploaded."""
-    if order.source is None:
+    if request.source is None:
         return Stage.WAITING
-    return Stage.FETCHING if is_url(order.source) else Stage.UPLOADING
+    return Stage.FETCHING if is_url(request.source) else Stage.UPLOADING

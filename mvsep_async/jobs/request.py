@@ -10,16 +10,16 @@ from attrs import field, frozen
 
 from mvsep_async.http.call import Json
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.sources import Held, RemoteType
+from mvsep_async.sources import PreparedSource, RemoteType
 
-__all__ = ["ID_PATTERN", "Order", "Settings", "Target", "new_id"]
+__all__ = ["ID_PATTERN", "JobRequest", "JobSettings", "Target", "new_id"]
 
 ID_PATTERN: Final = "mv[0-9a-f]{16}"
 """A regular expression for what `new_id` returns."""
 
 
 @frozen
-class Settings:
+class JobSettings:
     """How a song is to be separated, checked. One object serves all jobs that were asked for in the same way."""
 
     algorithm: int | None = None
@@ -49,15 +49,15 @@ class Target:
 
 
 @frozen
-class Order:
+class JobRequest:
     """One separation as it was asked for. `id` is at the same time the tag at the front of the uploaded name.
 
     `fingerprint` is the same for the same song and settings, in every process; given by `map` where there is a journal.
     """
 
     id: str
-    source: Held
-    settings: Settings
+    source: PreparedSource
+    settings: JobSettings
     filename: str | None = None
     group: str | None = None
     priority: int = 0

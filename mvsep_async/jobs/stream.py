@@ -30,7 +30,7 @@ class JobStream:
 
     _sources: Iterable[Source] | AsyncIterable[Source]
     _submit: Callable[[Source], Awaitable[Job]]
-    _settle: Callable[[Job], Awaitable[None]]
+    _wait: Callable[[Job], Awaitable[None]]
     _tasks: Callable[[], TaskGroup]
     _width: Callable[[], int]
     _widened: Callable[[], Awaitable[None]]
@@ -108,7 +108,7 @@ class JobStream:
 
     async def _follow(self, job: Job) -> None:
         try:
-            await self._settle(job)
+            await self._wait(job)
         except ClientClosedError:
             return  # the reading is ended by it too, and says so
         self._finished.append(job)

@@ -1,4 +1,4 @@
-"""Handing each change of a job to everybody who looks on, at their own pace."""
+"""Handing each change of a job to everybody who looks on, at their own time_scale."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from attrs import define, field
 
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["Mailbox", "Watch"]
+__all__ = ["Subscribers", "Subscription"]
 
 
 @define(eq=False)
-class Mailbox:
+class Subscription:
     """What one iterator has not taken yet.
 
     A slow reader sees every stage, and of each only the latest numbers: the box stays small however many bytes pass.
@@ -42,7 +42,7 @@ class Mailbox:
         self.closed = True
         self._ring()
 
-    async def take(self) -> Progress | None:
+    async def receive(self) -> Progress | None:
         """Wait for the next change; `None` when nothing more will come."""
         while not self._waiting and not self.closed:
             if self._news is None or self._news.is_set():
@@ -56,10 +56,10 @@ class Mailbox:
 
 
 @define(eq=False)
-class Watch:
+class Subscribers:
     """The mailboxes of one job: held weakly, so that an iterator that is dropped half-way needs no goodbye."""
 
-    boxes: WeakSet[Mailbox] = field(factory=WeakSet)
+    boxes: WeakSet[Subscription] = field(factory=WeakSet)
 
     def put(self, progress: Progress) -> None:
         for box in self.boxes:

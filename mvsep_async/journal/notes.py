@@ -17,7 +17,7 @@ Row: TypeAlias = tuple[Value, ...]
 class Notes:
     """Changes to write in one transaction: first `forgotten`, then `added`, `changed` and `files`.
 
-    That order is always the right one, since an id is never given twice and a key only after its job was forgotten.
+    That request is always the right one, since an id is never given twice and a key only after its job was forgotten.
     `files` maps job and path to the file's size and how many bytes of it are safe.
     """
 

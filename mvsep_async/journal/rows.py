@@ -20,15 +20,15 @@ from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record, SafeFile
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order, Settings, Target
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest, JobSettings, Target
 from mvsep_async.journal.faults import error_from_json, error_to_json
 from mvsep_async.journal.notes import Row, Value
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
-from mvsep_async.sources import Data, Held, Pair, Spooled, is_url
+from mvsep_async.sources import Data, Pair, PreparedSource, Spooled, is_url
 
-__all__ = ["FACT_COLUMNS", "ORDER_COLUMNS", "RowReader", "facts_row", "order_row", "path_value"]
+__all__ = ["FACT_COLUMNS", "ORDER_COLUMNS", "RowReader", "facts_row", "path_value", "request_row"]
 
 ORDER_COLUMNS: Final = (
     "id", "source_kind", "source", "source_beside", "filename", "settings", "owner_group", "priority", "owner_key",
@@ -47,31 +47,31 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def order_row(order: Order, *, spool: Path) -> Row:
+def request_row(request: JobRequest, *, spool: Path) -> Row:
     """Return the values of `ORDER_COLUMNS`. Relative paths become absolute: the next process may start elsewhere.
 
     Raises `JournalError` for what cannot be kept.
     """
     try:
-        if not -_LARGEST <= order.priority < _LARGEST:
-            raise ValueError(f"a priority of {order.priority} is out of all bounds")
+        if not -_LARGEST <= request.priority < _LARGEST:
+            raise ValueError(f"a priority of {request.priority} is out of all bounds")
         return (
-            order.id,
-            *_source_values(order.source, spool),
-            _text(order.filename),
-            _settings_text(order.settings),
-            _text(order.group),
-            order.priority,
-            _text(order.key),
-            None if order.metadata is None else _json(order.metadata),
-            None if order.target is None else _target_text(order.target),
-            order.fingerprint,
+            request.id,
+            *_source_values(request.source, spool),
+            _text(request.filename),
+            _settings_text(request.settings),
+            _text(request.group),
+            request.priority,
+            _text(request.key),
+            None if request.metadata is None else _json(request.metadata),
+            None if request.target is None else _target_text(request.target),
+            request.fingerprint,
         )
     except (TypeError, ValueError, OSError, RecursionError) as error:
-        raise JournalError(f"job {order.id} cannot be kept in the journal: {error}", job=order.id) from error
+        raise JournalError(f"job {request.id} cannot be kept in the journal: {error}", job=request.id) from error
 
 
-def facts_row(state: State, facts: Facts) -> Row:
+def facts_row(state: JobState, facts: Facts) -> Row:
     """Return the values of `FACT_COLUMNS`. Of a separation the audio tags are left out: large, and never needed."""
     if facts is NOTHING:
         return (state.value, *_UNTOUCHED)
@@ -96,7 +96,7 @@ def path_value(path: Path) -> Value:
 
 
 class RowReader:
-    """Makes records of rows. Jobs that were asked for in the same way share one `Settings`, `Target` and `Host`."""
+    """Makes records of rows. Jobs that were asked for in the same way share one `JobSettings`, `Target` and `Host`."""
 
     def __init__(self, *, spool: Path) -> None:
         self._spool = str(spool)
@@ -131,7 +131,7 @@ class RowReader:
         ) = row  # fmt: skip
         if not isinstance(id, str) or not isinstance(priority, int):
             raise TypeError("a value of another type than it has")
-        order = Order(
+        request = JobRequest(
             id=id,
             source=self._source(kind, _str(source), _str(beside)),
             settings=self._settings(settings),
@@ -144,9 +144,9 @@ class RowReader:
             fingerprint=_str(fingerprint),
         )
         known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
-        return Record(order, State(state), known, files)
+        return Record(request, JobState(state), known, files)
 
-    def _source(self, kind: str, source: Any, beside: Any) -> Held:
+    def _source(self, kind: str, source: Any, beside: Any) -> PreparedSource:
         match kind.split():
             case ["file" | "path" as how]:
                 return _path(how, source)
@@ -221,7 +221,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 # --- sources
 
 
-def _source_values(source: Held, spool: Path) -> tuple[Value, Value, Value]:
+def _source_values(source: PreparedSource, spool: Path) -> tuple[Value, Value, Value]:
     match source:
         case None:
             return "none", None, None
@@ -254,17 +254,17 @@ def _path(kind: str, text: Any) -> str | Path:
 
 
 @lru_cache(maxsize=256)
-def _settings_text(settings: Settings) -> str:
+def _settings_text(settings: JobSettings) -> str:
     known = asdict(settings, filter=_given, recurse=False)
     known["output_format"] = settings.output_format.label
     return _json(known)
 
 
-def _settings(text: str) -> Settings:
+def _settings(text: str) -> JobSettings:
     known = json.loads(text)
     known["output_format"] = OutputFormat.parse(known["output_format"])
     known["options"] = tuple((name, key) for name, key in known.get("options", ()))
-    return Settings(**known)
+    return JobSettings(**known)
 
 
 @lru_cache(maxsize=256)

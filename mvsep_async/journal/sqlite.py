@@ -16,10 +16,10 @@ from attrs import define, field
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.notes import Notes
-from mvsep_async.journal.rows import facts_row, order_row, path_value
+from mvsep_async.journal.rows import facts_row, path_value, request_row
 from mvsep_async.journal.thread import WorkThread
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class SqliteJournal:
     All access is in a thread of its own. What is noted while that thread writes goes into the next transaction, as one,
     whoever waits for it; a task that is cancelled while it waits changes nothing for the others or for the file.
 
-    When the file cannot be written (a full disk, a lost mount) `settle` raises `JournalError`, so that no song is sent
+    When the file cannot be written (a full disk, a lost mount) `flush` raises `JournalError`, so that no song is sent
     of which nothing would be known after a crash. What was noted is kept in memory and tried again: at the next
-    `settle`, and by `run`, which logs a warning and goes on, since jobs at the service are better watched than dropped.
+    `flush`, and by `run`, which logs a warning and goes on, since jobs at the service are better watched than dropped.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -77,7 +77,7 @@ class SqliteJournal:
 
     @classmethod
     async def peek(cls, path: str | os.PathLike[str]) -> Sequence[Record]:
-        """Return what a journal holds, in order of submission, without its lock: another process may be using it.
+        """Return what a journal holds, in request of submission, without its lock: another process may be using it.
 
         Raises `JournalError` where there is none or it cannot be read.
         """
@@ -101,7 +101,7 @@ class SqliteJournal:
             with anyio.CancelScope(shield=True):
                 await self._end().wait()  # or whoever tries again at once would find it locked
             raise
-        self._keys = {record.order.key: record.order.id for record in records if record.order.key is not None}
+        self._keys = {record.request.key: record.request.id for record in records if record.request.key is not None}
         return records
 
     async def run(self) -> None:
@@ -114,7 +114,7 @@ class SqliteJournal:
             if self._thread is None:
                 return
             try:
-                await self.settle()
+                await self.flush()
             except JournalError as error:
                 if pause == _LINGER:
                     _log.warning("%s; trying again", error)
@@ -123,17 +123,17 @@ class SqliteJournal:
             else:
                 pause = _LINGER
 
-    def add(self, order: Order) -> None:
+    def add(self, request: JobRequest) -> None:
         """Note a new job, queued; raises `JournalError` for one that cannot be kept, and for a key that is taken."""
-        row = order_row(order, spool=self._spool)
-        if order.key is not None:
-            holder = self._keys.setdefault(order.key, order.id)
-            if holder != order.id:
-                raise JournalError(f"job {holder} has the key {order.key!r} already", job=order.id)
-        self._notes.added[order.id] = row
+        row = request_row(request, spool=self._spool)
+        if request.key is not None:
+            holder = self._keys.setdefault(request.key, request.id)
+            if holder != request.id:
+                raise JournalError(f"job {holder} has the key {request.key!r} already", job=request.id)
+        self._notes.added[request.id] = row
         self._stir()
 
-    def update(self, job: str, state: State, facts: Facts) -> None:
+    def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Note where a job stands now."""
         self._notes.changed[job] = facts_row(state, facts)
         self._stir()
@@ -143,15 +143,15 @@ class SqliteJournal:
         self._notes.files[job, path_value(path)] = (size, safe)
         self._stir()
 
-    def forget(self, orders: Sequence[Order]) -> None:
+    def forget(self, requests: Sequence[JobRequest]) -> None:
         """Note that their jobs shall be pruned, with the files' entries and the songs in the spool folder."""
-        self._notes.forget([order.id for order in orders])
-        for order in orders:
-            if order.key is not None and self._keys.get(order.key) == order.id:
-                del self._keys[order.key]
+        self._notes.forget([request.id for request in requests])
+        for request in requests:
+            if request.key is not None and self._keys.get(request.key) == request.id:
+                del self._keys[request.key]
         self._stir()
 
-    async def settle(self, *, synced: bool = False) -> None:
+    async def flush(self, *, synced: bool = False) -> None:
         """Return when all noted so far is written: it survives this process being killed.
 
         `synced`: and would survive the machine losing power. Raises `JournalError` if it could not be written; it
@@ -170,7 +170,7 @@ class SqliteJournal:
             return
         with anyio.CancelScope(shield=True):
             try:
-                await self.settle()
+                await self.flush()
             finally:
                 await self._end().wait()
 

@@ -60,7 +60,7 @@ class Store:
         self._highest = 0
 
     def open(self) -> list[Record]:
-        """Lock the journal, make it if there is none, and return what it holds, in order of submission."""
+        """Lock the journal, make it if there is none, and return what it holds, in request of submission."""
         try:
             with self._explained():
                 self._prepare()
@@ -69,7 +69,7 @@ class Store:
                 self._make_ready(connection)
                 self._file = self.path.stat()
                 numbered = self._read(connection)
-                self._numbers = {record.order.id: number for number, record in numbered}
+                self._numbers = {record.request.id: number for number, record in numbered}
                 self._highest = max(self._numbers.values(), default=0)
                 records = [record for _, record in numbered]
                 self._drop_orphans(records)
@@ -299,7 +299,7 @@ class Store:
         """Remove songs from the spool folder that came from processes killed before their jobs were noted."""
         if not self.spool.is_dir() or self.spool.is_symlink():
             return
-        needed = {record.order.source.path for record in records if isinstance(record.order.source, Spooled)}
+        needed = {record.request.source.path for record in records if isinstance(record.request.source, Spooled)}
         for path in self.spool.iterdir():
             if path not in needed and (path.is_file() or path.is_symlink()):
                 path.unlink()

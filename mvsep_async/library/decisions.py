@@ -20,7 +20,7 @@ from mvsep_async.errors import (
 from mvsep_async.library.manifest import ManifestFile, Row
 from mvsep_async.recipes.recipe import Recipe
 
-__all__ = ["Done", "Fetch", "Make", "Purse", "decide", "worth_repeating"]
+__all__ = ["CreditBudget", "Done", "Fetch", "Make", "decide", "worth_repeating"]
 
 
 @frozen
@@ -79,7 +79,7 @@ def _covers(recipe: Recipe, row: Row) -> bool:
 
 
 @define
-class Purse:
+class CreditBudget:
     """Credits that may be spent. `limit`: `None` for any number."""
 
     limit: int | None

@@ -9,9 +9,9 @@ from typing import Final
 from attrs import frozen
 
 from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
-from mvsep_async.download.content_type import ENOUGH, kind_of, unmask
+from mvsep_async.download.content_type import ENOUGH, detect_wrong_content, kind_of
 
-__all__ = ["ENOUGH", "Wrong", "judge", "never_audio"]
+__all__ = ["ENOUGH", "Wrong", "detect_format", "never_audio"]
 
 _TAKEN: Final = frozenset({"wav", "flac", "m4a", "ogg", "aiff", "webm", "mp3"})
 """Contents that the service takes (its API page); `mp3` stands for AAC frames too, which begin like MPEG's."""
@@ -49,7 +49,7 @@ def never_audio(name: str) -> bool:
     return name.startswith(".") or _NEVER.fullmatch(name) is not None
 
 
-def judge(name: str, head: bytes) -> str | Wrong | None:
+def detect_format(name: str, head: bytes) -> str | Wrong | None:
     """Return the format of a song, what is wrong with what should be one, or `None` for what is no song at all.
 
     `head`: the first `ENOUGH` bytes, fewer only if there are no more.
@@ -63,7 +63,7 @@ def judge(name: str, head: bytes) -> str | Wrong | None:
             return kind
         if kind is not None:
             return Wrong(f"is {kind}, not audio, whatever its name says")
-        impostor = unmask(head, name)
+        impostor = detect_wrong_content(head, name)
         return Wrong("is text, not audio, whatever its name says" if impostor else "is of no audio format that we know")
     if suffix in _OTHER_AUDIO:
         return Wrong(f"the service does not take {suffix} files: convert it, to FLAC for example")

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from mvsep_async.jobs.fingerprint import fingerprint
-from mvsep_async.jobs.request import Settings
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.library.decisions import Done, Fetch, Make, decide
 from mvsep_async.library.layout import Layout, place_key, values_of
 from mvsep_async.library.manifest import Manifest, Row
@@ -121,7 +121,7 @@ class Planner:
     def _plan(self, song: Found) -> Iterator[Planned | Remark]:
         tags: Tags | None = None
         place: str | None = None
-        identity = fingerprint(song.path, song.size, song.mtime_ns, Settings())
+        identity = fingerprint(song.path, song.size, song.mtime_ns, JobSettings())
         for work in self.works:
             row = self.manifest.row(song.name, work.digest)
             action = decide(work.recipe, song.size, song.mtime_ns, row, self._sizes(row))
@@ -136,14 +136,14 @@ class Planner:
             if tags is None:
                 tags = read_tags(song.path, song.kind) if self.read else NOTHING
             if place is None:
-                place, holder = self._settle(song, tags)
+                place, holder = self._choose_place(song, tags)
                 if holder is not None:
                     other = str(self.source / holder)
                     yield Remark(song.path, f"has the same target as {other}: its stems go to {_readable(place)}")
             title = tags.get("title") or PurePosixPath(os.fsencode(song.name).decode("utf-8", "replace")).stem
             yield Planned(song, work, action, title, place, identity, tags.seconds, work.total(tags.seconds), row)
 
-    def _settle(self, song: Found, tags: Tags) -> tuple[str, str | None]:
+    def _choose_place(self, song: Found, tags: Tags) -> tuple[str, str | None]:
         """Return the place that is the song's alone, and the song that has the one it would have had."""
         wanted = self.layout.place(values_of(song.name, tags))
         place, number, first = wanted, 1, None

@@ -17,7 +17,7 @@ from mvsep_async.errors import (
     InvalidRequestError,
     MVSepError,
 )
-from mvsep_async.library.decisions import Purse
+from mvsep_async.library.decisions import CreditBudget
 from mvsep_async.library.layout import Layout, mirror
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import LibraryEvent, LibraryResult
@@ -105,7 +105,9 @@ async def separate_library(
     manifest = await in_thread(Manifest.look_into if dry_run else Manifest.open, target / MANIFEST)
     try:
         planner = Planner(source, target, works, plan, manifest, read=have_mutagen())
-        run = Run(client, source, target, planner, manifest, Purse(max_credits), dry_run, copy_tags, transfer, on_event)
+        run = Run(
+            client, source, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, on_event
+        )
         await run.go(order, repeat)
         left = await _user(client, needed=False)
         written = None

@@ -25,7 +25,7 @@ from mvsep_async.errors import (
 )
 from mvsep_async.jobs.request import new_id
 from mvsep_async.library.batches import in_batches
-from mvsep_async.library.decisions import Done, Make, Purse, worth_repeating
+from mvsep_async.library.decisions import CreditBudget, Done, Make, worth_repeating
 from mvsep_async.library.making import Maker, Watch
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Failure, LibraryEvent, Notice, Tally, What
@@ -57,7 +57,7 @@ class Run:
     target: Path
     planner: Planner
     manifest: Manifest
-    purse: Purse
+    purse: CreditBudget
     dry_run: bool
     copy_tags: bool
     transfer: Transfer

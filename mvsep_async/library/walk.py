@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.library.formats import ENOUGH, Wrong, judge, never_audio
+from mvsep_async.library.formats import ENOUGH, Wrong, detect_format, never_audio
 
 __all__ = ["Found", "Unfit", "check_folders", "walk"]
 
@@ -112,7 +112,7 @@ def _look(folder: _Folder, name: str, root: str, shunned: str) -> Found | Unfit 
             return _Folder(path, real, relative, linked)
         if not stat.S_ISREG(entry.st_mode) or never_audio(name):
             return None
-        verdict = judge(name, _head(path))
+        verdict = detect_format(name, _head(path))
     except OSError as error:
         if never_audio(name):
             return None

@@ -23,7 +23,7 @@ __all__ = [
     "SlotTaken",
     "Submitted",
     "Uploaded",
-    "told",
+    "emitter",
 ]
 
 logger = logging.getLogger("mvsep_async")
@@ -124,10 +124,10 @@ Event: TypeAlias = Submitted | SlotTaken | SlotFreed | Uploaded | Answered | Dow
 Listener: TypeAlias = Callable[[Event], None]
 
 
-def told(listener: Listener | None) -> Listener:
+def emitter(listener: Listener | None) -> Listener:
     """Return a listener that never raises: who looks on cannot bring down what is looked at."""
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         if listener is None:
             return
         try:
@@ -135,4 +135,4 @@ def told(listener: Listener | None) -> Listener:
         except Exception:
             logger.exception("the on_event hook failed at %s", type(event).__name__)
 
-    return tell
+    return emit

@@ -27,7 +27,7 @@ __all__ = ["Telemetry"]
 
 
 class Telemetry:
-    """Turns events into metrics, and each job into a span `mvsep.job` from its first slot to the service's answer.
+    """KeyedLock events into metrics, and each job into a span `mvsep.job` from its first slot to the service's answer.
 
     Metrics: `mvsep.jobs` (submitted and answered, by `mvsep.stage`), `mvsep.job.duration` (s, accepted to over),
     `mvsep.slots.held`, `mvsep.uploaded` and `mvsep.downloaded` (bytes), `mvsep.retries` (by `mvsep.step`),

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 __all__ = ["Durations", "Expectation"]
 
 _MEMORY: Final = 64
-"""Jobs remembered for each kind: enough for stable quartiles, and soon forgotten when the service's pace changes."""
+"""Jobs remembered for each kind: enough for stable quartiles, few enough to follow a change of the service's speed."""
 _MOST_KINDS: Final = 256
 _ENOUGH: Final = 3
 """Jobs of a kind that say more than what is known of all kinds together."""

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from mvsep_async.models.stage import Stage
 from mvsep_async.polling.durations import Durations, Expectation
 
-__all__ = ["Look", "LookKind", "Lookout", "Sight"]
+__all__ = ["Poll", "PollKind", "PollPolicy", "Sight"]
 
 LONGEST: Final = 75.0
 """Most seconds between two looks at a job, even while the account's list says that it is unfinished; more only where
@@ -50,7 +50,7 @@ class Sight:
     chunks_total: int | None = None
 
 
-class LookKind(Enum):
+class PollKind(Enum):
     """What is asked."""
 
     JOB = auto()
@@ -60,10 +60,10 @@ class LookKind(Enum):
 
 
 @frozen
-class Look:
+class Poll:
     """One look to begin. `likely`: the job is probably over, and its slot idle."""
 
-    kind: LookKind
+    kind: PollKind
     job: str | None = None
     likely: bool = False
 
@@ -114,7 +114,7 @@ def _or_new(durations: Durations | None) -> Durations:
 
 
 @define
-class Lookout:
+class PollPolicy:
     """Decides the looks at the jobs that are at the service.
 
     The chance that a job ends in the next second differs from job to job and grows with its age. The waste expected
@@ -219,8 +219,8 @@ class Lookout:
                 self._account = _Account.LISTS
                 self._named(unfinished, asked_at, now)
 
-    def hasten(self, job: str, now: float) -> None:
-        """Look at a job soon: something says that it changed. False alarms slow down what they can bring about."""
+    def poll_soon(self, job: str, now: float) -> None:
+        """Poll at a job soon: something says that it changed. False alarms slow down what they can bring about."""
         watched = self._jobs.get(job)
         if watched is not None:
             watched.hint_at = min(watched.hint_at, max(now, watched.looked_at + self._backoff(watched.false_hints)))
@@ -233,7 +233,7 @@ class Lookout:
             return None
         return (now - watched.began) / expected.median
 
-    def next(self, now: float, *, per_minute: int, spare: int) -> tuple[Look | None, float]:
+    def next(self, now: float, *, per_minute: int, spare: int) -> tuple[Poll | None, float]:
         """Return a look to begin now, or `None` and the seconds until to ask again (`inf`: nothing is watched).
 
         `per_minute` is the limit of requests, `spare` how many looks could go out at this moment. A look given out is
@@ -254,7 +254,7 @@ class Lookout:
         self._paced_at = now
         if job is None or account_due <= now:
             self._account_out_since = now
-            return Look(LookKind.ACCOUNT), 0.0
+            return Poll(PollKind.ACCOUNT), 0.0
         return self._begin(job, now, likely=self._chance(job, now) > 0.5), 0.0
 
     def typical_seconds(self) -> float | None:
@@ -262,9 +262,9 @@ class Lookout:
         expected = self.durations.expect(None)
         return expected.median if expected.known else None
 
-    def _begin(self, job: _Watched, now: float, *, likely: bool) -> Look:
+    def _begin(self, job: _Watched, now: float, *, likely: bool) -> Poll:
         job.out_since = now
-        return Look(LookKind.JOB, job.name, likely)
+        return Poll(PollKind.JOB, job.name, likely)
 
     def _named(self, unfinished: Collection[str], asked_at: float, now: float) -> None:
         for watched in self._jobs.values():

@@ -1,4 +1,4 @@
-"""Looking at the jobs that the service has, when the lookout says so, and telling the ledger what was seen."""
+"""Looking at the jobs that the service has, when the policy says so, and telling the registry what was seen."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from mvsep_async.http.call import Priority
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import AT_SERVICE, Event, State
+from mvsep_async.jobs.lifecycle import AT_SERVICE, JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import Ledger
+from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.models.stage import Stage
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried
-from mvsep_async.polling.policy import Look, LookKind, Lookout, Sight
-from mvsep_async.polling.status import read
+from mvsep_async.polling.policy import Poll, PollKind, PollPolicy, Sight
+from mvsep_async.polling.status import classify_status
 
-__all__ = ["Watcher"]
+__all__ = ["Poller"]
 
 logger = logging.getLogger("mvsep_async")
 
 
 @define(eq=False)
 class _Course:
-    """What the watcher remembers of a job while it is at the service."""
+    """What the poller remembers of a job while it is at the service."""
 
     began: float
     grace_until: float
@@ -47,17 +47,17 @@ class _Course:
 
 
 @define(eq=False)
-class Watcher:
+class Poller:
     """Follows the jobs at the service. `grace`: seconds after create in which "not found" means "not yet"."""
 
-    ledger: Ledger
+    registry: JobRegistry
     separations: SeparationsAPI
     account: AccountAPI | None
     base: Host
     gate: Gate
-    lookout: Lookout
+    policy: PollPolicy
     patience: float
-    pace: float
+    time_scale: float
     grace: float
     on_account: Callable[[User], None]
     clock: Callable[[], float] = anyio.current_time
@@ -68,14 +68,14 @@ class Watcher:
         """Follow `job` from now on."""
         now = self.clock()
         grace = self.grace if grace is None else grace
-        self._courses[job.id] = _Course(now, now + grace, Outage(self.patience, self.pace))
-        settings = job.order.settings
-        self.lookout.watch(
+        self._courses[job.id] = _Course(now, now + grace, Outage(self.patience, self.time_scale))
+        settings = job.request.settings
+        self.policy.watch(
             job.id,
             now,
             key=(settings.algorithm, settings.options),
             size=job._progress.bytes_total,
-            remote=job.state is State.FETCHING,
+            remote=job.state is JobState.FETCHING,
         )
         self._wake.set()
 
@@ -84,18 +84,18 @@ class Watcher:
         course = self._courses.pop(job.id, None)
         if course is None:
             return 0.0
-        self.lookout.forget(job.id)
+        self.policy.forget(job.id)
         self._wake.set()
         return self.clock() - course.began
 
-    def hasten(self, job: Job) -> None:
+    def poll_soon(self, job: Job) -> None:
         """Look at `job` at once: somebody says that it changed."""
         if job.id in self._courses:
-            self.lookout.hasten(job.id, self.clock())
+            self.policy.poll_soon(job.id, self.clock())
             self._wake.set()
 
     async def run(self) -> None:
-        """Look whenever the lookout says so."""
+        """Look whenever the policy says so."""
         async with anyio.create_task_group() as tasks:
             while True:
                 self._wake = anyio.Event()
@@ -107,20 +107,20 @@ class Watcher:
         """Begin all looks that are due; return the seconds until the next may be."""
         while True:
             now = self.clock()
-            look, wait = self.lookout.next(now, per_minute=self.gate.budget.limit, spare=self.gate.spare())
+            look, wait = self.policy.next(now, per_minute=self.gate.budget.limit, spare=self.gate.spare())
             if look is None:
                 return wait
-            if look.kind is LookKind.ACCOUNT:
+            if look.kind is PollKind.ACCOUNT:
                 tasks.start_soon(self._look_at_account, look)
-            elif (job := self.ledger.jobs.get(look.job or "")) is None:
-                self.lookout.forget(look.job or "")
+            elif (job := self.registry.jobs.get(look.job or "")) is None:
+                self.policy.forget(look.job or "")
             else:
                 tasks.start_soon(self._look_at, job, look)
 
-    async def _look_at(self, job: Job, look: Look) -> None:
+    async def _look_at(self, job: Job, look: Poll) -> None:
         course = self._courses.get(job.id)
         if course is None or job.state not in AT_SERVICE:
-            self.lookout.forget(job.id)
+            self.policy.forget(job.id)
             return
         try:
             status = await self.ask(job, Priority.LIKELY if look.likely else Priority.LOOK)
@@ -141,65 +141,65 @@ class Watcher:
     async def ask(self, job: Job, priority: Priority) -> JobStatus:
         """Ask the service for the status of a job that it has, by whichever hash it goes now."""
         facts, course = job.facts, self._courses.get(job.id)
-        if job.state is State.FETCHING:
+        if job.state is JobState.FETCHING:
             return await self.separations.get_remote(facts.remote or "", host=facts.host, priority=priority)
         host = facts.host or (None if course is None else course.guess)
         return await self.separations.get(facts.hash or "", host=host, priority=priority)
 
     def _missed(self, job: Job, course: _Course, error: MVSepError) -> None:
         now = self.clock()
-        self.lookout.missed(job.id, now)
-        self.ledger.tell(Retried("look", str(error), job.id))
+        self.policy.missed(job.id, now)
+        self.registry.emit(Retried("look", str(error), job.id))
         if job.state not in AT_SERVICE:
             return
         self._look_elsewhere(job, course)
         if course.outage.failed(now):
-            self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
+            self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
         else:
-            self.ledger.show(job, Progress(stage=Stage.WAITING, message=f"{error.message}; asking again"))
+            self.registry.show(job, Progress(stage=Stage.WAITING, message=f"{error.message}; asking again"))
 
     def _take(self, job: Job, course: _Course, status: JobStatus) -> None:
         """Take in what a look showed."""
         now = self.clock()
         # Of a job that is looked for at other hosts too, only the one it was sent to is believed that there is none.
-        reading = read(job.id, status, job.state, young=now < course.grace_until or course.guess is not None)
+        reading = classify_status(job.id, status, job.state, young=now < course.grace_until or course.guess is not None)
         if status.kind is JobKind.NOT_FOUND:
             self._look_elsewhere(job, course)
         else:
             course.found = True
             if course.guess is not None:
-                self.ledger.refine(job, host=course.guess)
+                self.registry.refine(job, host=course.guess)
                 course.guess = None
         if course.first_place is None:
             course.first_place = status.queue_position
         match reading.event:
             case None:
                 self._show(job, course, reading.progress, now)
-            case Event.FETCHED:
+            case JobEvent.FETCHED:
                 # The real job begins its life only now; it may take a moment to be found.
                 course.grace_until = now + self.grace
-                self.ledger.apply(
-                    job, Event.FETCHED, progress=reading.progress, hash=status.hash, host=self._host(job, status)
+                self.registry.apply(
+                    job, JobEvent.FETCHED, progress=reading.progress, hash=status.hash, host=self._host(job, status)
                 )
-            case Event.SAID_DONE:
-                self.lookout.seen(job.id, Sight(Stage.DONE), now)
-                self.ledger.apply(job, Event.SAID_DONE, separation=status.separation)
+            case JobEvent.SAID_DONE:
+                self.policy.seen(job.id, Sight(Stage.DONE), now)
+                self.registry.apply(job, JobEvent.SAID_DONE, separation=status.separation)
                 return
-            case Event.FAILED | Event.CANCELLED as event:
-                self.ledger.apply(job, event, error=reading.error)
+            case JobEvent.FAILED | JobEvent.CANCELLED as event:
+                self.registry.apply(job, event, error=reading.error)
                 return
             case event:
-                self.ledger.apply(job, event)
+                self.registry.apply(job, event)
                 self._show(job, course, reading.progress, now)
-        self.lookout.seen(job.id, _sight(job, reading.progress), now)
+        self.policy.seen(job.id, _sight(job, reading.progress), now)
 
     def _look_elsewhere(self, job: Job, course: _Course) -> None:
         """Have a job whose host is not known looked for at the next one, soon."""
         facts, places = job.facts, (None, *self.base.siblings)
-        untold = facts.host is None and facts.accepted_at is None and job.order.source is not None
+        untold = facts.host is None and facts.accepted_at is None and job.request.source is not None
         if untold and not course.found and len(places) > 1:
             course.guess = places[(places.index(course.guess) + 1) % len(places)]
-            self.lookout.hasten(job.id, self.clock())
+            self.policy.poll_soon(job.id, self.clock())
 
     def _host(self, job: Job, status: JobStatus) -> Host | None:
         """Return the host that has a URL job once its song is fetched, if it is named and is the service's."""
@@ -207,25 +207,25 @@ class Watcher:
         return named or job.facts.host
 
     def _show(self, job: Job, course: _Course, progress: Progress, now: float) -> None:
-        self.ledger.show(
+        self.registry.show(
             job,
             progress,
             first_place=course.first_place,
-            share_of_time=self.lookout.share_of_time(job.id, now),
+            share_of_time=self.policy.share_of_time(job.id, now),
         )
 
-    async def _look_at_account(self, look: Look) -> None:
+    async def _look_at_account(self, look: Poll) -> None:
         """Ask the account for all its unfinished jobs: one request in place of one for each."""
         if self.account is None:
-            self.lookout.listed(None, self.clock())
+            self.policy.listed(None, self.clock())
             return
         try:
             user = await self.account.user(priority=Priority.LIKELY if look.likely else Priority.LOOK)
         except MVSepError as error:
             logger.info("the account could not be asked: %s", error)
-            self.lookout.missed(None, self.clock())
+            self.policy.missed(None, self.clock())
         else:
-            self.lookout.listed(self._unfinished(user), self.clock())
+            self.policy.listed(self._unfinished(user), self.clock())
             self.on_account(user)
         finally:
             self._wake.set()
@@ -234,7 +234,7 @@ class Watcher:
         queue = user.current_queue
         if queue.jobs is None:
             return queue.count
-        known = (self.ledger.known(hash=entry.hash) for entry in queue.jobs)
+        known = (self.registry.known(hash=entry.hash) for entry in queue.jobs)
         return {job.id for job in known if job is not None}
 
 

@@ -281,6 +281,6 @@ async def _forget_gone(client: MVSepClient, job: Job, error: MVSepError) -> None
 
 
 async def _tell(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    box = job.look_on()
-    while (progress := await box.take()) is not None:
+    box = job.subscribe()
+    while (progress := await box.receive()) is not None:
         on_progress(progress)

@@ -18,7 +18,7 @@ from mvsep_async.errors import InvalidRequestError, MVSepError
 from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.request import Settings
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.naming import check_layout, fill, placeholders, song_name
 from mvsep_async.recipes.chain import Chain, MadeFile, Place, StepResult, Transfer
 from mvsep_async.recipes.keys import keys_of
@@ -132,4 +132,4 @@ async def _identity(source: str | PathLike[str] | bytes) -> str | None:
     if isinstance(source, bytes):
         digest = await anyio.to_thread.run_sync(lambda: hashlib.blake2b(source, digest_size=15).hexdigest())
         return f"bytes {digest}"
-    return await fingerprint_of(os.fspath(source), Settings())
+    return await fingerprint_of(os.fspath(source), JobSettings())

@@ -8,23 +8,23 @@ from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, JobNotFoundError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import AT_SERVICE, Event, State
-from mvsep_async.jobs.registry import Ledger
+from mvsep_async.jobs.lifecycle import AT_SERVICE, JobEvent, JobState
+from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.job_status import JobKind
-from mvsep_async.polling.poller import Watcher
+from mvsep_async.polling.poller import Poller
 
-__all__ = ["cancelled", "left", "withdraw"]
+__all__ = ["cancel_at_service", "cancelled", "left"]
 
 _GONE = (JobKind.CANCELLED, JobKind.NOT_FOUND)
 
 
-def cancelled(job: Job, ledger: Ledger, where: str) -> None:
+def cancelled(job: Job, registry: JobRegistry, where: str) -> None:
     """Note that a job is cancelled."""
     error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)
-    ledger.apply(job, Event.CANCELLED, error=error)
+    registry.apply(job, JobEvent.CANCELLED, error=error)
 
 
-async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> bool:
+async def cancel_at_service(job: Job, separations: SeparationsAPI, poller: Poller) -> bool:
     """Cancel `job` at the service; return whether it has none of it any more.
 
     A refusal says little: the job may be over, or too far to be stopped, or cancelled by an earlier call whose answer
@@ -38,23 +38,23 @@ async def withdraw(job: Job, separations: SeparationsAPI, watcher: Watcher) -> b
         try:
             await separations.cancel(facts.hash or facts.remote or "", host=facts.host)
         except (InvalidRequestError, JobNotFoundError):
-            kind = (await watcher.ask(job, Priority.CANCEL)).kind
-            if kind is JobKind.NOT_FOUND and watcher.is_young(job):
-                await anyio.sleep(watcher.lookout.poll_interval)
+            kind = (await poller.ask(job, Priority.CANCEL)).kind
+            if kind is JobKind.NOT_FOUND and poller.is_young(job):
+                await anyio.sleep(poller.policy.poll_interval)
                 continue
-            if kind not in _GONE and watcher.is_young(job) and not found_late:
+            if kind not in _GONE and poller.is_young(job) and not found_late:
                 found_late = True
                 continue
             if kind not in _GONE:
-                watcher.hasten(job)
+                poller.poll_soon(job)
                 return False
         return True
     return False
 
 
-async def left(job: Job, state: State) -> None:
+async def left(job: Job, state: JobState) -> None:
     """Wait until `job` is no longer in `state`."""
-    box = job.look_on()
+    subscription = job.subscribe()
     while job.state is state:
-        if await box.take() is None:
+        if await subscription.receive() is None:
             raise job.closed_error()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, State
+from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobState
 from mvsep_async.models.user import User
 
 __all__ = ["listed", "there"]
@@ -21,4 +21,4 @@ def listed(held: Iterable[Job], user: User) -> int:
 
 def there(held: Iterable[Job]) -> int:
     """Count those that the service has, or may have; creates under way prove nothing."""
-    return sum(job.state in HOLDS_SLOT and job.state is not State.CREATING for job in held)
+    return sum(job.state in HOLDS_SLOT and job.state is not JobState.CREATING for job in held)

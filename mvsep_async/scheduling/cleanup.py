@@ -13,11 +13,11 @@ from attrs import define, evolve, field
 from mvsep_async.jobs.job import Job
 from mvsep_async.sources import Data, Spooled
 
-__all__ = ["Leftovers"]
+__all__ = ["Cleanup"]
 
 
 @define(eq=False)
-class Leftovers:
+class Cleanup:
     """What jobs leave. Files are removed one after the other, off the loop; what a process leaves, the next removes."""
 
     _paths: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
@@ -26,14 +26,14 @@ class Leftovers:
 
     def sent(self, job: Job) -> None:
         """Let go of a song in memory, which is not sent again: who keeps the job need not keep its bytes."""
-        if isinstance(job.order.source, Data):
-            job.order = evolve(job.order, source=job.order.source.emptied())
+        if isinstance(job.request.source, Data):
+            job.request = evolve(job.request, source=job.request.source.emptied())
 
     def over(self, job: Job, *, goes_on: bool) -> None:
         """Let go of a job's song; its only copy stays where the job `goes_on` in the next process."""
         self.sent(job)
-        if isinstance(job.order.source, Spooled) and not goes_on:
-            self._paths[0].send_nowait(job.order.source.path)
+        if isinstance(job.request.source, Spooled) and not goes_on:
+            self._paths[0].send_nowait(job.request.source.path)
 
     async def run(self) -> None:
         """Remove until cancelled, and then what has come until then."""

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from mvsep_async.concurrency import Breath
+from mvsep_async.concurrency import Yielder
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import (
     AuthenticationError,
@@ -22,17 +22,17 @@ from mvsep_async.errors import (
 )
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import HOLDS_SLOT, Event, State
+from mvsep_async.jobs.lifecycle import HOLDS_SLOT, JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.registry import Ledger
+from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried, SlotFreed, SlotTaken
 from mvsep_async.scheduling.cancel import cancelled
 from mvsep_async.scheduling.census import listed, there
-from mvsep_async.scheduling.plan import keep_up
+from mvsep_async.scheduling.plan import refresh_account
 from mvsep_async.scheduling.queue import FairQueue
-from mvsep_async.scheduling.queue_progress import Line
-from mvsep_async.scheduling.refusals import Verdict, is_doubtful, judge
+from mvsep_async.scheduling.queue_progress import QueueProgress
+from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
 from mvsep_async.scheduling.slots import Slots, allowed
 from mvsep_async.submission.create import Launcher
 
@@ -48,26 +48,26 @@ class Dispatcher:
     `concurrency`: most unfinished jobs at one time, `None` to ask the account. `group_cap`: most of one group.
     """
 
-    ledger: Ledger
+    registry: JobRegistry
     launcher: Launcher
     account: AccountAPI
     concurrency: int | None
     patience: float
-    pace: float = 1.0
+    time_scale: float = 1.0
     group_cap: int | None = None
     clock: Callable[[], float] = anyio.current_time
     user: User | None = None
-    introduced: anyio.Event = field(factory=anyio.Event)
+    account_known: anyio.Event = field(factory=anyio.Event)
     """Set when `user` is known for the first time."""
-    line: Line = field(init=False)
-    unwanted: set[str] = field(factory=set)
+    queue_progress: QueueProgress = field(init=False)
+    cancelling: set[str] = field(factory=set)
     """Jobs that somebody is cancelling: they are not put back in line."""
     _queue: FairQueue[Job] = field(factory=FairQueue)
     _slots: Slots = field(init=False)
     _groups: Counter[str | None] = field(factory=Counter)
     _outage: Outage = field(init=False)
     _rest_until: float = float("-inf")
-    _hungry: bool = False
+    _slots_unfilled: bool = False
     """Whether there are slots that none of those in line may take."""
     _unexplained: Counter[str] = field(factory=Counter)
     _losses: dict[str, tuple[float, MVSepError]] = field(factory=dict)
@@ -75,9 +75,11 @@ class Dispatcher:
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self._slots = Slots(self.concurrency or allowed(None), self.pace)
-        self._outage = Outage(self.patience, self.pace)
-        self.line = Line(self._queue, self._slots, self._groups, self.group_cap, self.pace, self.clock)
+        self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
+        self._outage = Outage(self.patience, self.time_scale)
+        self.queue_progress = QueueProgress(
+            self._queue, self._slots, self._groups, self.group_cap, self.time_scale, self.clock
+        )
 
     def submit(self, job: Job) -> None:
         """Put a new job in line."""
@@ -86,33 +88,33 @@ class Dispatcher:
             # Nobody waited meanwhile, so nobody knows: patience begins anew.
             self._outage.ended()
             self._rest_until = float("-inf")
-        self._queue.push(job, group=job.order.group, priority=job.order.priority)
-        self.line.moved()
-        if first or self._hungry:
+        self._queue.push(job, group=job.request.group, priority=job.request.priority)
+        self.queue_progress.queue_changed()
+        if first or self._slots_unfilled:
             self._wake.set()
 
     def remove(self, job: Job) -> None:
         """Take a job out of the line."""
-        self._queue.remove(job, group=job.order.group, priority=job.order.priority)
-        self.line.moved()
+        self._queue.remove(job, group=job.request.group, priority=job.request.priority)
+        self.queue_progress.queue_changed()
 
-    def hold(self, job: Job) -> None:
+    def acquire_slot(self, job: Job) -> None:
         """Have a job take a slot: its turn came, or it is at the service already."""
-        self._slots.take(job.id)
-        self._groups[job.order.group] += 1
+        self._slots.acquire(job.id)
+        self._groups[job.request.group] += 1
 
-    def holds(self, job: Job) -> bool:
+    def has_slot(self, job: Job) -> bool:
         """Tell whether a job has a slot: one that was made elsewhere has none."""
         return job.id in self._slots.held
 
-    def release(self, job: Job) -> None:
+    def release_slot(self, job: Job) -> None:
         """Give back the slot of a job, which has left the service or never got there."""
-        self.line.left(job, served=job.facts.separation is not None)
+        self.queue_progress.slot_released(job, served=job.facts.separation is not None)
         self._slots.release(job.id)
-        self._groups[job.order.group] -= 1
-        if not self._groups[job.order.group]:
-            del self._groups[job.order.group]
-        self.ledger.tell(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
+        self._groups[job.request.group] -= 1
+        if not self._groups[job.request.group]:
+            del self._groups[job.request.group]
+        self.registry.emit(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
         self._wake.set()
 
     def accepted(self, job: Job) -> None:
@@ -124,7 +126,7 @@ class Dispatcher:
     def begin_again(self, job: Job) -> None:
         """Send a job again that the service has not got, unless its creates have brought no answer for too long."""
         since, error = self._losses.get(job.id, (float("inf"), None))
-        if error is not None and self.clock() - since >= self.patience and job.id not in self.unwanted:
+        if error is not None and self.clock() - since >= self.patience and job.id not in self.cancelling:
             self._fail(job, error)
         else:
             self._put_back(job)
@@ -137,7 +139,7 @@ class Dispatcher:
     def take_account(self, user: User) -> None:
         """Learn from what the account says: its plan, and how many unfinished jobs it has in all."""
         self.user = user
-        self.introduced.set()
+        self.account_known.set()
         self._slots.relimit(self.concurrency or allowed(user))
         if user.current_queue.count is not None:
             self._slots.observed(user.current_queue.count, self.clock(), ours=listed(self._held(), user))
@@ -145,16 +147,18 @@ class Dispatcher:
 
     async def run(self, tasks: TaskGroup) -> None:
         """Begin creates, each as one of `tasks`, and tell those who wait how the line moves, until cancelled."""
-        tasks.start_soon(self.line.run)
+        tasks.start_soon(self.queue_progress.run)
         if self.concurrency is None:
-            tasks.start_soon(keep_up, self.account, lambda: bool(self._queue), self.take_account, self.pace)
+            tasks.start_soon(
+                refresh_account, self.account, lambda: bool(self._queue), self.take_account, self.time_scale
+            )
         while True:
             self._wake = anyio.Event()
-            self._hungry = False
+            self._slots_unfilled = False
             if self._queue and self.clock() >= self._rest_until and await self._know_limit():
                 self._fill(tasks)
-                self._hungry = self._slots.free(self.clock()) > 0
-            self.line.moved()
+                self._slots_unfilled = self._slots.free(self.clock()) > 0
+            self.queue_progress.queue_changed()
             with anyio.move_on_after(self._pause()):
                 await self._wake.wait()
 
@@ -164,10 +168,10 @@ class Dispatcher:
             job = self._queue.pop(busy=self._groups, cap=self.group_cap)
             if job is None:
                 return
-            self.hold(job)
-            self.line.took(job)
-            self.ledger.apply(job, Event.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=time.time())
-            self.ledger.tell(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
+            self.acquire_slot(job)
+            self.queue_progress.slot_acquired(job)
+            self.registry.apply(job, JobEvent.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=time.time())
+            self.registry.emit(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
             tasks.start_soon(self._launch, job)
 
     def _pause(self) -> float:
@@ -200,7 +204,7 @@ class Dispatcher:
             await self._create(job)
         finally:
             if job.state not in HOLDS_SLOT:
-                self.release(job)
+                self.release_slot(job)
 
     async def _create(self, job: Job) -> None:
         try:
@@ -208,16 +212,16 @@ class Dispatcher:
         except MVSepError as final:
             self._fail(job, final)
             return
-        if job.state is State.LOST and error is not None:
+        if job.state is JobState.LOST and error is not None:
             since, _ = self._losses.get(job.id, (self.clock(), error))
             self._losses[job.id] = since, error
-        if job.state is not State.QUEUED:
+        if job.state is not JobState.QUEUED:
             return
         if error is not None:
-            self.ledger.tell(Retried("create", str(error), job.id))
+            self.registry.emit(Retried("create", str(error), job.id))
         if isinstance(error, InvalidRequestError | NoFreeSlotError):
             self._outage.ended()  # a refusal is an answer
-            verdict = await self._judge(job, error)
+            verdict = await self._classify_refusal(job, error)
             if job.done():
                 return  # cancelled while the account was asked
             if verdict is Verdict.CALLERS_MISTAKE:
@@ -229,15 +233,15 @@ class Dispatcher:
             return
         self._put_back(job)
 
-    async def _judge(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
+    async def _classify_refusal(self, job: Job, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
         """Tell a refusal for want of a slot from one of the request itself."""
         user = None
-        if is_doubtful(error):
+        if needs_account(error):
             try:
                 user = await self.account.user(priority=Priority.CREATE)
             except MVSepError as unanswered:
                 logger.info("the account could not be asked why a job was refused: %s", unanswered)
-        verdict = judge(
+        verdict = classify_refusal(
             error,
             unfinished=None if user is None else user.current_queue.count,
             ours=there(self._held()),
@@ -254,12 +258,12 @@ class Dispatcher:
 
     def _put_back(self, job: Job) -> None:
         """Let a job that the service has not got be the next one again."""
-        if job.id in self.unwanted:
-            cancelled(job, self.ledger, "before it was accepted")
+        if job.id in self.cancelling:
+            cancelled(job, self.registry, "before it was accepted")
             return
-        self._queue.push_first(job, group=job.order.group, priority=job.order.priority)
-        if job.watched:
-            self.line.follow(job)
+        self._queue.push_first(job, group=job.request.group, priority=job.request.priority)
+        if job.has_subscribers:
+            self.queue_progress.follow(job)
         self._wake.set()
 
     def _trouble(self, error: MVSepError) -> bool:
@@ -270,18 +274,18 @@ class Dispatcher:
         return ended
 
     def _fail(self, job: Job, error: MVSepError) -> None:
-        if job.state is State.CREATING:
+        if job.state is JobState.CREATING:
             # The service has not got it: so says the journal too, in case the error is one that passes.
-            self.ledger.apply(job, Event.NOT_ACCEPTED)
-        self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
+            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
+        self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
 
     async def _fail_queue(self, error: MVSepError) -> None:
         """Fail all that wait now: for 100,000 of them it takes seconds, in which others run."""
-        breath = Breath()
+        yielder = Yielder()
         for _ in range(len(self._queue)):
             if (job := self._queue.pop()) is not None:
                 self._fail(job, error)
-            await breath.take()
+            await yielder.maybe_yield()
 
     def _held(self) -> list[Job]:
-        return [job for job in map(self.ledger.jobs.get, self._slots.held) if job is not None]
+        return [job for job in map(self.registry.jobs.get, self._slots.held) if job is not None]

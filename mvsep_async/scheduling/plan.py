@@ -12,7 +12,7 @@ from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import MVSepError
 from mvsep_async.models.user import User
 
-__all__ = ["keep_up"]
+__all__ = ["refresh_account"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -20,13 +20,15 @@ EVERY: Final = 300.0
 """Seconds between two questions, our choice: a dozen requests an hour, and only while jobs wait."""
 
 
-async def keep_up(account: AccountAPI, waiting: Callable[[], bool], tell: Callable[[User], None], pace: float) -> None:
+async def refresh_account(
+    account: AccountAPI, waiting: Callable[[], bool], tell: Callable[[User], None], time_scale: float
+) -> None:
     """Ask the account now and then, while jobs are `waiting`.
 
     That it lost its plan is shown by a refused create; that it has one again, by nothing that is asked otherwise.
     """
     while True:
-        await anyio.sleep(EVERY * pace)
+        await anyio.sleep(EVERY * time_scale)
         if waiting():
             try:
                 tell(await account.user())

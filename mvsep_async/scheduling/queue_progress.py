@@ -12,12 +12,12 @@ from anyio.lowlevel import checkpoint
 from attrs import define, evolve, field
 
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.slots import Slots
 
-__all__ = ["Line", "turn_in"]
+__all__ = ["QueueProgress", "estimated_wait"]
 
 EVERY: Final = 1.0
 """Seconds between two times that places are told, at the default poll interval: nobody reads faster."""
@@ -30,7 +30,7 @@ _ENOUGH: Final = 3
 """Stays in a slot that are remembered, and how many say something."""
 
 
-def turn_in(place: int, *, free: int, width: int, stay: float | None) -> float | None:
+def estimated_wait(place: int, *, free: int, width: int, stay: float | None) -> float | None:
     """Return the seconds until a slot is likely to be free for who has `place` before him; `None` while unknowable.
 
     `free` of `width` slots are idle, and a job holds one for about `stay` seconds: the busy ones come free evenly.
@@ -41,7 +41,7 @@ def turn_in(place: int, *, free: int, width: int, stay: float | None) -> float |
 
 
 @define(eq=False)
-class Line:
+class QueueProgress:
     """Tells those who look on at a waiting job how it moves up.
 
     It costs nothing for jobs that nobody looks on at. For the others a change of the queue is told at most once in
@@ -53,7 +53,7 @@ class Line:
     busy: Counter[str | None]
     """Slots held by each group."""
     group_cap: int | None
-    pace: float
+    time_scale: float
     clock: Callable[[], float]
     _followed: dict[Job, Progress] = field(factory=dict)
     _taken: dict[str, float] = field(factory=dict)
@@ -62,17 +62,17 @@ class Line:
 
     def progress(self, job: Job) -> Progress:
         """Return the progress of a job that waits here, with its place and when its turn may come."""
-        order = job.order
-        place = self.queue.place(job, group=order.group, priority=order.priority)
+        request = job.request
+        place = self.queue.place(job, group=request.group, priority=request.priority)
         if place is None:
             return job._progress
         stay = median(self._stays) if len(self._stays) >= _ENOUGH else None
         free = self.slots.free(self.clock())
-        turns = [turn_in(place, free=free, width=len(self.slots.held) + free, stay=stay)]
+        turns = [estimated_wait(place, free=free, width=len(self.slots.held) + free, stay=stay)]
         if self.group_cap is not None:
-            own = self.queue.place_in_group(job, group=order.group, priority=order.priority) or 0
-            left = self.group_cap - self.busy.get(order.group, 0)
-            turns.append(turn_in(own, free=left, width=self.group_cap, stay=stay))
+            own = self.queue.place_in_group(job, group=request.group, priority=request.priority) or 0
+            left = self.group_cap - self.busy.get(request.group, 0)
+            turns.append(estimated_wait(own, free=left, width=self.group_cap, stay=stay))
         known = [turn for turn in turns if turn is not None]
         return evolve(job._progress, place=place, starts_in=max(known) if len(known) == len(turns) else None)
 
@@ -81,16 +81,16 @@ class Line:
         self._followed[job] = progress = self.progress(job)
         return progress
 
-    def moved(self) -> None:
+    def queue_changed(self) -> None:
         """Note that the queue changed, or what its jobs wait for."""
         if self._followed:
             self._moved.set()
 
-    def took(self, job: Job) -> None:
+    def slot_acquired(self, job: Job) -> None:
         """Note that a job left the queue for a slot."""
         self._taken[job.id] = self.clock()
 
-    def left(self, job: Job, *, served: bool) -> None:
+    def slot_released(self, job: Job, *, served: bool) -> None:
         """Note that it left its slot; `served`: because the service was through with it."""
         since = self._taken.pop(job.id, None)
         if served and since is not None:
@@ -107,13 +107,13 @@ class Line:
                 self._tell(job)
                 spent += self.clock() - began  # not what others do meanwhile
                 await checkpoint()
-            await anyio.sleep(max(EVERY * self.pace, spent / SHARE))
+            await anyio.sleep(max(EVERY * self.time_scale, spent / SHARE))
 
     def _tell(self, job: Job) -> None:
-        if job.state is not State.QUEUED or not job.watched:
+        if job.state is not JobState.QUEUED or not job.has_subscribers:
             self._followed.pop(job, None)
             return
         progress = self.progress(job)
         if progress != self._followed[job]:
             self._followed[job] = progress
-            job.tell(progress)
+            job.publish(progress)

@@ -8,7 +8,7 @@ from typing import Final
 from mvsep_async.errors import InvalidRequestError, NoFreeSlotError
 from mvsep_async.http.answer import about_slots
 
-__all__ = ["Verdict", "is_doubtful", "judge"]
+__all__ = ["Verdict", "classify_refusal", "needs_account"]
 
 _WORDED: Final = 4
 """How often a refusal that speaks of slots is believed although the account has nothing unfinished. A job of another
@@ -26,7 +26,7 @@ class Verdict(Enum):
     """Fail the job with the refusal: trying again changes nothing."""
 
 
-def judge(
+def classify_refusal(
     error: InvalidRequestError | NoFreeSlotError,
     *,
     unfinished: int | None,
@@ -53,7 +53,7 @@ def judge(
     return _again(earlier_unexplained, 1) if possible else Verdict.CALLERS_MISTAKE
 
 
-def is_doubtful(error: InvalidRequestError | NoFreeSlotError) -> bool:
+def needs_account(error: InvalidRequestError | NoFreeSlotError) -> bool:
     """Tell whether the account is to be asked what a refusal means: all but one that names a field says too little."""
     return isinstance(error, NoFreeSlotError) or not error.fields or _spoken(error)
 

@@ -16,9 +16,9 @@ from attrs import define, field
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
-from mvsep_async.concurrency import Breath, Turns, Visits
-from mvsep_async.config import Options
-from mvsep_async.download.downloader import Fetcher
+from mvsep_async.concurrency import CallerScopes, KeyedLock, Yielder
+from mvsep_async.config import ClientConfig
+from mvsep_async.download.downloader import Downloader
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
@@ -34,21 +34,21 @@ from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Journal, NoJournal
-from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import Ledger
-from mvsep_async.jobs.request import Order, Settings, Target, new_id
-from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, told
-from mvsep_async.polling.policy import Lookout
-from mvsep_async.polling.poller import Watcher
+from mvsep_async.jobs.registry import JobRegistry
+from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
+from mvsep_async.observe.events import BudgetWaited, Listener, Retried, Submitted, emitter
+from mvsep_async.polling.policy import PollPolicy
+from mvsep_async.polling.poller import Poller
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.slots import allowed
-from mvsep_async.sources import Held, Source
+from mvsep_async.sources import PreparedSource, Source
 from mvsep_async.submission.create import Launcher
-from mvsep_async.submission.prepare import Intake
-from mvsep_async.submission.recovery import Finder
+from mvsep_async.submission.prepare import SourcePreparer
+from mvsep_async.submission.recovery import Recovery
 from mvsep_async.submission.recovery_policy import Search
 from mvsep_async.transport.client import make_http
 
@@ -58,8 +58,8 @@ _GRACE: Final = 180.0
 """Seconds that the service may need until an accepted job is in its lists, and is found by its hash: the three minutes
 that were seen of URL jobs."""
 
-_GUEST_GRACE: Final = 10.0
-"""The same for a job made elsewhere, which most often is an old one: a wrong hash shall be told soon."""
+_ATTACH_GRACE: Final = 10.0
+"""The same for a job made elsewhere, which most often is an old one: a wrong hash is reported soon."""
 
 _CLOSING: Final = 0.2
 """Seconds for the connections' goodbyes when the client closes."""
@@ -68,31 +68,31 @@ _DATED: Final = 14
 """Digits that a file job's hash begins with: its date. The short hash of a URL job has none."""
 
 
-_Ordering: TypeAlias = Callable[..., Order]
-"""Makes the order for a song, which may be given another name."""
+_Ordering: TypeAlias = Callable[..., JobRequest]
+"""Makes the request for a song, which may be given another name."""
 
 
 @define(eq=False)
 class Session:
     """The parts of one open client."""
 
-    options: Options
+    options: ClientConfig
     http: httpx.AsyncClient
     journal: Journal
     tasks: TaskGroup
     caller: Caller
     catalogue: CatalogueStore
-    intake: Intake
-    visits: Visits
-    ledger: Ledger = field(init=False)
+    preparer: SourcePreparer
+    callers: CallerScopes
+    registry: JobRegistry = field(init=False)
     dispatcher: Dispatcher = field(init=False)
     scheduler: Scheduler = field(init=False)
-    watcher: Watcher = field(init=False)
+    poller: Poller = field(init=False)
     stack: AsyncExitStack = field(init=False)
-    _turns: Turns = field(factory=Turns)
+    _key_locks: KeyedLock = field(factory=KeyedLock)
 
     @classmethod
-    async def open(cls, options: Options, http: httpx.AsyncClient | None) -> Session:
+    async def open(cls, options: ClientConfig, http: httpx.AsyncClient | None) -> Session:
         """Open everything; what was opened is closed again when the rest cannot be."""
         async with AsyncExitStack() as stack:
             if http is None:
@@ -102,86 +102,86 @@ class Session:
             journal = _journal(options.journal)
             records = await journal.open()
             stack.push_async_callback(_close_journal, journal)
-            tell = told(options.on_event)
-            gate = Gate(Budget(fixed=options.requests_per_minute), on_wait=lambda seconds: tell(BudgetWaited(seconds)))
+            emit = emitter(options.on_event)
+            gate = Gate(Budget(fixed=options.requests_per_minute), on_wait=lambda seconds: emit(BudgetWaited(seconds)))
             if options.token is not None:
                 protect(options.token)
             wire = Wire(http, options.base, options.token, gate, options.timeout)
             caller = PatientCaller(
-                wire, pace=options.pace, on_retry=lambda what, error: tell(Retried(what, str(error)))
+                wire, time_scale=options.time_scale, on_retry=lambda what, error: emit(Retried(what, str(error)))
             )
             cache = None if options.cache is None else DiskCache(options.cache, str(options.base))
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
-            visits = Visits()
-            intake = Intake(catalogue.get, AccountAPI(caller).user, options.token, journal.spool, visits)
-            stack.push_async_callback(intake.close)
+            callers = CallerScopes()
+            preparer = SourcePreparer(catalogue.get, AccountAPI(caller).user, options.token, journal.spool, callers)
+            stack.push_async_callback(preparer.close)
             tasks = await stack.enter_async_context(_tasks())
-            session = cls(options, http, journal, tasks, caller, catalogue, intake, visits)
-            session._join(wire, gate, tell)
-            breath = Breath()
+            session = cls(options, http, journal, tasks, caller, catalogue, preparer, callers)
+            session._join(wire, gate, emit)
+            yielder = Yielder()
             for record in records:
-                session.ledger.restore(record)
-                await breath.take()
-            for job in list(session.ledger.jobs.values()):
+                session.registry.restore(record)
+                await yielder.maybe_yield()
+            for job in list(session.registry.jobs.values()):
                 session.scheduler.resume(job)
-                await breath.take()
+                await yielder.maybe_yield()
             tasks.start_soon(session.scheduler.run)
             session.stack = stack.pop_all()
         return session
 
-    def _join(self, wire: Wire, gate: Gate, tell: Listener) -> None:
+    def _join(self, wire: Wire, gate: Gate, emit: Listener) -> None:
         options = self.options
-        pace = options.pace
+        time_scale = options.time_scale
         separations, account = SeparationsAPI(wire), AccountAPI(wire)
-        self.ledger = Ledger(self, self.journal, lambda job, before: self.scheduler.react(job, before), tell)
-        self.watcher = Watcher(
-            self.ledger,
+        self.registry = JobRegistry(self, self.journal, lambda job, before: self.scheduler.react(job, before), emit)
+        self.poller = Poller(
+            self.registry,
             separations,
             None if options.token is None else account,
             options.base,
             gate,
-            Lookout(options.poll_interval),
+            PollPolicy(options.poll_interval),
             options.patience,
-            pace,
-            grace=_GRACE * pace,
+            time_scale,
+            grace=_GRACE * time_scale,
             on_account=lambda user: self.dispatcher.take_account(user),
         )
-        launcher = Launcher(self.ledger, separations, options.base)
+        launcher = Launcher(self.registry, separations, options.base)
         self.dispatcher = Dispatcher(
-            self.ledger, launcher, account, options.concurrency, options.patience, pace, options.group_cap
+            self.registry, launcher, account, options.concurrency, options.patience, time_scale, options.group_cap
         )
         self.scheduler = Scheduler(
-            self.ledger,
+            self.registry,
             self.dispatcher,
             launcher,
-            self.watcher,
-            Finder(self.ledger, account, Search(_GRACE * pace), Outage(options.patience, pace)),
-            Fetcher(self.ledger, self.http, SeparationsAPI(self.caller), options.patience, pace),
+            self.poller,
+            Recovery(self.registry, account, Search(_GRACE * time_scale), Outage(options.patience, time_scale)),
+            Downloader(self.registry, self.http, SeparationsAPI(self.caller), options.patience, time_scale),
             SeparationsAPI(self.caller),
         )
 
     async def close(self) -> None:
         """Stop at once, leaving nothing behind: what is unfinished stays at the service, and in the journal."""
-        self.visits.closed = True
+        self.callers.closed = True
         self.scheduler.close()
         self.tasks.cancel_scope.cancel()
         try:
-            await self.visits.see_off()
+            await self.callers.cancel_all()
             await self.stack.aclose()
         finally:
             self.scheduler.leave()
-            for job in self.ledger.jobs.values():
-                job.let_go()
+            for job in self.registry.jobs.values():
+                job.close_subscribers()
 
     @property
     def closed(self) -> bool:
         """Whether the client's block was left."""
-        return self.visits.closed
+        return self.callers.closed
 
     async def accept(
         self,
         source: Source,
-        settings: Settings,
+        settings: JobSettings,
         filename: str | None,
         group: str | None,
         priority: int,
@@ -196,66 +196,68 @@ class Session:
         With `bulk`, give the one that the journal holds for the same song, and one that failed for a song that cannot
         be sent.
         """
-        await self.visits.breathe()
-        metadata = self.intake.metadata(metadata)
+        await self.callers.maybe_yield()
+        metadata = self.preparer.metadata(metadata)
 
-        def order(held: Held, name: str | None = filename, mark: str | None = None) -> Order:
-            return Order(new_id(), held, settings, name, group, priority, key, metadata, target, mark)
+        def request(held: PreparedSource, name: str | None = filename, mark: str | None = None) -> JobRequest:
+            return JobRequest(new_id(), held, settings, name, group, priority, key, metadata, target, mark)
 
         if key is None and not bulk:
-            return await self._take(source, filename, settings, order)
-        with self.visits.visit():
-            async with self._turns.of(key):
+            return await self._take(source, filename, settings, request)
+        with self.callers.enter():
+            async with self._key_locks.for_key(key):
                 take = self._take_if_new if bulk else self._take
-                return self.ledger.known(key=key) or await take(source, filename, settings, order)
+                return self.registry.known(key=key) or await take(source, filename, settings, request)
 
-    async def _take(self, source: Source, filename: str | None, settings: Settings, order: _Ordering) -> Job:
-        held = await self.intake.hold(source, filename, settings)
+    async def _take(self, source: Source, filename: str | None, settings: JobSettings, request: _Ordering) -> Job:
+        held = await self.preparer.prepare_source(source, filename, settings)
         try:
-            return await self._enter(order(held))
+            return await self._enter(request(held))
         except BaseException:
-            await self.intake.drop(held)
+            await self.preparer.discard_source(held)
             raise
 
-    async def _take_if_new(self, source: Source, filename: str | None, settings: Settings, order: _Ordering) -> Job:
-        held: Held = None
+    async def _take_if_new(
+        self, source: Source, filename: str | None, settings: JobSettings, request: _Ordering
+    ) -> Job:
+        held: PreparedSource = None
         entered = False
         try:
-            held = await self.intake.hold(source, filename, settings)
+            held = await self.preparer.prepare_source(source, filename, settings)
             mark = None if self.options.journal is None else await fingerprint_of(held, settings)
-            async with self._turns.of(mark):
-                known = self.ledger.known(fingerprint=mark)
-                job = known or await self._enter(order(held, mark=mark))
+            async with self._key_locks.for_key(mark):
+                known = self.registry.known(fingerprint=mark)
+                job = known or await self._enter(request(held, mark=mark))
                 entered = known is None
                 return job
         except (InvalidRequestError, UploadError, OSError) as error:
             failed = error if isinstance(error, MVSepError) else InvalidRequestError(f"{source!r}: {error}")
             named = source if isinstance(source, str | PathLike) else None
-            return self._rejected(order(named, filename or _shown(named, source)), failed)
+            return self._rejected(request(named, filename or _shown(named, source)), failed)
         finally:
             if not entered:
-                await self.intake.drop(held)
+                await self.preparer.discard_source(held)
 
-    async def _enter(self, order: Order) -> Job:
+    async def _enter(self, request: JobRequest) -> Job:
         """Take a job in and put it in line; when this is cancelled or fails, there is no job."""
-        job = self.ledger.enter(order)
+        job = self.registry.enter(request)
         if self.options.journal is not None:
             try:
-                await self.journal.settle()
+                await self.journal.flush()
             except BaseException:
-                self.ledger.forget([job])
+                self.registry.forget([job])
                 raise
-        self.ledger.tell(Submitted(job.id, order.settings.algorithm, order.group))
+        self.registry.emit(Submitted(job.id, request.settings.algorithm, request.group))
         self.dispatcher.submit(job)
         return job
 
-    async def settle(self, job: Job, target: Target | None) -> list[Path]:
+    async def wait_and_download(self, job: Job, target: Target | None) -> list[Path]:
         """Wait until a job is over and its files are where `target` says, and return their paths.
 
         Raises the error of a later download only, not of one that was asked for with the job.
         """
         await job.ended()
-        failed_there = job.state is State.FAILED and job.order.target == target
+        failed_there = job.state is JobState.FAILED and job.request.target == target
         if target is None or job.facts.separation is None or failed_there:
             return []
         return await self.download(job, target)
@@ -264,10 +266,10 @@ class Session:
         """Watch a job that was made elsewhere."""
         remote = not hash[:_DATED].isdecimal()
         facts = Facts(remote=hash, host=host) if remote else Facts(hash=hash, host=host)
-        state = State.FETCHING if remote else State.WAITING
-        job = self.ledger.enter_guest(Order(new_id(), None, Settings()), state, facts)
-        self.watcher.watch(job, grace=_GUEST_GRACE * self.options.pace)
-        self.watcher.hasten(job)  # most often it is over already
+        state = JobState.FETCHING if remote else JobState.WAITING
+        job = self.registry.attach(JobRequest(new_id(), None, JobSettings()), state, facts)
+        self.poller.watch(job, grace=_ATTACH_GRACE * self.options.time_scale)
+        self.poller.poll_soon(job)  # most often it is over already
         return job
 
     def width(self) -> int:
@@ -276,25 +278,25 @@ class Session:
 
     async def widened(self) -> None:
         """Return when the account has said what `width` is."""
-        await self.dispatcher.introduced.wait()
+        await self.dispatcher.account_known.wait()
 
     def place(self, job: Job) -> Progress:
-        return self.dispatcher.line.progress(job)
+        return self.dispatcher.queue_progress.progress(job)
 
     def follow(self, job: Job) -> Progress:
-        return self.dispatcher.line.follow(job)
+        return self.dispatcher.queue_progress.follow(job)
 
     async def cancel(self, job: Job) -> bool:
-        with self.visits.visit():
+        with self.callers.enter():
             return await self.scheduler.cancel(job)
 
     async def download(self, job: Job, target: Target) -> list[Path]:
-        with self.visits.visit():
+        with self.callers.enter():
             return await self.scheduler.download(job, target)
 
-    def _rejected(self, order: Order, error: MVSepError) -> Job:
-        error.job = order.id
-        return self.ledger.enter_guest(order, State.FAILED, Facts(error=error))
+    def _rejected(self, request: JobRequest, error: MVSepError) -> Job:
+        error.job = request.id
+        return self.registry.attach(request, JobState.FAILED, Facts(error=error))
 
 
 @asynccontextmanager

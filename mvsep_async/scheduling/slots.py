@@ -31,11 +31,11 @@ class Slots:
 
     `limit` is the most unfinished jobs that the account may have. The *room* is how many of them can be ours as far as
     is known: a refused create lowers it, the account's own count sets it exactly, and where neither is news, one
-    create more than the room is tried from time to time. `pace`: what the pauses before that are multiplied by.
+    create more than the room is tried from time to time. `time_scale`: what the pauses before that are multiplied by.
     """
 
     limit: int
-    pace: float = 1.0
+    time_scale: float = 1.0
     held: set[str] = field(factory=set, init=False)
     _room: int = field(init=False)
     _account: int = field(init=False)
@@ -47,20 +47,20 @@ class Slots:
 
     def __attrs_post_init__(self) -> None:
         self._room = self._account = self.limit
-        self._pause = FIRST_PAUSE * self.pace
+        self._pause = FIRST_PAUSE * self.time_scale
 
     def relimit(self, limit: int) -> None:
         """Start anew if this is another limit: the plan changed."""
         if limit != self.limit:
             self.limit = self._room = self._account = limit
-            self._refusals, self._pause, self._probe_at = 0, FIRST_PAUSE * self.pace, inf
+            self._refusals, self._pause, self._probe_at = 0, FIRST_PAUSE * self.time_scale, inf
 
     def free(self, now: float) -> int:
         """Return how many creates may begin now."""
         probe = self._room < self.limit and now >= self._probe_at
         return max(0, self._room + probe - len(self.held))
 
-    def take(self, job: str) -> None:
+    def acquire(self, job: str) -> None:
         """Hold a slot for a job. One that is at the service already takes its slot even beyond the limit."""
         self.held.add(job)
 
@@ -73,7 +73,7 @@ class Slots:
         self._refusals = 0
         if len(self.held) > self._room:
             self._room, self._account = min(len(self.held), self.limit), self.limit
-            self._pause, self._probe_at = FIRST_PAUSE * self.pace, now
+            self._pause, self._probe_at = FIRST_PAUSE * self.time_scale, now
 
     def refused(self, job: str, now: float) -> None:
         """Note that a create found no slot: its own is given back, and there is room for the rest only."""
@@ -81,7 +81,7 @@ class Slots:
         self._refusals += 1
         self._room = min(self._room, len(self.held))
         self._probe_at = now + self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE * self.pace)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE * self.time_scale)
 
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
         """Note how many unfinished jobs the account has in all.
@@ -95,7 +95,7 @@ class Slots:
         self._room = max(self._account - others, 0)
         if self._account == self.limit:
             # Nothing is left to find out by trying.
-            self._pause, self._probe_at = FIRST_PAUSE * self.pace, now + LONGEST_PAUSE * self.pace
+            self._pause, self._probe_at = FIRST_PAUSE * self.time_scale, now + LONGEST_PAUSE * self.time_scale
 
     def next_change(self, now: float) -> float | None:
         """Return when `free` may say more by the mere passing of time; `None`: not before something happens."""

@@ -29,10 +29,10 @@ from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
 from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import Event, State
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import Ledger
-from mvsep_async.jobs.request import Order
+from mvsep_async.jobs.registry import JobRegistry
+from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.separation import Created
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import upload_name
@@ -110,9 +110,9 @@ class _Attempt:
 
 @define(eq=False)
 class Launcher:
-    """Makes creates, one at a time for each job, and tells the ledger what came of them."""
+    """Makes creates, one at a time for each job, and tells the registry what came of them."""
 
-    ledger: Ledger
+    registry: JobRegistry
     separations: SeparationsAPI
     base: Host
     clock: Callable[[], float] = anyio.current_time
@@ -121,7 +121,7 @@ class Launcher:
     async def launch(self, job: Job) -> MVSepError | None:
         """Create `job` at the service, which has a slot and is `CREATING`.
 
-        Afterwards the ledger says `WAITING` or `FETCHING` and this returns `None`; or it says `LOST`, or `QUEUED`, and
+        Afterwards the registry says `WAITING` or `FETCHING` and this returns `None`; or it says `LOST` or `QUEUED`, and
         this returns the error for which it is: no answer, refused, or not accepted. Raises the error of a job that can
         never be accepted, still `CREATING`. When cancelled, the job is `QUEUED`, if it was not sent whole.
         """
@@ -133,7 +133,7 @@ class Launcher:
         finally:
             del self._attempts[job.id]
 
-    def withdraw(self, job: Job) -> None:
+    def cancel_at_service(self, job: Job) -> None:
         """Stop a create under way, unless the service may have it already."""
         if job.id in self._attempts:
             self._attempts[job.id].abort.cancel()
@@ -145,79 +145,83 @@ class Launcher:
 
     async def _launch(self, job: Job, attempt: _Attempt) -> MVSepError | None:
         try:
-            parts = await _parts(job.order)
+            parts = await _parts(job.request)
             await _check_unchanged(job)
             # The intent, with the tag in it, is safe on disk before the first byte goes out.
-            await self.ledger.journal.settle(synced=True)
+            await self.registry.journal.flush(synced=True)
             with attempt.answer:
                 created = await self._create(job, parts, attempt)
             if attempt.answer.cancelled_caught:
-                self.ledger.apply(job, Event.ANSWER_LOST)
+                self.registry.apply(job, JobEvent.ANSWER_LOST)
                 return None
         except get_cancelled_exc_class():
-            self.ledger.apply(job, Event.NOT_ACCEPTED)
+            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             raise
         except MVSepError as error:
             match fate_of(error, handed_over=attempt.handed_over):
                 case Fate.LOST:
-                    self.ledger.apply(
-                        job, Event.ANSWER_LOST, progress=_note(f"{error.message}; looking whether the service has it")
+                    self.registry.apply(
+                        job,
+                        JobEvent.ANSWER_LOST,
+                        progress=_note(f"{error.message}; looking whether the service has it"),
                     )
                     return error
                 case Fate.REJECTED:
                     raise
                 case _:
-                    self.ledger.apply(job, Event.NOT_ACCEPTED, progress=_note(error.message))
+                    self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=_note(error.message))
                     return error
         await self._accepted(job, created, attempt)
         return None
 
     async def _create(self, job: Job, parts: tuple[Part, ...], attempt: _Attempt) -> Created:
-        order = job.order
-        url = str(order.source) if is_url(order.source) else None
-        remote_type = None if url is None else order.settings.remote_type or remote_type_of(url)
+        request = job.request
+        url = str(request.source) if is_url(request.source) else None
+        remote_type = None if url is None else request.settings.remote_type or remote_type_of(url)
         return await self.separations.create(
             files=parts,
             url=url,
             remote_type=remote_type,
-            sep_type=order.settings.algorithm,
-            options=dict(order.settings.options),
-            output_format=order.settings.output_format,
-            demo=order.settings.demo,
-            webhook_url=order.settings.webhook_url,
+            sep_type=request.settings.algorithm,
+            options=dict(request.settings.options),
+            output_format=request.settings.output_format,
+            demo=request.settings.demo,
+            webhook_url=request.settings.webhook_url,
             on_progress=lambda sent, total: self._show_sent(job, sent, total),
             on_handed_over=attempt.hand_over,
             on_turned_away=attempt.turn_away,
         )
 
     def _show_sent(self, job: Job, sent: int, total: int) -> None:
-        if total and job.state is State.CREATING:  # a URL, or what a generator is told, is no upload
-            self.ledger.show(job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total))
+        if total and job.state is JobState.CREATING:  # a URL, or what a generator is told, is no upload
+            self.registry.show(job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total))
 
     async def _accepted(self, job: Job, created: Created, attempt: _Attempt) -> None:
         host = None if created.link is None else Host.of_link(created.link, base=self.base)
         accepted_at = time.time()  # for people, and for telling which of the service's lists are old
-        remote = is_url(job.order.source)
-        event = Event.URL_ACCEPTED if remote else Event.ACCEPTED
+        remote = is_url(job.request.source)
+        event = JobEvent.URL_ACCEPTED if remote else JobEvent.ACCEPTED
         named: dict[str, Any] = {"remote" if remote else "hash": created.hash}
         try:
-            await self.ledger.commit(job, event, host=host, accepted_at=accepted_at, **named)
+            await self.registry.commit(job, event, host=host, accepted_at=accepted_at, **named)
         except JournalError as error:
             # The job is paid and goes on; until the journal can be written again, no other create is begun.
             logger.error("job %s was accepted, but the journal does not know it yet: %s", job.id, error)
         seconds = self.clock() - attempt.began
-        self.ledger.tell(Uploaded(job.id, created.hash, job.progress.bytes_total or 0, seconds))
+        self.registry.emit(Uploaded(job.id, created.hash, job.progress.bytes_total or 0, seconds))
 
 
-async def _parts(order: Order) -> tuple[Part, ...]:
+async def _parts(request: JobRequest) -> tuple[Part, ...]:
     """Open what is to be uploaded. The names carry the job's tag at their front, to be found again by it."""
-    match order.source:
+    match request.source:
         case None:
             return ()
         case Pair(target, reference):
             return (
-                Part("target_audiofile", upload_name(order.id, label(target)), await FileContent.open(target)),
-                Part("reference_audiofile", upload_name(order.id, label(reference)), await FileContent.open(reference)),
+                Part("target_audiofile", upload_name(request.id, label(target)), await FileContent.open(target)),
+                Part(
+                    "reference_audiofile", upload_name(request.id, label(reference)), await FileContent.open(reference)
+                ),
             )
         case source if is_url(source):
             return ()
@@ -227,15 +231,15 @@ async def _parts(order: Order) -> tuple[Part, ...]:
             content = await FileContent.open(path)
         case path:
             content = await FileContent.open(path)
-    return (Part("audiofile", upload_name(order.id, label(order.source, order.filename)), content),)
+    return (Part("audiofile", upload_name(request.id, label(request.source, request.filename)), content),)
 
 
 async def _check_unchanged(job: Job) -> None:
     """Raise `InvalidRequestError` where the file is another song by now: that one is for another job to pay."""
-    if job.order.fingerprint is None:
+    if job.request.fingerprint is None:
         return
-    if await fingerprint_of(job.order.source, job.order.settings) != job.order.fingerprint:
-        name = label(job.order.source, job.order.filename)
+    if await fingerprint_of(job.request.source, job.request.settings) != job.request.fingerprint:
+        name = label(job.request.source, job.request.filename)
         raise InvalidRequestError(f"{name} was changed since it was submitted: submit it again", job=job.id)
 
 

@@ -1,4 +1,4 @@
-"""Turning what a caller asks for into an order: every mistake is found here, before anything is sent or paid."""
+"""Turning what a caller asks for into an request: every mistake is found here, before anything is sent or paid."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Literal
 import anyio
 from attrs import define, field
 
-from mvsep_async.catalogue.algorithm import Algorithm, Plan
+from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.sep_types import SEP_TYPES
-from mvsep_async.concurrency import Visits
+from mvsep_async.concurrency import CallerScopes
 from mvsep_async.errors import ConfigurationError, InvalidRequestError
 from mvsep_async.http.call import Json
 from mvsep_async.http.content import spool
 from mvsep_async.http.token import Token
-from mvsep_async.jobs.request import Settings, new_id
+from mvsep_async.jobs.request import JobSettings, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import safe_name
-from mvsep_async.sources import Data, Held, Pair, RemoteType, Source, Spooled, check, is_url
+from mvsep_async.sources import Data, Pair, PreparedSource, RemoteType, Source, Spooled, check, is_url
 
-__all__ = ["AlgorithmName", "Intake", "OnUnknown"]
+__all__ = ["AlgorithmName", "OnUnknown", "SourcePreparer"]
 
 AlgorithmName = int | str | Algorithm | None
 OnUnknown = Literal["raise", "resubmit"]
@@ -35,10 +35,10 @@ _MOST_REMEMBERED = 1000
 
 
 @define(eq=False)
-class Intake:
+class SourcePreparer:
     """Checks settings against the catalogue and the account, and puts songs that are no files where they can be sent.
 
-    `spool`: the folder for songs that come as bytes, where they shall survive the process. `visits`: where a caller's
+    `spool`: the folder for songs that come as bytes, where they shall survive the process. `callers`: where a caller's
     task waits for the service or for a song.
     """
 
@@ -46,8 +46,8 @@ class Intake:
     user: Callable[[], Awaitable[User]]
     token: Token | None
     spool: Path | None
-    visits: Visits
-    _known: dict[tuple[object, ...], Settings] = field(factory=dict)
+    callers: CallerScopes
+    _known: dict[tuple[object, ...], JobSettings] = field(factory=dict)
     _temporary: tempfile.TemporaryDirectory[str] | None = None
     _opening: anyio.Lock = field(factory=anyio.Lock)
 
@@ -60,7 +60,7 @@ class Intake:
         demo: bool = False,
         webhook_url: str | None = None,
         on_unknown: OnUnknown = "raise",
-    ) -> Settings:
+    ) -> JobSettings:
         """Return the settings asked for, checked. The same ones are checked once and shared from then on.
 
         Raises `InvalidRequestError` for what cannot be, and `ConfigurationError` without a token.
@@ -72,7 +72,7 @@ class Intake:
         if known is None:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            with self.visits.visit():
+            with self.callers.enter():
                 known = self._known[asked] = await self._checked(
                     name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown
                 )
@@ -87,7 +87,7 @@ class Intake:
         demo: bool,
         webhook_url: str | None,
         on_unknown: OnUnknown,
-    ) -> Settings:
+    ) -> JobSettings:
         if self.token is None:
             raise ConfigurationError(
                 "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token stands "
@@ -106,14 +106,14 @@ class Intake:
             catalogue = await self.catalogue()
             algorithm = catalogue.find(number)
             options, number = catalogue.validate(algorithm, options), algorithm.sep_type
-            user = await self.user() if premium_only or algorithm.plan is Plan.PREMIUM else None
+            user = await self.user() if premium_only or algorithm.plan is AccountPlan.PREMIUM else None
             catalogue.check_plan(algorithm, output_format, user, options)
         elif premium_only and not (await self.user()).is_premium:
             raise InvalidRequestError(
                 f"the format {output_format.label} is for premium accounts with credits left and spending enabled: "
                 "choose mp3, wav16, flac16 or m4a"
             )
-        return Settings(
+        return JobSettings(
             algorithm=number,
             options=tuple(sorted(options.items())),
             output_format=output_format,
@@ -123,13 +123,13 @@ class Intake:
             on_unknown=on_unknown,
         )
 
-    async def hold(self, source: Source, filename: str | None, settings: Settings) -> Held:
+    async def prepare_source(self, source: Source, filename: str | None, settings: JobSettings) -> PreparedSource:
         """Return the source in a form that can be sent more than once; raises `InvalidRequestError` for a bad one."""
         if settings.remote_type is not None and not is_url(source):
             raise InvalidRequestError("remote_type says what kind of link a URL is: this source is none")
         match source:
             case bytes() if self.spool is None:
-                held: Held = Data(source, _named(filename, "bytes"))
+                held: PreparedSource = Data(source, _named(filename, "bytes"))
             case bytes():
                 check(Data(source, _named(filename, "bytes")))
                 held = await self._spooled(_once(source), _named(filename, "bytes"), durable=True)
@@ -147,7 +147,7 @@ class Intake:
         return held
 
     async def _spooled(self, stream: AsyncIterable[bytes], filename: str, *, durable: bool) -> Spooled:
-        with self.visits.visit():
+        with self.callers.enter():
             folder = self.spool or await self._folder()
             await anyio.Path(folder).mkdir(exist_ok=True)
             name = f"{new_id()}-{safe_name(filename, limit=120)}"
@@ -171,7 +171,7 @@ class Intake:
                 self._temporary = await anyio.to_thread.run_sync(lambda: tempfile.TemporaryDirectory(prefix="mvsep-"))
             return Path(self._temporary.name)
 
-    async def drop(self, held: Held) -> None:
+    async def discard_source(self, held: PreparedSource) -> None:
         """Remove the copy of a song that no job was made for."""
         if isinstance(held, Spooled):
             with anyio.CancelScope(shield=True):

@@ -16,14 +16,14 @@ from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import Event, State
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.registry import Ledger
+from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
 from mvsep_async.submission.recovery_policy import Absent, Found, Search, horizon, is_before
 
-__all__ = ["Finder"]
+__all__ = ["Recovery"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -35,10 +35,10 @@ _UNDATED: Final = 100
 
 
 @define(eq=False)
-class Finder:
-    """Searches for the jobs that the ledger holds as `LOST`."""
+class Recovery:
+    """Searches for the jobs that the registry holds as `LOST`."""
 
-    ledger: Ledger
+    registry: JobRegistry
     account: AccountAPI
     search: Search
     outage: Outage
@@ -68,23 +68,23 @@ class Finder:
     async def _look(self) -> float:
         """Read the lists once and settle what they show; return how long to rest after a failure."""
         began = self.clock()
-        lost = [self.ledger.jobs[job] for job in self.search.jobs]
+        lost = [self.registry.jobs[job] for job in self.search.jobs]
         try:
             hashes = await self._listed(lost)
         except MVSepError as error:
             logger.info("the search for %d lost jobs cannot read the service's lists: %s", len(lost), error)
             if self.outage.failed(self.clock()):
                 for job in lost:
-                    if job.state is State.LOST:
-                        self.ledger.apply(job, Event.FAILED, error=error.of(job.id, job.hash))
+                    if job.state is JobState.LOST:
+                        self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
             return self.outage.rest
         self.outage.ended()
         for job in lost:
-            if not _tagged(job) and job.state is State.LOST:
+            if not _tagged(job) and job.state is JobState.LOST:
                 self.search.end(job.id)
                 self._unknowable(job, hashes)
         for result in self.search.looked(began, hashes):
-            self._settle(result)
+            self._resolve(result)
         return 0.0
 
     async def _listed(self, lost: list[Job]) -> list[str]:
@@ -99,33 +99,33 @@ class Finder:
             async for entry in history:
                 hashes.append(entry.hash)
                 missing = _missing(missing, [entry.hash])
-                known = self.ledger.known(hash=entry.hash)
+                known = self.registry.known(hash=entry.hash)
                 accepted_at = None if known is None else known.facts.accepted_at
                 dated = accepted_at is not None or len(hashes) > _UNDATED
                 if not missing or (dated and is_before(entry.hash, since, accepted_at=accepted_at)):
                     break
         return hashes
 
-    def _settle(self, result: Found | Absent) -> None:
-        job = self.ledger.jobs.get(result.job)
-        if job is None or job.state is not State.LOST:
+    def _resolve(self, result: Found | Absent) -> None:
+        job = self.registry.jobs.get(result.job)
+        if job is None or job.state is not JobState.LOST:
             return
         if isinstance(result, Found):
-            self.ledger.apply(job, Event.FOUND, hash=result.hash)
+            self.registry.apply(job, JobEvent.FOUND, hash=result.hash)
         else:
-            self.ledger.apply(job, Event.NOT_ACCEPTED)
+            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
 
     def _unknowable(self, job: Job, hashes: list[str]) -> None:
         """Decide about a job that has no file name, so that nothing at the service can be told to be it."""
-        if job.order.settings.on_unknown == "resubmit":
-            self.ledger.apply(job, Event.NOT_ACCEPTED)
+        if job.request.settings.on_unknown == "resubmit":
+            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             return
-        others = (hash for hash in dict.fromkeys(hashes) if self.ledger.known(hash=hash) is None)
+        others = (hash for hash in dict.fromkeys(hashes) if self.registry.known(hash=hash) is None)
         found = tuple(islice(others, _MOST_NAMED))
         seen = f"it may be one of {', '.join(found)}" if found else "no other job is in its lists"
-        self.ledger.apply(
+        self.registry.apply(
             job,
-            Event.FAILED,
+            JobEvent.FAILED,
             error=SubmissionUnknownError(
                 f"the answer to the create of job {job.id} was lost, and a job without an uploaded file cannot be told "
                 f"from others at the service: {seen}. Look there, then attach to it, or submit it again with "
@@ -141,4 +141,4 @@ def _missing(lost: list[Job], hashes: list[str]) -> list[Job]:
 
 
 def _tagged(job: Job) -> bool:
-    return job.order.source is not None and not is_url(job.order.source)
+    return job.request.source is not None and not is_url(job.request.source)

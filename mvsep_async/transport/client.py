@@ -143,7 +143,7 @@ _ERRORS: Final[dict[type[Exception], type[httpx.TransportError]]] = {
 
 @contextmanager
 def _mapped() -> Iterator[None]:
-    """Turn httpcore's errors into httpx's of the same name."""
+    """FairStep httpcore's errors into httpx's of the same name."""
     try:
         yield
     except tuple(_ERRORS) as error:

@@ -10,7 +10,7 @@ import anyio
 from anyio.lowlevel import RunVar
 from attrs import define, field
 
-__all__ = ["QUANTUM", "Turn", "turn"]
+__all__ = ["QUANTUM", "FairStep", "fair_step"]
 
 QUANTUM: Final = 0.001
 """Seconds that a transfer which is alone goes on before the loop looks at its timers: a pass of the loop takes as long
@@ -18,7 +18,7 @@ as moving 100 KiB, and a millisecond late is what nobody notices."""
 
 
 @define(eq=False)
-class Turn:
+class FairStep:
     """The block in which a stream takes one step: one at a time, in fair order.
 
     When twenty transfers are ready at once, the loop would run twenty steps before it looks at its timers again. So it
@@ -40,13 +40,13 @@ class Turn:
         self._lock.release()
 
 
-_turn: RunVar[Turn] = RunVar("mvsep_async.transport.fairness")
+_step: RunVar[FairStep] = RunVar("mvsep_async.transport.fairness")
 
 
-def turn() -> Turn:
+def fair_step() -> FairStep:
     """Return the one of this event loop."""
     try:
-        return _turn.get()
+        return _step.get()
     except LookupError:
-        _turn.set(Turn())
-        return _turn.get()
+        _step.set(FairStep())
+        return _step.get()

@@ -18,7 +18,7 @@ import anyio
 import httpcore
 from attrs import define, field, frozen
 
-from mvsep_async.transport.fairness import Turn, turn
+from mvsep_async.transport.fairness import FairStep, fair_step
 
 __all__ = ["RECEIVE", "SocketStream", "TlsStream", "mapped"]
 
@@ -42,7 +42,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
     """A connected non-blocking socket."""
 
     _sock: socket.socket
-    _turn: Turn = field(factory=turn)
+    _step: FairStep = field(factory=fair_step)
     _unseen: int = field(default=0, init=False)
     """Bytes sent since we last looked for an early answer."""
 
@@ -57,13 +57,13 @@ class SocketStream(httpcore.AsyncNetworkStream):
     async def _receive(self, receive: Callable[[], T], timeout: float | None) -> T:
         """Receive what is there, waiting for it only if that is nothing yet."""
         with mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            async with self._turn:
+            async with self._step:
                 with suppress(BlockingIOError):
                     return receive()
             with anyio.fail_after(timeout):
                 while True:
                     await anyio.wait_readable(self._sock)
-                    async with self._turn:
+                    async with self._step:
                         with suppress(BlockingIOError):
                             return receive()
 
@@ -79,7 +79,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
         on which httpcore goes and reads the answer. So a refused upload ends at once, not after the whole song.
         """
         view = memoryview(buffer)
-        async with self._turn:
+        async with self._step:
             if self._unseen >= _LOOK_EVERY:
                 self._unseen = 0
                 if answered():
@@ -88,7 +88,7 @@ class SocketStream(httpcore.AsyncNetworkStream):
             view = self._send(view)
         while view:
             await self._wait_writable(timeout, answered)
-            async with self._turn:
+            async with self._step:
                 view = self._send(view)
 
     async def aclose(self) -> None:
@@ -286,7 +286,7 @@ _ANSWERED: Final = "the other side answered before the whole request was sent"
 
 @frozen
 class mapped:  # noqa: N801 read as a function
-    """Turn what the system raises into what httpcore raises."""
+    """FairStep what the system raises into what httpcore raises."""
 
     timeout: type[httpcore.TimeoutException]
     broken: type[httpcore.NetworkError]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.catalogue.algorithm import Needs, Plan
+from mvsep_async.catalogue.algorithm import AccountPlan, Needs
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.errors import InvalidRequestError, MVSepError, ProtocolError
 from mvsep_async.http.call import Json
@@ -121,7 +121,12 @@ def test_the_recorded_sample() -> None:
     assert len(CATALOGUE) == 5
     assert [found.sep_type for found in CATALOGUE] == [63, 40, 37, 56, 103]
     found = CATALOGUE.find("BS Roformer")
-    assert (found.id, found.group, found.plan, found.needs) == (39, "Vocals / Instrumental", Plan.EVERYONE, Needs.FILE)
+    assert (found.id, found.group, found.plan, found.needs) == (
+        39,
+        "Vocals / Instrumental",
+        AccountPlan.EVERYONE,
+        Needs.FILE,
+    )
     assert (str(found.rating), found.usage, found.price_coefficient) == ("4.6244", 116844, 1)
     assert [field.name for field in found.fields] == ["add_opt1", "add_opt2", "add_opt3"]
     assert found.fields[0].options["171"] == "124 bands (SDR vocals: 12.33, SDR instrum: 18.64)"
@@ -197,7 +202,7 @@ def test_an_older_answer_without_the_newer_keys() -> None:
     older = {"render_id": "9", "name": "Old", "orientation": 1, "additional_fields": None}
     described = json.dumps({"add_opt1": {"text": "Model", "options": ["a", "b"]}})
     catalogue = Catalogue([older, {**older, "render_id": 10, "additional_fields": described}])
-    assert (catalogue[9].plan, catalogue[9].fields, catalogue[9].price_coefficient) == (Plan.REGISTERED, (), 1)
+    assert (catalogue[9].plan, catalogue[9].fields, catalogue[9].price_coefficient) == (AccountPlan.REGISTERED, (), 1)
     (field,) = catalogue[10].fields
     assert (field.name, field.label, field.options) == ("add_opt1", "Model", {"0": "a", "1": "b"})
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mvsep_async import DownloadError, InvalidRequestError, Job, MVSepClient, Stage
 from mvsep_async.download.part_file import PartFile
-from mvsep_async.download.ranges import State
+from mvsep_async.download.ranges import ResumeState
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
@@ -168,7 +168,7 @@ async def test_what_another_process_is_writing_is_gone_around(
 ) -> None:
     theirs = PartFile(tmp_path, tmp_path / "stems/Some Song/Vocals.mp3")
     theirs.open()
-    theirs.begin(0, State("theirs"))
+    theirs.begin(0, ResumeState("theirs"))
     async with client_of(sandbox) as client:
         await client.separate(song, tmp_path / "stems", algorithm=40)
         theirs.write(b"theirs")
@@ -239,12 +239,12 @@ async def test_the_download_is_part_of_the_progress_where_it_was_asked_for(
         stream = client.map([long_song], directory=tmp_path / "stems", algorithm=40)
         seen = []
 
-        async def look_on() -> None:
+        async def subscribe() -> None:
             await until(client.jobs)
             seen.extend(await all_of(aiter(client.jobs()[0])))
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(look_on)
+            tasks.start_soon(subscribe)
             async for job in stream:
                 assert job.stage is Stage.FINISHED
     assert stages(seen)[-3:] == [Stage.DONE, Stage.DOWNLOADING, Stage.FINISHED]

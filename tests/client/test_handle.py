@@ -22,11 +22,11 @@ async def test_two_iterators_see_the_whole_course_each(held: Sandbox, client_of:
     async with client_of(held) as client, anyio.create_task_group() as tasks:
         job = await client.submit(song, algorithm=40)
 
-        async def look_on() -> None:
+        async def subscribe() -> None:
             courses.append(await all_of(aiter(job)))
 
-        tasks.start_soon(look_on)
-        tasks.start_soon(look_on)
+        tasks.start_soon(subscribe)
+        tasks.start_soon(subscribe)
         await reached(job, Stage.WAITING)
         held.start(str(job.hash))
         await reached(job, Stage.PROCESSING)
@@ -91,7 +91,7 @@ async def test_an_iterator_abandoned_half_way_leaves_nothing(held: Sandbox, clie
             if progress.stage is Stage.WAITING:
                 break
         gc.collect()
-        assert not job.watched
+        assert not job.has_subscribers
         held.finish(str(job.hash))
         assert isinstance(await job, Separation)
 

@@ -49,10 +49,10 @@ async def test_everything_about_a_job_goes_to_the_host_that_has_it(
     sandbox, client, transport = world
     sandbox.quirks = Quirks(link_host=f"de.mvsep.test:{sandbox.port}")
     async with client:
-        job, unwanted = [await client.submit(song, algorithm=40) for _ in range(2)]
+        job, cancelling = [await client.submit(song, algorithm=40) for _ in range(2)]
         await reached(job, Stage.WAITING)
-        await reached(unwanted, Stage.WAITING)
-        assert await unwanted.cancel()
+        await reached(cancelling, Stage.WAITING)
+        assert await cancelling.cancel()
         sandbox.finish(str(job.hash))
         await job.download(tmp_path / "stems")
         again = client.attach(str(job.hash), host=f"http://de.mvsep.test:{sandbox.port}")
@@ -151,6 +151,6 @@ async def test_only_the_host_it_was_sent_to_is_believed_that_it_has_no_job(song:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         settings: Any = {"poll_interval": 0.02, "concurrency": 1, "requests_per_minute": 6000, "http": http}
         async with MVSepClient(STRANGER, base_url="http://mvsep.test", **settings) as client:
-            client._open().watcher.grace = 0.5
+            client._open().poller.grace = 0.5
             assert (await (await client.submit(song, algorithm=40))).hash
     assert len(set(asked)) == 6

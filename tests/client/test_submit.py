@@ -379,7 +379,7 @@ async def test_what_the_caller_gives_along_stays_with_the_job(held: Sandbox, cli
     async with client_of(held) as client:
         job = await client.submit(song, algorithm=40, metadata={"chat": 7, "tags": ["a", None]}, group="user 7")
         assert job.metadata == {"chat": 7, "tags": ["a", None]}
-        assert (job.source, job.order.group) == (song, "user 7")
+        assert (job.source, job.request.group) == (song, "user 7")
 
 
 async def test_groups_take_turns_and_priority_decides_within_one(

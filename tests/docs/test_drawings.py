@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mvsep_async.jobs import lifecycle
-from mvsep_async.jobs.lifecycle import Event, State
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from tests.docs.pages import ROOT
 
 DRAWINGS = ["lifecycle", "layers"]
@@ -38,23 +38,23 @@ def test_a_drawing_is_xml_that_can_stand_in_a_page(script: Any) -> None:
 def test_every_state_and_every_event_is_drawn(script: Any) -> None:
     words = " ".join(ElementTree.fromstring(script.drawing()).itertext()).split()
     drawn = " ".join(words)
-    assert [state for state in State if state.value not in words] == []
-    said = {event for event in Event if event.name.startswith("SAID_") and event is not Event.SAID_DONE}
-    assert [event for event in Event if event.value not in drawn] == sorted(said, key=list(Event).index)
+    assert [state for state in JobState if state.value not in words] == []
+    said = {event for event in JobEvent if event.name.startswith("SAID_") and event is not JobEvent.SAID_DONE}
+    assert [event for event in JobEvent if event.value not in drawn] == sorted(said, key=list(JobEvent).index)
 
 
 @pytest.mark.parametrize("script", ["lifecycle"], indirect=True)
 @pytest.mark.parametrize(
     "change",
     [
-        {(State.QUEUED, Event.FOUND): State.DONE},
-        {(State.QUEUED, Event.FAILED): State.DONE},
-        {(State.DONE, Event.CANCELLED): State.CANCELLED},
-        {(State.WAITING, Event.FETCHED): State.LOST},
+        {(JobState.QUEUED, JobEvent.FOUND): JobState.DONE},
+        {(JobState.QUEUED, JobEvent.FAILED): JobState.DONE},
+        {(JobState.DONE, JobEvent.CANCELLED): JobState.CANCELLED},
+        {(JobState.WAITING, JobEvent.FETCHED): JobState.LOST},
     ],
 )
 def test_a_table_that_the_drawing_has_no_place_for_is_an_error(
-    script: Any, change: dict[tuple[State, Event], State], monkeypatch: pytest.MonkeyPatch
+    script: Any, change: dict[tuple[JobState, JobEvent], JobState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "LIFE", lifecycle.LIFE | change)
     with pytest.raises((ValueError, KeyError)):

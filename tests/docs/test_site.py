@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.lifecycle import JobState
 from tests.docs.pages import ROOT
 
 LOADED = re.compile(
@@ -55,7 +55,7 @@ def test_the_drawings_are_those_of_the_code(site: Path) -> None:
     drawn = set(re.findall(r'<text class="name"[^>]*>(\w+)</text>', page))
     inside = (path for path in (ROOT / "mvsep_async").iterdir() if not path.name.startswith("_"))
     parts = {path.stem for path in inside if path.suffix == ".py" or path.is_dir()}
-    assert drawn == parts | {state.value for state in State}
+    assert drawn == parts | {state.value for state in JobState}
 
 
 @pytest.mark.parametrize(

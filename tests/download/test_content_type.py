@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.download.content_type import ENOUGH, kind_of, unmask
+from mvsep_async.download.content_type import ENOUGH, detect_wrong_content, kind_of
 
 KINDS = [
     (b"RIFF\x24\x00\x00\x00WAVEfmt ", "wav"),
@@ -31,7 +31,7 @@ def test_formats_are_known_by_their_first_bytes(head: bytes, kind: str) -> None:
     st.sampled_from([head for head, _ in KINDS]), st.binary(max_size=ENOUGH), st.sampled_from(["a.wav", "a.txt", "a"])
 )
 def test_a_known_format_is_welcome_under_any_name_and_type(head: bytes, rest: bytes, name: str) -> None:
-    assert unmask(head + rest, name, content_type="text/html") is None
+    assert detect_wrong_content(head + rest, name, content_type="text/html") is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_known_format_is_welcome_under_any_name_and_type(head: bytes, rest: by
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["a.mp3", "a.json", "a.txt", "a.srt"])
 def test_a_page_is_never_a_file(page: bytes, name: str) -> None:
-    found = unmask(page, name)
+    found = detect_wrong_content(page, name)
     assert found is not None
     assert found.page
 
@@ -54,28 +54,28 @@ def test_a_page_is_never_a_file(page: bytes, name: str) -> None:
     "файл удалён".encode("cp1251"), "文件已删除".encode(),
 ])  # fmt: skip
 def test_text_is_a_file_only_where_text_is_expected(text: bytes) -> None:
-    assert unmask(text, "a.mp3") is not None
-    assert unmask(text, "chords.json") is None
-    assert unmask(text, "Lyrics.TXT") is None
-    assert unmask(text, "subtitles.srt", content_type="text/html") is None
+    assert detect_wrong_content(text, "a.mp3") is not None
+    assert detect_wrong_content(text, "chords.json") is None
+    assert detect_wrong_content(text, "Lyrics.TXT") is None
+    assert detect_wrong_content(text, "subtitles.srt", content_type="text/html") is None
 
 
 @given(st.binary(min_size=16, max_size=ENOUGH).filter(lambda head: b"\x00" in head and head.lstrip()[:1] not in b"<{["))
 def test_unknown_binary_data_is_given_the_benefit_of_the_doubt(head: bytes) -> None:
-    assert unmask(head, "a.new") is None
+    assert detect_wrong_content(head, "a.new") is None
 
 
 @given(st.binary(max_size=ENOUGH), st.text(max_size=20), st.text(max_size=20))
 def test_it_always_decides(head: bytes, name: str, content_type: str) -> None:
-    found = unmask(head, name, content_type=content_type)
+    found = detect_wrong_content(head, name, content_type=content_type)
     assert found is None or found.why.startswith("the server sent")
-    assert unmask(b"", name) is not None
+    assert detect_wrong_content(b"", name) is not None
 
 
 def test_bytes_that_are_text_in_no_encoding_are_none() -> None:
-    assert unmask(bytes(range(200, 256)) * 4, "a.wav") is None
+    assert detect_wrong_content(bytes(range(200, 256)) * 4, "a.wav") is None
 
 
 def test_what_is_compressed_is_a_file_only_where_that_is_meant() -> None:
-    assert unmask(gzip.compress(b"song"), "stems.tar.GZ") is None
-    assert unmask(gzip.compress(b"song"), "song.wav") is not None
+    assert detect_wrong_content(gzip.compress(b"song"), "stems.tar.GZ") is None
+    assert detect_wrong_content(gzip.compress(b"song"), "song.wav") is not None

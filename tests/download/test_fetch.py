@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from mvsep_async.transfer import part as part_module
 
+from mvsep_async.download import part_file as part_module
 from mvsep_async.download.fetch import Fetched, fetch
 from mvsep_async.errors import DownloadError
 from mvsep_async.transport.client import make_http

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.download.paths import PlannedFile, chosen, path_key, plan, song_of
+from mvsep_async.download.paths import PlannedFile, chosen, path_key, plan_paths, song_of
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.jobs.request import Order, Settings, Target, new_id
+from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
 from mvsep_async.models.separation import OutputFile, Separation
 
 FOLDER = Path("/out")
@@ -33,7 +33,7 @@ def planned(
     there: Collection[Path] = (),
     others: Collection[Path] = (),
 ) -> list[PlannedFile]:
-    return plan(
+    return plan_paths(
         files,
         Target(str(FOLDER), None, layout, overwrite),
         song=song,
@@ -140,10 +140,10 @@ def test_stems_are_chosen_without_case_in_the_order_asked() -> None:
     ],
 )
 def test_the_songs_name(source: str | None, filename: str | None, song: str) -> None:
-    order = Order("mv1", source, Settings(), filename)
+    order = JobRequest("mv1", source, JobSettings(), filename)
     assert song_of(order, separation()) == song
 
 
 def test_the_tag_is_no_part_of_the_songs_name() -> None:
     hash = f"20230327071601-0e3e5c6c85-{new_id()}-my-song.wav"
-    assert song_of(Order("mv1", None, Settings()), Separation(hash=hash, algorithm="a", files=())) == "my-song"
+    assert song_of(JobRequest("mv1", None, JobSettings()), Separation(hash=hash, algorithm="a", files=())) == "my-song"

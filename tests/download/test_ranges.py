@@ -8,14 +8,14 @@ from mvsep_async.download.ranges import (
     Link,
     Receive,
     Reject,
-    State,
+    ResumeState,
+    classify_download_response,
     identity,
-    judge,
     request_headers,
 )
 
 URL = "https://Host.example/a/b.wav?sig=hush"
-HERE = State("host.example/a/b.wav", 1000, '"v1"')
+HERE = ResumeState("host.example/a/b.wav", 1000, '"v1"')
 
 
 def test_an_identity_is_host_and_path() -> None:
@@ -25,14 +25,16 @@ def test_an_identity_is_host_and_path() -> None:
 def test_only_a_vouched_part_is_continued() -> None:
     assert request_headers(400, HERE)["Range"] == "bytes=400-"
     assert request_headers(400, HERE)["If-Range"] == '"v1"'
-    for have, state in ((0, HERE), (400, None), (400, State("x", 1000, None))):
+    for have, state in ((0, HERE), (400, None), (400, ResumeState("x", 1000, None))):
         assert "Range" not in request_headers(have, state)
     assert request_headers(0, None)["Accept-Encoding"] == "identity"
 
 
 def test_a_whole_answer_begins_anew() -> None:
     headers = {"content-length": "1000", "etag": '"v2"'}
-    assert judge(200, headers, url=URL, have=400, state=HERE) == Receive(0, State(HERE.identity, 1000, '"v2"'))
+    assert classify_download_response(200, headers, url=URL, have=400, state=HERE) == Receive(
+        0, ResumeState(HERE.identity, 1000, '"v2"')
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_a_whole_answer_begins_anew() -> None:
     ],
 )  # fmt: skip
 def test_what_vouches_for_a_file(headers: dict[str, str], validator: str | None) -> None:
-    answer = judge(200, headers, url=URL)
+    answer = classify_download_response(200, headers, url=URL)
     assert isinstance(answer, Receive)
     assert answer.state.validator == validator
 
@@ -59,7 +61,7 @@ def test_what_vouches_for_a_file(headers: dict[str, str], validator: str | None)
 @given(st.integers(1, 2000), st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 2000) | st.none())
 def test_a_part_is_written_only_where_it_belongs(have: int, first: int, last: int, total: int | None) -> None:
     headers = {"content-range": f"bytes {first}-{last}/{'*' if total is None else total}"}
-    answer = judge(206, headers, url=URL, have=have, state=HERE)
+    answer = classify_download_response(206, headers, url=URL, have=have, state=HERE)
     if isinstance(answer, Receive):
         assert answer.offset == have == first
         assert answer.state.total == 1000
@@ -81,10 +83,10 @@ def test_a_part_is_written_only_where_it_belongs(have: int, first: int, last: in
     ],
 )
 def test_a_part_that_contradicts_itself_or_us(headers: dict[str, str]) -> None:
-    assert isinstance(judge(206, headers, url=URL, have=400, state=HERE), Forget)
+    assert isinstance(classify_download_response(206, headers, url=URL, have=400, state=HERE), Forget)
 
 
-DATED = State("host.example/a/b.wav", 1000, "Mon, 27 Mar 2023 07:16:01 GMT")
+DATED = ResumeState("host.example/a/b.wav", 1000, "Mon, 27 Mar 2023 07:16:01 GMT")
 
 
 @pytest.mark.parametrize(
@@ -101,25 +103,29 @@ DATED = State("host.example/a/b.wav", 1000, "Mon, 27 Mar 2023 07:16:01 GMT")
     ],
 )
 def test_a_part_of_another_file_is_not_taken_though_if_range_was_passed_over(
-    state: State, now: dict[str, str], same: bool
+    state: ResumeState, now: dict[str, str], same: bool
 ) -> None:
-    answer = judge(206, {"content-range": "bytes 400-999/1000", **now}, url=URL, have=400, state=state)
+    answer = classify_download_response(
+        206, {"content-range": "bytes 400-999/1000", **now}, url=URL, have=400, state=state
+    )
     assert isinstance(answer, Receive if same else Forget)
 
 
 def test_nothing_behind_the_last_byte_is_an_end_only_where_it_should_be() -> None:
     at_end = {"content-range": "bytes */1000"}
-    assert judge(416, at_end, url=URL, have=1000, state=HERE) == Complete()
-    assert judge(416, at_end, url=URL, have=1000, state=State("x", None, '"v1"')) == Complete()
-    assert isinstance(judge(416, at_end, url=URL, have=1200, state=HERE), Forget)
-    assert isinstance(judge(416, {}, url=URL, have=1000, state=HERE), Forget)
-    assert isinstance(judge(416, at_end, url=URL), Reject)
+    assert classify_download_response(416, at_end, url=URL, have=1000, state=HERE) == Complete()
+    assert (
+        classify_download_response(416, at_end, url=URL, have=1000, state=ResumeState("x", None, '"v1"')) == Complete()
+    )
+    assert isinstance(classify_download_response(416, at_end, url=URL, have=1200, state=HERE), Forget)
+    assert isinstance(classify_download_response(416, {}, url=URL, have=1000, state=HERE), Forget)
+    assert isinstance(classify_download_response(416, at_end, url=URL), Reject)
 
 
 def test_sizes_that_were_promised_are_held_against_the_server() -> None:
-    assert isinstance(judge(200, {"content-length": "999"}, url=URL, promised=1000), Reject)
-    assert isinstance(judge(200, {"content-length": "0"}, url=URL), Reject)
-    kept = judge(200, {}, url=URL, promised=1000)
+    assert isinstance(classify_download_response(200, {"content-length": "999"}, url=URL, promised=1000), Reject)
+    assert isinstance(classify_download_response(200, {"content-length": "0"}, url=URL), Reject)
+    kept = classify_download_response(200, {}, url=URL, promised=1000)
     assert isinstance(kept, Receive)
     assert kept.state.total == 1000
 
@@ -127,17 +133,17 @@ def test_sizes_that_were_promised_are_held_against_the_server() -> None:
 @pytest.mark.parametrize("status", [200, 206])
 def test_an_encoded_body_is_not_the_file(status: int) -> None:
     headers = {"content-encoding": "gzip", "content-range": "bytes 400-999/1000"}
-    assert isinstance(judge(status, headers, url=URL, have=400, state=HERE), Reject)
+    assert isinstance(classify_download_response(status, headers, url=URL, have=400, state=HERE), Reject)
 
 
 def test_what_the_other_answers_mean() -> None:
     for status in (401, 403, 404, 410):
-        assert isinstance(judge(status, {}, url=URL), Link)
+        assert isinstance(classify_download_response(status, {}, url=URL), Link)
     for status in (408, 429, 500, 502, 503, 520, 524):
-        answer = judge(status, {"retry-after": "9"}, url=URL)
+        answer = classify_download_response(status, {"retry-after": "9"}, url=URL)
         assert answer == Reject(f"the server answered {status}", passing=True, pause=9)
     for status in (204, 304, 400, 405, 451):
-        assert judge(status, {}, url=URL) == Reject(f"the server answered {status}", passing=False)
+        assert classify_download_response(status, {}, url=URL) == Reject(f"the server answered {status}", passing=False)
 
 
 HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "content-encoding", "retry-after"]
@@ -145,9 +151,15 @@ HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "
 
 def test_numbers_without_end_are_none() -> None:
     endless = "9" * 5000
-    assert judge(503, {"retry-after": endless}, url=URL) == Reject("the server answered 503", passing=True)
-    assert isinstance(judge(416, {"content-range": f"bytes */{endless}"}, url=URL, have=1000, state=HERE), Forget)
-    assert judge(200, {"content-length": endless}, url=URL) == judge(200, {}, url=URL)
+    assert classify_download_response(503, {"retry-after": endless}, url=URL) == Reject(
+        "the server answered 503", passing=True
+    )
+    assert isinstance(
+        classify_download_response(416, {"content-range": f"bytes */{endless}"}, url=URL, have=1000, state=HERE), Forget
+    )
+    assert classify_download_response(200, {"content-length": endless}, url=URL) == classify_download_response(
+        200, {}, url=URL
+    )
 
 
 @pytest.mark.parametrize("url", ["http://[bad/a.wav", "https://ex℀mple.com/a.wav", "http://a]/b"])
@@ -162,4 +174,4 @@ def test_what_is_no_url_names_no_file(url: str) -> None:
     st.integers(1, 9) | st.none(),
 )
 def test_no_header_is_too_strange(status: int, headers: dict[str, str], have: int, promised: int | None) -> None:
-    judge(status, headers, url=URL, have=have, state=HERE, promised=promised)
+    classify_download_response(status, headers, url=URL, have=have, state=HERE, promised=promised)

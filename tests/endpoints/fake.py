@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 
-from mvsep_async.http.answer import Answer, read_answer
+from mvsep_async.http.answer import HTTPResponse, read_answer
 from mvsep_async.http.call import Call, Json
 
 __all__ = ["FakeCaller"]
@@ -28,7 +28,7 @@ class FakeCaller:
         answer = self._by(call) if self._by else self._answers.popleft()
         status, body = answer if isinstance(answer, tuple) else (200, answer)
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return read_answer(call, Answer(status=status, headers={}, body=content))
+        return read_answer(call, HTTPResponse(status=status, headers={}, body=content))
 
     @property
     def last(self) -> Call:

@@ -20,7 +20,7 @@ from mvsep_async.errors import (
     RateLimitedError,
     ServiceUnavailableError,
 )
-from mvsep_async.http.answer import MAX_BODY, Answer, about_slots, excerpt, read_answer, reasons
+from mvsep_async.http.answer import MAX_BODY, HTTPResponse, about_slots, excerpt, read_answer, reasons
 from mvsep_async.http.call import Call, Json
 from mvsep_async.http.redaction import protect
 from mvsep_async.http.token import Token
@@ -50,7 +50,7 @@ headers = st.dictionaries(
 def test_any_answer_is_understood_or_one_of_our_errors(
     call: Call, status: int, headers: dict[str, str], body: bytes, overlong: bool
 ) -> None:
-    error = failure_of(call, Answer(status, headers, body, overlong))
+    error = failure_of(call, HTTPResponse(status, headers, body, overlong))
     assert "\n" not in str(error)
     assert str(error).encode()
     assert len(str(error)) < 6000
@@ -69,7 +69,7 @@ def test_any_answer_is_understood_or_one_of_our_errors(
     ],
 )
 def test_half_a_surrogate_pair_comes_as_a_replacement_character(body: bytes, text: str | None) -> None:
-    answer = Answer(200, {}, body)
+    answer = HTTPResponse(200, {}, body)
     if text is not None:
         assert read_answer(GET, answer) == text
     else:
@@ -81,10 +81,10 @@ def test_half_a_surrogate_pair_comes_as_a_replacement_character(body: bytes, tex
 def test_deep_nesting_ends_in_an_answer_or_an_error(depth: int, wrap: str) -> None:
     body = wrap.format("[" * depth + "]" * depth).encode()
     with suppress(RecursionError):  # which the wire turns into our own
-        failure_of(GET, Answer(200, {}, body))
+        failure_of(GET, HTTPResponse(200, {}, body))
 
 
-def failure_of(call: Call, answer: Answer) -> MVSepError | None:
+def failure_of(call: Call, answer: HTTPResponse) -> MVSepError | None:
     try:
         read_answer(call, answer)
     except MVSepError as error:
@@ -95,7 +95,7 @@ def failure_of(call: Call, answer: Answer) -> MVSepError | None:
 def said(status: int, body: Json | bytes, call: Call = GET) -> MVSepError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(MVSepError) as caught:
-        read_answer(call, Answer(status, {}, raw))
+        read_answer(call, HTTPResponse(status, {}, raw))
     return caught.value
 
 
@@ -136,7 +136,7 @@ def test_refusals_have_their_own_errors(status: int, body: Json | bytes, kind: t
 
 @pytest.mark.parametrize("success", [True, "true", 1, "1", None])
 def test_success_comes_in_many_forms(success: Json) -> None:
-    assert read_answer(GET, Answer(200, {}, json.dumps({"success": success, "data": 1}).encode()))
+    assert read_answer(GET, HTTPResponse(200, {}, json.dumps({"success": success, "data": 1}).encode()))
 
 
 def test_many_comments_before_nothing_are_told_apart_at_once() -> None:
@@ -146,13 +146,13 @@ def test_many_comments_before_nothing_are_told_apart_at_once() -> None:
 
 def test_an_answer_beyond_the_cap_is_not_parsed() -> None:
     with pytest.raises(ProtocolError, match=str(MAX_BODY)):
-        read_answer(GET, Answer(200, {}, b"{}", overlong=True))
+        read_answer(GET, HTTPResponse(200, {}, b"{}", overlong=True))
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
 def test_a_look_says_not_yet_by_a_refusal(status: int) -> None:
     body = {"success": False, "status": "not_found"}
-    assert read_answer(LOOK, Answer(status, {}, json.dumps(body).encode())) == body
+    assert read_answer(LOOK, HTTPResponse(status, {}, json.dumps(body).encode())) == body
 
 
 @pytest.mark.parametrize(

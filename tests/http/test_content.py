@@ -4,9 +4,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from mvsep_async.transfer import reading
 
 from mvsep_async.errors import UploadError
+from mvsep_async.http import file_reader
 from mvsep_async.http.content import CHUNK, BytesContent, Content, FileContent, spool
 
 
@@ -18,7 +18,7 @@ async def collect(content: Content) -> bytes:
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way to read a file, wherever the tests run."""
     if request.param == "threads":
-        monkeypatch.setattr(reading, "_NOWAIT", None)
+        monkeypatch.setattr(file_reader, "_NOWAIT", None)
     elif request.param == "unsupported":
 
         def preadv(*args: object) -> int:

@@ -34,7 +34,7 @@ class Failing:
 
 
 def patient(wire: Failing, told: list[str]) -> PatientCaller:
-    return PatientCaller(wire, pace=0.0, on_retry=lambda path, error: told.append(f"{path}: {error}"))
+    return PatientCaller(wire, time_scale=0.0, on_retry=lambda path, error: told.append(f"{path}: {error}"))
 
 
 async def test_what_may_help_is_sent_again_and_told() -> None:

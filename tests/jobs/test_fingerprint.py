@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.jobs.fingerprint import fingerprint, fingerprint_of
-from mvsep_async.jobs.request import Settings
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.sources import Data, Held, Pair, Spooled
+from mvsep_async.sources import Data, Pair, PreparedSource, Spooled
 from tests.journal.samples import SETTINGS, full_texts, settings_
 
 CHANGES_THE_RESULT = {"algorithm", "options", "output_format", "demo"}
@@ -23,9 +23,9 @@ def test_it_is_the_same_in_every_release() -> None:
 
 @given(full_texts, st.integers(0), st.integers(0), settings_, full_texts, st.integers(0), st.integers(0), settings_)
 def test_it_tells_files_apart(
-    path: str, size: int, time: int, how: Settings, path_2: str, size_2: int, time_2: int, how_2: Settings
+    path: str, size: int, time: int, how: JobSettings, path_2: str, size_2: int, time_2: int, how_2: JobSettings
 ) -> None:
-    def what_counts(settings: Settings) -> tuple[object, ...]:
+    def what_counts(settings: JobSettings) -> tuple[object, ...]:
         return settings.algorithm, sorted(settings.options), settings.output_format, settings.demo
 
     same = (path, size, time, what_counts(how)) == (path_2, size_2, time_2, what_counts(how_2))
@@ -50,7 +50,7 @@ def test_only_what_changes_the_result_counts(changes: dict[str, object]) -> None
 
 
 def test_the_order_of_options_does_not_count() -> None:
-    one, two = Settings(options=(("a", "1"), ("b", "2"))), Settings(options=(("b", "2"), ("a", "1")))
+    one, two = JobSettings(options=(("a", "1"), ("b", "2"))), JobSettings(options=(("b", "2"), ("a", "1")))
     assert fingerprint("/a", 1, 2, one) == fingerprint("/a", 1, 2, two)
 
 
@@ -58,7 +58,7 @@ async def test_a_file_is_known_by_place_size_and_time(tmp_path: Path, monkeypatc
     song = tmp_path / "song.flac"
     song.write_bytes(b"abc")
     monkeypatch.chdir(tmp_path)
-    names: list[Held] = [song, str(song), "song.flac", Path("song.flac"), f"../{tmp_path.name}/song.flac"]
+    names: list[PreparedSource] = [song, str(song), "song.flac", Path("song.flac"), f"../{tmp_path.name}/song.flac"]
     (known,) = {await fingerprint_of(name, SETTINGS) for name in names}
     status = song.stat()
     assert known == fingerprint(str(song), status.st_size, status.st_mtime_ns, SETTINGS)
@@ -70,7 +70,7 @@ async def test_other_sources_have_their_own_identity(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(b"abc")
     a, b = tmp_path / "a", tmp_path / "b"
-    sources: list[Held] = [
+    sources: list[PreparedSource] = [
         a,
         b,
         Pair(a, b),

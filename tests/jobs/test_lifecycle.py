@@ -11,30 +11,30 @@ from mvsep_async.jobs.lifecycle import (
     HOLDS_SLOT,
     LIFE,
     OVER,
-    Event,
-    ImpossibleEventError,
-    State,
+    IllegalEventError,
+    JobEvent,
+    JobState,
     after,
     stage_of,
 )
 from mvsep_async.models.stage import Stage
 
 
-@given(st.lists(st.sampled_from(Event)))
-def test_random_events_never_leave_the_table(events: list[Event]) -> None:
-    state = State.QUEUED
+@given(st.lists(st.sampled_from(JobEvent)))
+def test_random_events_never_leave_the_table(events: list[JobEvent]) -> None:
+    state = JobState.QUEUED
     for event in events:
         if (state, event) in LIFE:
             state = after("mv1", state, event)
             continue
-        with pytest.raises(ImpossibleEventError) as caught:
+        with pytest.raises(IllegalEventError) as caught:
             after("mv1", state, event)
         assert "mv1" in str(caught.value)
         assert state.value in str(caught.value)
         assert event.value in str(caught.value)
 
 
-def reachable(*begin: State) -> set[State]:
+def reachable(*begin: JobState) -> set[JobState]:
     found, todo = set(begin), list(begin)
     while todo:
         state = todo.pop()
@@ -46,38 +46,38 @@ def reachable(*begin: State) -> set[State]:
 
 
 def test_every_state_can_be_reached_and_left() -> None:
-    assert reachable(State.QUEUED) == set(State)
-    for state in set(State) - OVER:
+    assert reachable(JobState.QUEUED) == set(JobState)
+    for state in set(JobState) - OVER:
         assert reachable(state) & OVER
 
 
 def test_every_state_but_the_ends_can_fail() -> None:
-    for state in State:
-        assert ((state, Event.FAILED) in LIFE) is (state not in OVER)
+    for state in JobState:
+        assert ((state, JobEvent.FAILED) in LIFE) is (state not in OVER)
 
 
 def test_a_job_can_be_cancelled_until_the_service_is_through_with_it() -> None:
-    for state in State:
-        assert ((state, Event.CANCELLED) in LIFE) is (state is State.QUEUED or state in HOLDS_SLOT)
+    for state in JobState:
+        assert ((state, JobEvent.CANCELLED) in LIFE) is (state is JobState.QUEUED or state in HOLDS_SLOT)
 
 
 def test_a_create_is_begun_only_from_the_queue_and_never_from_a_state_in_which_one_may_be_paid() -> None:
-    begins = {state for state, event in LIFE if event is Event.SLOT_TAKEN}
-    assert begins == {State.QUEUED}
-    back = {state for (state, _), then in LIFE.items() if then is State.QUEUED}
-    assert back == {State.CREATING, State.LOST}
+    begins = {state for state, event in LIFE if event is JobEvent.SLOT_TAKEN}
+    assert begins == {JobState.QUEUED}
+    back = {state for (state, _), then in LIFE.items() if then is JobState.QUEUED}
+    assert back == {JobState.CREATING, JobState.LOST}
     assert not back & AT_SERVICE
 
 
 def test_what_failed_may_only_be_downloaded_again() -> None:
-    assert {event for state, event in LIFE if state is State.FAILED} == {Event.DOWNLOAD_BEGAN}
-    assert not any(state is State.CANCELLED for state, _ in LIFE)
+    assert {event for state, event in LIFE if state is JobState.FAILED} == {JobEvent.DOWNLOAD_BEGAN}
+    assert not any(state is JobState.CANCELLED for state, _ in LIFE)
 
 
 @pytest.mark.parametrize("creating", [Stage.UPLOADING, Stage.FETCHING, Stage.WAITING])
 def test_every_state_has_a_stage(creating: Stage) -> None:
-    shown = {state: stage_of(state, creating=creating) for state in State}
-    assert shown[State.CREATING] is shown[State.LOST] is creating
+    shown = {state: stage_of(state, creating=creating) for state in JobState}
+    assert shown[JobState.CREATING] is shown[JobState.LOST] is creating
     assert all(
-        stage.value == state.value for state, stage in shown.items() if state not in (State.CREATING, State.LOST)
+        stage.value == state.value for state, stage in shown.items() if state not in (JobState.CREATING, JobState.LOST)
     )

@@ -31,14 +31,14 @@ def test_a_night_in_which_the_machine_slept_is_no_outage() -> None:
 
 
 @given(st.integers(1, 40), st.floats(0.01, 1))
-def test_rests_grow_up_to_a_bound_in_proportion_to_the_pace(failures: int, pace: float) -> None:
-    outage = Outage(patience=1e9, pace=pace)
+def test_rests_grow_up_to_a_bound_in_proportion_to_the_pace(failures: int, time_scale: float) -> None:
+    outage = Outage(patience=1e9, time_scale=time_scale)
     rests = []
     for number in range(failures):
         outage.failed(float(number))
         rests.append(outage.rest)
     assert rests == sorted(rests)
-    assert rests[0] == 0.5 * pace
-    assert rests[-1] <= 30.0 * pace
+    assert rests[0] == 0.5 * time_scale
+    assert rests[-1] <= 30.0 * time_scale
     outage.ended()
     assert outage.rest == 0.0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.subscription import Mailbox, Watch
+from mvsep_async.jobs.subscription import Subscribers, Subscription
 from mvsep_async.models.stage import Stage
 
 
@@ -19,15 +19,15 @@ def moment(stage: Stage, sent: int = 0) -> Progress:
 
 @given(st.lists(st.tuples(st.sampled_from(Stage), st.integers(0, 5)) | st.none()))
 async def test_every_stage_is_seen_in_order_with_its_latest_numbers(steps: list[tuple[Stage, int] | None]) -> None:
-    box, put, taken = Mailbox(), [], []
+    box, put, taken = Subscription(), [], []
     for step in steps:  # None is a reader's turn
         if step is not None:
             put.append(moment(*step))
             box.put(put[-1])
         elif box.pending:
-            taken.append(await box.take())
+            taken.append(await box.receive())
     while box.pending:
-        taken.append(await box.take())
+        taken.append(await box.receive())
     assert len(box._waiting) == 0
 
     def course(seen: list[Progress]) -> list[Stage]:
@@ -39,32 +39,32 @@ async def test_every_stage_is_seen_in_order_with_its_latest_numbers(steps: list[
 
 
 async def test_a_box_stays_small_however_many_bytes_pass() -> None:
-    box = Mailbox()
+    box = Subscription()
     for sent in range(10_000):
         box.put(moment(Stage.UPLOADING, sent))
-    assert await box.take() == moment(Stage.UPLOADING, 9_999)
+    assert await box.receive() == moment(Stage.UPLOADING, 9_999)
     assert not box.pending
 
 
 async def test_closing_lets_what_is_there_be_taken_first() -> None:
-    box = Mailbox()
+    box = Subscription()
     box.put(moment(Stage.WAITING))
     box.close()
-    assert await box.take() == moment(Stage.WAITING)
-    assert await box.take() is None
+    assert await box.receive() == moment(Stage.WAITING)
+    assert await box.receive() is None
 
 
 async def test_two_tasks_at_one_box_both_wake() -> None:
-    box = Mailbox()
+    box = Subscription()
     taken = []
 
-    async def take() -> None:
-        taken.append(await box.take())
+    async def receive() -> None:
+        taken.append(await box.receive())
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(take)
-            tasks.start_soon(take)
+            tasks.start_soon(receive)
+            tasks.start_soon(receive)
             await anyio.sleep(0.01)
             box.put(moment(Stage.WAITING))
             await anyio.sleep(0)
@@ -73,7 +73,7 @@ async def test_two_tasks_at_one_box_both_wake() -> None:
 
 
 async def test_a_dropped_box_needs_no_goodbye() -> None:
-    watch, box = Watch(), Mailbox()
+    watch, box = Subscribers(), Subscription()
     watch.boxes.add(box)
     watch.put(moment(Stage.WAITING))
     assert box.pending

@@ -12,18 +12,18 @@ from mvsep_async.errors import MVSepError
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order, Settings, Target, new_id
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
 from mvsep_async.sources import Pair, Spooled
 
 SPOOL = Path("/music/j.db.spool")
-SETTINGS = Settings(algorithm=40, options=(("add_opt1", "81"),))
+SETTINGS = JobSettings(algorithm=40, options=(("add_opt1", "81"),))
 
 
-def an_order(**changes: Any) -> Order:
-    return attrs.evolve(Order(new_id(), "/music/song.flac", SETTINGS), **changes)
+def a_request(**changes: Any) -> JobRequest:
+    return attrs.evolve(JobRequest(new_id(), "/music/song.flac", SETTINGS), **changes)
 
 
 def whole(cls: type[Any], **strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -55,7 +55,7 @@ json_values = st.recursive(
 extras = st.dictionaries(text, json_values, max_size=2)
 
 settings_ = whole(
-    Settings,
+    JobSettings,
     algorithm=st.none() | st.integers(0, 999),
     options=st.lists(st.tuples(text, text), max_size=3).map(tuple),
     output_format=st.sampled_from(OutputFormat),
@@ -79,7 +79,7 @@ sources = (
     | st.builds(Spooled, names.map(lambda name: SPOOL / name) | full_paths, text)
 )
 orders = whole(
-    Order,
+    JobRequest,
     id=st.uuids().map(str),
     source=sources,
     settings=settings_,
@@ -139,7 +139,7 @@ facts_ = whole(
 )
 records = st.builds(
     Record,
-    order=orders,
-    state=st.sampled_from(State),
+    request=orders,
+    state=st.sampled_from(JobState),
     facts=facts_,
 )

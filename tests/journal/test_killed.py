@@ -54,7 +54,7 @@ async def test_what_was_settled_outlives_every_kill(tmp_path: Path, processes: F
                 break
         told.close()
         journal = SqliteJournal(path)
-        found = {record.order.id: record for record in await journal.open()}
+        found = {record.request.id: record for record in await journal.open()}
         await journal.close()
         assert settled.keys() <= found.keys()
         for id, record in found.items():
@@ -62,7 +62,7 @@ async def test_what_was_settled_outlives_every_kill(tmp_path: Path, processes: F
             assert attempts >= settled.get(id, 0)
             assert record.facts == (victim.facts(id, attempts) if attempts else NOTHING)
             assert [(file.size, file.safe) for file in record.files] == ([(attempts, attempts)] if attempts else [])
-            assert record.order.fingerprint == record.order.key == id
+            assert record.request.fingerprint == record.request.key == id
     assert len(settled) > 60
 
 

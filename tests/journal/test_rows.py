@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from mvsep_async.errors import JobFailedError, JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order, Target
-from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader, facts_row, order_row, path_value
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest, Target
+from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader, facts_row, path_value, request_row
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.sources import Data, Pair, Spooled
-from tests.journal.samples import SETTINGS, SPOOL, an_order, comparable, records
+from tests.journal.samples import SETTINGS, SPOOL, a_request, comparable, records
 
 COLUMNS = (*ORDER_COLUMNS, *FACT_COLUMNS)
 
@@ -31,7 +31,7 @@ def tables() -> Iterator[sqlite3.Connection]:
 
 def kept(record: Record, tables: sqlite3.Connection) -> Record:
     """Put a record through real tables, whose columns may change what is given to them."""
-    values = (*order_row(record.order, spool=SPOOL), *facts_row(record.state, record.facts))
+    values = (*request_row(record.request, spool=SPOOL), *facts_row(record.state, record.facts))
     tables.execute("BEGIN")
     try:
         tables.execute(f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})", values)
@@ -49,51 +49,55 @@ def test_everything_that_a_job_can_be_comes_back(record: Record, tables: sqlite3
 
 def test_sources_keep_their_types(tables: sqlite3.Connection) -> None:
     sources = ["/a", Path("/a"), Pair("/a", Path("/b")), Spooled(SPOOL / "a", "b"), "https://a/b", None]
-    found = [kept(Record(an_order(source=source), State.QUEUED, NOTHING), tables).order.source for source in sources]
+    found = [
+        kept(Record(a_request(source=source), JobState.QUEUED, NOTHING), tables).request.source for source in sources
+    ]
     assert found == sources
     assert [type(source) for source in found] == [str, type(Path()), Pair, Spooled, str, type(None)]
 
 
 def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    order = an_order(source=Pair("a.wav", Path("../b.wav")), target=Target("stems"))
+    order = a_request(source=Pair("a.wav", Path("../b.wav")), target=Target("stems"))
     facts = Facts(paths=(Path("stems/x.mp3"),), planned=(("x", Path("stems/x.mp3")),))
-    row = (*order_row(order, spool=SPOOL), *facts_row(State.DONE, facts))
+    row = (*request_row(order, spool=SPOOL), *facts_row(JobState.DONE, facts))
     monkeypatch.chdir("/")
     found = RowReader(spool=SPOOL).record(row)
-    assert found.order.source == Pair(str(tmp_path / "a.wav"), tmp_path / "../b.wav")
-    assert found.order.target == Target(str(tmp_path / "stems"))
+    assert found.request.source == Pair(str(tmp_path / "a.wav"), tmp_path / "../b.wav")
+    assert found.request.target == Target(str(tmp_path / "stems"))
     assert found.facts.paths == (tmp_path / "stems/x.mp3",)
     assert found.facts.planned == (("x", tmp_path / "stems/x.mp3"),)
 
 
 def test_a_spooled_song_moves_with_its_journal() -> None:
-    row = order_row(an_order(source=Spooled(SPOOL / "mv1-a.wav", "a.wav")), spool=SPOOL)
-    moved = RowReader(spool=Path("/other/j.db.spool")).record((*row, *facts_row(State.QUEUED, NOTHING)))
-    assert moved.order.source == Spooled(Path("/other/j.db.spool/mv1-a.wav"), "a.wav")
+    row = request_row(a_request(source=Spooled(SPOOL / "mv1-a.wav", "a.wav")), spool=SPOOL)
+    moved = RowReader(spool=Path("/other/j.db.spool")).record((*row, *facts_row(JobState.QUEUED, NOTHING)))
+    assert moved.request.source == Spooled(Path("/other/j.db.spool/mv1-a.wav"), "a.wav")
 
 
 def test_what_waits_shares_what_it_has_in_common() -> None:
     reader = RowReader(spool=SPOOL)
-    rows = [(*order_row(an_order(target=Target("/t")), spool=SPOOL), *facts_row(State.QUEUED, NOTHING))] * 2
+    rows = [(*request_row(a_request(target=Target("/t")), spool=SPOOL), *facts_row(JobState.QUEUED, NOTHING))] * 2
     one, two = (reader.record(row) for row in rows)
-    assert one.order.settings is two.order.settings
-    assert one.order.target is two.order.target
+    assert one.request.settings is two.request.settings
+    assert one.request.target is two.request.target
     assert one.facts is NOTHING
     assert two.facts is NOTHING
 
 
 def test_audio_tags_are_not_kept(tables: sqlite3.Connection) -> None:
     separation = Separation(hash="h", tags={"big": ["x"] * 9}, files=(OutputFile(url="https://a/b.mp3"),))
-    row = facts_row(State.DONE, Facts(separation=separation))
+    row = facts_row(JobState.DONE, Facts(separation=separation))
     assert not any("big" in value for value in row if isinstance(value, str))
-    found = kept(Record(an_order(), State.DONE, Facts(separation=separation)), tables)
+    found = kept(Record(a_request(), JobState.DONE, Facts(separation=separation)), tables)
     assert found.facts.separation == attrs.evolve(separation, tags=None)
 
 
 def test_the_columns_can_be_read_by_a_person() -> None:
-    order = Order("mv1", "/music/Jóga.flac", SETTINGS, "Jóga", target=Target("/stems"))
-    row = dict(zip(COLUMNS, (*order_row(order, spool=SPOOL), *facts_row(State.DONE, Facts(hash="h"))), strict=True))
+    request = JobRequest("mv1", "/music/Jóga.flac", SETTINGS, "Jóga", target=Target("/stems"))
+    row = dict(
+        zip(COLUMNS, (*request_row(request, spool=SPOOL), *facts_row(JobState.DONE, Facts(hash="h"))), strict=True)
+    )
     assert row["source"] == "/music/Jóga.flac"
     assert row["state"] == "done"
     assert row["hash"] == "h"
@@ -106,18 +110,18 @@ def test_the_columns_can_be_read_by_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "order",
+    "job_request",
     [
-        an_order(source=Data(b"x", "a.wav")),
-        an_order(metadata={"when": object()}),
-        an_order(priority=2**63),
+        a_request(source=Data(b"x", "a.wav")),
+        a_request(metadata={"when": object()}),
+        a_request(priority=2**63),
     ],
 )
-def test_what_cannot_be_kept_is_refused_with_its_job(order: Order) -> None:
+def test_what_cannot_be_kept_is_refused_with_its_job(job_request: JobRequest) -> None:
     with pytest.raises(JournalError, match="cannot be kept") as caught:
-        order_row(order, spool=SPOOL)
-    assert caught.value.job == order.id
-    assert order.id in str(caught.value)
+        request_row(job_request, spool=SPOOL)
+    assert caught.value.job == job_request.id
+    assert job_request.id in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ def test_what_cannot_be_kept_is_refused_with_its_job(order: Order) -> None:
 )
 def test_a_value_that_we_cannot_have_written_is_an_error(column: str, value: object) -> None:
     facts = Facts(hash="h", error=JobFailedError("no"), paths=(Path("/a"),))
-    row = dict(zip(COLUMNS, (*order_row(an_order(), spool=SPOOL), *facts_row(State.DONE, facts)), strict=True))
+    row = dict(zip(COLUMNS, (*request_row(a_request(), spool=SPOOL), *facts_row(JobState.DONE, facts)), strict=True))
     RowReader(spool=SPOOL).record(tuple(row.values()))
     with pytest.raises(JournalError, match=f"job '{row['id']}' cannot be understood"):
         RowReader(spool=SPOOL).record(tuple((row | {column: value}).values()))

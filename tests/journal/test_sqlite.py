@@ -17,13 +17,13 @@ import pytest
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Journal, Record, SafeFile
-from mvsep_async.jobs.lifecycle import State
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal import sqlite
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.journal.store import Store
 from mvsep_async.sources import Data
-from tests.journal.samples import an_order
+from tests.journal.samples import a_request
 
 
 @pytest.fixture
@@ -87,18 +87,18 @@ def test_it_is_a_journal() -> None:
 
 def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
     async def main() -> None:
-        orders = [an_order(key="k"), an_order(fingerprint="mark")]
+        orders = [a_request(key="k"), a_request(fingerprint="mark")]
         async with opened(path) as journal:
             for order in orders:
                 journal.add(order)
-            await journal.settle()
-            journal.update(orders[0].id, State.WAITING, Facts(hash="h"))
+            await journal.flush()
+            journal.update(orders[0].id, JobState.WAITING, Facts(hash="h"))
             journal.file(orders[0].id, Path("/a.mp3"), size=3, safe=2)
-            await journal.settle(synced=True)
+            await journal.flush(synced=True)
         files = (SafeFile(Path("/a.mp3"), 3, 2),)
         assert await reopened(path) == [
-            Record(orders[0], State.WAITING, Facts(hash="h"), files),
-            Record(orders[1], State.QUEUED, NOTHING),
+            Record(orders[0], JobState.WAITING, Facts(hash="h"), files),
+            Record(orders[1], JobState.QUEUED, NOTHING),
         ]
 
     run(main)
@@ -107,7 +107,7 @@ def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
 def test_what_was_not_settled_is_written_at_the_end(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
-            journal.add(an_order())
+            journal.add(a_request())
         assert len(await reopened(path)) == 1
 
     run(main)
@@ -118,8 +118,8 @@ def test_what_nobody_waits_for_is_written_soon(path: Path, run: Any, gate: Gate)
         async with opened(path) as journal, anyio.create_task_group() as tasks:
             tasks.start_soon(journal.run)
             for count in (1, 2):
-                journal.add(an_order())
-                journal.add(an_order())
+                journal.add(a_request())
+                journal.add(a_request())
                 with anyio.fail_after(60):
                     while len(await SqliteJournal.peek(path)) < 2 * count:
                         await anyio.sleep(0.01)
@@ -131,17 +131,17 @@ def test_what_nobody_waits_for_is_written_soon(path: Path, run: Any, gate: Gate)
 
 def test_pruned_jobs_are_gone_and_their_keys_free(path: Path, run: Any) -> None:
     async def main() -> None:
-        old, new = an_order(key="k"), an_order(key="k")
+        old, new = a_request(key="k"), a_request(key="k")
         async with opened(path) as journal:
             journal.add(old)
             with pytest.raises(JournalError, match=f"job {old.id} has the key 'k' already") as caught:
                 journal.add(new)
             assert caught.value.job == new.id
-            await journal.settle()
+            await journal.flush()
             journal.forget([old])
             journal.add(new)
-            await journal.settle()
-        assert [record.order for record in await reopened(path)] == [new]
+            await journal.flush()
+        assert [record.request for record in await reopened(path)] == [new]
 
     run(main)
 
@@ -149,11 +149,11 @@ def test_pruned_jobs_are_gone_and_their_keys_free(path: Path, run: Any) -> None:
 def test_keys_of_the_last_process_count(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
-            journal.add(an_order(key="k"))
+            journal.add(a_request(key="k"))
         async with opened(path) as journal:
             with pytest.raises(JournalError, match="has the key"):
-                journal.add(an_order(key="k"))
-            journal.add(an_order(key="l"))
+                journal.add(a_request(key="k"))
+            journal.add(a_request(key="l"))
         assert len(await reopened(path)) == 2
 
     run(main)
@@ -163,9 +163,9 @@ def test_a_job_that_cannot_be_kept_harms_no_other(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             with pytest.raises(JournalError, match="spool folder first"):
-                journal.add(an_order(source=Data(b"x", "a.wav"), key="k"))
-            journal.add(an_order(key="k"))
-            await journal.settle()
+                journal.add(a_request(source=Data(b"x", "a.wav"), key="k"))
+            journal.add(a_request(key="k"))
+            await journal.flush()
         assert len(await reopened(path)) == 1
 
     run(main)
@@ -179,11 +179,11 @@ def test_pruning_removes_spooled_songs(path: Path, run: Any) -> None:
             journal.spool.mkdir()
             song = journal.spool / "song.wav"
             song.write_bytes(b"RIFF")
-            order = an_order(source=Spooled(song, "song.wav"))
+            order = a_request(source=Spooled(song, "song.wav"))
             journal.add(order)
-            await journal.settle()
+            await journal.flush()
             journal.forget([order])
-            await journal.settle()
+            await journal.flush()
         assert not song.exists()
 
     run(main)
@@ -197,8 +197,8 @@ def test_who_waits_at_the_same_time_shares_a_transaction(path: Path, run: Any, g
         async with opened(path) as journal:
 
             async def submit() -> None:
-                journal.add(an_order())
-                await journal.settle()
+                journal.add(a_request())
+                await journal.flush()
 
             gate.free.clear()
             async with anyio.create_task_group() as tasks:
@@ -216,21 +216,21 @@ def test_one_who_needs_it_synced_has_it_synced_for_all(path: Path, run: Any, gat
         async with opened(path) as journal:
             gate.free.clear()
             async with anyio.create_task_group() as tasks:
-                journal.add(an_order())
-                tasks.start_soon(journal.settle)
+                journal.add(a_request())
+                tasks.start_soon(journal.flush)
                 await anyio.wait_all_tasks_blocked()
-                journal.add(an_order())
-                tasks.start_soon(journal.settle)
-                tasks.start_soon(lambda: journal.settle(synced=True))
+                journal.add(a_request())
+                tasks.start_soon(journal.flush)
+                tasks.start_soon(lambda: journal.flush(synced=True))
                 await anyio.wait_all_tasks_blocked()
                 gate.free.set()
             assert gate.writes == [(1, False), (1, True)]
-            await journal.settle()
-            await journal.settle(synced=True)
+            await journal.flush()
+            await journal.flush(synced=True)
             assert len(gate.writes) == 2
-            journal.add(an_order())
-            await journal.settle()
-            await journal.settle(synced=True)
+            journal.add(a_request())
+            await journal.flush()
+            await journal.flush(synced=True)
         assert gate.writes[2:] == [(1, False), (0, True)]
 
     run(main)
@@ -242,15 +242,15 @@ def test_who_has_nothing_new_waits_for_what_is_being_written(path: Path, run: An
             gate.free.clear()
             settled: list[str] = []
 
-            async def settle(name: str) -> None:
-                await journal.settle()
+            async def flush(name: str) -> None:
+                await journal.flush()
                 settled.append(name)
 
             async with anyio.create_task_group() as tasks:
-                journal.add(an_order())
-                tasks.start_soon(settle, "one")
+                journal.add(a_request())
+                tasks.start_soon(flush, "one")
                 await anyio.wait_all_tasks_blocked()
-                tasks.start_soon(settle, "two")
+                tasks.start_soon(flush, "two")
                 await anyio.wait_all_tasks_blocked()
                 assert not settled
                 gate.free.set()
@@ -274,8 +274,8 @@ def test_the_event_loop_runs_while_the_disk_is_slow(path: Path, run: Any, gate: 
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(beat)
-                journal.add(an_order())
-                await journal.settle(synced=True)
+                journal.add(a_request())
+                await journal.flush(synced=True)
                 assert gate.free.is_set()
 
     run(main)
@@ -287,13 +287,13 @@ def test_a_cancelled_wait_loses_nothing(path: Path, run: Any, gate: Gate) -> Non
             gate.free.clear()
             async with anyio.create_task_group() as tasks:
                 for _ in range(2):
-                    journal.add(an_order())
-                    tasks.start_soon(journal.settle)
+                    journal.add(a_request())
+                    tasks.start_soon(journal.flush)
                     await anyio.wait_all_tasks_blocked()
                 tasks.cancel_scope.cancel()
             gate.free.set()
-            journal.add(an_order())
-            await journal.settle()
+            journal.add(a_request())
+            await journal.flush()
             assert sum(added for added, _ in gate.writes) == 3
         assert len(await reopened(path)) == 3
 
@@ -304,11 +304,11 @@ async def test_a_wait_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate)
     async with opened(path) as journal:
         gate.free.clear()
         for _ in range(2):
-            journal.add(an_order())
+            journal.add(a_request())
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(journal.settle(), 0.01)
+                await asyncio.wait_for(journal.flush(), 0.01)
         gate.free.set()
-        await journal.settle()
+        await journal.flush()
         assert sum(added for added, _ in gate.writes) == 2
     assert len(await reopened(path)) == 2
 
@@ -349,18 +349,18 @@ def test_a_full_disk_is_told_and_nothing_is_forgotten(path: Path, run: Any) -> N
     async def main() -> None:
         async with opened(path) as journal:
             await limit(journal, 1)
-            first, later = an_order(metadata="x" * 100_000), an_order()
+            first, later = a_request(metadata="x" * 100_000), a_request()
             for order in (first, later):
                 journal.add(order)
                 with pytest.raises(JournalError, match="the disk is full; make room"):
-                    await journal.settle()
-            journal.update(first.id, State.WAITING, Facts(hash="h"))
+                    await journal.flush()
+            journal.update(first.id, JobState.WAITING, Facts(hash="h"))
             with pytest.raises(JournalError, match="the disk is full"):
-                await journal.settle(synced=True)
+                await journal.flush(synced=True)
             assert list(await SqliteJournal.peek(path)) == []
             await limit(journal, 1_000_000)
-            await journal.settle(synced=True)
-        assert [(record.order, record.facts.hash) for record in await reopened(path)] == [(first, "h"), (later, None)]
+            await journal.flush(synced=True)
+        assert [(record.request, record.facts.hash) for record in await reopened(path)] == [(first, "h"), (later, None)]
 
     run(main)
 
@@ -373,9 +373,9 @@ def test_all_who_wait_are_told(path: Path, run: Any, gate: Gate) -> None:
             told: list[JournalError] = []
 
             async def submit() -> None:
-                journal.add(an_order())
+                journal.add(a_request())
                 try:
-                    await journal.settle()
+                    await journal.flush()
                 except JournalError as error:
                     told.append(error)
 
@@ -400,7 +400,7 @@ def test_the_writer_goes_on_trying(
     async def main() -> None:
         async with opened(path) as journal, anyio.create_task_group() as tasks:
             tasks.start_soon(journal.run)
-            journal.add(an_order())
+            journal.add(a_request())
             with anyio.fail_after(60):
                 while len(gate.writes) < 3:
                     await anyio.sleep(0.01)
@@ -419,7 +419,7 @@ def test_a_last_write_that_fails_is_told_and_the_lock_given_back(path: Path, run
         journal = SqliteJournal(path)
         await journal.open()
         gate.refusal = JournalError("no room")
-        journal.add(an_order())
+        journal.add(a_request())
         with pytest.raises(JournalError, match="no room"):
             await journal.close()
         assert await reopened(path) == []
@@ -435,14 +435,14 @@ def test_closing_ends_its_thread_and_its_work(path: Path, run: Any) -> None:
         journal = SqliteJournal(path)
         await journal.close()
         with pytest.raises(JournalError, match="is not open"):
-            await journal.settle()
+            await journal.flush()
         await journal.open()
         with pytest.raises(JournalError, match="is open already"):
             await journal.open()
         await journal.close()
         await journal.close()
         with pytest.raises(JournalError, match="is not open"):
-            await journal.settle()
+            await journal.flush()
         assert await journal.open() == []
         await journal.close()
         with anyio.fail_after(60):
@@ -459,9 +459,9 @@ async def test_who_waits_while_it_is_closed_in_haste_is_told(path: Path, gate: G
     errors: list[str] = []
 
     async def submit() -> None:
-        journal.add(an_order())
+        journal.add(a_request())
         try:
-            await journal.settle()
+            await journal.flush()
         except JournalError as error:
             errors.append(str(error))
 
@@ -536,11 +536,11 @@ def test_the_columns_hold_no_secret(path: Path, run: Any) -> None:
         error = JournalError("no")
         error.secret = "t0ken"  # type: ignore[attr-defined]
         error.__cause__ = ValueError("t0ken")
-        order = an_order()
+        order = a_request()
         async with opened(path) as journal:
             journal.add(order)
-            journal.update(order.id, State.FAILED, Facts(error=error))
-            await journal.settle()
+            journal.update(order.id, JobState.FAILED, Facts(error=error))
+            await journal.flush()
             assert all(b"t0ken" not in file.read_bytes() for file in path.parent.iterdir())
         assert b"t0ken" not in path.read_bytes()
 

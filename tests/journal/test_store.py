@@ -14,15 +14,15 @@ import pytest
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record, SafeFile
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal import store as store_module
 from mvsep_async.journal.notes import Notes
-from mvsep_async.journal.rows import facts_row, order_row, path_value
+from mvsep_async.journal.rows import facts_row, path_value, request_row
 from mvsep_async.journal.schema import STEPS
 from mvsep_async.journal.store import Store
 from mvsep_async.sources import Spooled
-from tests.journal.samples import an_order
+from tests.journal.samples import a_request
 
 FILES = ["j.db", "j.db.lock"]
 
@@ -46,12 +46,12 @@ def opened(path: Path) -> Iterator[tuple[Store, list[Record]]]:
         store.close()
 
 
-def added(*orders: Order, spool: Path = Path("/none")) -> Notes:
-    return Notes(added={order.id: order_row(order, spool=spool) for order in orders})
+def added(*orders: JobRequest, spool: Path = Path("/none")) -> Notes:
+    return Notes(added={order.id: request_row(order, spool=spool) for order in orders})
 
 
-def filled(path: Path, count: int = 300) -> list[Order]:
-    orders = [an_order(source=f"/music/{number}.flac", key=str(number)) for number in range(count)]
+def filled(path: Path, count: int = 300) -> list[JobRequest]:
+    orders = [a_request(source=f"/music/{number}.flac", key=str(number)) for number in range(count)]
     with opened(path) as (store, _):
         store.write(added(*orders), synced=False)
     return orders
@@ -64,47 +64,47 @@ def names(folder: Path) -> list[str]:
 def test_jobs_come_back_in_order_of_submission(path: Path) -> None:
     orders = filled(path)
     with opened(path) as (_, records):
-        assert [record.order for record in records] == orders
+        assert [record.request for record in records] == orders
     assert names(path.parent) == FILES
 
 
 def test_changes_come_back(path: Path) -> None:
-    order = an_order()
+    order = a_request()
     notes = added(order)
-    notes.changed[order.id] = facts_row(State.WAITING, Facts(hash="h"))
+    notes.changed[order.id] = facts_row(JobState.WAITING, Facts(hash="h"))
     notes.files[order.id, path_value(Path("/a.mp3"))] = (9, 4)
     with opened(path) as (store, _):
         store.write(notes, synced=True)
         store.write(Notes(files={(order.id, "/b.mp3"): (None, 0), (order.id, "/a.mp3"): (9, 9)}), synced=False)
     with opened(path) as (_, records):
         files = (SafeFile(Path("/a.mp3"), 9, 9), SafeFile(Path("/b.mp3"), None, 0))
-        assert records == [Record(order, State.WAITING, Facts(hash="h"), files)]
+        assert records == [Record(order, JobState.WAITING, Facts(hash="h"), files)]
 
 
 def test_a_change_of_a_pruned_job_changes_nothing(path: Path) -> None:
-    order = an_order()
+    order = a_request()
     with opened(path) as (store, _):
         store.write(added(order), synced=False)
         store.write(Notes(forgotten={order.id: None}), synced=False)
-        late = Notes(changed={order.id: facts_row(State.DONE, NOTHING)}, files={(order.id, "/f"): (1, 1)})
+        late = Notes(changed={order.id: facts_row(JobState.DONE, NOTHING)}, files={(order.id, "/f"): (1, 1)})
         store.write(late, synced=False)
     with opened(path) as (_, records):
         assert records == []
 
 
 def test_a_key_can_be_given_again_in_the_transaction_that_prunes_it(path: Path) -> None:
-    old, new = an_order(key="k"), an_order(key="k")
+    old, new = a_request(key="k"), a_request(key="k")
     with opened(path) as (store, _):
         store.write(added(old), synced=False)
         notes = added(new)
         notes.forget([old.id])
         store.write(notes, synced=False)
     with opened(path) as (_, records):
-        assert [record.order for record in records] == [new]
+        assert [record.request for record in records] == [new]
 
 
 def test_a_pruned_jobs_files_are_not_the_next_jobs(path: Path) -> None:
-    old, new = an_order(), an_order()
+    old, new = a_request(), a_request()
     with opened(path) as (store, _):
         store.write(added(old), synced=False)
         store.write(Notes(files={(old.id, "/f"): (1, 1)}), synced=False)
@@ -112,44 +112,44 @@ def test_a_pruned_jobs_files_are_not_the_next_jobs(path: Path) -> None:
     with opened(path) as (store, _):
         store.write(added(new), synced=False)
     with opened(path) as (_, records):
-        assert records == [Record(new, State.QUEUED, NOTHING)]
+        assert records == [Record(new, JobState.QUEUED, NOTHING)]
 
 
 def test_a_change_after_the_pruning_in_one_transaction_changes_nothing(path: Path) -> None:
-    order, other = an_order(), an_order()
+    order, other = a_request(), a_request()
     with opened(path) as (store, _):
         store.write(added(order), synced=False)
         notes = added(other)
         notes.forget([order.id])
-        notes.changed[order.id] = facts_row(State.DONE, NOTHING)
+        notes.changed[order.id] = facts_row(JobState.DONE, NOTHING)
         notes.files[order.id, "/f"] = (1, 1)
         store.write(notes, synced=False)
     with opened(path) as (_, records):
-        assert [record.order for record in records] == [other]
+        assert [record.request for record in records] == [other]
 
 
 def test_a_pruning_that_fails_leaves_job_and_song(path: Path) -> None:
     song = spooled(path, "song.wav")
-    order = an_order(source=song, key="k")
+    order = a_request(source=song, key="k")
     with opened(path) as (store, _):
         song.path.write_bytes(b"RIFF")
         store.write(added(order, spool=song.path.parent), synced=False)
-        notes = added(an_order(key="l"), an_order(key="l"))
+        notes = added(a_request(key="l"), a_request(key="l"))
         notes.forget([order.id])
         with pytest.raises(JournalError, match="UNIQUE"):
             store.write(notes, synced=False)
         store.tidy()
-        store.write(Notes(changed={order.id: facts_row(State.DONE, NOTHING)}), synced=False)
+        store.write(Notes(changed={order.id: facts_row(JobState.DONE, NOTHING)}), synced=False)
     assert song.path.exists()
     with opened(path) as (_, records):
-        assert [(record.order, record.state) for record in records] == [(order, State.DONE)]
+        assert [(record.request, record.state) for record in records] == [(order, JobState.DONE)]
 
 
 def test_all_notes_are_written_or_none(path: Path) -> None:
     with opened(path) as (store, _):
         with pytest.raises(JournalError, match="UNIQUE"):
-            store.write(added(an_order(), an_order(key="k"), an_order(key="k")), synced=False)
-        store.write(added(an_order()), synced=False)
+            store.write(added(a_request(), a_request(key="k"), a_request(key="k")), synced=False)
+        store.write(added(a_request()), synced=False)
     with opened(path) as (_, records):
         assert len(records) == 1
 
@@ -164,12 +164,12 @@ def test_synced_writes_are_synced(path: Path) -> None:
         assert connection is not None
         log = path.with_name("j.db-wal")
         for notes, synced, level in (
-            (added(an_order()), False, 1),
-            (added(an_order()), True, 2),
+            (added(a_request()), False, 1),
+            (added(a_request()), True, 2),
             (Notes(), True, 2),
-            (Notes(changed={"mvpruned": facts_row(State.DONE, NOTHING)}), True, 2),
+            (Notes(changed={"mvpruned": facts_row(JobState.DONE, NOTHING)}), True, 2),
             (Notes(forgotten={"mvpruned": None}, files={("mvpruned", "/a.mp3"): (1, 1)}), True, 2),
-            (added(an_order(), an_order()), False, 1),
+            (added(a_request(), a_request()), False, 1),
         ):
             before = log.stat().st_size if log.exists() else 0
             store.write(notes, synced=synced)
@@ -179,7 +179,7 @@ def test_synced_writes_are_synced(path: Path) -> None:
 
 def test_a_log_left_by_a_killed_process_is_taken_up(path: Path, tmp_path: Path) -> None:
     with opened(path) as (store, _):
-        store.write(added(an_order()), synced=False)
+        store.write(added(a_request()), synced=False)
         for suffix in ("", "-wal", "-shm"):
             shutil.copy(f"{path}{suffix}", tmp_path / f"k.db{suffix}")
     assert (tmp_path / "k.db-wal").stat().st_size
@@ -353,9 +353,9 @@ def test_somebody_elses_transaction_is_explained(path: Path, monkeypatch: pytest
     with opened(path) as (store, _), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalError, match=r"being changed by another program .* try again"):
-            store.write(added(an_order()), synced=False)
+            store.write(added(a_request()), synced=False)
         other.execute("ROLLBACK")
-        store.write(added(an_order()), synced=False)
+        store.write(added(a_request()), synced=False)
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -366,9 +366,9 @@ def test_a_journal_that_is_taken_away_is_not_written_into_the_void(path: Path, r
             path.write_bytes(away.read_bytes())
         for synced in (False, True):
             with pytest.raises(JournalError, match=r"j\.db was removed or replaced .* put it back"):
-                store.write(added(an_order()), synced=synced)
+                store.write(added(a_request()), synced=synced)
         away.replace(path)
-        store.write(added(an_order()), synced=False)
+        store.write(added(a_request()), synced=False)
     with opened(path) as (_, records):
         assert len(records) == 1
 
@@ -382,7 +382,7 @@ def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
     newer = Store(path, path.with_name("j.db.spool"), steps=later)
     with pytest.raises(JournalError, match="older mvsep-async: open it once"):
         newer.peek()
-    assert [record.order for record in newer.open()] == orders
+    assert [record.request for record in newer.open()] == orders
     newer.close()
     assert len(newer.peek()) == len(orders)
     with pytest.raises(JournalError, match="newer mvsep-async"):
@@ -395,7 +395,7 @@ def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
 def test_peeking_while_it_is_in_use(path: Path) -> None:
     with opened(path) as (store, _):
         for count in range(1, 4):
-            store.write(added(an_order()), synced=False)
+            store.write(added(a_request()), synced=False)
             assert len(a_store(path).peek()) == count
     assert len(a_store(path).peek()) == 3
     assert names(path.parent) == FILES
@@ -414,13 +414,13 @@ def spooled(path: Path, name: str) -> Spooled:
 def test_songs_that_no_job_needs_are_removed_at_the_start(path: Path) -> None:
     needed, orphan = spooled(path, "needed.wav"), spooled(path, "orphan.wav")
     (orphan.path.parent / "folder").mkdir()
-    order = an_order(source=needed)
+    order = a_request(source=needed)
     with opened(path) as (store, _):
         store.write(added(order, spool=needed.path.parent), synced=False)
         orphan.path.write_bytes(b"RIFF")
         needed.path.write_bytes(b"RIFF")
     with opened(path) as (_, records):
-        assert records[0].order == order
+        assert records[0].request == order
     assert names(needed.path.parent) == ["folder", "needed.wav"]
 
 
@@ -437,7 +437,7 @@ def test_pruning_removes_the_song_and_nobody_elses(path: Path, tmp_path: Path) -
     ours = spooled(path, "ours.wav")
     theirs = tmp_path / "theirs.wav"
     theirs.write_bytes(b"RIFF")
-    orders = [an_order(source=source) for source in (ours, Spooled(theirs, "a.wav"), str(theirs))]
+    orders = [a_request(source=source) for source in (ours, Spooled(theirs, "a.wav"), str(theirs))]
     with opened(path) as (store, _):
         ours.path.write_bytes(b"RIFF")
         store.write(added(*orders, spool=ours.path.parent), synced=False)
@@ -450,7 +450,7 @@ def test_pruning_removes_the_song_and_nobody_elses(path: Path, tmp_path: Path) -
 
 
 def test_the_file_shrinks_when_jobs_are_pruned(path: Path) -> None:
-    orders = [an_order(metadata="x" * 3000) for _ in range(1500)]
+    orders = [a_request(metadata="x" * 3000) for _ in range(1500)]
     with opened(path) as (store, _):
         store.write(added(*orders), synced=False)
         store.write(Notes(forgotten=dict.fromkeys(order.id for order in orders[1:])), synced=False)
@@ -458,14 +458,14 @@ def test_the_file_shrinks_when_jobs_are_pruned(path: Path) -> None:
         assert path.stat().st_size < 1 << 20
         assert path.with_name("j.db-wal").stat().st_size == 0
     with opened(path) as (_, records):
-        assert [record.order for record in records] == orders[:1]
+        assert [record.request for record in records] == orders[:1]
 
 
 def test_the_log_does_not_grow_for_ever(path: Path) -> None:
-    order = an_order()
+    order = a_request()
     with opened(path) as (store, _):
         store.write(added(order), synced=False)
         for attempts in range(3000):
             facts = Facts(attempts=attempts, remote="x" * 20_000)
-            store.write(Notes(changed={order.id: facts_row(State.WAITING, facts)}), synced=False)
+            store.write(Notes(changed={order.id: facts_row(JobState.WAITING, facts)}), synced=False)
         assert path.with_name("j.db-wal").stat().st_size < 20 << 20

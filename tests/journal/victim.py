@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.lifecycle import State
-from mvsep_async.jobs.request import Order
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.sqlite import SqliteJournal
 from tests.journal.samples import SETTINGS
 
@@ -37,15 +37,15 @@ async def _lane(journal: SqliteJournal, lane: str, told: Connection) -> None:
     while True:
         number += 1
         id = f"{lane}-{number}"
-        journal.add(Order(id, f"/music/{id}.flac", SETTINGS, key=id, fingerprint=id))
-        await journal.settle()
+        journal.add(JobRequest(id, f"/music/{id}.flac", SETTINGS, key=id, fingerprint=id))
+        await journal.flush()
         told.send((id, 0))
         for attempt in (1, 2, 3):
             # All of these belong together: no one of them may be found without the others.
-            journal.update(id, State.WAITING, facts(id, attempt))
+            journal.update(id, JobState.WAITING, facts(id, attempt))
             journal.file(id, Path(f"/stems/{id}.mp3"), size=attempt, safe=attempt)
             if attempt != 2:
-                await journal.settle(synced=attempt == 3)
+                await journal.flush(synced=attempt == 3)
                 told.send((id, attempt))
 
 

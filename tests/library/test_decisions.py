@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.errors import DownloadError, InvalidRequestError, JobCancelledError, JobFailedError, UploadError
-from mvsep_async.library.decisions import Done, Fetch, Make, Purse, decide, worth_repeating
+from mvsep_async.library.decisions import CreditBudget, Done, Fetch, Make, decide, worth_repeating
 from mvsep_async.library.manifest import ManifestFile, Row
 from mvsep_async.recipes import Recipe, Step
 
@@ -84,15 +84,15 @@ def test_done_means_the_same_song_and_every_stem_on_disk(
 
 @given(limit=st.none() | st.integers(0, 50), costs=st.lists(st.integers(1, 20)))
 def test_a_purse_never_gives_more_than_it_has(limit: int | None, costs: list[int]) -> None:
-    purse = Purse(limit)
+    purse = CreditBudget(limit)
     given = [cost for cost in costs if purse.take(cost)]
     assert purse.spent == sum(given)
     assert given == costs if limit is None else purse.spent <= limit
 
 
 def test_under_a_limit_an_unknown_price_is_not_paid() -> None:
-    assert Purse(None).take(None)
-    assert not Purse(100).take(None)
+    assert CreditBudget(None).take(None)
+    assert not CreditBudget(100).take(None)
 
 
 def test_what_was_refused_is_not_tried_again() -> None:

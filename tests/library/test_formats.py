@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from mvsep_async.library.formats import ENOUGH, Wrong, judge, never_audio
+from mvsep_async.library.formats import ENOUGH, Wrong, detect_format, never_audio
 from tests.library.conftest import write_song
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".wav", ".flac", ".ogg", ".aiff", ".m4a"])
 def test_every_format_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
     head = write_song(tmp_path / f"song{suffix}").read_bytes()[:ENOUGH]
-    assert judge(f"song{suffix}", head) == suffix[1:]
-    assert judge("song.MP3", head) == suffix[1:], "the name is of another format"
+    assert detect_format(f"song{suffix}", head) == suffix[1:]
+    assert detect_format("song.MP3", head) == suffix[1:], "the name is of another format"
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".wav", ".flac", ".ogg", ".aiff", ".m4a"])
@@ -20,7 +20,7 @@ def test_a_song_without_a_telling_name_is_found_all_the_same(tmp_path: Path, suf
     head = write_song(tmp_path / f"song{suffix}").read_bytes()[:ENOUGH]
     if suffix == ".mp3":
         head = b"ID3" + head
-    assert judge("song", head) == judge("song.xyz", head) == suffix[1:]
+    assert detect_format("song", head) == detect_format("song.xyz", head) == suffix[1:]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_song_without_a_telling_name_is_found_all_the_same(tmp_path: Path, suf
     ],
 )
 def test_what_only_looks_like_a_song_is_told(name: str, head: bytes, why: str) -> None:
-    verdict = judge(name, head)
+    verdict = detect_format(name, head)
     assert isinstance(verdict, Wrong)
     assert why in verdict.why
 
@@ -45,7 +45,7 @@ def test_what_only_looks_like_a_song_is_told(name: str, head: bytes, why: str) -
     [("notes", b"some text"), ("utf16", b"\xff\xfea\0b\0"), ("blob.bin", b"\xff\xfb\x90\x00" * 9), ("empty", b"")],
 )
 def test_what_does_not_look_like_a_song_is_passed_over(name: str, head: bytes) -> None:
-    assert judge(name, head) is None
+    assert detect_format(name, head) is None
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ def test_one_job_in_ten_that_never_seems_to_end_does_not_mislead() -> None:
 
 def test_a_new_pace_replaces_the_old_one() -> None:
     durations = Durations()
-    for pace in (100.0, 10.0):
+    for time_scale in (100.0, 10.0):
         for _ in range(64):
-            durations.learn("a", pace)
+            durations.learn("a", time_scale)
     assert durations.expect("a").median == pytest.approx(10)
 
 

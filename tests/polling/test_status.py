@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from mvsep_async.jobs.lifecycle import AT_SERVICE, LIFE, Event, State
+from mvsep_async.jobs.lifecycle import AT_SERVICE, LIFE, JobEvent, JobState
 from mvsep_async.models.job_status import JobKind, JobStatus
-from mvsep_async.polling.status import read
+from mvsep_async.polling.status import classify_status
 
 HASH = "20230327071601-0e3e5c6c85-a.wav"
 
@@ -21,38 +21,38 @@ def status(kind: JobKind, **data: Any) -> JobStatus:
 
 
 @given(st.sampled_from(JobKind), st.sampled_from(sorted(AT_SERVICE)), st.booleans())
-def test_whatever_is_seen_can_happen_to_a_job_at_the_service(kind: JobKind, state: State, young: bool) -> None:
-    reading = read("mv1", status(kind), state, young=young)
+def test_whatever_is_seen_can_happen_to_a_job_at_the_service(kind: JobKind, state: JobState, young: bool) -> None:
+    reading = classify_status("mv1", status(kind), state, young=young)
     assert reading.event is None or (state, reading.event) in LIFE
-    assert (reading.error is not None) is (reading.event in (Event.FAILED, Event.CANCELLED))
+    assert (reading.error is not None) is (reading.event in (JobEvent.FAILED, JobEvent.CANCELLED))
 
 
 @pytest.mark.parametrize("kind", [JobKind.WAITING, JobKind.PROCESSING, JobKind.DISTRIBUTING, JobKind.MERGING])
 def test_working_statuses_move_a_job_but_not_a_url_job_that_is_being_fetched(kind: JobKind) -> None:
-    assert read("mv1", status(kind), State.WAITING, young=False).event is Event[f"SAID_{kind.name}"]
-    assert read("mv1", status(kind), State.FETCHING, young=False).event is None
+    assert classify_status("mv1", status(kind), JobState.WAITING, young=False).event is JobEvent[f"SAID_{kind.name}"]
+    assert classify_status("mv1", status(kind), JobState.FETCHING, young=False).event is None
 
 
 def test_done_means_fetched_first_for_a_url_job() -> None:
-    assert read("mv1", status(JobKind.DONE), State.FETCHING, young=False).event is Event.FETCHED
-    assert read("mv1", status(JobKind.DONE), State.MERGING, young=False).event is Event.SAID_DONE
+    assert classify_status("mv1", status(JobKind.DONE), JobState.FETCHING, young=False).event is JobEvent.FETCHED
+    assert classify_status("mv1", status(JobKind.DONE), JobState.MERGING, young=False).event is JobEvent.SAID_DONE
 
 
 def test_not_found_means_not_yet_while_it_is_young() -> None:
-    assert read("mv1", status(JobKind.NOT_FOUND), State.WAITING, young=True).event is None
-    late = read("mv1", status(JobKind.NOT_FOUND), State.WAITING, young=False)
+    assert classify_status("mv1", status(JobKind.NOT_FOUND), JobState.WAITING, young=True).event is None
+    late = classify_status("mv1", status(JobKind.NOT_FOUND), JobState.WAITING, young=False)
     assert isinstance(late.error, JobNotFoundError)
     assert HASH in str(late.error)
 
 
 def test_an_unknown_status_changes_nothing() -> None:
-    assert read("mv1", status(JobKind.UNKNOWN), State.PROCESSING, young=False).event is None
+    assert classify_status("mv1", status(JobKind.UNKNOWN), JobState.PROCESSING, young=False).event is None
 
 
 def test_errors_name_the_job_and_say_the_services_words() -> None:
-    failed = read("mv1", status(JobKind.FAILED, message="GPU lost"), State.PROCESSING, young=False).error
-    silent = read("mv1", status(JobKind.FAILED), State.PROCESSING, young=False).error
-    cancelled = read("mv1", status(JobKind.CANCELLED), State.PROCESSING, young=False).error
+    failed = classify_status("mv1", status(JobKind.FAILED, message="GPU lost"), JobState.PROCESSING, young=False).error
+    silent = classify_status("mv1", status(JobKind.FAILED), JobState.PROCESSING, young=False).error
+    cancelled = classify_status("mv1", status(JobKind.CANCELLED), JobState.PROCESSING, young=False).error
     assert isinstance(failed, JobFailedError)
     assert "GPU lost" in str(failed)
     assert "no reason" in str(silent)
@@ -64,5 +64,5 @@ def test_errors_name_the_job_and_say_the_services_words() -> None:
 
 def test_numbers_are_passed_on() -> None:
     numbers = {"queue_position": 3, "queue_length": 9, "chunks_done": 1, "chunks_total": 4, "message": "m"}
-    progress = read("mv1", status(JobKind.WAITING, **numbers), State.WAITING, young=False).progress
+    progress = classify_status("mv1", status(JobKind.WAITING, **numbers), JobState.WAITING, young=False).progress
     assert {name: getattr(progress, name) for name in numbers} == numbers

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.errors import InvalidRequestError, NoFreeSlotError
-from mvsep_async.scheduling.refusals import Verdict, judge
+from mvsep_async.scheduling.refusals import Verdict, classify_refusal
 
 SILENT = InvalidRequestError("the service gave no reason (HTTP 400)", status=400)
 NAMED = InvalidRequestError("bad sep_type", fields={"sep_type": ["The selected sep type is invalid."]}, status=400)
@@ -49,14 +49,14 @@ WORDS = NoFreeSlotError("the account has no free slot: too many concurrent jobs"
 def test_verdicts(
     error: InvalidRequestError | NoFreeSlotError, unfinished: int | None, ours: int, earlier: int, verdict: Verdict
 ) -> None:
-    assert judge(error, unfinished=unfinished, ours=ours, limit=10, earlier_unexplained=earlier) is verdict
+    assert classify_refusal(error, unfinished=unfinished, ours=ours, limit=10, earlier_unexplained=earlier) is verdict
 
 
 @given(st.none() | st.integers(0, 20), st.integers(0, 20), st.integers(1, 20), st.integers(1, 5))
 def test_an_unexplained_refusal_is_tried_once_more_and_no_more(
     unfinished: int | None, ours: int, limit: int, earlier: int
 ) -> None:
-    again = judge(SILENT, unfinished=unfinished, ours=ours, limit=limit, earlier_unexplained=earlier)
+    again = classify_refusal(SILENT, unfinished=unfinished, ours=ours, limit=limit, earlier_unexplained=earlier)
     assert again is not Verdict.TRY_ONCE_MORE
 
 
@@ -64,4 +64,4 @@ def test_the_services_size_limits_are_no_lack_of_slots() -> None:
     error = InvalidRequestError(
         "no", fields={"audiofile": ["The audiofile may not be greater than 102400 kilobytes."]}, status=400
     )
-    assert judge(error, unfinished=10, ours=10, limit=10, earlier_unexplained=0) is Verdict.CALLERS_MISTAKE
+    assert classify_refusal(error, unfinished=10, ours=10, limit=10, earlier_unexplained=0) is Verdict.CALLERS_MISTAKE

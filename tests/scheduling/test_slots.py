@@ -21,7 +21,7 @@ class AnyHistory(RuleBasedStateMachine):
         before = len(self.slots.held)
         for _ in range(self.slots.free(self.now)):
             self.number += 1
-            self.slots.take(str(self.number))
+            self.slots.acquire(str(self.number))
         assert len(self.slots.held) <= max(before, self.slots.limit)
 
     @precondition(lambda self: self.slots.held)
@@ -66,7 +66,7 @@ TestAnyHistory = AnyHistory.TestCase
 def held(limit: int, number: int) -> Slots:
     slots = Slots(limit)
     for job in range(number):
-        slots.take(f"old{job}")
+        slots.acquire(f"old{job}")
     return slots
 
 
@@ -94,7 +94,7 @@ def test_a_refusal_lowers_the_room_and_is_probed_ever_more_rarely() -> None:
     slots, now, pauses = held(10, 6), 0.0, []
     for _ in range(7):
         assert slots.free(now) >= 1
-        slots.take("new")
+        slots.acquire("new")
         slots.refused("new", now)
         assert slots.held == {f"old{job}" for job in range(6)}
         assert slots.free(now) == 0
@@ -110,7 +110,7 @@ def test_a_refusal_lowers_the_room_and_is_probed_ever_more_rarely() -> None:
 
 def test_a_slot_of_ours_that_comes_free_is_used_without_waiting_for_a_probe() -> None:
     slots = held(10, 6)
-    slots.take("new")
+    slots.acquire("new")
     slots.refused("new", 0.0)
     slots.release("old0")
     assert slots.free(0.1) == 1
@@ -118,12 +118,12 @@ def test_a_slot_of_ours_that_comes_free_is_used_without_waiting_for_a_probe() ->
 
 def test_a_probe_that_is_accepted_is_followed_by_the_next() -> None:
     slots = held(10, 6)
-    slots.take("new")
+    slots.acquire("new")
     slots.refused("new", 0.0)
     now = FIRST_PAUSE
     for job in range(4):
         assert slots.free(now) == 1
-        slots.take(f"probe{job}")
+        slots.acquire(f"probe{job}")
         assert slots.free(now) == 0
         slots.accepted(now)
     assert len(slots.held) == 10
@@ -148,7 +148,7 @@ def test_creates_under_way_are_not_taken_for_jobs_at_the_service() -> None:
 
 def test_a_refused_create_is_repeated_at_once_when_the_account_has_room_after_all() -> None:
     slots = held(10, 9)
-    slots.take("new")
+    slots.acquire("new")
     slots.refused("new", 0.0)
     slots.observed(9, 0.5)
     assert slots.free(0.5) == 1
@@ -159,7 +159,7 @@ def test_a_limit_that_promises_too_much_costs_few_refusals() -> None:
     slots, refusals = Slots(20), 0
     for second in range(0, 3600, 3):
         while slots.free(second):
-            slots.take(f"{second} {len(slots.held)}")
+            slots.acquire(f"{second} {len(slots.held)}")
             if len(slots.held) > 10:
                 slots.refused(max(slots.held), second)
                 refusals += 1
@@ -173,7 +173,7 @@ def test_a_limit_that_promises_too_much_costs_few_refusals() -> None:
 @given(st.integers(1, 20), st.integers(1, 20))
 def test_the_same_limit_again_forgets_nothing(limit: int, other: int) -> None:
     slots = Slots(limit)
-    slots.take("new")
+    slots.acquire("new")
     slots.refused("new", 0.0)
     slots.relimit(limit)
     assert slots.free(0.0) == 0

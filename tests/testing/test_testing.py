@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from mvsep_async import MVSepClient
-from mvsep_async.config import POLL_INTERVAL, default_poll_interval, pace_of
+from mvsep_async.config import POLL_INTERVAL, default_poll_interval, time_scale_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.testing import no_waiting
 
@@ -15,10 +15,10 @@ from mvsep_async.testing import no_waiting
 def test_only_clients_made_in_the_block_hurry() -> None:
     assert default_poll_interval.get() == POLL_INTERVAL
     with no_waiting():
-        assert pace_of(default_poll_interval.get(), local=True) <= 0.01
+        assert time_scale_of(default_poll_interval.get(), local=True) <= 0.01
         with no_waiting():
             pass
-        assert pace_of(default_poll_interval.get(), local=True) <= 0.01
+        assert time_scale_of(default_poll_interval.get(), local=True) <= 0.01
     assert default_poll_interval.get() == POLL_INTERVAL
 
 

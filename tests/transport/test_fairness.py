@@ -1,4 +1,4 @@
-"""Turns: a transfer that is alone loses no time, many take one step each, and the loop gets to run in between."""
+"""KeyedLock: a transfer that is alone loses no time, many take one step each, and the loop gets to run in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import anyio
 import pytest
 from attrs import define
 
-from mvsep_async.transport.fairness import QUANTUM, Turn, turn
+from mvsep_async.transport.fairness import QUANTUM, FairStep, fair_step
 
 
 @define
@@ -31,7 +31,7 @@ class Passes:
 
 async def test_who_is_alone_goes_on_until_the_quantum_is_over() -> None:
     clock, passes = Clock(), Passes()
-    taken = Turn(clock)
+    taken = FairStep(clock)
     async with anyio.create_task_group() as group:
         group.start_soon(passes.run)
         async with taken:
@@ -50,7 +50,7 @@ async def test_who_is_alone_goes_on_until_the_quantum_is_over() -> None:
 
 
 async def test_many_take_one_step_each_in_order() -> None:
-    taken, steps = Turn(), []
+    taken, steps = FairStep(), []
 
     async def transfer(number: int) -> None:
         for _ in range(3):
@@ -66,7 +66,7 @@ async def test_many_take_one_step_each_in_order() -> None:
 
 
 async def test_the_loop_runs_between_two_steps_of_many() -> None:
-    taken, passes, seen = Turn(), Passes(), []
+    taken, passes, seen = FairStep(), Passes(), []
 
     async def transfer() -> None:
         for _ in range(5):
@@ -85,7 +85,7 @@ async def test_the_loop_runs_between_two_steps_of_many() -> None:
 
 
 async def test_who_is_cancelled_in_line_lets_the_others_pass() -> None:
-    taken, had = Turn(), []
+    taken, had = FairStep(), []
 
     async def transfer(name: str, scope: anyio.CancelScope) -> None:
         with scope:
@@ -104,9 +104,9 @@ async def test_who_is_cancelled_in_line_lets_the_others_pass() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_loop_has_one_of_its_own(backend: str) -> None:
-    async def main() -> list[Turn]:
-        async with turn():
-            return [turn(), turn()]
+    async def main() -> list[FairStep]:
+        async with fair_step():
+            return [fair_step(), fair_step()]
 
     first, second = anyio.run(main, backend=backend), anyio.run(main, backend=backend)
     assert first[0] is first[1]

@@ -335,7 +335,7 @@ async def test_a_hash_is_read_as_json_would_read_it(hash: str, rest: dict[str, A
     looked_up: list[str] = []
 
     class Client(MVSepClient):
-        def hasten(self, hash: str) -> bool:
+        def poll_soon(self, hash: str) -> bool:
             looked_up.append(hash)
             return True
 
@@ -360,7 +360,7 @@ async def test_a_body_that_breaks_off_brings_about_nothing() -> None:
     )
 
     class Client(MVSepClient):
-        def hasten(self, hash: str) -> bool:
+        def poll_soon(self, hash: str) -> bool:
             raise AssertionError("a webhook that is not whole was believed")
 
     async def receive() -> Any:

@@ -1,0 +1,3 @@
+from tests.transport.conftest import http
+
+__all__ = ["http"]
