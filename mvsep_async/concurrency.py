@@ -9,19 +9,22 @@ from time import monotonic
 from typing import Final, TypeVar, TypeVarTuple
 
 import anyio
-from anyio import CancelScope, create_task_group, to_thread
-from anyio.lowlevel import checkpoint
+from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
+from anyio.lowlevel import RunVar, checkpoint
 from attrs import define, field
 
 from mvsep_async.errors import ClientClosedError
 
-__all__ = ["CallerScopes", "KeyedLock", "Yielder", "in_thread", "loop_caller"]
+__all__ = ["CallerScopes", "KeyedLock", "Yielder", "in_thread", "loop_caller", "thread_limiter"]
 
 _CLEANUP: Final = 1.0
 """Seconds for callers' downloads to keep what they have when the client closes."""
 
 _YIELD_EVERY: Final = 0.002
 """Seconds that going through job after job may take before other tasks run."""
+
+_THREADS: Final = 40
+"""Most worker threads of this package on one event loop; as many as anyio allows by default."""
 
 
 @define(eq=False)
@@ -115,6 +118,21 @@ class KeyedLock:
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+_limiter: RunVar[CapacityLimiter] = RunVar("mvsep_async.concurrency.limiter")
+
+
+def thread_limiter() -> CapacityLimiter:
+    """Return the limiter of this package's worker threads on this event loop.
+
+    It is apart from anyio's default limiter, so an application that keeps all of that one's threads busy does not stop
+    jobs from making progress, and the other way round.
+    """
+    try:
+        return _limiter.get()
+    except LookupError:
+        _limiter.set(CapacityLimiter(_THREADS))
+        return _limiter.get()
+
 
 async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
     """Run `function(*args)` in a thread; being cancelled, by anyio or by `Task.cancel()`, takes effect after its end.
@@ -129,7 +147,7 @@ async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
     async def work() -> None:
         with CancelScope(shield=True):
             try:
-                results.append(await to_thread.run_sync(function, *args))
+                results.append(await to_thread.run_sync(function, *args, limiter=thread_limiter()))
             except Exception as error:  # noqa: BLE001 raised below, outside the group that would wrap it
                 errors.append(error)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
 
-from mvsep_async.concurrency import CallerScopes, KeyedLock
+from mvsep_async.concurrency import CallerScopes, KeyedLock, in_thread, thread_limiter
 from mvsep_async.errors import ClientClosedError
+from mvsep_async.sandbox import Sandbox
+from tests.conftest import NewClient
 
 
 async def test_the_same_name_takes_turns_and_others_pass() -> None:
@@ -99,3 +103,30 @@ async def test_who_let_others_run_is_told_that_one_of_them_closed_the_client() -
         tasks.start_soon(close)
         with pytest.raises(ClientClosedError):
             await callers.maybe_yield()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_threads_of_ours_are_free_while_the_applications_are_all_busy(backend: str) -> None:
+    async def main() -> None:
+        theirs = anyio.to_thread.current_default_thread_limiter()
+        while theirs.available_tokens:
+            theirs.acquire_on_behalf_of_nowait(object())
+        with anyio.fail_after(5):
+            assert await in_thread(lambda: 42) == 42
+        assert thread_limiter() is thread_limiter()
+
+    anyio.run(main, backend=backend)
+
+
+async def test_a_job_is_done_while_the_applications_threads_are_all_busy(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    async with client_of(sandbox, journal=tmp_path / "jobs.sqlite", cache=tmp_path / "cache") as client:
+        theirs = anyio.to_thread.current_default_thread_limiter()
+        before, theirs.total_tokens = theirs.total_tokens, 0
+        try:
+            with anyio.fail_after(20):
+                paths = await client.separate(song, tmp_path / "out", algorithm="BS Roformer")
+        finally:
+            theirs.total_tokens = before
+    assert all(path.exists() for path in paths)

@@ -12,9 +12,8 @@ from math import isinf
 from pathlib import Path
 from typing import Final
 
-from anyio import to_thread
-
 from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import ProtocolError
 from mvsep_async.http.call import Json
 
@@ -36,11 +35,11 @@ class DiskCache:
 
     async def load(self, *, now: float, max_age: float) -> Catalogue | None:
         """Return what is kept if it is at most `max_age` seconds old at `now`, seconds since the epoch, else `None`."""
-        return await to_thread.run_sync(self._load, now, max_age)
+        return await in_thread(self._load, now, max_age)
 
     async def save(self, catalogue: Catalogue, *, now: float) -> None:
         """Keep a catalogue in place of the one before; whoever reads meanwhile gets one of the two, whole."""
-        await to_thread.run_sync(self._save, catalogue.entries, now)
+        await in_thread(self._save, catalogue.entries, now)
 
     def _load(self, now: float, max_age: float) -> Catalogue | None:
         try:

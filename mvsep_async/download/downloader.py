@@ -14,6 +14,7 @@ from anyio import CapacityLimiter
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
+from mvsep_async.concurrency import in_thread
 from mvsep_async.download.fetch import fetch
 from mvsep_async.download.part_file import is_written, sweep
 from mvsep_async.download.paths import PlannedFile, chosen, path_key, plan_paths, song_of
@@ -144,7 +145,7 @@ class Downloader:
         """Choose the paths; one job at a time, or two would choose the same."""
         async with self._planning:
             try:
-                planned = await anyio.to_thread.run_sync(
+                planned = await in_thread(
                     lambda: plan_paths(
                         files,
                         target,
@@ -155,7 +156,7 @@ class Downloader:
                         exists=lambda path: path.exists() or path.is_symlink() or is_written(path),
                     )
                 )
-                await anyio.to_thread.run_sync(_sweep, planned, target)
+                await in_thread(_sweep, planned, target)
             except (OSError, ValueError) as error:
                 raise DownloadError(
                     f"the folder {target.directory!r} cannot be used: {error}", job=job.id, hash=job.hash

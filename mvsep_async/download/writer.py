@@ -12,7 +12,7 @@ import anyio
 from anyio import CancelScope, to_thread
 from attrs import define, field
 
-from mvsep_async.concurrency import loop_caller
+from mvsep_async.concurrency import loop_caller, thread_limiter
 from mvsep_async.download.part_file import PartFile
 
 __all__ = ["BufferedWriter", "writing"]
@@ -110,7 +110,7 @@ class BufferedWriter:
     async def _send_thread(self) -> None:
         self._writing = True
         try:
-            await to_thread.run_sync(self._write)
+            await to_thread.run_sync(self._write, limiter=thread_limiter())
         except OSError as error:
             self._failure = error
         self._writing = False

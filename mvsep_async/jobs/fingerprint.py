@@ -7,8 +7,7 @@ import os
 from hashlib import blake2b
 from typing import Final
 
-import anyio.to_thread
-
+from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.sources import Data, Pair, PreparedSource, Spooled, is_url
 
@@ -37,15 +36,15 @@ async def fingerprint_of(source: PreparedSource, settings: JobSettings) -> str |
         case None | Spooled():
             return None
         case Data(data, _):
-            digest = await anyio.to_thread.run_sync(_digest, data)
+            digest = await in_thread(_digest, data)
             return _hashed(["bytes", digest], settings)
         case Pair(target, reference):
-            entries = await anyio.to_thread.run_sync(_entries, (target, reference))
+            entries = await in_thread(_entries, (target, reference))
             return None if entries is None else _hashed(["pair", *entries], settings)
         case str() as url if is_url(url):
             return _hashed(["url", url], settings)
         case _:
-            entries = await anyio.to_thread.run_sync(_entries, (source,))
+            entries = await in_thread(_entries, (source,))
             return None if entries is None else fingerprint(*entries[0], settings)
 
 

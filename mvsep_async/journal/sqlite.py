@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import anyio.to_thread
 from attrs import define, field
 
+from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import Record
@@ -82,7 +82,7 @@ class SqliteJournal:
         Raises `JournalError` where there is none or it cannot be read.
         """
         journal = cls(path)
-        return await anyio.to_thread.run_sync(lambda: _store(journal).peek())
+        return await in_thread(lambda: _store(journal).peek())
 
     async def open(self) -> Sequence[Record]:
         """Lock and read the journal, making a new one if there is none, in a folder whose parent exists.

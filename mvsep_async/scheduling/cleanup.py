@@ -10,6 +10,7 @@ from anyio import CancelScope
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, evolve, field
 
+from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.job import Job
 from mvsep_async.sources import Data, Spooled
 
@@ -49,4 +50,4 @@ class Cleanup:
 
 async def _remove(path: Path) -> None:
     with CancelScope(shield=True), suppress(OSError):  # the next process tries again
-        await anyio.Path(path).unlink(missing_ok=True)
+        await in_thread(lambda: path.unlink(missing_ok=True))

@@ -10,13 +10,13 @@ from typing import Final, TypeAlias
 
 import anyio
 import httpx
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 from attrs import define, field
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
-from mvsep_async.concurrency import CallerScopes, KeyedLock, Yielder
+from mvsep_async.concurrency import CallerScopes, KeyedLock, Yielder, in_thread
 from mvsep_async.config import ClientConfig
 from mvsep_async.download.downloader import Downloader
 from mvsep_async.endpoints.account import AccountAPI
@@ -97,7 +97,7 @@ class Session:
         async with AsyncExitStack() as stack:
             if http is None:
                 # Reading the certificate authorities takes some 20 ms: not on the caller's loop.
-                http = await to_thread.run_sync(make_http, options.timeout)
+                http = await in_thread(make_http, options.timeout)
                 stack.push_async_callback(_close_http, http)
             journal = _journal(options.journal)
             records = await journal.open()

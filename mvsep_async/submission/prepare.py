@@ -15,7 +15,7 @@ from attrs import define, field
 from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.sep_types import SEP_TYPES
-from mvsep_async.concurrency import CallerScopes
+from mvsep_async.concurrency import CallerScopes, in_thread
 from mvsep_async.errors import ConfigurationError, InvalidRequestError
 from mvsep_async.http.call import Json
 from mvsep_async.http.content import spool
@@ -149,7 +149,7 @@ class SourcePreparer:
     async def _spooled(self, stream: AsyncIterable[bytes], filename: str, *, durable: bool) -> Spooled:
         with self.callers.enter():
             folder = self.spool or await self._folder()
-            await anyio.Path(folder).mkdir(exist_ok=True)
+            await in_thread(lambda: Path(folder).mkdir(exist_ok=True))
             name = f"{new_id()}-{safe_name(filename, limit=120)}"
             content = await spool(stream, folder, name, durable=durable)
         return Spooled(content.path, filename)
@@ -168,20 +168,20 @@ class SourcePreparer:
         """Return the folder for songs that live no longer than this process."""
         async with self._opening:
             if self._temporary is None:
-                self._temporary = await anyio.to_thread.run_sync(lambda: tempfile.TemporaryDirectory(prefix="mvsep-"))
+                self._temporary = await in_thread(lambda: tempfile.TemporaryDirectory(prefix="mvsep-"))
             return Path(self._temporary.name)
 
     async def discard_source(self, held: PreparedSource) -> None:
         """Remove the copy of a song that no job was made for."""
         if isinstance(held, Spooled):
             with anyio.CancelScope(shield=True):
-                await anyio.Path(held.path).unlink(missing_ok=True)
+                await in_thread(lambda: Path(held.path).unlink(missing_ok=True))
 
     async def close(self) -> None:
         """Remove what was put aside for this process only."""
         if self._temporary is not None:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._temporary.cleanup)
+                await in_thread(self._temporary.cleanup)
 
 
 async def _once(data: bytes) -> AsyncIterable[bytes]:
