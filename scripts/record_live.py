@@ -17,10 +17,10 @@ import anyio
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from mvsep_async.cli.demo import perform
+from mvsep_async.cli.commands.demo import perform
 from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.render import render
-from mvsep_async.cli.terminal import opened
+from mvsep_async.cli.terminal import open_terminal
 
 WIDTH: Final = 100
 SONGS: Final = 12
@@ -28,7 +28,7 @@ SONGS: Final = 12
 
 def main(target: Path) -> None:
     boards: list[Board] = []
-    with opened(), tempfile.TemporaryDirectory() as folder:
+    with open_terminal(), tempfile.TemporaryDirectory() as folder:
         anyio.run(partial(perform, Path(folder), SONGS, json=True, on_board=boards.append))
     console = Console(file=io.StringIO(), record=True, width=WIDTH, force_terminal=True, color_system="truecolor")
     console.print(render(max(boards, key=liveliness), width=WIDTH))

@@ -6,7 +6,7 @@ from typing import Final
 
 from mvsep_async.errors import AuthenticationError, ClientClosedError, InvalidRequestError, MVSepError, UsageError
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "code_of", "line_of", "root"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "error_line", "exit_code", "root"]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -28,7 +28,7 @@ def root(error: BaseException) -> BaseException:
     return error
 
 
-def code_of(error: BaseException) -> int | None:
+def exit_code(error: BaseException) -> int | None:
     """Return the exit code of an error that is a person's or the service's, `None` for a fault of this program."""
     match error:
         case ClientClosedError():
@@ -43,7 +43,7 @@ def code_of(error: BaseException) -> int | None:
             return None
 
 
-def line_of(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return what happened, on one line."""
     if isinstance(error, OSError) and not isinstance(error, MVSepError):
         named = f"{error.filename}: " if error.filename else ""

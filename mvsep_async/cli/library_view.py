@@ -17,7 +17,7 @@ from mvsep_async.cli.live.driver import Display, displayed
 from mvsep_async.cli.live.render import Glyphs
 from mvsep_async.cli.outcome import job_name
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import visible
+from mvsep_async.cli.text import visible
 from mvsep_async.client import MVSepClient
 from mvsep_async.jobs.job import Job
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What

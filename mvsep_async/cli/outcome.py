@@ -10,7 +10,7 @@ from attrs import frozen
 from rich.text import Text
 
 from mvsep_async.cli.live.render import Glyphs
-from mvsep_async.cli.words import visible
+from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job

@@ -8,17 +8,17 @@ from getpass import GetPassWarning, getpass
 
 from mvsep_async.cli.exits import UsageProblem
 
-__all__ = ["asked", "secret"]
+__all__ = ["ask", "ask_secret"]
 
 
-def asked(question: str) -> str:
+def ask(question: str) -> str:
     """Ask for a line; raises `UsageProblem` for none."""
     sys.stderr.write(question)
     sys.stderr.flush()
     return _needed(sys.stdin.readline().strip(), question)
 
 
-def secret(question: str, *, from_stdin: bool = False) -> str:
+def ask_secret(question: str, *, from_stdin: bool = False) -> str:
     """Ask for a line that is not shown, at the terminal itself, or read it from standard input.
 
     Raises `UsageProblem` for an empty one, and where it would be shown.

@@ -12,9 +12,9 @@ from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from mvsep_async.cli.app import app
-from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, code_of, line_of, root
+from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, error_line, exit_code, root
 from mvsep_async.cli.signals import interruptible
-from mvsep_async.cli.terminal import Terminal, opened, silence, terminal
+from mvsep_async.cli.terminal import Terminal, discard_output, open_terminal, terminal
 
 __all__ = ["run"]
 
@@ -23,23 +23,23 @@ Work = Callable[[], Awaitable[int | None]]
 
 def run(argv: Sequence[str] | None) -> int:
     """Run one command and return its exit code; see `main`."""
-    with opened() as here:
+    with open_terminal() as here:
         try:
             return _run(argv, here)
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:
-            silence()
+            discard_output()
             return FAILED
         except Exception as error:
             told = root(error)
             if isinstance(told, BrokenPipeError):
-                silence()
+                discard_output()
                 return FAILED
-            code = code_of(told)
+            code = exit_code(told)
             if code is None:
                 raise
-            here.error(line_of(told))
+            here.error(error_line(told))
             return code
 
 
@@ -59,7 +59,7 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
         here.error(f"there is no use for {', '.join(map(repr, error.unused_tokens or ()))}: --help says what there is")
         return USAGE
     except CycloptsError as error:
-        here.error(line_of(error))
+        here.error(error_line(error))
         return USAGE
     work = partial(command, *bound.args, **bound.kwargs)
     if inspect.iscoroutinefunction(command):

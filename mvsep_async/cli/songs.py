@@ -18,7 +18,7 @@ from mvsep_async.download.content_type import ENOUGH, detect_wrong_content
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.sources import is_url
 
-__all__ = ["Songs", "audio_in", "impostor"]
+__all__ = ["Songs", "audio_in", "detect_non_audio"]
 
 _BATCH: Final = 200
 """Songs found per visit to the worker thread."""
@@ -109,7 +109,7 @@ def audio_in(folder: Path, *, avoid: Path | None = None) -> Iterator[Path]:
         folders.extend(reversed(below))
 
 
-def impostor(path: str | os.PathLike[str]) -> str | None:
+def detect_non_audio(path: str | os.PathLike[str]) -> str | None:
     """Return what a file is if it cannot be audio, `None` if it can; files that cannot be read are not judged here."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 -- many of them
@@ -139,13 +139,13 @@ def _songs_of(source: str, avoid: Path | None, bad: list[tuple[str, InvalidReque
         empty = True
         for path in map(str, audio_in(Path(source), avoid=avoid)):
             empty = False
-            if (what := impostor(path)) is None:
+            if (what := detect_non_audio(path)) is None:
                 yield path
             else:
                 bad.append((path, _no_song(path, what)))
         if empty:
             bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
-    elif (what := impostor(source)) is not None and what != _EMPTY:
+    elif (what := detect_non_audio(source)) is not None and what != _EMPTY:
         bad.append((source, _no_song(source, what)))
     else:
         yield source  # what is missing, empty or unreadable, the client says itself

@@ -16,10 +16,10 @@ from attrs import field, frozen
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mvsep_async.cli.words import visible
+from mvsep_async.cli.text import visible
 from mvsep_async.http.call import Json
 
-__all__ = ["Terminal", "opened", "silence", "talkative", "terminal"]
+__all__ = ["Terminal", "discard_output", "enable_debug_log", "open_terminal", "terminal"]
 
 _WIDE: Final = 2000
 """Columns of a stream that is no terminal: what is read by a program is not folded."""
@@ -82,7 +82,7 @@ def terminal() -> Terminal:
 
 
 @contextmanager
-def opened() -> Iterator[Terminal]:
+def open_terminal() -> Iterator[Terminal]:
     """Use the process's streams as they are now, and send the package's warnings there."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -106,7 +106,7 @@ def opened() -> Iterator[Terminal]:
         _current.reset(token)
 
 
-def talkative() -> None:
+def enable_debug_log() -> None:
     """Show what the package and the HTTP library log; the token is kept out of it by the package's own filter."""
     from mvsep_async.http.redaction import guard_logs
 
@@ -127,7 +127,7 @@ class _Handler(logging.Handler):
             self._terminal.note(Text("\n".join(map(visible, self.format(record).split("\n"))), style=style))
 
 
-def silence() -> None:
+def discard_output() -> None:
     """Let nothing more be written to a standard output that nobody reads: Python itself flushes it at the end."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())

@@ -209,7 +209,7 @@ def test_completion(cli: Cli) -> None:
 
 
 def test_demo(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mvsep_async.cli import demo
+    from mvsep_async.cli.commands import demo
 
     monkeypatch.setattr(demo, "STAGE", demo.STAGE | {"speed": 10_000.0, "queue_seconds": 0.0, "min_seconds": 0.0})
     ran = cli("demo", "--songs", "2")

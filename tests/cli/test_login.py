@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mvsep_async.cli.configuration import config_path
+from mvsep_async.cli.config_file import config_path
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.accounts import DEFAULT_PASSWORD
 from tests.cli.conftest import TOKEN, Cli

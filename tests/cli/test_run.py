@@ -110,7 +110,7 @@ def test_a_bad_address_is_one_line(cli: Cli) -> None:
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mvsep_async.cli.config.settings", lambda common: 1 / 0)
+    monkeypatch.setattr("mvsep_async.cli.commands.config.load_config", lambda common: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli("config")
 

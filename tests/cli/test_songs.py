@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mvsep_async.cli.songs import Songs, audio_in, impostor
+from mvsep_async.cli.songs import Songs, audio_in, detect_non_audio
 from mvsep_async.errors import InvalidRequestError
 from tests.conftest import wav
 
@@ -63,10 +63,10 @@ def test_impostors(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(wav())
     (tmp_path / "b").write_text("just text")
     (tmp_path / "c").write_bytes(bytes(range(256)))
-    assert impostor(tmp_path / "a") is None
-    assert impostor(tmp_path / "b") == "text"
-    assert impostor(tmp_path / "c") is None
-    assert impostor(tmp_path / "missing") is None
+    assert detect_non_audio(tmp_path / "a") is None
+    assert detect_non_audio(tmp_path / "b") == "text"
+    assert detect_non_audio(tmp_path / "c") is None
+    assert detect_non_audio(tmp_path / "missing") is None
 
 
 async def test_each_song_once_in_the_order_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

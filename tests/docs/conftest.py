@@ -98,6 +98,7 @@ def reader(
     monkeypatch.setenv("MVSEP_BASE_URL", service.url)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     with no_waiting():
         yield Reader(folder, dict(os.environ), Catalogue(json.loads(catalogue_json(SCOPES))))

@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from mvsep_async.catalogue.catalogue import Catalogue
-from mvsep_async.cli import configuration
+from mvsep_async.cli import config_file
 from mvsep_async.recipes import read_recipe
 from tests.docs.pages import ROOT, Block
 
@@ -110,11 +110,11 @@ class Reader:
             case "pyproject.toml":
                 self._file(block)  # pytest, which is run here, goes by it
             case "config.toml":
-                path = configuration.config_path(self.environ)
+                path = config_file.config_path(self.environ)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(block.code, "utf-8")
                 path.chmod(0o600)
-                assert configuration.read(path)
+                assert config_file.read(path)
             case str():
                 read_recipe(self._file(block)).resolve(self.catalogue)
             case None:

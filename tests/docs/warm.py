@@ -32,7 +32,7 @@ def serve(path: str) -> None:
     import select
     from importlib import import_module
 
-    for module in ("run", "library", "recipe", "separate"):
+    for module in ("run", "commands.library", "commands.recipe", "commands.separate"):
         import_module(f"mvsep_async.cli.{module}")
     import_module("mvsep_async.journal.sqlite")
     with socket.socket(socket.AF_UNIX) as listening:

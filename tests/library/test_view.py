@@ -16,7 +16,7 @@ from mvsep_async.cli import library_view
 from mvsep_async.cli.library_view import LibraryView
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, Glyphs
-from mvsep_async.cli.terminal import Terminal, opened
+from mvsep_async.cli.terminal import Terminal, open_terminal
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient
@@ -58,7 +58,7 @@ async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch
         await display.busy.wait()
         return LibraryResult(tally=Tally(), dry_run=True)
 
-    with opened():
+    with open_terminal():
         async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
             await view.follow(client, run)
     assert display.lines == [f"- {name} is text" for name in names]

@@ -51,7 +51,7 @@ def test_songs_go_through_a_recipe(cli: Cli, service: Sandbox, songs: list[str],
 def test_a_song_that_finds_the_service_away_does_not_end_the_others(
     cli: Cli, service: Sandbox, songs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = importlib.import_module("mvsep_async.cli.recipe")
+    module = importlib.import_module("mvsep_async.cli.commands.recipe")
     whole = module.run_recipe
 
     async def away(client: MVSepClient, recipe: Recipe, source: str, *rest: Any, **more: Any) -> RecipeResult:

@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from mvsep_async.cli.live.board import Board, Lane
-from mvsep_async.cli.words import amount, seconds_text, size_text, visible
+from mvsep_async.cli.text import amount, seconds_text, size_text, visible
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
 

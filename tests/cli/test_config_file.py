@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.cli import configuration
-from mvsep_async.cli.configuration import read, write
+from mvsep_async.cli import config_file
+from mvsep_async.cli.config_file import read, write
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Cli
 
 
-def config_file() -> Path:
-    return configuration.config_path()
+def the_file() -> Path:
+    return config_file.config_path()
 
 
 def configured(text: str) -> Path:
-    file = config_file()
+    file = the_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
     file.chmod(0o600)
@@ -30,7 +30,7 @@ def configured(text: str) -> Path:
 
 
 def test_there_is_none() -> None:
-    assert read(config_file()) == {}
+    assert read(the_file()) == {}
 
 
 def test_writing_keeps_the_rest(home: Path) -> None:
@@ -44,20 +44,20 @@ def test_writing_keeps_the_rest(home: Path) -> None:
 def test_only_its_owner_can_read_it() -> None:
     old = os.umask(0)
     try:
-        write(config_file(), "token", TOKEN)
+        write(the_file(), "token", TOKEN)
     finally:
         os.umask(old)
-    assert stat.S_IMODE(config_file().stat().st_mode) == 0o600
-    assert stat.S_IMODE(config_file().parent.stat().st_mode) == 0o700
-    config_file().chmod(0o644)
-    write(config_file(), "token", "another")
-    assert stat.S_IMODE(config_file().stat().st_mode) == 0o600
-    assert [path.name for path in config_file().parent.iterdir()] == ["config.toml"]
+    assert stat.S_IMODE(the_file().stat().st_mode) == 0o600
+    assert stat.S_IMODE(the_file().parent.stat().st_mode) == 0o700
+    the_file().chmod(0o644)
+    write(the_file(), "token", "another")
+    assert stat.S_IMODE(the_file().stat().st_mode) == 0o600
+    assert [path.name for path in the_file().parent.iterdir()] == ["config.toml"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["token", "out", "algorithm"]))
 def test_what_is_written_is_read(value: str, key: str) -> None:
-    text = configuration._with('# a comment\nout = "x"\n', key, value)
+    text = config_file._with('# a comment\nout = "x"\n', key, value)
     assert tomllib.loads(text) == {"out": "x"} | {key: value}
 
 

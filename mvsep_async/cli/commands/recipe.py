@@ -13,13 +13,13 @@ from attrs import define, evolve, field
 from cyclopts import App, Parameter, validators
 
 from mvsep_async.catalogue.presets import PRESETS, Preset
+from mvsep_async.cli.commands.separate import prepare_folder
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.library_view import LibraryView
-from mvsep_async.cli.listings import Column, list_rows
-from mvsep_async.cli.separate import prepare_folder
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import amount
+from mvsep_async.cli.text import amount
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
@@ -60,7 +60,7 @@ async def run(
     transfer: Literal["url", "file"] = "url",
     concurrency: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     poll_interval: float | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Take songs through the steps of a recipe.
 
@@ -83,14 +83,14 @@ async def run(
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
-    known = settings(common)
+    config = load_config(common)
     if not sources:
         raise UsageProblem("nothing to separate: give files or addresses")
     found = await to_thread.run_sync(read_recipe, file)
-    folder = out or Path(known.out.value or "stems")
+    folder = out or Path(config.out.value or "stems")
     view = LibraryView(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
     async with connect(
-        known, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+        config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
     ) as client:
         resolved = found.resolve(await client.catalogue(), await client.account.user())
         await prepare_folder(folder)
@@ -110,7 +110,7 @@ async def check(
     /,
     *,
     minutes: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """See whether a recipe can be run, and what it costs; nothing is sent but a question for the catalogue.
 
@@ -122,10 +122,10 @@ async def check(
         Say what a song of this length costs.
     """
     found = await to_thread.run_sync(read_recipe, file)
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         catalogue = await client.catalogue()
         resolved = found.resolve(catalogue)
-    list_rows(resolved.steps, _STEPS, json=common.json)
+    print_rows(resolved.steps, _STEPS, json=common.json)
     if minutes is not None:
         cost = credits_of(resolved, catalogue, minutes * 60)
         terminal().note(f"a song of {minutes:g} minutes: {amount(cost, 'credit')}")
@@ -133,9 +133,9 @@ async def check(
 
 
 @recipe.command
-def presets(*, common: Common = COMMON) -> int:
+def presets(*, common: CommonOptions = COMMON) -> int:
     """List the presets: names for what is separated most often."""
-    list_rows(PRESETS.values(), _PRESETS, json=common.json)
+    print_rows(PRESETS.values(), _PRESETS, json=common.json)
     return DONE
 
 

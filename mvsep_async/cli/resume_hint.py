@@ -13,7 +13,7 @@ from anyio import get_cancelled_exc_class
 from mvsep_async.cli.exits import root
 from mvsep_async.cli.following import Follower
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import amount
+from mvsep_async.cli.text import amount
 
 __all__ = ["command_line", "how_to_go_on", "was_stopped"]
 

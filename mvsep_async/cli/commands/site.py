@@ -6,11 +6,11 @@ from typing import Final
 
 from rich.text import Text
 
-from mvsep_async.cli.listings import Column, list_rows, show_record
-from mvsep_async.cli.separate import options_of
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.commands.separate import parse_options
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import plain, visible
+from mvsep_async.cli.text import plain, visible
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.models.site import DemoEntry, NewsItem
@@ -34,10 +34,10 @@ _DEMO: Final[tuple[Column[DemoEntry], ...]] = (
 )
 
 
-async def queue(*, common: Common = COMMON) -> int:
+async def queue(*, common: CommonOptions = COMMON) -> int:
     """Show how many jobs the service has; with a token, also the queue that the account's jobs stand in."""
-    known = settings(common)
-    async with connect(known) as client:
+    config = load_config(common)
+    async with connect(config) as client:
         found = await client.site.queue()
         record: dict[str, Json] = {
             "in_process": found.in_process,
@@ -47,18 +47,18 @@ async def queue(*, common: Common = COMMON) -> int:
         }
         if found.plan is not None:
             record |= {"plan": found.plan.plan, "plan_queue": found.plan.queue}
-        if known.token is not None:
+        if config.token is not None:
             try:
                 ahead = await client.site.queue_summary()
             except MVSepError:
                 pass  # it is not documented: a service without it is not broken
             else:
                 record |= {"ahead": ahead.ahead, "estimated_wait_seconds": ahead.estimated_wait_seconds}
-    show_record(record, json=common.json)
+    print_record(record, json=common.json)
     return 0
 
 
-async def news(*, lang: str | None = None, start: int = 0, limit: int = 5, common: Common = COMMON) -> int:
+async def news(*, lang: str | None = None, start: int = 0, limit: int = 5, common: CommonOptions = COMMON) -> int:
     """Read the service's news, the newest first.
 
     Parameters
@@ -70,10 +70,10 @@ async def news(*, lang: str | None = None, start: int = 0, limit: int = 5, commo
     limit
         How many to show.
     """
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         items = await client.site.news(lang=lang, start=start, limit=limit)
     if common.json:
-        list_rows(items, _NEWS, json=True)
+        print_rows(items, _NEWS, json=True)
         return 0
     for item in items:
         head = Text(visible(item.title), style="bold")
@@ -89,7 +89,7 @@ async def demo_page(
     opt: tuple[str, ...] = (),
     start: int = 0,
     limit: int = 20,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """List separations that their makers made public, the newest first.
 
@@ -104,13 +104,13 @@ async def demo_page(
     limit
         How many to list.
     """
-    options = options_of(opt)
-    async with connect(settings(common)) as client:
+    options = parse_options(opt)
+    async with connect(load_config(common)) as client:
         number = None
         if algorithm is not None:
             catalogue = await client.catalogue()
             found = catalogue.find(algorithm)
             number, options = found.sep_type, catalogue.validate(found, options) if options else {}
         entries = await client.site.demo(start=start, limit=limit, algorithm_id=number, options=options or None)
-    list_rows(entries, _DEMO, json=common.json)
+    print_rows(entries, _DEMO, json=common.json)
     return 0

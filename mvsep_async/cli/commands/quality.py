@@ -9,11 +9,11 @@ from typing import Final
 
 from cyclopts import App
 
-from mvsep_async.cli.listings import Column, list_rows, show_record
-from mvsep_async.cli.prompts import secret
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.prompts import ask_secret
+from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import size_text
+from mvsep_async.cli.text import size_text
 from mvsep_async.models.quality import QualityEntry
 
 __all__ = ["quality"]
@@ -32,7 +32,7 @@ _ENTRIES: Final[tuple[Column[QualityEntry], ...]] = (
 
 
 @quality.command
-async def queue(*, start: int = 0, limit: int = 20, common: Common = COMMON) -> int:
+async def queue(*, start: int = 0, limit: int = 20, common: CommonOptions = COMMON) -> int:
     """List the latest entries.
 
     Parameters
@@ -42,9 +42,9 @@ async def queue(*, start: int = 0, limit: int = 20, common: Common = COMMON) -> 
     limit
         How many to list.
     """
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         entries = await client.quality.queue(start=start, limit=limit)
-    list_rows(entries, _ENTRIES, json=common.json)
+    print_rows(entries, _ENTRIES, json=common.json)
     return 0
 
 
@@ -57,7 +57,7 @@ async def leaderboard(
     limit: int = 20,
     name: str | None = None,
     sort: str | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """List the best entries of a data set.
 
@@ -74,14 +74,14 @@ async def leaderboard(
     sort
         By which figure.
     """
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         board = await client.quality.leaderboard(dataset, start=start, limit=limit, algo_name_filter=name, sort=sort)
-    list_rows(board.entries, _ENTRIES, json=common.json)
+    print_rows(board.entries, _ENTRIES, json=common.json)
     return 0
 
 
 @quality.command
-async def entry(id: int, /, *, common: Common = COMMON) -> int:
+async def entry(id: int, /, *, common: CommonOptions = COMMON) -> int:
     """Show one entry, with its figures once it is measured.
 
     Parameters
@@ -89,9 +89,9 @@ async def entry(id: int, /, *, common: Common = COMMON) -> int:
     id
         The entry's number.
     """
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         found = await client.quality.entry(id)
-    show_record({column.name: column.value(found) for column in _ENTRIES}, json=common.json)
+    print_record({column.name: column.value(found) for column in _ENTRIES}, json=common.json)
     return 0
 
 
@@ -105,7 +105,7 @@ def add(
     dataset: str = "0",
     ensemble: bool = False,
     password_stdin: bool = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
     """Add an entry: a zip of separated stems. It asks for a password, with which the entry can be deleted later.
 
@@ -124,12 +124,12 @@ def add(
     password_stdin
         Read the password from the first line of standard input.
     """
-    password = secret("Password for this entry: ", from_stdin=password_stdin)
+    password = ask_secret("Password for this entry: ", from_stdin=password_stdin)
     return partial(_add, zipfile, name, text, dataset, ensemble, password, common)
 
 
 @quality.command
-def delete(id: int, /, *, password_stdin: bool = False, common: Common = COMMON) -> Callable[[], Awaitable[int]]:
+def delete(id: int, /, *, password_stdin: bool = False, common: CommonOptions = COMMON) -> Callable[[], Awaitable[int]]:
     """Delete an entry; it asks for the password that the entry was added with.
 
     Parameters
@@ -139,17 +139,19 @@ def delete(id: int, /, *, password_stdin: bool = False, common: Common = COMMON)
     password_stdin
         Read the password from the first line of standard input.
     """
-    return partial(_delete, id, secret("Password of this entry: ", from_stdin=password_stdin), common)
+    return partial(_delete, id, ask_secret("Password of this entry: ", from_stdin=password_stdin), common)
 
 
-async def _add(zipfile: Path, name: str, text: str, dataset: str, ensemble: bool, password: str, common: Common) -> int:
+async def _add(
+    zipfile: Path, name: str, text: str, dataset: str, ensemble: bool, password: str, common: CommonOptions
+) -> int:
     here = terminal()
 
     def sent(count: int, total: int) -> None:
         if here.live:
             here.err.print(f"\r{size_text(count)} of {size_text(total)}  ", end="\n" if count == total else "")
 
-    async with connect(settings(common), needs_token=True) as client:
+    async with connect(load_config(common), needs_token=True) as client:
         added = await client.quality.add(
             zipfile,
             algo_name=name,
@@ -159,12 +161,12 @@ async def _add(zipfile: Path, name: str, text: str, dataset: str, ensemble: bool
             password=password,
             on_progress=sent,
         )
-    show_record({"id": added.id, "link": added.link}, json=common.json)
+    print_record({"id": added.id, "link": added.link}, json=common.json)
     return 0
 
 
-async def _delete(id: int, password: str, common: Common) -> int:
-    async with connect(settings(common)) as client:
+async def _delete(id: int, password: str, common: CommonOptions) -> int:
+    async with connect(load_config(common)) as client:
         said = await client.quality.delete(id, password)
-    show_record({"id": id, "deleted": True, "message": said.message}, json=common.json)
+    print_record({"id": id, "deleted": True, "message": said.message}, json=common.json)
     return 0

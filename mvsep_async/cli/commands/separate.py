@@ -13,10 +13,10 @@ from attrs import frozen
 from cyclopts import Parameter, validators
 
 from mvsep_async.catalogue.algorithm import Needs
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.following import Follower, settled
-from mvsep_async.cli.resuming import how_to_go_on, was_stopped
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import InvalidRequestError
@@ -24,7 +24,7 @@ from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
 from mvsep_async.sources import Pair, RemoteType, Source
 
-__all__ = ["MAKING", "PLACING", "Making", "Placing", "options_of", "prepare_folder", "separate"]
+__all__ = ["OUTPUT", "SEPARATION", "OutputOptions", "SeparationOptions", "parse_options", "prepare_folder", "separate"]
 
 LAYOUT: Final = "{song}/{stem}"
 
@@ -33,7 +33,7 @@ _POSITIVE: Final = validators.Number(gte=1)
 
 @Parameter(name="*")
 @frozen(kw_only=True)
-class Making:
+class SeparationOptions:
     """How songs are separated."""
 
     algorithm: Annotated[str | None, Parameter(alias="-a")] = None
@@ -46,7 +46,7 @@ class Making:
 
 @Parameter(name="*")
 @frozen(kw_only=True)
-class Placing:
+class OutputOptions:
     """Where stems go."""
 
     out: Annotated[Path | None, Parameter(alias="-o")] = None
@@ -59,14 +59,14 @@ class Placing:
     """Replace files that are there; else the new ones get a number."""
 
 
-MAKING: Final = Making()
-PLACING: Final = Placing()
+SEPARATION: Final = SeparationOptions()
+OUTPUT: Final = OutputOptions()
 
 
 async def separate(
     *sources: Annotated[str, Parameter(allow_leading_hyphen=False)],
-    making: Making = MAKING,
-    placing: Placing = PLACING,
+    separation: SeparationOptions = SEPARATION,
+    output: OutputOptions = OUTPUT,
     journal: Path | None = None,
     reference: Path | None = None,
     remote_type: RemoteType | None = None,
@@ -74,7 +74,7 @@ async def separate(
     concurrency: Annotated[int | None, Parameter(validator=_POSITIVE)] = None,
     on_unknown: Literal["raise", "resubmit"] = "raise",
     poll_interval: float | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Separate songs and fetch their stems.
 
@@ -100,12 +100,12 @@ async def separate(
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
-    known = settings(common)
-    output_format = OutputFormat.parse(making.format or known.format.value or "mp3")
-    algorithm = making.algorithm or known.algorithm.value
-    options = options_of(making.opt)
-    check_layout(placing.layout)
-    out = placing.out or Path(known.out.value or "stems")
+    config = load_config(common)
+    output_format = OutputFormat.parse(separation.format or config.format.value or "mp3")
+    algorithm = separation.algorithm or config.algorithm.value
+    options = parse_options(separation.opt)
+    check_layout(output.layout)
+    out = output.out or Path(config.out.value or "stems")
     songs = Songs(sources, avoid=out)
     follower = Follower(
         title=" · ".join(part for part in (_titled(algorithm), output_format.label, str(out)) if part),
@@ -116,16 +116,16 @@ async def separate(
     songs.on_bad = follower.bad
     try:
         async with connect(
-            known, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+            config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
         ) as client:
             given = await _given(client, songs, algorithm, reference)
             await prepare_folder(out)
             stream = client.map(
                 given,
                 directory=out,
-                stems=placing.stems or None,
-                layout=placing.layout,
-                overwrite=placing.overwrite,
+                stems=output.stems or None,
+                layout=output.layout,
+                overwrite=output.overwrite,
                 algorithm=algorithm,
                 options=options,
                 output_format=output_format,
@@ -140,7 +140,7 @@ async def separate(
         raise
 
 
-def options_of(given: Sequence[str]) -> dict[str, str]:
+def parse_options(given: Sequence[str]) -> dict[str, str]:
     """Read `NAME=VALUE` pairs; raises `UsageProblem` for what is none."""
     options: dict[str, str] = {}
     for pair in given:

@@ -10,13 +10,13 @@ from typing import Annotated, Final
 import anyio
 from cyclopts import App, Parameter
 
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.following import Ends, Follower
-from mvsep_async.cli.listings import Column, list_rows
-from mvsep_async.cli.resuming import how_to_go_on, was_stopped
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
+from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import amount
+from mvsep_async.cli.text import amount
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
@@ -43,10 +43,10 @@ _COLUMNS: Final[tuple[Column[Record], ...]] = (
 
 
 @jobs.default
-async def list_jobs(*, journal: Journal, common: Common = COMMON) -> int:
+async def list_jobs(*, journal: Journal, common: CommonOptions = COMMON) -> int:
     """List the jobs of a journal. Another program may be using it meanwhile."""
-    settings(common)
-    list_rows(await _peek(journal), _COLUMNS, json=common.json, empty="the journal holds no jobs")
+    load_config(common)
+    print_rows(await _peek(journal), _COLUMNS, json=common.json, empty="the journal holds no jobs")
     return 0
 
 
@@ -56,7 +56,7 @@ async def resume(
     journal: Journal,
     concurrency: int | None = None,
     poll_interval: float | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Bring every job of a journal to its end: what was not sent is sent, what was not fetched is fetched.
 
@@ -67,12 +67,12 @@ async def resume(
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
-    known = settings(common)
+    config = load_config(common)
     await _peek(journal)
     follower = Follower(title=f"resuming {journal}", json=common.json, slots=concurrency)
     try:
         async with connect(
-            known, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+            config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
         ) as client:
             left = [job for job in client.jobs() if not job.done()]
             ends = Ends(left, Job.wait)
@@ -86,11 +86,11 @@ async def resume(
 
 
 @jobs.command
-async def prune(*, journal: Journal, common: Common = COMMON) -> int:
+async def prune(*, journal: Journal, common: CommonOptions = COMMON) -> int:
     """Forget the jobs that are over; their files stay."""
     from mvsep_async.journal.sqlite import SqliteJournal
 
-    settings(common)
+    load_config(common)
     await _peek(journal)
     held = SqliteJournal(journal)
     over = [record.request for record in await held.open() if _over(record)]

@@ -9,14 +9,14 @@ from typing import Annotated, Final
 from anyio import get_cancelled_exc_class, to_thread
 from cyclopts import Parameter, validators
 
+from mvsep_async.cli.commands.sandbox import load_sandbox
+from mvsep_async.cli.commands.separate import prepare_folder
+from mvsep_async.cli.config import COMMON, CommonOptions
 from mvsep_async.cli.demo_songs import make_songs
 from mvsep_async.cli.following import Follower, settled
 from mvsep_async.cli.live.board import Board
-from mvsep_async.cli.sandbox import load_sandbox
-from mvsep_async.cli.separate import prepare_folder
-from mvsep_async.cli.settings import COMMON, Common
 from mvsep_async.cli.songs import Songs
-from mvsep_async.cli.terminal import talkative, terminal
+from mvsep_async.cli.terminal import enable_debug_log, terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.models.output_format import OutputFormat
 
@@ -42,7 +42,7 @@ async def demo(
     *,
     out: Annotated[Path, Parameter(alias="-o")] = Path("mvsep-demo"),
     songs: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=50))] = 8,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """See it at work, without an account and without a network.
 
@@ -57,7 +57,7 @@ async def demo(
         How many songs.
     """
     if common.verbose:
-        talkative()
+        enable_debug_log()
     code = await perform(out, songs, json=common.json)
     if not common.json:
         terminal().result(f"The stems are in {(out / 'stems').absolute()}")

@@ -9,12 +9,12 @@ from typing import Annotated
 from anyio import get_cancelled_exc_class
 from cyclopts import Parameter
 
+from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions, prepare_folder
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.following import Ends, Follower
-from mvsep_async.cli.listings import show_record
-from mvsep_async.cli.resuming import how_to_go_on, was_stopped
-from mvsep_async.cli.separate import PLACING, Placing, prepare_folder
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
+from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import JobNotFoundError, MVSepError
@@ -30,7 +30,7 @@ _DATED = 14
 """Digits that a file job's hash begins with; the short hash of a URL job has none."""
 
 
-async def status(hash: str, /, *, host: str | None = None, common: Common = COMMON) -> int:
+async def status(hash: str, /, *, host: str | None = None, common: CommonOptions = COMMON) -> int:
     """Show where a job stands, once. It needs no token.
 
     Parameters
@@ -40,13 +40,13 @@ async def status(hash: str, /, *, host: str | None = None, common: Common = COMM
     host
         The regional address that has it, such as https://de.mvsep.com.
     """
-    known = settings(common)
+    config = load_config(common)
     place = Host.parse(host) if host else None
-    async with connect(known) as client:
+    async with connect(config) as client:
         found = await _look(client, hash, place)
     if found.kind is JobKind.NOT_FOUND:
         raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or was never there")
-    show_record(_record(found), json=common.json)
+    print_record(_record(found), json=common.json)
     return FAILED if found.kind is JobKind.FAILED else DONE
 
 
@@ -54,7 +54,7 @@ async def watch(
     *hashes: str,
     host: str | None = None,
     poll_interval: float | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Follow jobs until they are over; it fetches nothing.
 
@@ -67,10 +67,10 @@ async def watch(
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
-    known = settings(common)
+    config = load_config(common)
     follower = Follower(title="watching", json=common.json)
     try:
-        async with connect(known, poll_interval=poll_interval) as client:
+        async with connect(config, poll_interval=poll_interval) as client:
             ends = Ends(_attached(client, hashes, host), Job.wait)
             return await follower.follow(client, ends, ends.run)
     except get_cancelled_exc_class():
@@ -80,10 +80,10 @@ async def watch(
 
 async def download(
     *hashes: str,
-    placing: Placing = PLACING,
+    output: OutputOptions = OUTPUT,
     host: str | None = None,
     poll_interval: float | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Fetch the stems of jobs; those that are not over are waited for.
 
@@ -96,16 +96,16 @@ async def download(
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
-    known = settings(common)
-    check_layout(placing.layout)
-    out = placing.out or Path(known.out.value or "stems")
+    config = load_config(common)
+    check_layout(output.layout)
+    out = output.out or Path(config.out.value or "stems")
     follower = Follower(title=f"fetching to {out}", json=common.json)
 
     async def fetch(job: Job) -> None:
-        await job.download(out, stems=placing.stems or None, layout=placing.layout, overwrite=placing.overwrite)
+        await job.download(out, stems=output.stems or None, layout=output.layout, overwrite=output.overwrite)
 
     try:
-        async with connect(known, poll_interval=poll_interval) as client:
+        async with connect(config, poll_interval=poll_interval) as client:
             ends = Ends(_attached(client, hashes, host), fetch)
             await prepare_folder(out)
             return await follower.follow(client, ends, ends.run)
@@ -118,7 +118,7 @@ async def download(
 async def cancel(
     *hashes: Annotated[str, Parameter(allow_leading_hyphen=False)],
     host: str | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Cancel jobs. Their credits come back for what is not yet processed.
 
@@ -129,10 +129,10 @@ async def cancel(
     host
         The regional address that has them, such as https://de.mvsep.com.
     """
-    known = settings(common)
+    config = load_config(common)
     place = Host.parse(host) if host else None
     code = DONE
-    async with connect(known, needs_token=True) as client:
+    async with connect(config, needs_token=True) as client:
         for hash in _given(hashes):
             error = None
             try:

@@ -12,12 +12,12 @@ from cyclopts import Parameter, validators
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.presets import Preset, find_preset
+from mvsep_async.cli.commands.separate import parse_options, prepare_folder
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.library_view import LibraryView
-from mvsep_async.cli.separate import options_of, prepare_folder
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import amount, seconds_text
+from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.library import LibraryResult, separate_library
 from mvsep_async.library.walk import check_folders
 from mvsep_async.models.output_format import OutputFormat
@@ -52,7 +52,7 @@ async def library(
     journal: Path | None = None,
     concurrency: Annotated[int | None, Parameter(validator=_POSITIVE)] = None,
     poll_interval: float | None = None,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Separate all songs of a folder, and keep the folder of their stems up to date.
 
@@ -101,8 +101,8 @@ async def library(
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
-    known = settings(common)
-    ways = _ways(algorithm, preset, recipe, known.algorithm.value)
+    config = load_config(common)
+    ways = _ways(algorithm, preset, recipe, config.algorithm.value)
     chain = None if recipe is None else await to_thread.run_sync(read_recipe, recipe)
     hidden = target / HIDDEN
     await to_thread.run_sync(check_folders, source, target)
@@ -111,7 +111,7 @@ async def library(
         journal = journal or hidden / "journal.sqlite"
     view = LibraryView(title=f"{source} > {target}", json=common.json, source=source, several=len(ways) > 1)
     async with connect(
-        known,
+        config,
         needs_token=not dry_run,
         concurrency=concurrency,
         journal=None if dry_run else journal,
@@ -126,8 +126,8 @@ async def library(
             source,
             target,
             algorithms=ways,
-            options=options_of(opt),
-            output_format=OutputFormat.parse(format or known.format.value or "mp3"),
+            options=parse_options(opt),
+            output_format=OutputFormat.parse(format or config.format.value or "mp3"),
             stems=stems or None,
             layout=layout,
             order="as found" if order == "as-found" else "shortest first",

@@ -7,12 +7,12 @@ from typing import Final
 
 from mvsep_async.catalogue.estimate import Estimate, SongEstimate
 from mvsep_async.catalogue.estimate import estimate as estimated
+from mvsep_async.cli.commands.separate import SEPARATION, SeparationOptions, parse_options
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
-from mvsep_async.cli.listings import Column, table
-from mvsep_async.cli.separate import MAKING, Making, options_of
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.tables import Column, table
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import amount, seconds_text
+from mvsep_async.cli.text import amount, seconds_text
 
 __all__ = ["estimate"]
 
@@ -23,7 +23,7 @@ _SONGS: Final[tuple[Column[SongEstimate], ...]] = (
 )
 
 
-async def estimate(*files: Path, making: Making = MAKING, common: Common = COMMON) -> int:
+async def estimate(*files: Path, separation: SeparationOptions = SEPARATION, common: CommonOptions = COMMON) -> int:
     """Say how long songs are and what they would cost as premium jobs; nothing is sent.
 
     Parameters
@@ -31,16 +31,16 @@ async def estimate(*files: Path, making: Making = MAKING, common: Common = COMMO
     files
         Files, and folders with audio.
     """
-    known = settings(common)
-    name = making.algorithm or known.algorithm.value
+    config = load_config(common)
+    name = separation.algorithm or config.algorithm.value
     if not files:
         raise UsageProblem("nothing to estimate: give files or folders")
     if name is None:
         raise UsageProblem("the price depends on the algorithm: give one with --algorithm")
-    async with connect(known) as client:
+    async with connect(config) as client:
         algorithm = (await client.catalogue()).find(name)
-        found = await estimated(files, algorithm, options_of(making.opt))
-        left = None if known.token is None else (await client.account.user()).premium_minutes
+        found = await estimated(files, algorithm, parse_options(separation.opt))
+        left = None if config.token is None else (await client.account.user()).premium_minutes
     _show(found, left, json=common.json)
     return FAILED if found.unreadable else DONE
 

@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from cyclopts import App
 
-from mvsep_async.cli.listings import Column, list_rows, show_record
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
@@ -29,11 +29,11 @@ _HISTORY: Final[tuple[Column[HistoryEntry], ...]] = (
 
 
 @account.default
-async def show(*, common: Common = COMMON) -> int:
+async def show(*, common: CommonOptions = COMMON) -> int:
     """Show the account that the token belongs to: its plan, its credits, its unfinished jobs."""
-    async with connect(settings(common), needs_token=True) as client:
+    async with connect(load_config(common), needs_token=True) as client:
         user = await client.account.user()
-    show_record(
+    print_record(
         {
             "name": user.name,
             "email": user.email,
@@ -51,7 +51,7 @@ async def show(*, common: Common = COMMON) -> int:
 
 
 @account.command
-async def premium(switch: Switch, /, *, common: Common = COMMON) -> int:
+async def premium(switch: Switch, /, *, common: CommonOptions = COMMON) -> int:
     """Let jobs spend credits, or not: without, they run on the free plan's terms.
 
     Parameters
@@ -59,14 +59,14 @@ async def premium(switch: Switch, /, *, common: Common = COMMON) -> int:
     switch
         on or off.
     """
-    async with connect(settings(common), needs_token=True) as client:
+    async with connect(load_config(common), needs_token=True) as client:
         said = await (client.account.enable_premium() if switch == "on" else client.account.disable_premium())
     _say("premium", switch, said, json=common.json)
     return 0
 
 
 @account.command
-async def long_filenames(switch: Switch, /, *, common: Common = COMMON) -> int:
+async def long_filenames(switch: Switch, /, *, common: CommonOptions = COMMON) -> int:
     """Have results named at length, or briefly.
 
     Parameters
@@ -74,14 +74,14 @@ async def long_filenames(switch: Switch, /, *, common: Common = COMMON) -> int:
     switch
         on or off.
     """
-    async with connect(settings(common), needs_token=True) as client:
+    async with connect(load_config(common), needs_token=True) as client:
         api = client.account
         said = await (api.enable_long_filenames() if switch == "on" else api.disable_long_filenames())
     _say("long-filenames", switch, said, json=common.json)
     return 0
 
 
-async def history(*, start: int = 0, limit: int = 20, all: bool = False, common: Common = COMMON) -> int:
+async def history(*, start: int = 0, limit: int = 20, all: bool = False, common: CommonOptions = COMMON) -> int:
     """List what the account has separated, the newest first.
 
     Parameters
@@ -93,12 +93,12 @@ async def history(*, start: int = 0, limit: int = 20, all: bool = False, common:
     all
         List all there are.
     """
-    async with connect(settings(common), needs_token=True) as client:
+    async with connect(load_config(common), needs_token=True) as client:
         if all:
             entries = [entry async for entry in client.account.history_all(start=start)]
         else:
             entries = await client.account.history(start=start, limit=limit)
-    list_rows(entries, _HISTORY, json=common.json, empty="nothing was separated yet")
+    print_rows(entries, _HISTORY, json=common.json, empty="nothing was separated yet")
     return 0
 
 

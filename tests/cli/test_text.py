@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.cli.words import amount, plain, seconds_text, size_text, visible
+from mvsep_async.cli.text import amount, plain, seconds_text, size_text, visible
 
 
 @given(st.text())

@@ -9,10 +9,10 @@ from typing import Annotated
 from anyio import to_thread
 from cyclopts import Parameter
 
-from mvsep_async.cli import configuration
+from mvsep_async.cli import config_file
+from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.prompts import asked, secret
-from mvsep_async.cli.settings import COMMON, TOKEN_VARIABLE, Common, connect, settings
+from mvsep_async.cli.prompts import ask, ask_secret
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.token import Token
@@ -27,7 +27,7 @@ def login(
     token: Annotated[bool, Parameter(negative=())] = False,
     password_stdin: bool = False,
     print: bool = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
     """Get the account's API token with email and password, and keep it for later commands.
 
@@ -45,10 +45,10 @@ def login(
         Print the token, and keep it nowhere.
     """
     if token:
-        given = Token(secret("API token: ", from_stdin=password_stdin).strip())
+        given = Token(ask_secret("API token: ", from_stdin=password_stdin).strip())
         return partial(_try, given, print, common)
-    email = email or asked("Email: ")
-    return partial(_login, email, secret("Password: ", from_stdin=password_stdin), print, common)
+    email = email or ask("Email: ")
+    return partial(_login, email, ask_secret("Password: ", from_stdin=password_stdin), print, common)
 
 
 def register(
@@ -56,7 +56,7 @@ def register(
     name: str | None = None,
     email: str | None = None,
     password_stdin: bool = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
     """Make a new account. The service then sends a mail to confirm the address.
 
@@ -69,16 +69,16 @@ def register(
     password_stdin
         Read the password from the first line of standard input.
     """
-    name = name or asked("Name: ")
-    email = email or asked("Email: ")
-    password = secret("Password: ", from_stdin=password_stdin)
-    if not password_stdin and secret("Password again: ") != password:
+    name = name or ask("Name: ")
+    email = email or ask("Email: ")
+    password = ask_secret("Password: ", from_stdin=password_stdin)
+    if not password_stdin and ask_secret("Password again: ") != password:
         raise UsageProblem("the two passwords are not the same")
     return partial(_register, name, email, password, common)
 
 
-async def _login(email: str, password: str, show: bool, common: Common) -> int:
-    async with connect(settings(common)) as client:
+async def _login(email: str, password: str, show: bool, common: CommonOptions) -> int:
+    async with connect(load_config(common)) as client:
         user = await client.account.login(email, password)
     if user.api_token is None:
         raise UsageProblem(
@@ -88,15 +88,15 @@ async def _login(email: str, password: str, show: bool, common: Common) -> int:
     return await _keep(user, user.api_token, show, common)
 
 
-async def _try(token: Token, show: bool, common: Common) -> int:
-    known = settings(common)
-    async with MVSepClient(token.reveal(), base_url=known.base_url.value) as client:
+async def _try(token: Token, show: bool, common: CommonOptions) -> int:
+    config = load_config(common)
+    async with MVSepClient(token.reveal(), base_url=config.base_url.value) as client:
         user = await client.account.user()
     return await _keep(user, token, show, common)
 
 
-async def _register(name: str, email: str, password: str, common: Common) -> int:
-    async with connect(settings(common)) as client:
+async def _register(name: str, email: str, password: str, common: CommonOptions) -> int:
+    async with connect(load_config(common)) as client:
         said = await client.account.register(name, email, password)
     if common.json:
         terminal().document({"email": email, "message": said.message})
@@ -105,7 +105,7 @@ async def _register(name: str, email: str, password: str, common: Common) -> int
     return 0
 
 
-async def _keep(user: User, token: Token, show: bool, common: Common) -> int:
+async def _keep(user: User, token: Token, show: bool, common: CommonOptions) -> int:
     here = terminal()
     if show:
         if common.json:
@@ -113,14 +113,14 @@ async def _keep(user: User, token: Token, show: bool, common: Common) -> int:
         else:
             here.result(token.reveal())
         return 0
-    path = configuration.config_path()
-    await to_thread.run_sync(configuration.write, path, "token", token.reveal())
+    path = config_file.config_path()
+    await to_thread.run_sync(config_file.write, path, "token", token.reveal())
     if common.base_url:
-        await to_thread.run_sync(configuration.write, path, "base_url", common.base_url)
+        await to_thread.run_sync(config_file.write, path, "base_url", common.base_url)
     if common.json:
         here.document({"name": user.name, "email": user.email, "path": str(path)})
     else:
         here.result(f"logged in as {user.name or user.email}; the token is kept in {path}")
-    if settings(common).token != token:
+    if load_config(common).token != token:
         here.note(f"{TOKEN_VARIABLE} is set in the environment, and goes before the file")
     return 0

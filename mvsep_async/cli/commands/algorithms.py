@@ -8,8 +8,8 @@ from cyclopts import App
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.fields import Condition, Field
-from mvsep_async.cli.listings import Column, list_rows, show_record
-from mvsep_async.cli.settings import COMMON, Common, connect, settings
+from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.http.call import Json
 
 __all__ = ["algorithms"]
@@ -29,7 +29,7 @@ _COLUMNS: Final[tuple[Column[Algorithm], ...]] = (
 
 
 @algorithms.default
-async def find(*words: str, refresh: bool = False, common: Common = COMMON) -> int:
+async def find(*words: str, refresh: bool = False, common: CommonOptions = COMMON) -> int:
     """List the algorithms: all of them, or those that words describe, the best first.
 
     Parameters
@@ -39,15 +39,15 @@ async def find(*words: str, refresh: bool = False, common: Common = COMMON) -> i
     refresh
         Ask the service again, in place of what was kept for a day.
     """
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         catalogue = await client.catalogue(refresh=refresh)
     found = catalogue.search(" ".join(words)) if words else sorted(catalogue, key=lambda one: one.sep_type)
-    list_rows(found, _COLUMNS, json=common.json, empty=f"no algorithm has anything of {' '.join(words)!r}")
+    print_rows(found, _COLUMNS, json=common.json, empty=f"no algorithm has anything of {' '.join(words)!r}")
     return 0
 
 
 @algorithms.command
-async def show(algorithm: str, /, *, common: Common = COMMON) -> int:
+async def show(algorithm: str, /, *, common: CommonOptions = COMMON) -> int:
     """Explain one algorithm: its options and their choices, its stems, its price.
 
     Parameters
@@ -55,7 +55,7 @@ async def show(algorithm: str, /, *, common: Common = COMMON) -> int:
     algorithm
         Its number (sep_type) or name.
     """
-    async with connect(settings(common)) as client:
+    async with connect(load_config(common)) as client:
         catalogue = await client.catalogue()
     found = catalogue.find(algorithm)
     record: dict[str, Json] = {column.name: column.value(found) for column in _COLUMNS}
@@ -65,7 +65,7 @@ async def show(algorithm: str, /, *, common: Common = COMMON) -> int:
     else:
         for field in found.fields:
             record[field.name] = _told(field, found)
-    show_record(record, json=common.json)
+    print_record(record, json=common.json)
     return 0
 
 

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.words import visible
+from mvsep_async.cli.text import visible
 from mvsep_async.http.call import Json
 
-__all__ = ["Column", "list_rows", "show_record", "table"]
+__all__ = ["Column", "print_record", "print_rows", "table"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Column(Generic[T]):
         return visible(self.shown(row) if self.shown else cell(self.value(row)))
 
 
-def list_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, empty: str = "nothing there") -> None:
+def print_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, empty: str = "nothing there") -> None:
     """Print a listing: one JSON array of objects, or a table."""
     rows = list(rows)
     if json:
@@ -47,7 +47,7 @@ def list_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, em
         terminal().note(empty)
 
 
-def show_record(record: Mapping[str, Json], *, json: bool) -> None:
+def print_record(record: Mapping[str, Json], *, json: bool) -> None:
     """Print one thing: a JSON object, or its names and values below each other."""
     if json:
         terminal().document(dict(record))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mvsep_async.cli.settings import COMMON, Common
+from mvsep_async.cli.config import COMMON, CommonOptions
 from mvsep_async.cli.terminal import terminal
 
 __all__ = ["completion"]
@@ -15,7 +15,7 @@ def completion(
     /,
     *,
     install: bool = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Print the completion script of a shell, or install it.
 

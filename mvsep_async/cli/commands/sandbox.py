@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter, validators
 
+from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.settings import COMMON, TOKEN_VARIABLE, URL_VARIABLE, Common
-from mvsep_async.cli.terminal import talkative, terminal
+from mvsep_async.cli.terminal import enable_debug_log, terminal
 
 if TYPE_CHECKING:
     from mvsep_async.sandbox import Sandbox
@@ -34,7 +34,7 @@ def sandbox(
     free_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 1,
     premium_minutes: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 1000.0,
     manual: bool = False,
-    common: Common = COMMON,
+    common: CommonOptions = COMMON,
 ) -> int:
     """Run the service in small on this machine until Ctrl-C. It separates for real, into centre and sides.
 
@@ -64,7 +64,7 @@ def sandbox(
         Let jobs go on only when told, by POST to /_sandbox/start, finish and fail.
     """
     if common.verbose:
-        talkative()
+        enable_debug_log()
     package = load_sandbox()
     made = package.Sandbox(
         port=port,
