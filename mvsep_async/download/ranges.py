@@ -1,4 +1,4 @@
-"""What an answer to a download means, given what is already there. Headers in, a decision out: no disk, no network."""
+"""Decide from the headers of a response whether a download continues, starts again or fails. No disk, no network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 __all__ = [
-    "Answer",
     "Complete",
-    "Forget",
-    "Link",
+    "LinkGone",
     "Receive",
     "Reject",
+    "Restart",
     "ResumeState",
+    "Verdict",
     "classify_download_response",
     "identity",
     "request_headers",
@@ -26,15 +26,15 @@ __all__ = [
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)\s*\Z", re.IGNORECASE | re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
-"""What files have bytes; of thousands of digits Python makes no number, but an error."""
+"""More digits than any length has; `int` raises on thousands of them."""
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
 _LINK_GONE: Final = frozenset({401, 403, 404, 410})
-_WORTH_WAITING: Final = frozenset({408, 425, 429})
+_TEMPORARY: Final = frozenset({408, 425, 429})
 
 
 @frozen
 class ResumeState:
-    """What must still be so for the bytes that are there to be continued.
+    """What must be unchanged at the server for the bytes on disk to be continued.
 
     `validator` is a strong ETag or a Last-Modified date that may serve as one; without it nothing can be continued.
     """
@@ -50,7 +50,7 @@ class ResumeState:
 
 @frozen
 class Receive:
-    """Write the body from `offset`. At 0 this is a fresh start: what was there is void. `total` if it is known."""
+    """Write the body from `offset`; 0 is a fresh start that replaces what is on disk."""
 
     offset: int
     state: ResumeState
@@ -58,49 +58,52 @@ class Receive:
 
 @frozen
 class Complete:
-    """All bytes are there already."""
+    """All bytes are on disk."""
 
 
 @frozen
-class Forget:
-    """What is there cannot be continued: ask again, for the whole."""
+class Restart:
+    """The bytes on disk cannot be continued: ask for the whole file."""
 
-    why: str
+    reason: str
 
 
 @frozen
-class Link:
-    """The link leads nowhere (any more): ask for a new one."""
+class LinkGone:
+    """The link does not lead to the file, or no longer does: ask the service for a new one."""
 
-    why: str
+    reason: str
 
 
 @frozen
 class Reject:
-    """Not the file. `passing`: it may be another time (the service is busy, its edge answers for it)."""
+    """The response is not the file.
 
-    why: str
-    passing: bool
-    page: bool = False
-    pause: float | None = None
-    """Seconds that the server asked to wait."""
+    `temporary`: a later attempt may succeed. `wrong_content`: something else came in its place, such as a web page of
+    the service's edge. `retry_after`: the seconds that the server asked to wait.
+    """
+
+    reason: str
+    temporary: bool
+    wrong_content: bool = False
+    retry_after: float | None = None
 
 
-Answer: TypeAlias = Receive | Complete | Forget | Link | Reject
+Verdict: TypeAlias = Receive | Complete | Restart | LinkGone | Reject
 
 
 def identity(url: str) -> str:
-    """Return what names the file in a URL: host and path. The query is left out, it may hold a secret and expires."""
+    """Return what identifies the file of a URL: host and path. The query may hold a secret, and changes."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return ""  # no URL at all, as asking for it will show
+        return ""  # not a URL: the request will fail
     return f"{(parts.hostname or '').lower()}{parts.path}"
 
 
 def request_headers(have: int, state: ResumeState | None) -> dict[str, str]:
-    """Return the headers that ask for what is missing behind `have` bytes, provided the file is still the same."""
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}  # ranges count bytes of the file, not of a gzip of it
+    """Return the headers that ask for the bytes after the first `have`, if the file is unchanged."""
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}  # a range of a gzip is not a range of the file
     if have and state is not None and state.validator is not None:
         headers |= {"Range": f"bytes={have}-", "If-Range": state.validator}
     return headers
@@ -114,80 +117,83 @@ def classify_download_response(
     have: int = 0,
     state: ResumeState | None = None,
     promised: int | None = None,
-) -> Answer:
-    """Decide what to do with an answer to a request that was made with `request_headers(have, state)`.
+) -> Verdict:
+    """Return what to do with a response to a request with `request_headers(have, state)`.
 
-    `headers` are case-insensitive, or lower-case; `url` is what was asked for; `promised` the size the service named.
+    `headers` are case-insensitive, or lower-case; `url` is what was asked for; `promised` the length that the service's
+    API gave for the file.
     """
     if status == 200:
         return _whole(headers, url, promised)
     if status in (206, 416):
         if not have or state is None or not state.resumable:
-            return Reject(f"the server answered {status} to a request for the whole file", passing=True)
-        return _rest(headers, url, have, state, promised) if status == 206 else _beyond(headers, have, state)
+            return Reject(f"the server answered {status} to a request for the whole file", temporary=True)
+        return (_rest if status == 206 else _beyond)(headers, url, have, state, promised)
     if status in _LINK_GONE:
-        return Link(f"the server answered {status}")
-    passing = status >= 500 or status in _WORTH_WAITING
-    return Reject(f"the server answered {status}", passing=passing, pause=_number(headers.get("retry-after")))
+        return LinkGone(f"the server answered {status}")
+    temporary = status >= 500 or status in _TEMPORARY
+    retry_after = _number(headers.get("retry-after"))
+    return Reject(f"the server answered {status}", temporary=temporary, retry_after=retry_after)
 
 
-def _whole(headers: Mapping[str, str], url: str, promised: int | None) -> Answer:
+def _whole(headers: Mapping[str, str], url: str, promised: int | None) -> Verdict:
     if coded := _coded(headers):
         return coded
     total = _number(headers.get("content-length"))
     if total == 0:
-        return Reject("the server sent an empty file", passing=True)
+        return Reject("the server sent an empty file", temporary=True)
     if promised is not None and total is not None and total != promised:
-        return Reject(f"the server has {total} bytes, {promised} were promised", passing=True)
+        reason = f"the server has a file of {total} bytes, the job's result has {promised}"
+        return Reject(reason, temporary=True, wrong_content=True)
     return Receive(0, ResumeState(identity(url), total if total is not None else promised, _validator(headers)))
 
 
-def _rest(headers: Mapping[str, str], url: str, have: int, state: ResumeState, promised: int | None) -> Answer:
+def _rest(headers: Mapping[str, str], url: str, have: int, state: ResumeState, promised: int | None) -> Verdict:
     if coded := _coded(headers):
         return coded
     found = _CONTENT_RANGE.match(headers.get("content-range", ""))
     if found is None or found[1] is None:
-        return Forget("the server sent a part without saying which")
+        return Restart("the server sent a partial response without a Content-Range")
     first, last = int(found[1]), int(found[2])
     total = None if found[3] == "*" else int(found[3])
     length = _number(headers.get("content-length"))
     expected = state.total if state.total is not None else promised
     if first != have or (total is not None and last >= total) or (length is not None and length != last - first + 1):
-        return Forget(f"the server sent bytes {first}-{last}, asked for were those from {have}")
+        return Restart(f"the server sent bytes {first}-{last}, not those from {have}")
     if total is not None and expected is not None and total != expected:
-        return Forget(f"the file has {total} bytes now, it had {expected}")
-    # A server that passes over If-Range may still say whose bytes these are.
-    vouching = state.validator or ""
-    now = headers.get("etag" if vouching.startswith('"') else "last-modified", "").strip()
-    if now and now.removeprefix("W/") != vouching:
-        return Forget("the file is another one now")
+        return Restart(f"the file at the server has {total} bytes, before {expected}")
+    # A server that ignores If-Range may still send the validator.
+    before = state.validator or ""
+    sent = headers.get("etag" if before.startswith('"') else "last-modified", "").strip()
+    if sent and sent.removeprefix("W/") != before:
+        return Restart("the file changed on the server")
     return Receive(have, ResumeState(identity(url), expected if expected is not None else total, state.validator))
 
 
-def _beyond(headers: Mapping[str, str], have: int, state: ResumeState) -> Answer:
+def _beyond(headers: Mapping[str, str], url: str, have: int, state: ResumeState, promised: int | None) -> Verdict:
     found = _CONTENT_RANGE.match(headers.get("content-range", ""))
     total = int(found[3]) if found is not None and found[3] != "*" else None
-    if total == have and state.total in (None, have):
+    if total == have and state.total in (None, have) and promised in (None, have):
         return Complete()
-    return Forget(f"the server has nothing behind byte {have}")
+    return Restart(f"the server has nothing after byte {have}")
 
 
 def _coded(headers: Mapping[str, str]) -> Reject | None:
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding in ("identity", ""):
         return None
-    return Reject(f"the server sent the file encoded ({coding[:20]!r}) though asked not to", passing=True)
+    return Reject(f"the server sent the file with the content encoding {coding[:20]!r}", temporary=True)
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
-    """Return what may stand in `If-Range`: a strong ETag, or a date that RFC 9110 (8.8.2.2) lets pass for one."""
+    """Return a validator for `If-Range`: a strong ETag, or a date that is strong by RFC 9110, 8.8.2.2."""
     etag = headers.get("etag", "").strip()
     if _STRONG_ETAG.match(etag):
         return etag
     modified = headers.get("last-modified", "").strip()
     changed, sent = _date(modified), _date(headers.get("date", ""))
     if changed is None or (sent is not None and sent - changed < timedelta(seconds=1)):
-        return None  # written in the very second it was sent: a change within that second would not show
+        return None  # modified in the second it was sent: a second change in that second would not show
     return modified
 
 

@@ -1,4 +1,4 @@
-"""Receiving and writing at the same time: a thread writes full buffers while the next ones fill."""
+"""Receive and write at the same time: a thread writes full buffers while the next ones are filled."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from mvsep_async.download.part_file import PartFile
 __all__ = ["BufferedWriter", "writing"]
 
 _BUFFER: Final = 256 * 1024
-"""Bytes of a buffer: as many as one receive brings, and few enough that they are written out of the processor's cache.
-Buffers of 1 MiB took twice as long."""
+"""Bytes of a buffer: what one receive returns, and little enough to be written from the processor's cache. Buffers of
+1 MiB took twice as long."""
 
 _BUFFERS: Final = 8
-"""The most there are. Twice as many are hardly faster."""
+"""The most buffers there are. Twice as many are hardly faster."""
 
 _BATCH: Final = 4
-"""Full buffers for which a thread is sent, and empty ones for which a receiver without any is woken: a hop from one to
-the other takes as long as writing or receiving them."""
+"""Full buffers that start a thread, and empty ones that wake a waiting receiver: a switch between the two takes as long
+as writing or receiving that many."""
 
 _LINGER: Final = 0.005
-"""Seconds that the thread waits for more before it goes: on a fast line it stays for the whole file, on a slow one no
-thread is kept from others."""
+"""Seconds that the thread waits for more before it ends: on a fast line one call writes the whole file, on a slow one
+no worker thread is blocked."""
 
 
 @define(eq=False)
 class BufferedWriter:
-    """A few buffers that go round: filled here, written by a thread.
+    """A few buffers in rotation, filled on the event loop and written by a thread.
 
-    The bytes are received into them, or copied: memory that is used again at once is neither asked of the system nor
-    cleared by it, which keeping the pieces as they come would cost (a quarter of the processor time of a download).
+    Reusing them saves allocating and clearing memory for each chunk, a quarter of a download's processor time.
     """
 
     _part: PartFile
@@ -46,23 +45,23 @@ class BufferedWriter:
     _filled: int = field(default=0, init=False)
     _made: int = field(default=1, init=False)
     _full: SimpleQueue[memoryview | None] = field(factory=SimpleQueue, init=False)
-    """What the thread has to write; `None` sends it back."""
+    """What the thread has to write; `None` ends it."""
     _free: deque[memoryview] = field(factory=deque, init=False)
     _failure: OSError | None = field(default=None, init=False)
     _writing: bool = field(default=False, init=False)
     _starved: bool = field(default=False, init=False)
     """Whether the receiver waits for a buffer."""
     _ending: bool = field(default=False, init=False)
-    _tell: Callable[..., object] = field(factory=loop_caller, init=False)
+    _call_soon: Callable[..., object] = field(factory=loop_caller, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
-    _over: anyio.Event = field(factory=anyio.Event, init=False)
+    _finished: anyio.Event = field(factory=anyio.Event, init=False)
 
     def space(self) -> memoryview:
-        """Return the memory that the next bytes are to be put into; never empty."""
+        """Return the memory to put the next bytes into; never empty."""
         return self._filling[self._filled :]
 
-    async def took(self, count: int) -> None:
-        """Say that `count` bytes are in that memory now; waits only while all buffers are full.
+    async def commit(self, count: int) -> None:
+        """Pass on the first `count` bytes of `space()`; waits only while all buffers are full.
 
         Raises the `OSError` of an earlier write.
         """
@@ -71,43 +70,43 @@ class BufferedWriter:
             return
         self._full.put(self._filling)
         self._filled = 0
-        if not self._writing and self._due():
+        if not self._writing and self._should_write():
             self._notify()
-        self._filling = await self._empty()
+        self._filling = await self._free_buffer()
 
     async def put(self, data: bytes) -> None:
-        """Take bytes that are elsewhere."""
+        """Copy bytes into the buffers."""
         view = memoryview(data)
         while view:
             space = self.space()
             count = min(len(space), len(view))
             space[:count], view = view[:count], view[count:]
-            await self.took(count)
+            await self.commit(count)
 
     async def end(self) -> None:
-        """Return when everything taken is written; nothing more is taken. Raises the `OSError` of a write."""
+        """Wait until everything is written; nothing can be added after. Raises the `OSError` of a write."""
         if self._filled:
             self._full.put(self._filling[: self._filled])
         self._full.put(None)
         self._ending = True
         self._notify()
-        await self._over.wait()
+        await self._finished.wait()
         if self._failure is not None:
             raise self._failure
 
     async def run(self) -> None:
-        """Send the thread whenever there is enough to write, until the end; cancelling does not stop it."""
+        """Run the writing thread whenever there is enough to write, until `end`; cancelling does not stop it."""
         try:
             with CancelScope(shield=True):
-                while self._due() or not self._ending:
-                    if self._due():
-                        await self._send_thread()
+                while self._should_write() or not self._ending:
+                    if self._should_write():
+                        await self._write_in_thread()
                     else:
                         await self._changed.wait()
         finally:
-            self._over.set()
+            self._finished.set()
 
-    async def _send_thread(self) -> None:
+    async def _write_in_thread(self) -> None:
         self._writing = True
         try:
             await to_thread.run_sync(self._write, limiter=thread_limiter())
@@ -116,17 +115,17 @@ class BufferedWriter:
         self._writing = False
         self._notify()
 
-    def _due(self) -> bool:
-        """Tell whether there is enough to write for sending the thread."""
+    def _should_write(self) -> bool:
+        """Return whether there is enough to write to start the thread."""
         return self._failure is None and self._full.qsize() >= (1 if self._ending else _BATCH)
 
-    async def _empty(self) -> memoryview:
+    async def _free_buffer(self) -> memoryview:
         """Return a buffer to fill."""
         if not self._free and self._made < _BUFFERS:
             self._made += 1
             return memoryview(bytearray(_BUFFER))
         while True:
-            self._starved = True  # before looking: the thread looks at this after giving a buffer back
+            self._starved = True  # before the check: the thread reads it after it has returned a buffer
             if self._failure is not None:
                 raise self._failure
             if self._free:
@@ -135,7 +134,7 @@ class BufferedWriter:
             await self._changed.wait()
 
     def _write(self) -> None:
-        """Write what there is, and what comes meanwhile. Runs in the thread."""
+        """Write full buffers, also those that are added meanwhile. Runs in the thread."""
         while True:
             try:
                 buffer = self._full.get(timeout=_LINGER)
@@ -147,8 +146,8 @@ class BufferedWriter:
             self._free.append(buffer)
             if self._starved and len(self._free) >= _BATCH:
                 self._starved = False
-                with suppress(RuntimeError):  # the event loop is over
-                    self._tell(self._notify)
+                with suppress(RuntimeError):  # the event loop has ended
+                    self._call_soon(self._notify)
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -157,9 +156,9 @@ class BufferedWriter:
 
 @asynccontextmanager
 async def writing(part: PartFile) -> AsyncIterator[BufferedWriter]:
-    """Run a writer for the block. What was received is written on the way out, even when the block is cancelled.
+    """Run a writer for the block. What was received is written at its end, also when the block is cancelled.
 
-    The writes happen in a task of their own, so that a cancelled block cannot leave a thread writing unattended.
+    The writes run in a task of their own, so a cancelled block leaves no thread that still writes.
     """
     writer = BufferedWriter(part)
     raised: Exception | None = None

@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from mvsep_async.download.ranges import (
     Complete,
-    Forget,
-    Link,
+    LinkGone,
     Receive,
     Reject,
+    Restart,
     ResumeState,
     classify_download_response,
     identity,
@@ -67,7 +67,7 @@ def test_a_part_is_written_only_where_it_belongs(have: int, first: int, last: in
         assert answer.state.total == 1000
         assert total in (None, 1000)
     else:
-        assert isinstance(answer, Forget)
+        assert isinstance(answer, Restart)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_part_is_written_only_where_it_belongs(have: int, first: int, last: in
     ],
 )
 def test_a_part_that_contradicts_itself_or_us(headers: dict[str, str]) -> None:
-    assert isinstance(classify_download_response(206, headers, url=URL, have=400, state=HERE), Forget)
+    assert isinstance(classify_download_response(206, headers, url=URL, have=400, state=HERE), Restart)
 
 
 DATED = ResumeState("host.example/a/b.wav", 1000, "Mon, 27 Mar 2023 07:16:01 GMT")
@@ -108,7 +108,7 @@ def test_a_part_of_another_file_is_not_taken_though_if_range_was_passed_over(
     answer = classify_download_response(
         206, {"content-range": "bytes 400-999/1000", **now}, url=URL, have=400, state=state
     )
-    assert isinstance(answer, Receive if same else Forget)
+    assert isinstance(answer, Receive if same else Restart)
 
 
 def test_nothing_behind_the_last_byte_is_an_end_only_where_it_should_be() -> None:
@@ -117,9 +117,10 @@ def test_nothing_behind_the_last_byte_is_an_end_only_where_it_should_be() -> Non
     assert (
         classify_download_response(416, at_end, url=URL, have=1000, state=ResumeState("x", None, '"v1"')) == Complete()
     )
-    assert isinstance(classify_download_response(416, at_end, url=URL, have=1200, state=HERE), Forget)
-    assert isinstance(classify_download_response(416, {}, url=URL, have=1000, state=HERE), Forget)
+    assert isinstance(classify_download_response(416, at_end, url=URL, have=1200, state=HERE), Restart)
+    assert isinstance(classify_download_response(416, {}, url=URL, have=1000, state=HERE), Restart)
     assert isinstance(classify_download_response(416, at_end, url=URL), Reject)
+    assert isinstance(classify_download_response(416, at_end, url=URL, have=1000, state=HERE, promised=999), Restart)
 
 
 def test_sizes_that_were_promised_are_held_against_the_server() -> None:
@@ -138,12 +139,14 @@ def test_an_encoded_body_is_not_the_file(status: int) -> None:
 
 def test_what_the_other_answers_mean() -> None:
     for status in (401, 403, 404, 410):
-        assert isinstance(classify_download_response(status, {}, url=URL), Link)
+        assert isinstance(classify_download_response(status, {}, url=URL), LinkGone)
     for status in (408, 429, 500, 502, 503, 520, 524):
         answer = classify_download_response(status, {"retry-after": "9"}, url=URL)
-        assert answer == Reject(f"the server answered {status}", passing=True, pause=9)
+        assert answer == Reject(f"the server answered {status}", temporary=True, retry_after=9)
     for status in (204, 304, 400, 405, 451):
-        assert classify_download_response(status, {}, url=URL) == Reject(f"the server answered {status}", passing=False)
+        assert classify_download_response(status, {}, url=URL) == Reject(
+            f"the server answered {status}", temporary=False
+        )
 
 
 HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "content-encoding", "retry-after"]
@@ -152,10 +155,11 @@ HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "
 def test_numbers_without_end_are_none() -> None:
     endless = "9" * 5000
     assert classify_download_response(503, {"retry-after": endless}, url=URL) == Reject(
-        "the server answered 503", passing=True
+        "the server answered 503", temporary=True
     )
     assert isinstance(
-        classify_download_response(416, {"content-range": f"bytes */{endless}"}, url=URL, have=1000, state=HERE), Forget
+        classify_download_response(416, {"content-range": f"bytes */{endless}"}, url=URL, have=1000, state=HERE),
+        Restart,
     )
     assert classify_download_response(200, {"content-length": endless}, url=URL) == classify_download_response(
         200, {}, url=URL

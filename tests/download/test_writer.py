@@ -45,7 +45,7 @@ async def fill(disk: PartFile, data: bytes, step: int, *, slow: bool = False, ta
             at += count
             if taken is not None:
                 taken.append(count)
-            await writer.took(count)
+            await writer.commit(count)
             if slow:
                 await anyio.sleep(0)
 

@@ -1,0 +1,99 @@
+"""What to do after each attempt to fetch a file: retry, ask for a new link, or give up. No clock, no network."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from attrs import evolve, frozen
+
+from mvsep_async.download.ranges import Complete, LinkGone, Reject, Restart
+
+__all__ = ["Fail", "Finish", "NextStep", "Outcome", "RenewLink", "Retry", "RetryState"]
+
+_MAX_WRONG_ANSWERS: Final = 6
+"""Answers in a row with wrong content (a web page, another length) before the download fails: about half a minute."""
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+_LONGEST_ASKED: Final = 60.0
+"""The longest pause in seconds that a server's `Retry-After` can ask for."""
+
+Outcome: TypeAlias = Complete | Restart | LinkGone | Reject
+"""How one attempt ended."""
+
+
+@frozen
+class Finish:
+    """All bytes of the file are there."""
+
+
+@frozen
+class RenewLink:
+    """Ask the service for a new link and use it at once."""
+
+
+@frozen
+class Retry:
+    """Wait `pause` seconds and ask again, `from_start` for the whole file."""
+
+    pause: float
+    reason: str
+    from_start: bool = False
+
+
+@frozen
+class Fail:
+    """Give up."""
+
+    reason: str
+
+
+NextStep: TypeAlias = Finish | RenewLink | Retry | Fail
+
+
+@frozen
+class RetryState:
+    """The attempts since the file last grew.
+
+    `patience`: seconds without a new byte before the download fails. `have`: the most bytes that were there, and
+    `since` the time at which they came. `can_renew`: whether the service can be asked for a new link, which is done
+    once between two bytes.
+    """
+
+    patience: float
+    since: float
+    have: int = 0
+    can_renew: bool = False
+    renewed: bool = False
+    failures: int = 0
+    wrong_answers: int = 0
+
+    def next(self, outcome: Outcome, have: int, now: float) -> tuple[RetryState, NextStep]:
+        """Return the state after an attempt that left `have` bytes at time `now`, and the step that follows."""
+        state = self
+        if have > self.have:
+            state = evolve(self, since=now, have=have, renewed=False, failures=0, wrong_answers=0)
+        match outcome:
+            case Complete():
+                return state, Finish()
+            case LinkGone() if self.can_renew and not state.renewed:
+                return evolve(state, renewed=True), RenewLink()
+            case LinkGone(reason):
+                return state, Fail(f"{reason}; the link has expired or the file was deleted at the service")
+            case Reject(reason, temporary=False):
+                return state, Fail(reason)
+        asked = 0.0
+        wrong_answers = state.wrong_answers
+        if isinstance(outcome, Reject):
+            asked = min(outcome.retry_after or 0.0, _LONGEST_ASKED)
+            wrong_answers += outcome.wrong_content
+        if wrong_answers >= _MAX_WRONG_ANSWERS or now - state.since > self.patience:
+            return state, Fail(f"{outcome.reason}; no new byte in {now - state.since:.0f} s")
+        pause = max(asked, _pause(state.failures))
+        after = evolve(state, failures=state.failures + 1, wrong_answers=wrong_answers)
+        return after, Retry(pause, outcome.reason, from_start=isinstance(outcome, Restart))
+
+
+def _pause(failures: int) -> float:
+    """Return the seconds to wait after that many failures in a row: none, then 0.5, 1, 2 and so on up to 30."""
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 16)) if failures else 0.0
