@@ -242,7 +242,7 @@ class Chaos:
             kills=self._killed,
             signals=dict(self._signals),
             caught=dict(self._caught.most_common()),
-            faults=sandbox.faults.struck,
+            faults=sandbox.faults.triggered,
             outages=self._outages,
             lost=sum(there[song] < len(STEMS) for song in songs),
             jobs=sum(paid.values()),

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import uvicorn
 
-from mvsep_async.sandbox.listener import HOST, bind
+from mvsep_async.sandbox.server.listener import HOST, bind
 
 
 class _Server(uvicorn.Server):

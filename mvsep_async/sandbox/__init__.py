@@ -1,4 +1,4 @@
-"""The MVSEP service in small, on a real socket of 127.0.0.1: for demos, for our tests and for yours.
+"""A local sandbox: a small MVSEP server on 127.0.0.1 that really separates audio, for demos and tests.
 
 ```python
 async with Sandbox(speed=60.0) as sandbox:
@@ -18,11 +18,11 @@ except ImportError as error:
     message = f'The sandbox needs packages that are not installed ({error.name}): pip install "mvsep-async[sandbox]"'
     raise ImportError(message, name=error.name) from error
 
-from .edge import RequestRecord
 from .faults import Fault, FaultKind
 from .jobs import JobRecord
 from .sandbox import Sandbox
 from .serve import serve
-from .settings import Quirks, Settings
+from .server.edge import RequestRecord
+from .settings import Quirks, SandboxSettings
 
-__all__ = ["Fault", "FaultKind", "JobRecord", "Quirks", "RequestRecord", "Sandbox", "Settings", "serve"]
+__all__ = ["Fault", "FaultKind", "JobRecord", "Quirks", "RequestRecord", "Sandbox", "SandboxSettings", "serve"]

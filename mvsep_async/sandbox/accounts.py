@@ -1,60 +1,87 @@
-"""People: tokens, plans and credits."""
+"""Accounts: tokens, plans, credits, and the separations that a free account has left today."""
 
 from __future__ import annotations
 
 import math
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from .names import date_text
 from .settings import Quirks
 
-DEFAULT_PASSWORD = "sandbox"  # noqa: S105 - of accounts that exist for a moment, on this machine
+DEFAULT_PASSWORD = "sandbox"  # noqa: S105 - of accounts on this machine that live as long as the sandbox
+DAY = 86400.0
+
+
+@frozen
+class Purchase:
+    """Credits that an account has bought."""
+
+    id: int
+    credits: float
+    amount: str
+    created: float
+    """Epoch seconds."""
+    status: str = "completed"
 
 
 @define(eq=False)
 class Account:
-    """One user of the service; `minutes` are credits."""
+    """One user of the service."""
 
     token: str = field(repr=False)
     name: str
     email: str
     password: str = field(repr=False)
     minutes: float
+    """Credits left."""
     created: float
     """Epoch seconds."""
     premium_enabled: bool = False
     long_filenames: bool = False
     unfinished: int = 0
-    """Jobs at the service that are not over, right now."""
+    """How many of its jobs are not over."""
     peak_unfinished: int = 0
-    """The most there ever were at one time."""
+    """The highest `unfinished` so far."""
+    free_uses: list[float] = field(factory=list)
+    """When each separation was created that counts towards the daily limit (epoch seconds)."""
+    purchases: list[Purchase] = field(factory=list)
+    credit_threshold: float = 0.0
+    """The service mails when fewer credits are left than this; 0: never."""
 
     @property
     def premium(self) -> bool:
-        """Credits are there and may be spent."""
+        """Whether it has credits and may spend them."""
         return self.premium_enabled and self.minutes > 0
 
-    def take_slot(self) -> None:
+    def acquire_slot(self) -> None:
         self.unfinished += 1
         self.peak_unfinished = max(self.peak_unfinished, self.unfinished)
 
-    def free_slot(self) -> None:
+    def release_slot(self) -> None:
         self.unfinished -= 1
 
     def charge(self, credits: int) -> int:
-        """Take `credits`, or what is left; returns what was taken."""
+        """Take `credits`, or what is left of them; return how many were taken."""
         taken = min(credits, math.ceil(self.minutes))
         self.minutes = max(0.0, self.minutes - taken)
         return taken
 
+    def free_left(self, limit: int, day: Literal["rolling", "calendar"], now: float) -> int:
+        """Return how many separations of today are left (`now`: epoch seconds)."""
+        if day == "rolling":
+            used = sum(now - moment < DAY for moment in self.free_uses)
+        else:
+            used = sum(moment // DAY == now // DAY for moment in self.free_uses)
+        return max(0, limit - used)
+
 
 @define
 class Accounts:
-    """All accounts, found by token or by address."""
+    """All accounts, found by token or by email address."""
 
     _by_token: dict[str, Account] = field(factory=dict, init=False)
 
@@ -62,10 +89,14 @@ class Accounts:
         self, *, now: float, token: str = "", name: str = "", email: str = "", password: str = DEFAULT_PASSWORD,
         minutes: float = 0.0, premium_enabled: bool = False,
     ) -> Account:  # fmt: skip
+        """Create an account; its credits, if any, appear as a purchase."""
         token = token or secrets.token_hex(15)
-        name = name or f"User {len(self._by_token) + 1}"
-        account = Account(token, name, email or f"user{len(self._by_token) + 1}@example.test", password, minutes, now)
+        number = len(self._by_token) + 1
+        email = email or f"user{number}@example.test"
+        account = Account(token, name or f"User {number}", email, password, minutes, now)
         account.premium_enabled = premium_enabled
+        if minutes:
+            account.purchases.append(Purchase(number, minutes, f"{minutes / 20:.2f}", now))
         self._by_token[token] = account
         return account
 
@@ -80,12 +111,15 @@ class Accounts:
 
 
 def credits_for(duration: float, coefficient: float, multipliers: Iterable[float] = ()) -> int:
-    """Credits of a premium job: `floor(seconds × coefficient / 60)`, at least 1 (documented); rules multiply it."""
+    """Return the price of a premium job: `floor(seconds × coefficient / 60)`, at least 1 (documented).
+
+    Price rules multiply it.
+    """
     return max(1, math.floor(duration * coefficient * math.prod(multipliers) / 60))
 
 
 def user_json(account: Account, queue: Sequence[dict[str, Any]], now: float, quirks: Quirks) -> dict[str, Any]:
-    """What `app/user` says of an account whose unfinished jobs are `queue`."""
+    """Return the `data` of `app/user` for an account whose unfinished jobs are `queue`."""
     whole = int(account.minutes) if account.minutes == int(account.minutes) else account.minutes
     flag: type[int] = bool if quirks.flags_as_bool else int
     match quirks.current_queue:
@@ -104,5 +138,20 @@ def user_json(account: Account, queue: Sequence[dict[str, Any]], now: float, qui
         "premium_minutes": str(whole) if quirks.minutes_as_text else whole,
         "premium_enabled": flag(account.premium_enabled),
         "long_filenames_enabled": flag(account.long_filenames),
+        "copy_metadata": flag(False),
         "current_queue": current,
+    }
+
+
+def purchase_json(purchase: Purchase) -> dict[str, Any]:
+    """Return one entry of `purchases`."""
+    date = date_text(purchase.created)
+    return {
+        "id": purchase.id,
+        "credits": purchase.credits,
+        "amount": purchase.amount,
+        "currency": "USD",
+        "status": purchase.status,
+        "created_at": date,
+        "updated_at": date,
     }

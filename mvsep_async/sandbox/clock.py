@@ -1,4 +1,4 @@
-"""The sandbox's own time: steady, and it can be put forward."""
+"""The sandbox's clock: steady, and it can be moved forward."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ class Clock:
     _ahead: float = field(default=0.0, init=False)
 
     def now(self) -> float:
+        """Return the seconds since the clock was made."""
         return time.monotonic() - self._started + self._ahead
 
     def epoch(self, moment: float) -> float:
-        """The date (seconds since 1970) of a moment of this clock."""
+        """Return the date (seconds since 1970) of a moment of this clock."""
         return self._epoch + moment
 
     def advance(self, seconds: float) -> None:
-        """Put it forward: what takes time is that much further."""
+        """Move it forward."""
         self._ahead += seconds

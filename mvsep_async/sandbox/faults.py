@@ -1,4 +1,4 @@
-"""The fault switchboard: what goes wrong, where, how often. Only the choice is made here; `edge.py` carries it out."""
+"""Fault injection: which requests fail, and how. Only the choice is made here; `server/edge.py` carries it out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import attrs
 from attrs import define, field, frozen
 from attrs.validators import deep_mapping, instance_of, optional
 
-# A fault may come as JSON from another process: what is of the wrong type is refused when it is added, not when it
-# strikes.
+# A fault may come as JSON from another process: a wrong type is refused when the fault is added, not when it is used.
 _TEXT: Any = instance_of(str)
 _COUNT: Any = instance_of(int)
 _COUNT_OR_NONE: Any = optional(_COUNT)
@@ -21,42 +20,42 @@ _NUMBER: Any = instance_of((int, float))
 
 
 class FaultKind(StrEnum):
-    """What happens to a request that a fault strikes."""
+    """What happens to a request."""
 
     REFUSE = "refuse"
     """Answered with `status`, `body` and `headers`; the request's body is read first, its handler never runs."""
     DELAY = "delay"
-    """Handled after `seconds`, rightly."""
+    """Handled normally, after `seconds`."""
     DROP = "drop"
     """The connection is broken before a byte of the body is read."""
     CUT_REQUEST = "cut_request"
-    """The connection is broken when `after_bytes` of the body have been read; the handler sees it break."""
+    """The connection is broken when `after_bytes` of the body have been read; the handler sees the disconnect."""
     CUT_RESPONSE = "cut_response"
     """The answer's body ends after `after_bytes`, and the connection with it."""
     LOSE_ANSWER = "lose_answer"
-    """The request is handled to its end, then the connection is broken instead of answering."""
+    """The request is handled to its end, then the connection is broken instead of an answer."""
     STALL = "stall"
     """The answer's body stops after `after_bytes` for `seconds`, then goes on."""
     GARBLE = "garble"
-    """The answer's body is not JSON any more, but as long as before."""
+    """The answer's body is not valid JSON, but as long as it was."""
     TRUNCATE = "truncate"
-    """Only the first half of the answer's body, as if it were all."""
+    """The answer is complete, but its body is only the first half of the true one."""
     EMPTY = "empty"
     """The answer's body is empty."""
     HTML = "html"
-    """A page of the edge, with `status` (502 unless given); the handler never runs."""
+    """An HTML page of the edge, with `status` (502 unless given); the handler never runs."""
     HTML_AFTER = "html_after"
-    """The same, but the request was handled: the answer is lost behind the page."""
+    """The same page, but the request was handled."""
     RATE_LIMIT = "rate_limit"
-    """429 with `retry_after`: seconds, a text as it stands (an HTTP date, nonsense), or None for no such header."""
+    """429 with `Retry-After: retry_after`; None: without that header."""
 
 
 @frozen(kw_only=True)
 class Fault:
-    """One thing that goes wrong.
+    """A fault: what goes wrong, for which requests, how often.
 
     `path` is a glob over the path below `/api/` ("separation/create", "app/*"), or over the whole path when it starts
-    with "/" ("/storage/*"). It strikes `count` times (None: always) after letting `skip` requests pass, each with
+    with "/" ("/storage/*"). The first `skip` requests pass; then `count` requests fail (None: all), each with
     `probability`. A reset (`reset=True`) is a TCP RST; otherwise the connection is closed after what was sent.
     """
 
@@ -76,11 +75,11 @@ class Fault:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fault:
-        """The fault that a JSON object describes; `ValueError` or `TypeError` where it does not."""
+        """Return the fault that a JSON object describes; raise `ValueError` or `TypeError` for an invalid one."""
         return cls(**data)
 
     def applies(self, method: str, path: str) -> bool:
-        """Whether a request for `path` (the whole path) is one of those it strikes."""
+        """Whether it applies to a request for `path` (the whole path)."""
         below = path if self.path.startswith("/") else path.removeprefix("/api/") if path.startswith("/api/") else None
         if below is None or (self.method is not None and self.method.upper() != method):
             return False
@@ -89,33 +88,33 @@ class Fault:
 
 @define
 class FaultBoard:
-    """All faults that are switched on; the first that applies strikes."""
+    """All active faults; the first one that applies to a request is used."""
 
     _random: random.Random
     _active: list[_Active] = field(factory=list, init=False)
-    struck: int = field(default=0, init=False)
-    """How many requests were struck so far."""
+    triggered: int = field(default=0, init=False)
+    """How many requests have failed so far."""
 
     def add(self, fault: Fault | None = None, **options: Any) -> Fault:
-        """Switch a fault on, given whole or by its fields; returns it, for `remove`."""
+        """Add a fault, given whole or by its fields; return it, for `remove`."""
         fault = fault or Fault(**options)
         self._active.append(_Active(fault, fault.count, fault.skip))
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """Switch it off; nothing happens if it is used up."""
+        """Remove a fault; nothing happens if it is used up."""
         self._active = [active for active in self._active if active.fault is not fault]
 
     def clear(self) -> None:
-        """Switch everything off."""
+        """Remove all faults."""
         self._active.clear()
 
     def active(self) -> list[dict[str, Any]]:
-        """What may still strike, as JSON."""
+        """Return the faults that are not used up, as JSON."""
         return [{**attrs.asdict(active.fault), "count": active.left} for active in self._active]
 
-    def strike(self, method: str, path: str) -> Fault | None:
-        """The fault that strikes this request, if any; it is used up by one."""
+    def trigger(self, method: str, path: str) -> Fault | None:
+        """Return the fault for this request, if any, and count it as used once."""
         for active in self._active:
             if not active.fault.applies(method, path):
                 continue
@@ -128,7 +127,7 @@ class FaultBoard:
                 active.left -= 1
                 if active.left <= 0:
                     self._active.remove(active)
-            self.struck += 1
+            self.triggered += 1
             return active.fault
         return None
 

@@ -1,4 +1,4 @@
-"""The life of one job: what it is, and what it shows at a moment. No clock, no I/O: `now` is a parameter."""
+"""The life of one job: its data, and its status at a moment. No clock, no I/O: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from attrs import define, field, frozen
 from .accounts import Account
 
 DISTRIBUTED_SHARE = 0.85
-"""How much of a long job's time goes into its chunks; the rest is merging (a guess: nothing is documented)."""
+"""The share of a long job's time that its chunks take; the rest is merging (a guess: nothing is documented)."""
 
 
 class Phase(StrEnum):
-    """Where a job stands. `FETCHING` → `WAITING` → `RUNNING` → one of the rest, which are over."""
+    """The state of a job: `FETCHING` → `WAITING` → `RUNNING` → one of the others, which are final."""
 
     FETCHING = "fetching"
     WAITING = "waiting"
@@ -31,7 +31,7 @@ UNFINISHED = frozenset({Phase.FETCHING, Phase.WAITING, Phase.RUNNING})
 
 
 class Priority(StrEnum):
-    """Whose jobs go first; in this order."""
+    """The queues, in the order in which they are served."""
 
     PREMIUM = "premium"
     REGISTERED = "registered"
@@ -40,7 +40,7 @@ class Priority(StrEnum):
 
 @frozen
 class ResultFile:
-    """One file that a job made: `stem` is its `type`, `name` what `/storage/results/` calls it."""
+    """One file that a job made: `stem` is its `type`, `name` its file name."""
 
     path: Path
     stem: str
@@ -49,8 +49,16 @@ class ResultFile:
 
 
 @frozen
-class Shown:
-    """A status that a test wants a job to show, whatever is true."""
+class Results:
+    """All that a job made."""
+
+    files: tuple[ResultFile, ...]
+    transcription: str | None = None
+
+
+@frozen
+class StatusOverride:
+    """A status that a test makes a job show, instead of the true one."""
 
     status: str
     data: Mapping[str, Any]
@@ -58,13 +66,14 @@ class Shown:
 
 @define(eq=False)
 class Job:
-    """One job. Times are seconds of the sandbox's own clock; what changes is changed by its `Engine` only."""
+    """One job. Times are seconds of the sandbox's clock; only `Engine` and `Service` change it."""
 
     serial: int
     """Its `id` in the history."""
     hash: str
     account: Account
     host: str
+    """The host that accepted it, or that it was handed to."""
     filename: str
     sep_type: int
     options: Mapping[str, str]
@@ -77,29 +86,32 @@ class Job:
     is_demo: bool = False
     webhook_url: str | None = None
     long_filenames: bool = False
+    from_url: bool = False
     short_hash: str | None = None
-    """What create answered for a url job; `hash` is the same until the file is here."""
+    """The hash that create answered for a URL job; `hash` is the same until the file has been fetched."""
     inputs: tuple[Path, ...] = ()
     phase: Phase = Phase.WAITING
     ready_at: float = 0.0
-    """From when on a worker may take it."""
+    """The earliest moment at which a worker may take it."""
     run_seconds: float = 0.0
     chunks: int = 0
     work_done_at: float | None = None
-    """When its results really were there (or were known to be impossible)."""
-    held: bool = False
-    """It goes on only when told."""
+    """When its results were really made (or found to be impossible)."""
+    manual: bool = False
+    """It goes on only when told to."""
     foreign: bool = False
     """It stands for a job of another program that uses the account."""
+    free_use: float | None = None
+    """Its entry in the account's `free_uses`, if it has one."""
     started_at: float | None = None
     ended_at: float | None = None
     message: str = ""
-    """Why it failed, or will."""
+    """Why it failed, or will fail."""
     refunded: int = 0
-    files: tuple[ResultFile, ...] = ()
-    shown: Shown | None = None
+    results: Results = Results(())
+    override: StatusOverride | None = None
     removed: bool = False
-    """Its files are gone and `get` does not find it."""
+    """Its files are deleted and `get` does not find it."""
 
     @property
     def unfinished(self) -> bool:
@@ -107,35 +119,35 @@ class Job:
 
     @property
     def fetched(self) -> bool:
-        """It has the hash of a real job (a url job has not, until its file is here)."""
+        """Whether it has the hash of a real job (a URL job has one as soon as its file has been fetched)."""
         return self.short_hash is None or self.hash != self.short_hash
 
     def due(self) -> float | None:
-        """When it ends, or None if that is not known yet."""
-        if self.started_at is None or self.work_done_at is None or self.held:
+        """Return when it ends, or None if that is not known yet."""
+        if self.started_at is None or self.work_done_at is None or self.manual:
             return None
         return max(self.started_at + self.run_seconds, self.work_done_at)
 
 
 @frozen
 class Place:
-    """Where a waiting job stands: `order` of `count` jobs of its priority."""
+    """The place of a waiting job in the queue: `order` of `count` jobs of its priority."""
 
     order: int
     count: int
 
 
 def progress(job: Job, now: float, place: Place) -> tuple[str, dict[str, Any]]:
-    """Status and data of `get` for a job that is neither fetching nor over."""
-    if job.shown is not None:
-        return job.shown.status, {"queue_count": place.count, "current_order": place.order, **job.shown.data}
-    if job.phase is Phase.WAITING or job.started_at is None:
+    """Return status and data of `get` for an unfinished job."""
+    if job.override is not None:
+        return job.override.status, {"queue_count": place.count, "current_order": place.order, **job.override.data}
+    if job.phase is not Phase.RUNNING or job.started_at is None:
         return "waiting", {"queue_count": place.count, "current_order": place.order}
     if not job.chunks:
         return "processing", {"message": "Your file is being processed"}
     share = (now - job.started_at) / job.run_seconds / DISTRIBUTED_SHARE if job.run_seconds else 1.0
-    if share < 1 or job.held:
-        finished = min(int(share * job.chunks), job.chunks) if not job.held else 0
+    if share < 1 or job.manual:
+        finished = min(int(share * job.chunks), job.chunks) if not job.manual else 0
         counts = {"finished_chunks": finished, "all_chunks": job.chunks}
         return "distributing", {"queue_count": place.count, "current_order": place.order, **counts}
     counts = {"finished_chunks": job.chunks, "all_chunks": job.chunks}
@@ -144,7 +156,7 @@ def progress(job: Job, now: float, place: Place) -> tuple[str, dict[str, Any]]:
 
 @frozen
 class JobRecord:
-    """What a test may know about a job. Times are seconds of the sandbox's clock (`sandbox.now()`)."""
+    """A snapshot of a job, for tests. Times are seconds of the sandbox's clock (`sandbox.now()`)."""
 
     serial: int
     hash: str
@@ -191,5 +203,5 @@ class JobRecord:
             cancelled=job.phase is Phase.CANCELLED,
             foreign=job.foreign,
             message=job.message,
-            files=tuple(file.name for file in job.files),
+            files=tuple(file.name for file in job.results.files),
         )

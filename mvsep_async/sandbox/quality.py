@@ -1,4 +1,4 @@
-"""The quality checker: entries of separated test sets, their scores, and who may delete them."""
+"""The quality checker: entries of separated test sets and their scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_ID = 7700
 
 @define(eq=False)
 class QualityEntry:
-    """One submission. `checked_at` is when its scores are there (seconds of the sandbox's clock)."""
+    """One submission. Its scores appear at `checked_at` (seconds of the sandbox's clock)."""
 
     id: int
     dataset_type: str
@@ -41,7 +41,7 @@ class QualityBoard:
         self, *, dataset_type: str, algo_name: str, main_text: str, ensemble: bool, password: str, now: float,
         seconds: float, readable: bool,
     ) -> QualityEntry:  # fmt: skip
-        """Take an entry in; it is checked `seconds` later."""
+        """Add an entry; its check ends `seconds` later."""
         message = "OK" if readable else "The archive could not be opened: it is not a zip file"
         entry = QualityEntry(
             self._next_id, dataset_type, algo_name, main_text, ensemble, password, now, now + seconds, message
@@ -54,7 +54,7 @@ class QualityBoard:
         return self._entries.get(number) if number is not None else None
 
     def delete(self, number: int | None, password: str) -> None:
-        """Remove an entry; `Refusal` without its password."""
+        """Remove an entry; raise `Refusal` for a wrong password."""
         entry = self.find(number)
         if entry is None:
             raise invalid("id", "Entry not found")
@@ -63,11 +63,11 @@ class QualityBoard:
         del self._entries[entry.id]
 
     def newest(self) -> list[QualityEntry]:
-        """All of them, newest first."""
+        """Return all entries, newest first."""
         return list(reversed(self._entries.values()))
 
     def leaders(self, dataset_type: str, name: str, sort: str, now: float) -> list[QualityEntry]:
-        """The checked entries of a data set whose names hold `name`, the best score first."""
+        """Return the checked entries of a data set whose names contain `name`, the best score first."""
         chosen = [
             entry
             for entry in self._entries.values()
@@ -80,18 +80,18 @@ class QualityBoard:
 
 
 def sortables() -> list[str]:
-    """What the leaderboard can be sorted by."""
+    """Return the keys that the leaderboard can be sorted by."""
     return [f"sdr_{stem}" for stem in _STEMS]
 
 
 def scores(entry: QualityEntry) -> dict[str, float]:
-    """Made up, but always the same for the same entry: nothing is measured here."""
+    """Return the scores of an entry: made up, but always the same for the same entry."""
     chance = random.Random(entry.id)
     return {name: round(chance.uniform(4, 12), 4) for name in sortables()}
 
 
 def entry_json(entry: QualityEntry, now: float, epoch: float) -> dict[str, Any]:
-    """One entry of the API; `epoch` is the date of the clock's zero."""
+    """Return the JSON of an entry; `epoch` is the date of the clock's zero."""
     checked = entry.checked_at <= now
     found = scores(entry) if checked and entry.message == "OK" else dict.fromkeys(sortables())
     number = int(entry.dataset_type) if entry.dataset_type.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""`Sandbox`: the service in small, in a thread of its own, with all its strings."""
+"""`Sandbox`: a small MVSEP server in a thread of its own, and all the controls that tests need."""
 
 from __future__ import annotations
 
@@ -18,30 +18,38 @@ import anyio.from_thread
 import anyio.to_thread
 from attrs import define, field
 
-from . import app
 from .accounts import DEFAULT_PASSWORD, Account
-from .edge import Edge, RequestRecord
+from .api import app
+from .api.handling import Backend
+from .clock import Clock
+from .engine import Engine
 from .faults import Fault, FaultBoard
-from .jobs import JobRecord, Shown
-from .listener import HOST, Connections, Listener, bind
+from .jobs import JobRecord, StatusOverride
+from .links import Links
+from .render import Renderer
+from .server.edge import Edge, RequestRecord
+from .server.listener import HOST, Connections, Listener, bind
 from .service import Service
-from .settings import Settings
+from .settings import SandboxSettings
+from .webhooks import Webhooks
 
 T = TypeVar("T")
 
+_SLOW_LINK_BUFFER = 64 * 1024
+
 
 @define(kw_only=True, eq=False, slots=False, repr=False)
-class Sandbox(Settings):
+class Sandbox(SandboxSettings):
     """A small MVSEP on 127.0.0.1, for as long as a `with` or `async with` block lasts.
 
-    It serves from a thread of its own, so it never disturbs the caller's event loop. Its arguments are the fields of
-    `Settings`; all methods may be called from any thread, and take effect before they return. What it did can still be
-    read after the block. A sandbox is used once.
+    It serves from a thread of its own, so it does not disturb the caller's event loop. Its arguments are the fields of
+    `SandboxSettings`. All methods may be called from any thread, and take effect before they return. Its jobs and
+    requests can be read after the block too. A sandbox can be used once.
     """
 
     faults: Faults = field(init=False)
-    """The fault switchboard."""
-    _service: Service | None = field(default=None, init=False)
+    """Fault injection."""
+    _backend: Backend | None = field(default=None, init=False)
     _edge: Edge | None = field(default=None, init=False)
     _listener: Listener | None = field(default=None, init=False)
     _connections: Connections = field(factory=dict, init=False)
@@ -54,7 +62,7 @@ class Sandbox(Settings):
         self.faults = Faults(self, FaultBoard(random.Random(self.seed)))
 
     def __repr__(self) -> str:
-        return f"<Sandbox on port {self.port}>" if self._service else "<Sandbox, not started>"
+        return f"<Sandbox on port {self.port}>" if self._backend else "<Sandbox, not started>"
 
     def __enter__(self) -> Self:
         self._start()
@@ -74,11 +82,11 @@ class Sandbox(Settings):
             await anyio.to_thread.run_sync(self._end)
 
     async def go_down(self) -> None:
-        """Become unreachable: connections break, new ones are refused. Jobs go on, and nothing is forgotten."""
+        """Become unreachable: open connections break, new ones are refused. Jobs go on."""
         await anyio.to_thread.run_sync(self._call_async, self._close)
 
     async def come_back(self) -> None:
-        """Be reachable again, on the same port."""
+        """Become reachable again, on the same port."""
         await anyio.to_thread.run_sync(self._call_async, self._open)
 
     @property
@@ -88,17 +96,17 @@ class Sandbox(Settings):
 
     @property
     def domain(self) -> str:
-        """Host and port, as jobs know them."""
+        """Host and port, as in the `Host` header."""
         return f"{HOST}:{self.port}"
 
     @property
     def jobs(self) -> list[JobRecord]:
         """All jobs, in order of creation."""
-        return self._call(lambda: [JobRecord.of(job) for job in self._settled().history])
+        return self._call(lambda: [JobRecord.of(job) for job in self._refreshed().history])
 
     def job(self, hash_: str) -> JobRecord:
-        """One job, by any hash that it had; `KeyError` if there is none."""
-        return self._call(lambda: JobRecord.of(self._settled().jobs[hash_]))
+        """Return a job by any hash that it has or had; `KeyError` if there is none."""
+        return self._call(lambda: JobRecord.of(self._refreshed().jobs[hash_]))
 
     @property
     def requests(self) -> list[RequestRecord]:
@@ -106,23 +114,23 @@ class Sandbox(Settings):
         return self._call(lambda: list(self._ready(self._edge).log.entries))
 
     def count_status(self, status: int) -> int:
-        """How many requests were answered with that status (0: broken off)."""
+        """Return how many requests were answered with that status (0: the connection broke)."""
         return self._call(lambda: self._ready(self._edge).log.by_status[status])
 
     def unfinished(self, token: str) -> int:
-        """How many jobs of the account are not over."""
+        """Return how many jobs of the account are unfinished."""
         return self._call(lambda: self._account(token).unfinished)
 
     def peak_unfinished(self, token: str) -> int:
-        """The most unfinished jobs that the account ever had at one time."""
+        """Return the most unfinished jobs that the account has had at one time."""
         return self._call(lambda: self._account(token).peak_unfinished)
 
     def minutes(self, token: str) -> float:
-        """The account's credits."""
+        """Return the account's credits."""
         return self._call(lambda: self._account(token).minutes)
 
     def now(self) -> float:
-        """The sandbox's clock, which all times of `jobs` and `requests` are read from."""
+        """Return the time of the sandbox's clock, which the times of `jobs` and `requests` are from."""
         return self._call(self._running.clock.now)
 
     def add_account(
@@ -134,7 +142,7 @@ class Sandbox(Settings):
         email: str = "",
         password: str = DEFAULT_PASSWORD,
     ) -> str:
-        """Make an account; returns its token."""
+        """Create an account; return its token."""
 
         def add() -> str:
             service = self._running
@@ -146,53 +154,53 @@ class Sandbox(Settings):
         return self._call(add)
 
     def set_minutes(self, token: str, minutes: float) -> None:
-        """Give the account that many credits."""
+        """Set the account's credits."""
         self._call(lambda: setattr(self._account(token), "minutes", minutes))
 
     def start(self, hash_: str) -> None:
-        """Let a waiting job be processed, whatever the workers are doing."""
+        """Start processing a waiting job, even if all workers are busy."""
         self._call(lambda: self._running.start(hash_))
 
     def show(self, hash_: str, status: str | None, **data: Any) -> None:
-        """Let an unfinished job answer this status, with this added to its data; None: the true one again."""
-        shown = None if status is None else Shown(status, data)
-        self._call(lambda: self._running.show(hash_, shown))
+        """Make an unfinished job show that status, with `data` added to its data; None: the true one again."""
+        override = None if status is None else StatusOverride(status, data)
+        self._call(lambda: self._running.show(hash_, override))
 
     def finish(self, hash_: str) -> None:
-        """End a job rightly: as soon as its files are made, at once if they are."""
+        """End a job with success: at once, or as soon as its files are made."""
         self._call(lambda: self._running.finish(hash_))
 
     def fail(self, hash_: str, message: str = "The separation failed") -> None:
-        """End a job wrongly."""
+        """End a job with that error message."""
         self._call(lambda: self._running.fail(hash_, message))
 
     def delete(self, hash_: str) -> None:
-        """Remove a job and its files: `get` does not find it any more, the history says that it is gone."""
+        """Delete a job and its files: `get` answers `not_found`, and the history that the job does not exist."""
         self._call(lambda: self._running.delete(hash_))
 
     def occupy(self, token: str, count: int = 1) -> list[str]:
-        """Let another program take `count` slots of the account; returns the hashes of its jobs."""
+        """Take `count` slots of the account, as another program would; return the hashes of its jobs."""
         return self._call(lambda: [job.hash for job in self._running.occupy(self._account(token), count, self.domain)])
 
     def release(self, token: str, count: int | None = None) -> int:
-        """End so many of the other program's jobs (None: all); returns how many ended."""
+        """End that many of the other program's jobs (None: all); return how many ended."""
         return self._call(lambda: self._running.release(self._account(token), count))
 
     def expire_links(self) -> None:
-        """Let every link to a file that was given so far stop working."""
-        self._call(self._running.expire_links)
+        """Make every link to a file that was given so far invalid."""
+        self._call(lambda: self._ready(self._backend).links.expire_all())
 
     def advance(self, seconds: float) -> None:
-        """Put the sandbox's clock forward: jobs are that much further. The rate limit has a clock of its own."""
+        """Move the sandbox's clock forward, for jobs, links and the daily limit; the rate limit uses real time."""
         self._call(lambda: self._running.advance(seconds))
 
     def remote_file(self, url: str, path: Path) -> None:
-        """Let url jobs for `url` get the file at `path`, so that drives and clouds can be tried without a network."""
+        """Make URL jobs for `url` get the file at `path`, so that cloud storage can be tried without a network."""
         self._call(lambda: self._running.remote_files.update({url: path}))
 
     def _start(self) -> None:
-        if self._service is not None:
-            raise RuntimeError("a Sandbox is used once: make another one")
+        if self._backend is not None:
+            raise RuntimeError("this Sandbox has been used already: create another one")
         with ExitStack() as stack:
             bound = bind(self.port)
             stack.callback(bound.close)
@@ -212,12 +220,13 @@ class Sandbox(Settings):
         self._thread = threading.get_ident()
         self._stop = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            service = Service(self, folder, self.faults.board, tasks)
+            backend = self._build(folder, tasks)
+            service = backend.service
             self._add_accounts(service)
-            self._edge = app.build(service, self._connections)
-            self._service = service
+            self._edge = app.build(backend, self.faults.board, self._connections)
+            self._backend = backend
             await self._open(bound)
-            tasks.start_soon(service.keep_time)
+            tasks.start_soon(service.run_timers)
             task_status.started()
             try:
                 await self._stop.wait()
@@ -225,6 +234,13 @@ class Sandbox(Settings):
                 with anyio.CancelScope(shield=True):
                     await self._close()
                 tasks.cancel_scope.cancel()
+
+    def _build(self, folder: Path, tasks: anyio.abc.TaskGroup) -> Backend:
+        clock, engine = Clock(), Engine()
+        links = Links(self, clock)
+        render = Renderer(self, clock, engine, links)
+        webhooks = Webhooks(tasks, render.separation)
+        return Backend(Service(self, folder, tasks, clock, engine, webhooks), render, links)
 
     def _add_accounts(self, service: Service) -> None:
         now = service.clock.epoch(0)
@@ -238,7 +254,9 @@ class Sandbox(Settings):
 
     async def _open(self, bound: socket.socket | None = None) -> None:
         if self._listener is None:
-            self._listener = Listener(self._ready(self._edge), self._connections, tls=self.tls)
+            self._listener = Listener(
+                self._ready(self._edge), self._connections, tls=self.tls, socket_buffer=self._socket_buffer
+            )
             await self._listener.open(bound or bind(self.port))
 
     async def _close(self) -> None:
@@ -246,17 +264,21 @@ class Sandbox(Settings):
             listener, self._listener = self._listener, None
             await listener.close()
 
+    def _socket_buffer(self) -> int | None:
+        # Small buffers: otherwise megabytes are "sent" that have not passed the slow link yet.
+        return _SLOW_LINK_BUFFER if self.link_bytes_per_second or self.bytes_per_second else None
+
     @property
     def _running(self) -> Service:
-        return self._ready(self._service)
+        return self._ready(self._backend).service
 
-    def _settled(self) -> Service:
+    def _refreshed(self) -> Service:
         if self._portal is not None:
-            self._running.settle()
+            self._running.refresh()
         return self._running
 
     def _account(self, token: str) -> Account:
-        self._settled()
+        self._refreshed()
         account = self._running.accounts.find(token)
         if account is None:
             raise KeyError("no account has that token")
@@ -269,7 +291,7 @@ class Sandbox(Settings):
         return part
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Do something where the service lives; directly if that is here, or if it does not live any more."""
+        """Run a function in the thread of the service; directly if this is it, or if the service has ended."""
         if self._portal is None or threading.get_ident() == self._thread:
             return function()
         return self._portal.call(function)
@@ -279,30 +301,30 @@ class Sandbox(Settings):
 
 
 class Faults:
-    """The switchboard of a sandbox: `sandbox.faults.add(Fault(...))`, or `add(kind=..., path=...)`."""
+    """Fault injection: `sandbox.faults.add(Fault(...))`, or `add(kind=..., path=...)`."""
 
     def __init__(self, sandbox: Sandbox, board: FaultBoard) -> None:
         self._sandbox = sandbox
         self.board = board
 
     def add(self, fault: Fault | None = None, **options: Any) -> Fault:
-        """Switch a fault on; returns it, for `remove`."""
+        """Add a fault; return it, for `remove`."""
         return self._sandbox._call(lambda: self.board.add(fault, **options))
 
     def remove(self, fault: Fault) -> None:
-        """Switch it off; nothing happens if it is used up."""
+        """Remove a fault; nothing happens if it is used up."""
         self._sandbox._call(lambda: self.board.remove(fault))
 
     def clear(self) -> None:
-        """Switch all off."""
+        """Remove all faults."""
         self._sandbox._call(self.board.clear)
 
     @property
     def active(self) -> Sequence[Mapping[str, Any]]:
-        """What may still strike."""
+        """The faults that are not used up."""
         return self._sandbox._call(self.board.active)
 
     @property
-    def struck(self) -> int:
-        """How many requests were struck so far."""
-        return self._sandbox._call(lambda: self.board.struck)
+    def triggered(self) -> int:
+        """How many requests have failed so far."""
+        return self._sandbox._call(lambda: self.board.triggered)

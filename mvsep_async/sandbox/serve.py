@@ -1,4 +1,4 @@
-"""A sandbox in the foreground of a terminal."""
+"""Run a sandbox until a signal stops it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .sandbox import Sandbox
 def serve(sandbox: Sandbox, started: Callable[[Sandbox], None]) -> None:
     """Run `sandbox` until SIGINT or SIGTERM, then stop it and return.
 
-    `started` is called once, when it can be reached; what is shown to a person is its business. To be called in the
-    main thread, where signals arrive; the handlers that were there are put back.
+    `started` is called once, when the sandbox accepts requests. Call this in the main thread, where signals arrive; it
+    restores their handlers.
     """
     over = threading.Event()
     with sandbox:

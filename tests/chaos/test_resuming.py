@@ -53,7 +53,7 @@ async def test_a_file_to_be_written_over_is_not_taken_for_the_result(
         await job
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: job.download(tmp_path / "stems", overwrite=True))
-            await until(lambda: fetched(sandbox) + sandbox.faults.struck >= 2)
+            await until(lambda: fetched(sandbox) + sandbox.faults.triggered >= 2)
             tasks.cancel_scope.cancel()
     sandbox.faults.clear()
     assert old.read_bytes() == b"of long ago"

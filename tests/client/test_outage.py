@@ -168,7 +168,7 @@ async def test_a_few_bad_answers_change_nothing(held: Sandbox, client_of: NewCli
         held.faults.add(kind=kind, path="separation/get", count=3)
         held.finish(str(job.hash))
         await job
-    assert held.faults.struck == 3
+    assert held.faults.triggered == 3
 
 
 async def test_single_calls_ride_out_a_short_outage(held: Sandbox, client_of: NewClient) -> None:

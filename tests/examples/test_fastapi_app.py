@@ -13,7 +13,7 @@ from attrs import frozen
 from examples.fastapi_app import create_app
 from mvsep_async import MVSepClient
 from mvsep_async.sandbox import Sandbox
-from mvsep_async.sandbox.listener import bind
+from mvsep_async.sandbox.server.listener import bind
 from tests.client.support import calls, until
 from tests.conftest import NewClient, wav
 from tests.serving import address_of, served

@@ -85,7 +85,7 @@ async def test_faults_choose_by_path_method_and_number(open_sandbox: Open) -> No
     api.sandbox.faults.remove(fault)
     assert (await api.get("app/queue")).status_code == 200
     assert api.sandbox.faults.active == []
-    assert api.sandbox.faults.struck == 2
+    assert api.sandbox.faults.triggered == 2
 
 
 async def test_faults_by_lot_are_the_same_for_one_seed(open_sandbox: Open) -> None:

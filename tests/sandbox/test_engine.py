@@ -8,7 +8,7 @@ from mvsep_async.sandbox.jobs import Job, Phase, Priority
 
 def make_job(serial: int, *, at: float = 0.0, seconds: float = 1.0, priority: Priority = Priority.PREMIUM) -> Job:
     account = Account("token", "name", "a@b.c", "password", 0, 0)
-    account.take_slot()
+    account.acquire_slot()
     return Job(
         serial, f"hash-{serial}", account, "host", "song.mp3", 40, {}, 0, at, priority,
         ready_at=at, run_seconds=seconds, work_done_at=at,
@@ -22,16 +22,16 @@ def engine_with(*jobs: Job) -> Engine:
     return engine
 
 
-def test_jobs_run_one_after_another_on_one_worker_however_late_one_looks() -> None:
+def test_one_worker_runs_jobs_one_after_another() -> None:
     jobs = [make_job(n, seconds=2) for n in range(3)]
-    ended = engine_with(*jobs).settle(100, workers=1)
+    ended = engine_with(*jobs).advance_to(100, workers=1)
     assert [(job.started_at, job.ended_at) for job in ended] == [(0, 2), (2, 4), (4, 6)]
 
 
 def test_premium_goes_first() -> None:
     free, premium = make_job(1, priority=Priority.REGISTERED), make_job(2)
     engine = engine_with(free, premium)
-    engine.settle(0.5, workers=1)
+    engine.advance_to(0.5, workers=1)
     assert (premium.phase, free.phase) == (Phase.RUNNING, Phase.WAITING)
 
 
@@ -39,32 +39,32 @@ def test_a_job_does_not_end_before_its_files_are_made() -> None:
     job = make_job(1)
     job.work_done_at = None
     engine = engine_with(job)
-    assert engine.settle(50, workers=1) == []
+    assert engine.advance_to(50, workers=1) == []
     job.work_done_at = 60
-    assert [ended.ended_at for ended in engine.settle(70, workers=1)] == [60]
+    assert [ended.ended_at for ended in engine.advance_to(70, workers=1)] == [60]
 
 
-def test_a_held_job_waits_to_be_told_and_holds_nobody_up() -> None:
-    held, other = make_job(1), make_job(2)
-    held.held = True
-    engine = engine_with(held, other)
-    assert engine.settle(50, workers=1) == [other]
-    assert held.phase is Phase.WAITING
+def test_a_manual_job_waits_and_blocks_no_other() -> None:
+    manual, other = make_job(1), make_job(2)
+    manual.manual = True
+    engine = engine_with(manual, other)
+    assert engine.advance_to(50, workers=1) == [other]
+    assert manual.phase is Phase.WAITING
 
 
-def test_places_count_the_waiting_of_ones_own_priority() -> None:
+def test_places_count_waiting_jobs_of_the_same_priority() -> None:
     jobs = [make_job(n) for n in range(4)] + [make_job(9, priority=Priority.REGISTERED)]
     engine = engine_with(*jobs)
-    engine.settle(0, workers=1)
-    places = [engine.place(job, 0, strangers=0, queue_seconds=0) for job in jobs]
+    engine.advance_to(0, workers=1)
+    places = [engine.place(job, 0, jobs_ahead=0, queue_seconds=0) for job in jobs]
     assert [(place.order, place.count) for place in places] == [(1, 3), (1, 3), (2, 3), (3, 3), (1, 1)]
 
 
-def test_strangers_ahead_vanish_evenly() -> None:
+def test_jobs_ahead_disappear_evenly() -> None:
     job = make_job(1)
     job.ready_at = 10
     engine = engine_with(job)
-    orders = [engine.place(job, now, strangers=4, queue_seconds=10).order for now in (0, 5, 10)]
+    orders = [engine.place(job, now, jobs_ahead=4, queue_seconds=10).order for now in (0, 5, 10)]
     assert orders == [5, 3, 1]
 
 
@@ -72,9 +72,9 @@ def test_the_next_event_is_the_next_start_or_end() -> None:
     job = make_job(1, at=3)
     engine = engine_with(job)
     assert engine.next_event(workers=1) == 3
-    engine.settle(3, workers=1)
+    engine.advance_to(3, workers=1)
     assert engine.next_event(workers=1) == 4
-    engine.settle(4, workers=1)
+    engine.advance_to(4, workers=1)
     assert engine.next_event(workers=1) is None
 
 
@@ -91,14 +91,14 @@ def test_ending_twice_frees_one_slot_only() -> None:
     st.integers(1, 4),
     st.lists(st.floats(0, 200), max_size=10),
 )
-def test_never_more_running_than_workers_and_looking_changes_nothing(
+def test_workers_limit_running_jobs_and_polling_changes_nothing(
     plan: list[tuple[float, float, Priority]], workers: int, looks: list[float]
 ) -> None:
     def played(moments: list[float]) -> list[tuple[float | None, float | None]]:
         jobs = [make_job(n, at=at, seconds=length, priority=who) for n, (at, length, who) in enumerate(plan)]
         engine = engine_with(*jobs)
         for moment in [*sorted(moments), 1000.0]:
-            engine.settle(moment, workers)
+            engine.advance_to(moment, workers)
         assert all(job.phase is Phase.DONE for job in jobs)
         for job in jobs:
             assert job.started_at is not None

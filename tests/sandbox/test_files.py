@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.sandbox.files import choose
+from mvsep_async.sandbox.server.files import choose
 
 ETAG = '"v1"'
 MODIFIED = 784111777.4  # Sun, 06 Nov 1994 08:49:37 GMT

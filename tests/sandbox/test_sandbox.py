@@ -1,4 +1,4 @@
-"""Starting, stopping, and the strings that tests pull."""
+"""Starting, stopping, and the controls for tests."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 import mvsep_async.sandbox
 from mvsep_async.sandbox import Sandbox
-from mvsep_async.sandbox.listener import Listener, bind
+from mvsep_async.sandbox.server.listener import Listener, bind
 
 from .conftest import Open
 
@@ -72,13 +72,13 @@ def test_port_and_tokens_can_be_given() -> None:
             pass
 
 
-def test_it_must_be_started_and_once_only() -> None:
+def test_it_must_be_started_and_only_once() -> None:
     sandbox = Sandbox()
     with pytest.raises(RuntimeError, match="with"):
         _ = sandbox.jobs
     with sandbox:
         pass
-    with pytest.raises(RuntimeError, match="once"), sandbox:
+    with pytest.raises(RuntimeError, match="used already"), sandbox:
         pass
 
 
@@ -172,7 +172,7 @@ async def hook() -> AsyncIterator[tuple[str, list[tuple[str, Any]]]]:
 
 
 @pytest.mark.parametrize("state", ["done", "failed"])
-async def test_webhooks_are_called_though_nobody_looks(
+async def test_webhooks_are_called_without_any_request(
     open_sandbox: Open, hook: tuple[str, list[tuple[str, Any]]], state: str
 ) -> None:
     url, calls = hook
@@ -186,19 +186,19 @@ async def test_webhooks_are_called_though_nobody_looks(
     assert body["status"] == state
 
 
-async def test_an_unreachable_webhook_harms_nobody(open_sandbox: Open) -> None:
+async def test_an_unreachable_webhook_is_ignored(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made(webhook_url="http://127.0.0.1:1/")
     api.sandbox.finish(hash_)
     assert (await api.status(hash_))["status"] == "done"
 
 
-async def test_strings_can_be_pulled_from_another_process(open_sandbox: Open) -> None:
+async def test_control_from_another_process(open_sandbox: Open) -> None:
     api = await open_sandbox()
     base = f"{api.sandbox.url}/_sandbox"
 
-    async def do(deed: str, **arguments: Any) -> Any:
-        answer = await api.http.post(f"{base}/{deed}", json=arguments)
+    async def do(command: str, **arguments: Any) -> Any:
+        answer = await api.http.post(f"{base}/{command}", json=arguments)
         assert answer.status_code == 200, answer.text
         return answer.json()["result"]
 
@@ -241,10 +241,10 @@ async def test_faults_from_another_process(open_sandbox: Open) -> None:
     assert (await api.get("app/queue")).status_code == 200
 
 
-async def test_wrong_strings_are_said_to_be_wrong(open_sandbox: Open) -> None:
+async def test_invalid_commands_are_refused(open_sandbox: Open) -> None:
     api = await open_sandbox()
     base = f"{api.sandbox.url}/_sandbox"
-    for deed, arguments, status in (
+    for command, arguments, status in (
         ("nothing", {}, 404),
         ("finish", {}, 400),
         ("finish", {"hash": "none"}, 400),
@@ -257,9 +257,13 @@ async def test_wrong_strings_are_said_to_be_wrong(open_sandbox: Open) -> None:
         ("set", {"refusal": 1}, 400),
         ("set", {"tls": 1}, 400),
         ("set", [1], 400),
-        ("set", {"links_expire": 5, "job_seconds": None, "manual": False}, 200),
+        ("set", {"port": 1}, 400),
+        ("set", {"links_expire": 5, "job_seconds": None, "manual": False, "body_read_timeout": None}, 200),
+        ("quirks", {"no_such_quirk": 1}, 400),
+        ("quirks", {"null_tags": "yes"}, 400),
+        ("quirks", {"null_tags": True, "link_host": "h", "current_queue": "count"}, 200),
     ):
-        assert (await api.http.post(f"{base}/{deed}", json=arguments)).status_code == status
+        assert (await api.http.post(f"{base}/{command}", json=arguments)).status_code == status
 
 
 async def test_it_speaks_tls() -> None:

@@ -15,7 +15,7 @@ async def test_create_answers_hash_and_link(open_sandbox: Open, song: bytes) -> 
     api = await open_sandbox()
     answer = await api.create(song, name="13 Dimensions.WAV")
     body = answer.json()
-    assert body["success"] == "true"
+    assert body["success"] is True
     assert re.fullmatch(r"\d{14}-[0-9a-f]{10}-13-dimensions\.wav", body["data"]["hash"])
     assert body["data"]["link"] == f"{api.sandbox.url}/api/separation/get?hash={body['data']['hash']}"
     assert (await api.http.get(body["data"]["link"])).json()["status"] == "waiting"
@@ -44,7 +44,7 @@ async def test_a_long_name_is_cut_at_its_end(open_sandbox: Open) -> None:
         (400, "api_token", {"token": ""}),
         (401, "token", {"token": "wrong"}),
         (400, "audiofile", {"content": None}),
-        (400, "sep type", {"sep_type": "9999"}),
+        (400, "Seperation type is not set", {"sep_type": "9999"}),
         (400, "sep type", {"sep_type": "x"}),
         (400, "output format", {"output_format": "6"}),
         (400, "output format", {"output_format": "-1"}),
@@ -63,31 +63,38 @@ async def test_bad_parameters_are_refused(open_sandbox: Open, status: int, said:
     assert answer.status_code == status
     body = answer.json()
     assert body["success"] is False
-    assert said.replace("_", " ") in body["data"]["message"].replace("_", " ")
+    assert said.replace("_", " ") in body["errors"][0].replace("_", " ")
     assert api.sandbox.jobs == []
     assert api.sandbox.unfinished(api.sandbox.premium_token) == 0
 
 
-@pytest.mark.parametrize("changes", [{"output_format": "4"}, {"output_format": "5"}, {"sep_type": "28"}])
-async def test_what_is_premium_is_refused_to_others(open_sandbox: Open, changes: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"output_format": "4"}, "premium"),
+        ({"output_format": "5"}, "premium"),
+        ({"sep_type": "26"}, "Seperation type is unavailable until you purchase premium membership"),
+        ({"sep_type": "28"}, "Seperation type is unavailable until you purchase premium membership"),
+        ({"sep_type": "30"}, "Seperation type is unavailable until you purchase premium membership"),
+    ],
+)
+async def test_premium_features_are_refused_to_free_accounts(
+    open_sandbox: Open, changes: dict[str, str], said: str
+) -> None:
     api = await open_sandbox()
     refused = await api.create(token=api.sandbox.free_token, **changes)
     assert refused.status_code == 400
-    assert "premium" in refused.json()["data"]["message"]
+    assert said in refused.json()["errors"][0]
     assert (await api.create(**changes)).status_code == 200
-
-
-async def test_m4a_is_refused_where_stems_are_made(open_sandbox: Open) -> None:
-    api = await open_sandbox(stems="separate")
-    assert "m4a" in (await api.create(output_format="3")).json()["data"]["message"]
 
 
 @pytest.mark.parametrize(
     ("style", "expected"),
     [
-        ("errors", {"success": False, "errors": ["The selected sep type is invalid."]}),
-        ("fields", {"success": False, "errors": {"sep_type": ["The selected sep type is invalid."]}}),
-        ("top", {"success": False, "message": "The selected sep type is invalid."}),
+        ("errors", {"success": False, "errors": ["Seperation type is not set"]}),
+        ("message", {"success": False, "data": {"message": "Seperation type is not set"}}),
+        ("fields", {"success": False, "errors": {"sep_type": ["Seperation type is not set"]}}),
+        ("top", {"success": False, "message": "Seperation type is not set"}),
         ("status", {"success": False}),
     ],
 )
@@ -102,7 +109,8 @@ async def test_one_job_too_many_is_refused(open_sandbox: Open) -> None:
         hashes = [await api.made(token=token) for _ in range(limit)]
         refused = await api.create(token=token)
         assert refused.status_code == 400
-        assert "unfinished" in refused.json()["data"]["message"]
+        text = "You already have unprocessed file in queue. Please wait before adding new file!"
+        assert refused.json() == {"success": False, "errors": [text]}
         assert api.sandbox.unfinished(token) == api.sandbox.peak_unfinished(token) == limit
         api.sandbox.finish(hashes[0])
         assert (await api.create(token=token)).status_code == 200
@@ -112,7 +120,7 @@ async def test_one_job_too_many_is_refused(open_sandbox: Open) -> None:
 async def test_the_refusal_says_what_it_is_told(open_sandbox: Open, refusal: str, body: Any) -> None:
     api = await open_sandbox(premium_limit=0, refusal=refusal)
     answer = await api.create()
-    assert (answer.status_code, answer.json()) == (400, body or {"success": False, "data": {"message": "Too much"}})
+    assert (answer.status_code, answer.json()) == (400, body or {"success": False, "errors": ["Too much"]})
 
 
 async def test_other_programs_take_slots(open_sandbox: Open) -> None:
@@ -161,7 +169,7 @@ async def test_a_long_file_is_distributed_and_merged(open_sandbox: Open) -> None
     await api.until(hash_, "done")
 
 
-async def test_a_done_job_has_the_recorded_shape(open_sandbox: Open, song: bytes) -> None:
+async def test_a_done_job_has_the_shape_of_the_service(open_sandbox: Open, song: bytes) -> None:
     api = await open_sandbox(stems="separate")
     hash_ = await api.made(song, sep_type="63", output_format="2", name="My Song.wav")
     api.sandbox.finish(hash_)
@@ -169,12 +177,16 @@ async def test_a_done_job_has_the_recorded_shape(open_sandbox: Open, song: bytes
     data = done["data"]
     assert done["success"] is True
     assert set(data) == {
-        "algorithm", "algorithm_description", "size", "output_format", "tags", "input_file", "files", "date",
+        "hash", "algorithm", "algorithm_description", "size", "output_format", "tags", "input_file", "files", "date",
     }  # fmt: skip
     assert data["output_format"] == "flac (16 bit)"
     assert [file["type"] for file in data["files"]] == ["Vocals", "Bass", "Drums", "Guitar", "Piano", "Other"]
-    assert all(set(file) == {"url", "size", "download", "type"} for file in data["files"])
-    assert data["files"][0]["download"].endswith("my-song_vocals_[mvsep].flac")
+    assert data["hash"] == hash_
+    assert all(set(file) == {"url", "size", "bytes", "download", "type"} for file in data["files"])
+    for file in data["files"]:
+        assert len((await api.http.get(file["url"])).content) == file["bytes"]
+    assert data["files"][0]["download"] == "my-song_bsroformersw_vocals.flac"
+    assert re.search(r"/storage/processed/\d+/my-song_bsroformersw_vocals\.flac$", data["files"][0]["url"])
     assert (await api.http.get(data["input_file"]["url"])).content == song
 
 
@@ -252,16 +264,19 @@ async def test_speech_recognition_gives_text(open_sandbox: Open, song: bytes, se
     api = await open_sandbox(stems="separate")
     hash_ = await api.made(song, sep_type=sep_type)
     api.sandbox.finish(hash_)
-    files = (await api.until(hash_, "done"))["data"]["files"]
+    data = (await api.until(hash_, "done"))["data"]
+    files = data["files"]
     assert [file["type"] for file in files] == ["speech", "speech"]
+    assert data["transcription"] in (await api.http.get(files[0]["url"])).text
     text, timed = [await api.http.get(file["url"]) for file in files]
     assert (text.headers["content-type"], text.text[:3]) == ("text/plain; charset=utf-8", "2.0")
     assert timed.json()["segments"][0]["end"] == 2.0
 
 
-async def test_notes_come_as_midi(open_sandbox: Open, song: bytes) -> None:
+@pytest.mark.parametrize("sep_type", ["80", "113", "114", "127"])
+async def test_notes_come_as_midi(open_sandbox: Open, song: bytes, sep_type: str) -> None:
     api = await open_sandbox(stems="separate")
-    hash_ = await api.made(song, sep_type="104")
+    hash_ = await api.made(song, sep_type=sep_type)
     api.sandbox.finish(hash_)
     (file,) = (await api.until(hash_, "done"))["data"]["files"]
     assert (await api.http.get(file["url"])).content.startswith(b"MThd")
@@ -339,6 +354,16 @@ async def test_early_looks_find_nothing(open_sandbox: Open) -> None:
     assert (await api.status(hash_))["status"] == "waiting"
 
 
+async def test_files_are_served_only_where_the_job_is(open_sandbox: Open) -> None:
+    api = await open_sandbox(quirks=Quirks(host_bound=False))
+    hash_ = await api.made()
+    api.sandbox.finish(hash_)
+    data = (await api.http.get(f"http://localhost:{api.sandbox.port}/api/separation/get?hash={hash_}")).json()["data"]
+    for url in (data["files"][0]["url"], data["input_file"]["url"]):
+        assert (await api.http.get(url)).status_code == 200
+        assert (await api.http.get(url.replace("127.0.0.1", "localhost"))).status_code == 404
+
+
 async def test_a_job_is_known_only_where_it_was_accepted(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
@@ -397,20 +422,34 @@ async def test_cancel_of_what_cannot_be_cancelled(open_sandbox: Open) -> None:
     assert api.sandbox.job(running).state == "waiting"
 
 
-async def test_mirror_costs_a_credit(open_sandbox: Open) -> None:
+async def test_the_mirror_costs_a_credit(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
     assert (await api.get("separation/get", hash=hash_, mirror=1)).status_code == 400
     answer = await api.get("separation/get", hash=hash_, mirror=1, api_token=api.sandbox.premium_token)
     assert answer.json()["status"] == "waiting"
     assert api.sandbox.minutes(api.sandbox.premium_token) == 998
+    await api.get("separation/get", hash="none", mirror=1, api_token=api.sandbox.premium_token)
+    assert api.sandbox.minutes(api.sandbox.premium_token) == 998
+    refused = await api.get("separation/get", hash=hash_, mirror=1, api_token=api.sandbox.free_token)
+    assert (refused.status_code, refused.json()["success"]) == (400, False)
 
 
-async def test_price_rules_multiply(open_sandbox: Open) -> None:
+@pytest.mark.parametrize(
+    ("sep_type", "options", "credits"),
+    [
+        ("48", {}, 2),
+        ("48", {"add_opt2": "8"}, 3),
+        ("40", {"add_opt2": "8"}, 4),
+        ("26", {}, 4),
+        ("28", {}, 8),
+        ("30", {}, 12),
+    ],
+)  # fmt: skip
+async def test_prices(open_sandbox: Open, sep_type: str, options: dict[str, str], credits: int) -> None:
     api = await open_sandbox(stems="separate")
-    await api.made(make_song(seconds=61, rate=8000), sep_type="28")
-    await api.made(make_song(seconds=61, rate=8000), sep_type="28", add_opt2="1")
-    assert [job.credits for job in api.sandbox.jobs] == [2, 3]
+    await api.made(make_song(seconds=120, rate=8000), sep_type=sep_type, **options)
+    assert api.sandbox.jobs[0].credits == credits
 
 
 async def test_an_account_without_credits_is_not_premium(open_sandbox: Open) -> None:
@@ -442,3 +481,38 @@ async def test_the_wrong_method_or_path_is_said(open_sandbox: Open) -> None:
     wrong: list[httpx.Response] = [await api.get("separation/create"), await api.get("separation/none")]
     assert [answer.status_code for answer in wrong] == [405, 404]
     assert all("message" in answer.json() for answer in wrong)
+
+
+async def test_success_can_be_text_everywhere(open_sandbox: Open) -> None:
+    api = await open_sandbox(quirks=Quirks(success_as_text=True))
+    assert (await api.create()).json()["success"] == "true"
+    assert (await api.create(sep_type="9999")).json()["success"] == "false"
+    answer = await api.get("app/user", api_token=api.sandbox.premium_token)
+    assert answer.json()["success"] == "true"
+
+
+@pytest.mark.parametrize(("style", "expected"), [("number", 9), ("text", "9"), ("absent", None)])
+async def test_the_exact_size_can_be_text_or_absent(open_sandbox: Open, style: Any, expected: Any) -> None:
+    api = await open_sandbox(quirks=Quirks(file_bytes=style))
+    hash_ = await api.made(b"123456789")
+    api.sandbox.finish(hash_)
+    assert (await api.status(hash_))["data"]["files"][0].get("bytes") == expected
+
+
+async def test_a_finished_job_can_be_deleted_by_its_owner(open_sandbox: Open) -> None:
+    api = await open_sandbox()
+    premium, free = api.sandbox.premium_token, api.sandbox.free_token
+    hash_ = await api.made()
+    unfinished = await api.post("separation/delete", api_token=premium, hash=hash_)
+    assert (unfinished.status_code, unfinished.json()["success"]) == (400, False)
+    api.sandbox.finish(hash_)
+    url = (await api.status(hash_))["data"]["files"][0]["url"]
+    for token, name in ((free, hash_), (premium, "none"), (premium, ""), ("wrong", hash_)):
+        assert (await api.post("separation/delete", api_token=token, hash=name)).status_code == 400
+    assert (await api.post("separation/delete", api_token=premium, hash=hash_)).json()["success"] is True
+    assert (await api.status(hash_))["status"] == "not_found"
+    assert (await api.http.get(url)).status_code == 404
+    history = (await api.get("app/separation_history", api_token=premium)).json()["data"]
+    assert [(entry["hash"], entry["job_exists"]) for entry in history] == [(hash_, False)]
+    again = await api.post("separation/delete", api_token=premium, hash=hash_)
+    assert (again.status_code, again.json()["errors"]) == (400, ["File or File Hash not found"])

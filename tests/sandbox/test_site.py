@@ -13,7 +13,7 @@ from .conftest import Api, Open
 DATA = Path(catalogue.__file__).parent / "data"
 
 
-async def test_the_catalogue_holds_every_known_type_with_the_same_keys(open_sandbox: Open) -> None:
+async def test_every_type_has_the_keys_of_the_service(open_sandbox: Open) -> None:
     api = await open_sandbox()
     recorded = json.loads((DATA / "recorded_algorithms.json").read_text(encoding="utf-8"))
     listed = [
@@ -21,17 +21,50 @@ async def test_the_catalogue_holds_every_known_type_with_the_same_keys(open_sand
         for scope in ("single_upload", "no_upload", "matchering_upload")
         for entry in (await api.get("app/algorithms", scopes=scope)).json()
     ]
-    known = {int(line.split(",")[0]) for line in (DATA / "sep_types.csv").read_text(encoding="utf-8").split("\n")[1:-1]}
-    assert {entry["render_id"] for entry in listed} == known | {103, 104}
+    facts = {one["sep_type"]: one for one in json.loads((DATA / "catalogue.json").read_text(encoding="utf-8"))}
+    assert len(facts) == 117
+    assert {entry["render_id"] for entry in listed} == set(facts) | {62, 68}
     assert [entry for entry in recorded if entry not in listed] == []
     keys, field_keys = set(recorded[0]), set(recorded[1]["algorithm_fields"][0])
     for entry in listed:
         assert set(entry) == keys
-        assert entry["id"] != entry["render_id"]
         for field in entry["algorithm_fields"]:
             assert set(field) == field_keys
             choices = json.loads(field["options"])
-            assert field["default_key"] in choices if choices else field["input_type"] == "text"
+            assert (choices != {}) == (field["input_type"] == "select")
+            assert field["default_key"] in (*choices, None)
+            for rule in field["price_rules"]:
+                assert rule["option_key"] in choices
+            for condition in field["conditions"]:
+                assert condition["depends_on_field_id"] in {other["id"] for other in entry["algorithm_fields"]}
+
+
+def test_the_catalogue_has_the_facts_of_the_service() -> None:
+    facts = json.loads((DATA / "catalogue.json").read_text(encoding="utf-8"))
+    known = catalogue.algorithms()
+    assert sum(fact["id"] != fact["sep_type"] for fact in facts) > 100
+    values = 0
+    for fact in facts:
+        entry = known[fact["sep_type"]].entry
+        for key in ("id", "name", "orientation", "price_coefficient", "is_active", "audio_widget", "allow_resample"):
+            assert entry[key] == fact[key]
+        assert entry["algorithm_group"]["name"] == fact["group"]
+        assert len(entry["algorithm_fields"]) == len(fact["fields"])
+        for field, expected in zip(entry["algorithm_fields"], fact["fields"], strict=True):
+            assert json.loads(field["options"]) == expected["options"]
+            assert (field["default_key"], field["required"]) == (expected["default"], expected["required"])
+            values += len(expected["options"])
+    assert values == 409
+
+
+async def test_groups_can_be_nested_with_a_token(open_sandbox: Open) -> None:
+    api = await open_sandbox(quirks=Quirks(nested_groups=True))
+    flat = (await api.get("app/algorithms")).json()
+    groups = (await api.get("app/algorithms", api_token=api.sandbox.premium_token)).json()
+    assert {entry["render_id"] for group in groups for entry in group["algorithms"]} == {
+        entry["render_id"] for entry in flat
+    }
+    assert all(group["name"] for group in groups)
 
 
 async def test_the_catalogue_is_as_large_as_the_real_one(open_sandbox: Open) -> None:
@@ -50,9 +83,15 @@ async def test_scopes_choose(open_sandbox: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lang", "title"), [("en", "Updates in December"), ("ru", "Обновления в декабре"), ("xx", None)]
+    ("lang", "title"),
+    [
+        ("en", "Updates in December"),
+        ("ru", "Обновления в декабре"),
+        ("es", "Actualizaciones de diciembre"),
+        ("xx", None),
+    ],
 )
-async def test_news_in_two_languages(open_sandbox: Open, lang: str, title: str | None) -> None:
+async def test_news_by_language(open_sandbox: Open, lang: str, title: str | None) -> None:
     api = await open_sandbox()
     news = (await api.get("app/news", lang=lang, limit=2)).json()
     assert [item["title"] for item in news[:1]] == [title][: title is not None]
@@ -79,7 +118,13 @@ async def test_queue_counts_by_plan(open_sandbox: Open) -> None:
     queue = {"in_process": 1, "premium": 2, "registered": 1, "unregistered": 0}
     assert (await api.get("app/queue")).json() == {"queue": queue}
     with_token = (await api.get("app/queue", api_token=premium)).json()
-    assert with_token == {"queue": queue, "plan": {"plan": "premium", "queue": 2}}
+    assert with_token == {
+        "queue": queue, "current": {"plan": "premium", "queue": 2}, "free_separations": {"left": 50, "max": 50},
+    }  # fmt: skip
+    api.sandbox.quirks = Quirks(queue_key="plan")
+    assert (await api.get("app/queue", api_token=free)).json() == {
+        "queue": queue, "plan": {"plan": "registered", "queue": 1}, "free_separations": {"left": 49, "max": 50},
+    }  # fmt: skip
     assert (await api.get("app/queue", api_token="wrong")).status_code == 400
     summary = (await api.get("app/queue/summary", api_token=free)).json()["data"]
     assert set(summary) == {"ahead", "estimated_wait_seconds"}
@@ -143,8 +188,8 @@ async def test_user(open_sandbox: Open) -> None:
     api = await open_sandbox()
     user = await api.user()
     assert set(user) == {
-        "name", "email", "api_token", "premium_minutes", "premium_enabled", "long_filenames_enabled", "current_queue",
-        "created_at", "updated_at",
+        "name", "email", "api_token", "premium_minutes", "premium_enabled", "long_filenames_enabled", "copy_metadata",
+        "current_queue", "created_at", "updated_at",
     }  # fmt: skip
     assert (user["premium_minutes"], user["premium_enabled"], user["current_queue"]) == (1000, 1, [])
 
@@ -223,7 +268,31 @@ async def test_long_filenames_name_the_algorithm(open_sandbox: Open) -> None:
     await api.post("app/enable_long_filenames", api_token=api.sandbox.premium_token)
     hash_ = await api.made()
     api.sandbox.finish(hash_)
-    assert "_bs-roformer_" in (await api.status(hash_))["data"]["files"][0]["download"]
+    assert "_bs-roformer-vocals-instrumental_" in (await api.status(hash_))["data"]["files"][0]["download"]
+
+
+async def test_purchases_in_pages(open_sandbox: Open) -> None:
+    api = await open_sandbox()
+    token = api.sandbox.premium_token
+    answer = (await api.get("purchases", api_token=token)).json()
+    (purchase,) = answer["data"]
+    assert (answer["success"], answer["total"], answer["limit"], answer["offset"]) == (True, 1, 20, 0)
+    assert (purchase["credits"], purchase["status"]) == (1000, "completed")
+    for params in ({"offset": 1}, {"status": "failed"}):
+        assert (await api.get("purchases", api_token=token, **params)).json()["data"] == []
+    assert (await api.get("purchases", api_token=token, limit=500)).json()["limit"] == 100
+    assert (await api.get("purchases", api_token=api.sandbox.free_token)).json()["data"] == []
+
+
+async def test_credit_alert_is_kept(open_sandbox: Open) -> None:
+    api = await open_sandbox()
+    token = api.sandbox.premium_token
+    assert (await api.get("credit_alert", api_token=token)).json()["data"] == {"credit_threshold": 0}
+    answer = await api.post("credit_alert", api_token=token, credit_threshold="25.5")
+    assert answer.json() == {"success": True, "data": {"credit_threshold": 25.5}}
+    assert (await api.get("credit_alert", api_token=token)).json()["data"] == {"credit_threshold": 25.5}
+    for value in ("-1", "many", ""):
+        assert (await api.post("credit_alert", api_token=token, credit_threshold=value)).status_code == 400
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
@@ -236,6 +305,10 @@ async def test_long_filenames_name_the_algorithm(open_sandbox: Open) -> None:
         ("post", "app/enable_premium"),
         ("post", "app/disable_long_filenames"),
         ("post", "separation/cancel"),
+        ("post", "separation/delete"),
+        ("get", "purchases"),
+        ("get", "credit_alert"),
+        ("post", "credit_alert"),
     ],
 )
 async def test_a_wrong_token_is_a_400(open_sandbox: Open, method: str, path: str, token: str | None) -> None:

@@ -1,6 +1,6 @@
 """Separation by arithmetic: what both channels share is the voice, what differs is the rest.
 
-The stems of one song always add up to the song, so a test can check what it got. Files are read and written in blocks:
+The stems of a song always add up to the song, so that tests can check them. Files are read and written in blocks:
 memory does not grow with their length.
 """
 
@@ -13,12 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
-from .encode import Format, open_output, writable_rate
-
-Block = npt.NDArray[np.float32]
-"""Frames × channels."""
+from .decode import Block, open_audio
+from .encode import open_output
+from .formats import Format, writable_rate
 
 BLOCK_FRAMES = 1 << 17
 """Three seconds at 44.1 kHz: a mebibyte of stereo float32."""
@@ -35,21 +33,21 @@ def separate(
 
     The first is the centre (the same in both channels). The others share the sides, a band of frequencies each. One
     target alone gets the whole song. A mono file has no sides, so all its stems are bands.
-    `check` is called before each block, and may raise to end it.
-    Raises `soundfile.LibsndfileError` when `source` is not audio that libsndfile can read.
+    `check` is called before each block, and may raise to stop.
+    Raises `NotAudioError` when `source` cannot be read.
     """
     with ExitStack() as stack:
-        song = stack.enter_context(soundfile.SoundFile(source))
-        rate = writable_rate(song.samplerate, output_format)
-        outputs = [stack.enter_context(open_output(path, output_format, rate, 2)) for path in targets]
-        for block in song.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+        song = stack.enter_context(open_audio(source))
+        rate = writable_rate(song.rate, output_format)
+        outputs = [stack.enter_context(open_output(path, output_format, rate)) for path in targets]
+        for block in song.blocks(BLOCK_FRAMES):
             check()
-            for output, stem in zip(outputs, split(block, len(targets), song.samplerate), strict=True):
-                output.write(_resampled(stem, song.samplerate, rate))
+            for output, stem in zip(outputs, split(block, len(targets), song.rate), strict=True):
+                output.write(_resampled(stem, song.rate, rate))
 
 
 def split(block: Block, count: int, rate: int) -> Iterator[Block]:
-    """The `count` stems of one block, stereo; they add up to the block."""
+    """Yield the `count` stems of one block, stereo; they add up to the block."""
     left, right = block[:, 0], block[:, min(1, block.shape[1] - 1)]
     if count == 1:
         yield np.stack((left, right), axis=1)
@@ -63,33 +61,24 @@ def split(block: Block, count: int, rate: int) -> Iterator[Block]:
 
 
 def master(target: Path, reference: Path, output: Path, output_format: Format) -> None:
-    """Matchering, in small: `target` as loud as `reference`."""
-    gain = _loudness(reference) / max(_loudness(target), 1e-9)
-    with soundfile.SoundFile(target) as song:
-        rate = writable_rate(song.samplerate, output_format)
-        with open_output(output, output_format, rate, 2) as out:
-            for block in song.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
-                whole = next(split(block, 1, song.samplerate))
-                out.write(_resampled(np.clip(whole * np.float32(gain), -1, 1), song.samplerate, rate))
+    """Match a song to a reference, in the simplest way: make `target` as loud as `reference`."""
+    gain = np.float32(_loudness(reference) / max(_loudness(target), 1e-9))
+    with open_audio(target) as song:
+        rate = writable_rate(song.rate, output_format)
+        with open_output(output, output_format, rate) as out:
+            for block in song.blocks(BLOCK_FRAMES):
+                whole = next(split(block, 1, song.rate))
+                out.write(_resampled(np.clip(whole * gain, -1, 1), song.rate, rate))
 
 
 def generate(prompt: str, seconds: float, output: Path, output_format: Format) -> None:
-    """Music from words, in small: a chord whose notes come from the letters of `prompt`."""
+    """Generate music from words, in the simplest way: a chord whose notes come from the letters of `prompt`."""
     rate = 44100
     time = np.arange(int(rate * seconds), dtype=np.float32) / rate
     letters = [ord(letter) % 24 for letter in prompt[:3]] or [0]
     chord = sum(np.sin(2 * np.pi * 220 * 2 ** (letter / 12) * time) for letter in letters) / (4 * len(letters))
-    with open_output(output, output_format, rate, 2) as out:
+    with open_output(output, output_format, rate) as out:
         out.write(np.stack((chord, chord), axis=1).astype(np.float32))
-
-
-def audio_seconds(path: Path) -> float | None:
-    """How long an audio file is; None for one that libsndfile cannot read."""
-    try:
-        info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
-        return None
-    return float(info.frames) / info.samplerate if info.samplerate else None
 
 
 def _bands(signal: npt.NDArray[np.float32], count: int, rate: int) -> Iterator[npt.NDArray[np.float32]]:
@@ -115,7 +104,8 @@ def _resampled(block: Block, rate: int, target: int) -> Block:
 
 def _loudness(path: Path) -> float:
     total, frames = 0.0, 0
-    for block in soundfile.blocks(path, BLOCK_FRAMES, dtype="float32", always_2d=True):
-        total += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
-        frames += len(block)
+    with open_audio(path) as song:
+        for block in song.blocks(BLOCK_FRAMES):
+            total += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
+            frames += len(block)
     return float(np.sqrt(total / frames)) if frames else 0.0

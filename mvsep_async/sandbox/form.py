@@ -1,4 +1,9 @@
-"""An upload on its way to the disk: a form parsed as it comes, its files never held in memory."""
+"""Streaming parser of multipart forms: files go straight to disk, hashed and counted on the way.
+
+Starlette's `request.form()` would write each upload twice (to an anonymous spool file, then to its place) and read it
+again for the hash: it takes 1.6 to 3 times as long for 256 MiB, has no limit for the whole body, and does not notice a
+form that ends in the middle.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +22,12 @@ FIELD_LIMIT = 1024 * 1024
 """Bytes of all ordinary fields together; only files may be large."""
 
 
-class BadFormError(Exception):
-    """The body is not the form that its headers promise."""
+class InvalidFormError(Exception):
+    """The body is not a valid form of the type that its headers name."""
 
 
 class TooLargeError(Exception):
-    """More bytes came than may."""
+    """The body is larger than the limit."""
 
 
 @frozen
@@ -33,7 +38,7 @@ class Upload:
     path: Path
     size: int
     digest: str
-    """Hexadecimal, of the content; empty when it was not asked for."""
+    """Hexadecimal SHA-1 of the content; empty when hashing is off."""
 
 
 @define
@@ -44,7 +49,7 @@ class Form:
     files: dict[str, Upload] = field(factory=dict)
 
     def discard(self) -> None:
-        """Remove the files that nobody took."""
+        """Delete the files."""
         for upload in self.files.values():
             upload.path.unlink(missing_ok=True)
         self.files.clear()
@@ -55,32 +60,32 @@ async def read_form(
 ) -> Form:
     """Read a multipart or urlencoded body; files go to `folder`.
 
-    Raises `BadFormError` for anything else, a cut body among it, and `TooLargeError` past `limit` bytes; either leaves
-    no file behind.
+    Raises `InvalidFormError` for anything else, incomplete bodies included, and `TooLargeError` past `limit` bytes;
+    neither leaves a file.
     """
     kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data" and options.get(b"boundary"):
-        intake = _MultipartIntake(options[b"boundary"], folder, hash_content)
+        reader = _MultipartReader(options[b"boundary"], folder, hash_content)
         try:
-            await _feed(body, intake, limit)
-            return intake.finish()
+            await _feed(body, reader, limit)
+            return reader.finish()
         except BaseException:
-            intake.abandon()
+            reader.abandon()
             raise
     text = b"".join([piece async for piece in _limited(body, FIELD_LIMIT)])
     if not text:
         return Form()
     if kind != b"application/x-www-form-urlencoded":
-        raise BadFormError(f"a form was expected, not {content_type or 'a body without Content-Type'}")
+        raise InvalidFormError(f"a form was expected, not {content_type or 'a body without Content-Type'}")
     return Form(dict(parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True)))
 
 
-async def _feed(body: AsyncIterator[bytes], intake: _MultipartIntake, limit: int) -> None:
+async def _feed(body: AsyncIterator[bytes], reader: _MultipartReader, limit: int) -> None:
     async for piece in _limited(body, limit):
         try:
-            intake.write(piece)
+            reader.write(piece)
         except FormParserError as error:
-            raise BadFormError(str(error)) from error
+            raise InvalidFormError(str(error)) from error
 
 
 async def _limited(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
@@ -92,11 +97,11 @@ async def _limited(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[byte
         yield piece
 
 
-class _MultipartIntake:
-    """Glue between the parser's callbacks and files.
+class _MultipartReader:
+    """Receives the parser's callbacks and writes files.
 
-    Writing happens where parsing does: a write of a quarter of a megabyte into cached pages is cheaper than handing
-    it to a thread, and the sandbox has its event loop to itself.
+    It writes in the event loop: a write of some kilobytes into the page cache is cheaper than a thread hop, and the
+    sandbox has its event loop to itself.
     """
 
     def __init__(self, boundary: bytes, folder: Path, hash_content: bool) -> None:
@@ -133,11 +138,11 @@ class _MultipartIntake:
     def finish(self) -> Form:
         self._parser.finalize()
         if not self._ended:
-            raise BadFormError("the body ended in the middle of the form")
+            raise InvalidFormError("the body ended in the middle of the form")
         return self._form
 
     def abandon(self) -> None:
-        """Leave nothing on the disk."""
+        """Close and delete all files."""
         if self._file is not None:
             self._file.close()
         if self._path is not None:
@@ -160,7 +165,7 @@ class _MultipartIntake:
     def _open(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         if b"name" not in options:
-            raise BadFormError("a part of the form has no name")
+            raise InvalidFormError("a part of the form has no name")
         self._name = options[b"name"].decode("utf-8", "replace")
         self._value.clear()
         if b"filename" in options:

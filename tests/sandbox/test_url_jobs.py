@@ -1,5 +1,6 @@
-"""Url jobs, in their three stages."""
+"""URL jobs, in their three stages."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from mvsep_async.sandbox import Quirks
 
-from .conftest import Api, Open
+from .conftest import Api, Open, make_song
 
 
 async def fetched(api: Api, short: str) -> dict[str, Any]:
@@ -49,7 +50,9 @@ async def test_a_url_job_goes_through_its_stages(open_sandbox: Open, song: bytes
 @pytest.mark.parametrize("pending", ["message", "not_found", "status"])
 async def test_while_it_is_fetched(open_sandbox: Open, pending: Any) -> None:
     origin, api = await open_sandbox(), await open_sandbox(fetch_seconds=3600, quirks=Quirks(remote_pending=pending))
-    data = (await api.create(None, url=await file_url(origin, b"x", "x.wav"))).json()["data"]
+    created = (await api.create(None, url=await file_url(origin, b"x", "x.wav"))).json()
+    assert created["success"] == "true"
+    data = created["data"]
     answer = (await api.http.get(data["link"])).json()
     assert answer["success"] is (pending == "status")
     assert "message" in answer["data"]
@@ -93,3 +96,38 @@ async def test_a_file_beyond_the_plan_is_not_fetched(open_sandbox: Open) -> None
     origin, api = await open_sandbox(), await open_sandbox(premium_upload_bytes=10)
     failed = await fetched(api, await api.made(None, url=await file_url(origin, b"x" * 11, "x.wav")))
     assert "larger" in failed["data"]["message"]
+
+
+async def test_create_may_answer_the_long_hash_at_once(open_sandbox: Open, song: bytes) -> None:
+    origin = await open_sandbox()
+    url = await file_url(origin, song, "Song.wav")
+    api = await open_sandbox(fetch_seconds=3600, quirks=Quirks(url_long_hash=True))
+    data = (await api.create(None, url=url)).json()["data"]
+    assert re.fullmatch(r"\d{14}-[0-9a-f]{10}-[a-z0-9-]+\.wav", data["hash"])
+    assert data["link"] == f"{api.sandbox.url}/api/separation/get?hash={data['hash']}"
+    assert (await api.status(data["hash"], "get-remote"))["status"] == "not_found"
+    assert (await api.status(data["hash"]))["status"] == "waiting"
+    while not api.sandbox.job(data["hash"]).duration:
+        await anyio.sleep(0.01)
+        api.sandbox.advance(3600)
+    api.sandbox.finish(data["hash"])
+    done = await api.status(data["hash"])
+    assert (done["status"], done["data"]["hash"]) == ("done", data["hash"])
+
+
+async def test_get_remote_may_be_stuck(open_sandbox: Open) -> None:
+    origin, api = await open_sandbox(), await open_sandbox(quirks=Quirks(remote_stuck=True))
+    short = await api.made(None, url=await file_url(origin, b"x", "Some Song.wav"))
+    while api.sandbox.job(short).hash == short:
+        await anyio.sleep(0.01)
+    assert (await api.status(short, "get-remote"))["status"] == "processing"
+    history = (await api.get("app/separation_history", api_token=api.sandbox.premium_token)).json()["data"]
+    assert history[0]["hash"].endswith("-some-song.wav")
+    assert (await api.status(history[0]["hash"]))["status"] == "waiting"
+
+
+async def test_too_long_a_file_fails_on_a_free_account(open_sandbox: Open) -> None:
+    origin, api = await open_sandbox(), await open_sandbox(stems="separate", free_audio_seconds=1)
+    url = await file_url(origin, make_song(seconds=2), "x.wav")
+    failed = await fetched(api, await api.made(None, url=url, token=api.sandbox.free_token))
+    assert (failed["status"], "longer" in failed["data"]["message"]) == ("failed", True)

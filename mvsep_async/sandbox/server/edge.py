@@ -1,11 +1,11 @@
-"""What stands in front of the application: the request log, the rate limit, and everything that goes wrong."""
+"""The outermost ASGI application: the request log, the rate limit, network speed, and injected faults."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from urllib.parse import parse_qsl, urlencode
 
@@ -15,20 +15,24 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .faults import Fault, FaultBoard, FaultKind
+from mvsep_async.sandbox.faults import Fault, FaultBoard, FaultKind
+from mvsep_async.sandbox.settings import SandboxSettings
+
+from .link import Link
 from .listener import Connections, break_connection, end_connection
-from .rate_limit import RateLimiter, Verdict
-from .settings import Settings
+from .rate_limit import RateDecision, RateLimiter
 
 LOG_LENGTH = 100_000
-"""How many requests are remembered; the oldest are forgotten first."""
+"""How many requests the log holds; the oldest are dropped first."""
+LIMITED_PIECE = 16 * 1024
+"""Bytes sent at a time where the speed is limited, so that connections that share the link alternate."""
 
 
 @frozen
 class RequestRecord:
-    """One request that was answered (or broken: status 0). `at` is of the sandbox's clock, the token is redacted.
+    """One request and its answer (status 0: the connection broke). `at`: sandbox's clock; the token is redacted.
 
-    `sent`: bytes of the answer's body that were given to the network.
+    `sent`: bytes of the answer's body that were handed to the network.
     """
 
     method: str
@@ -55,25 +59,27 @@ class RequestLog:
         self.by_status[record.status] += 1
 
 
-class Broken(BaseException):
-    """The rest of this request does not take place, for its connection is gone.
+class ConnectionBroken(BaseException):
+    """The connection is closed, so the rest of this request is skipped.
 
-    No error, and like a cancellation nothing that an application's own error handling should get to see.
+    Not an error: like a cancellation, it must pass through the error handling of the application.
     """
 
 
 @define(eq=False)
 class Edge:
-    """The outermost ASGI application. `/_sandbox/` passes untouched and unseen."""
+    """Wraps the application. Requests to `/_sandbox/` are neither changed, limited nor logged."""
 
     app: ASGIApp
-    settings: Settings
+    settings: SandboxSettings
     faults: FaultBoard
     connections: Connections
     now: Callable[[], float]
-    """The sandbox's clock, for the log; limits and delays are of real time."""
+    """The sandbox's clock, for the log; limits and delays use real time."""
     log: RequestLog = field(factory=RequestLog)
     limiter: RateLimiter = field(factory=RateLimiter)
+    _uplink: Link = field(factory=Link)
+    _downlink: Link = field(factory=Link)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -81,72 +87,97 @@ class Edge:
             await self.app(scope, receive, send)
             return
         arrived = self.now()
-        fault = self.faults.strike(scope["method"], path)
-        verdict = self._count(scope, fault) if path.startswith("/api/") else None
+        fault = self.faults.trigger(scope["method"], path)
+        decision = self._count(scope, fault) if path.startswith("/api/") else None
         status = sent = 0
+        more = True
 
         async def answer(message: Message) -> None:
             nonlocal status, sent
             if scope["client"] not in self.connections:
-                raise Broken  # uvicorn would go on taking the pieces of a large answer that nobody receives
+                raise ConnectionBroken  # uvicorn would silently accept the rest of a large answer
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["Date"] = formatdate(usegmt=True)
-                if verdict is not None:
-                    headers.setdefault("X-RateLimit-Limit", str(verdict.limit))
-                    headers.setdefault("X-RateLimit-Remaining", str(verdict.remaining))
-            await self._take_time(message)
-            sent += len(message.get("body", b""))
-            await send(message)
+                if decision is not None:
+                    headers.setdefault("X-RateLimit-Limit", str(decision.limit))
+                    headers.setdefault("X-RateLimit-Remaining", str(decision.remaining))
+            for piece in self._pieces(message):
+                size = len(piece.get("body", b""))
+                await self._pass_link(size, self._downlink)
+                sent += size
+                await send(piece)
 
         async def ask() -> Message:
-            message = await receive()
-            await self._take_time(message)
+            nonlocal more
+            if not more:
+                return await receive()
+            with anyio.move_on_after(self.settings.body_read_timeout) as scope_of_read:
+                message = await receive()
+            if scope_of_read.cancelled_caught:
+                break_connection(self.connections, scope["client"], reset=False)
+                raise ConnectionBroken
+            more = message.get("more_body", False)
+            await self._pass_link(len(message.get("body", b"")), self._uplink)
             return message
 
         try:
-            if verdict is not None and not verdict.allowed:
-                await self._refuse_rate(verdict)(scope, receive, answer)
+            if decision is not None and not decision.allowed:
+                await self._refuse_rate(decision)(scope, receive, answer)
             elif fault is None:
                 await self.app(scope, ask, answer)
             else:
-                await self._strike(fault, scope, ask, answer)
-        except Broken:
+                await self._inject(fault, scope, ask, answer)
+        except ConnectionBroken:
             status = 0
             await _until_disconnected(receive)
         except anyio.get_cancelled_exc_class():
-            # The listener is closing. Uvicorn would report this as an error; for a request whose connection is gone
-            # it is the end that was meant.
+            # The listener is closing and has cancelled this request. Uvicorn would log that as an error.
             if scope["client"] in self.connections:
                 raise
         finally:
             self.log.add(_record(scope, status, arrived, fault, sent))
 
-    async def _take_time(self, message: Message) -> None:
-        """Be as slow as the wire is said to be; while this waits, TCP holds the client back."""
-        if self.settings.bytes_per_second and message.get("body"):
-            await anyio.sleep(len(message["body"]) / self.settings.bytes_per_second)
+    def _pieces(self, message: Message) -> Iterator[Message]:
+        """Split the body of an answer into small pieces where the speed is limited."""
+        body = message.get("body", b"")
+        if len(body) <= LIMITED_PIECE or not (self.settings.bytes_per_second or self.settings.link_bytes_per_second):
+            yield message
+            return
+        for start in range(0, len(body), LIMITED_PIECE):
+            more = start + LIMITED_PIECE < len(body) or message.get("more_body", False)
+            yield {**message, "body": body[start : start + LIMITED_PIECE], "more_body": more}
 
-    def _count(self, scope: Scope, fault: Fault | None) -> Verdict:
+    async def _pass_link(self, size: int, link: Link) -> None:
+        """Take the time that `size` bytes take at the configured speeds; meanwhile TCP makes the client wait."""
+        settings, seconds = self.settings, 0.0
+        if settings.bytes_per_second:
+            seconds = size / settings.bytes_per_second
+        if settings.link_bytes_per_second and size:
+            seconds = max(seconds, link.reserve(size, settings.link_bytes_per_second, time.monotonic()))
+        if seconds > 0:
+            await anyio.sleep(seconds)
+
+    def _count(self, scope: Scope, fault: Fault | None) -> RateDecision:
         settings = self.settings
         key = (scope.get("client") or ("",))[0]
         if settings.rate_scope == "token":
-            # A token in a form is not known here; those requests count for their address.
+            # A token in a form cannot be read here; those requests count for their address.
             key = QueryParams(scope["query_string"]).get("api_token", key)
         return self.limiter.hit(
             key, time.monotonic(), limit=settings.requests_per_minute, window=settings.rate_window,
             kind=settings.rate_kind,
         )  # fmt: skip
 
-    def _refuse_rate(self, verdict: Verdict) -> Response:
+    def _refuse_rate(self, decision: RateDecision) -> Response:
         headers = {
-            "Retry-After": str(verdict.retry_after),
-            "X-RateLimit-Reset": str(int(time.time() + verdict.wait) + 1),
+            "Retry-After": str(decision.retry_after),
+            "X-RateLimit-Reset": str(int(time.time() + decision.wait) + 1),
         }
         return JSONResponse({"message": "Too Many Attempts."}, 429, headers)
 
-    async def _strike(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _inject(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         match fault.kind:
             case FaultKind.DROP:
                 self._break(fault, scope)
@@ -177,7 +208,7 @@ class Edge:
 
         await self.app(scope, cut, send)
         if seen >= fault.after_bytes:
-            raise Broken
+            raise ConnectionBroken
 
     def _cutter(self, fault: Fault, scope: Scope, send: Send) -> Send:
         sent = 0
@@ -200,7 +231,7 @@ class Edge:
                 if fault.reset:
                     self._break(fault, scope)
                 end_connection(self.connections, scope["client"])
-                raise Broken
+                raise ConnectionBroken
             stalled = True
             await anyio.sleep(fault.seconds)
             await send({**message, "body": tail})
@@ -211,37 +242,37 @@ class Edge:
         start: Message = {}
         body = bytearray()
 
-        async def hold(message: Message) -> None:
+        async def collect(message: Message) -> None:
             if message["type"] == "http.response.start":
                 start.update(message)
             else:
                 body.extend(message.get("body", b""))
 
-        await self.app(scope, receive, hold)
+        await self.app(scope, receive, collect)
         if fault.kind is FaultKind.LOSE_ANSWER:
             self._break(fault, scope)
         if fault.kind is FaultKind.HTML_AFTER:
             await _instead(fault)(scope, receive, send)
             return
-        spoilt = {
+        changed = {
             FaultKind.GARBLE: b"\x00<" + bytes(reversed(body[: max(0, len(body) - 2)])),
             FaultKind.TRUNCATE: bytes(body[: len(body) // 2]),
             FaultKind.EMPTY: b"",
         }[fault.kind]
-        MutableHeaders(scope=start)["Content-Length"] = str(len(spoilt))
+        MutableHeaders(scope=start)["Content-Length"] = str(len(changed))
         await send(start)
-        await send({"type": "http.response.body", "body": spoilt})
+        await send({"type": "http.response.body", "body": changed})
 
     def _abort(self, fault: Fault, scope: Scope) -> None:
         break_connection(self.connections, scope["client"], reset=fault.reset)
 
     def _break(self, fault: Fault, scope: Scope) -> None:
         self._abort(fault, scope)
-        raise Broken
+        raise ConnectionBroken
 
 
 def edge_page(status: int) -> str:
-    """The page that the edge in front of the service shows."""
+    """Return the error page of the edge in front of the service."""
     return (
         f"<!DOCTYPE html><html><head><title>mvsep.com | {status}</title></head><body><h1>Error {status}</h1>"
         "<p>The web server reported an error. Please try again in a few minutes.</p></body></html>"
@@ -272,7 +303,7 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _until_disconnected(receive: Receive) -> None:
-    # Uvicorn complains about a request that ends without an answer, unless its connection is gone.
+    # Uvicorn logs an error for a request that ends without an answer while its connection is open.
     while (await receive())["type"] != "http.disconnect":
         pass
 

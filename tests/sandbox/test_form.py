@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mvsep_async.sandbox.intake import FIELD_LIMIT, BadFormError, Form, TooLargeError, read_form
+from mvsep_async.sandbox.form import FIELD_LIMIT, Form, InvalidFormError, TooLargeError, read_form
 
 
 async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
@@ -46,7 +46,7 @@ async def test_hashing_can_be_left_out(tmp_path: Path) -> None:
 
 async def test_a_cut_body_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     body, content_type = multipart(b"x" * 5000)
-    with pytest.raises(BadFormError):
+    with pytest.raises(InvalidFormError):
         await read(tmp_path, body[:3000], content_type)
     assert list(tmp_path.iterdir()) == []
 
@@ -65,11 +65,11 @@ async def test_fields_are_not_where_large_things_go(tmp_path: Path) -> None:
 
 
 async def test_garbage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadFormError):
+    with pytest.raises(InvalidFormError):
         await read(tmp_path, b"garbage", "multipart/form-data; boundary=b")
-    with pytest.raises(BadFormError):
+    with pytest.raises(InvalidFormError):
         await read(tmp_path, b"{}", "application/json")
-    with pytest.raises(BadFormError):
+    with pytest.raises(InvalidFormError):
         await read(tmp_path, b"--b\r\nX: y\r\n\r\nvalue\r\n--b--\r\n", "multipart/form-data; boundary=b")
 
 

@@ -1,4 +1,4 @@
-"""What the GPUs would do: one job's files, made in a worker thread."""
+"""Making the results of one job, in a worker thread."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import soundfile
 from attrs import frozen
 
+from mvsep_async.sandbox.catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm
+from mvsep_async.sandbox.jobs import Job, ResultFile, Results
+from mvsep_async.sandbox.names import slug, split_extension
+
 from . import separate
-from .catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm
-from .encode import ENCODINGS, Format
-from .jobs import Job, ResultFile
-from .names import slug, split_extension
+from .decode import NotAudioError, audio_seconds
+from .formats import ENCODINGS, Format
 
 NOT_AUDIO = "The file could not be read: it is damaged or is not audio"
 GUESSED_BYTES_PER_SECOND = 40_000
 """Of audio whose length is not looked up: mp3 at 320 kbps."""
 _HEADERS = (b"RIFF", b"fLaC", b"OggS", b"FORM")
 _GENERATED_SECONDS = 10.0
+_SONG_NAME_LENGTH = 60
 
 # A header of one track of 96 ticks a quarter; then middle C for a quarter, and the end of the track.
 _MIDI = bytes.fromhex("4d546864000000060000000100604d54726b0000000c00903c4060803c0000ff2f00")
@@ -32,7 +34,7 @@ class WorkFailedError(Exception):
 
 @frozen
 class Task:
-    """What of a job, of its algorithm and of the settings decides about its files."""
+    """All that decides about the results of a job."""
 
     inputs: Sequence[Path]
     algorithm: Algorithm
@@ -41,38 +43,38 @@ class Task:
     mode: Literal["separate", "copy"]
     folder: Path
     base: str
-    """What all the files' names begin with."""
+    """The beginning of every file's name."""
     raw_names: bool
 
 
 def measure(inputs: Sequence[Path], algorithm: Algorithm, options: dict[str, str], mode: str) -> float | None:
-    """Seconds of audio that a job has to do; None when its file is not audio."""
+    """Return the seconds of audio that a job is about; None when its file is not audio."""
     if algorithm.sep_type in GENERATORS:
         return _generated_seconds(options)
     if not inputs:
         return None
     if mode == "separate":
-        return separate.audio_seconds(inputs[0])
-    # Nobody will decode it, so any bytes will do; only where the length is in the header is it worth the look.
+        return audio_seconds(inputs[0])
+    # Nothing will decode the file, so any bytes will do; only a length in the header is worth a look.
     with inputs[0].open("rb") as file:
         known = file.read(4) in _HEADERS
     guess = inputs[0].stat().st_size / GUESSED_BYTES_PER_SECOND
-    return (separate.audio_seconds(inputs[0]) if known else None) or guess
+    return (audio_seconds(inputs[0]) if known else None) or guess
 
 
-def perform(task: Task, check: Callable[[], None] = lambda: None) -> tuple[ResultFile, ...]:
-    """Make the files. Raises `WorkFailedError` with what the service would say; `check` may raise to end it early."""
+def perform(task: Task, check: Callable[[], None] = lambda: None) -> Results:
+    """Make the files. Raises `WorkFailedError` with the service's message; `check` may raise to stop early."""
     if task.algorithm.sep_type in TEXT_TYPES:
         return _transcribe(task)
     if task.algorithm.sep_type in MIDI_TYPES:
         path = _target(task, "notes", "mid")
         path.write_bytes(_MIDI)
-        return (_result(task, path, "notes", "mid"),)
+        return Results((_result(task, path, "notes", "mid"),))
     stems = task.algorithm.stems(task.options)
     extension = ENCODINGS[task.output_format].extension
     if task.mode == "copy" and task.inputs:
-        return tuple(_result(task, task.inputs[0], stem, extension) for stem in stems)
-    paths = [_target(task, slug(stem, 40), extension) for stem in stems]
+        return Results(tuple(_result(task, task.inputs[0], stem, extension) for stem in stems))
+    paths = [_target(task, f"{number}-{slug(stem, 40)}", extension) for number, stem in enumerate(stems)]
     try:
         if task.algorithm.sep_type in GENERATORS:
             prompt = task.options.get("add_opt1", "")
@@ -81,15 +83,22 @@ def perform(task: Task, check: Callable[[], None] = lambda: None) -> tuple[Resul
             separate.master(task.inputs[0], task.inputs[1], paths[0], task.output_format)
         else:
             separate.separate(task.inputs[0], paths, task.output_format, check)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except (NotAudioError, OSError) as error:
         raise WorkFailedError(NOT_AUDIO) from error
-    return tuple(_result(task, path, stem, extension) for path, stem in zip(paths, stems, strict=True))
+    return Results(tuple(_result(task, path, stem, extension) for path, stem in zip(paths, stems, strict=True)))
 
 
 def result_base(job: Job, algorithm: Algorithm) -> str:
-    """How the names of a job's files begin: its hash, and the algorithm where the account wants long names."""
-    base = split_extension(job.hash)[0]
-    return f"{base}_{slug(algorithm.name.split('(')[0], 30)}" if job.long_filenames else base
+    """Return the beginning of the names of a job's files: song, algorithm, model, like `song_bsroformer_mt_29`.
+
+    With long names the algorithm's whole name is in it.
+    """
+    song = slug(split_extension(job.filename)[0], _SONG_NAME_LENGTH)
+    name = algorithm.name if job.long_filenames else algorithm.name.split("(")[0].removeprefix("MVSep")
+    words = slug(name, 60)
+    base = f"{song}_{words if job.long_filenames else words.replace('-', '')}"
+    model = algorithm.model_key(job.options)
+    return base if model is None else f"{base}_mt_{model}"
 
 
 def _generated_seconds(options: dict[str, str]) -> float:
@@ -99,13 +108,13 @@ def _generated_seconds(options: dict[str, str]) -> float:
         return _GENERATED_SECONDS
 
 
-def _transcribe(task: Task) -> tuple[ResultFile, ...]:
+def _transcribe(task: Task) -> Results:
     seconds = measure(task.inputs, task.algorithm, task.options, task.mode) or 0.0
-    words = f"{seconds:.1f} seconds of audio came to the sandbox, which understands no words."
+    words = f"{seconds:.1f} seconds of audio. The sandbox does not recognise words."
     text, timed = _target(task, "speech", "txt"), _target(task, "speech", "json")
     text.write_text(words + "\n", encoding="utf-8")
     timed.write_text(json.dumps({"segments": [{"start": 0.0, "end": seconds, "text": words}]}), encoding="utf-8")
-    return _result(task, text, "speech", "txt"), _result(task, timed, "speech", "json")
+    return Results((_result(task, text, "speech", "txt"), _result(task, timed, "speech", "json")), words)
 
 
 def _target(task: Task, part: str, extension: str) -> Path:

@@ -1,4 +1,4 @@
-"""`quality_checker/*`."""
+"""The endpoints of the quality checker."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.routing import Route
 
-from .handling import api, host_of, page, read_request, read_small, whose
-from .orders import integer
-from .quality import entry_json, sortables
-from .refusals import invalid, missing
-from .service import Service
+from mvsep_async.sandbox.parameters import integer
+from mvsep_async.sandbox.quality import entry_json, sortables
+from mvsep_async.sandbox.refusals import invalid, missing
+
+from .handling import Backend, api, authenticate, host_of, page, read_fields, read_upload
 
 _CHECK_SECONDS = 60.0
-"""How long an entry is checked at speed 1 (chosen)."""
+"""How long the check of an entry takes at speed 1 (chosen)."""
 
 
-def routes(service: Service) -> list[Route]:
-    """All routes of the section."""
+def routes(backend: Backend) -> list[Route]:
+    """Return all routes of the section."""
     return [
-        api(service, "quality_checker/queue", _queue, "GET"),
-        api(service, "quality_checker/leaderboard", _leaderboard, "GET"),
-        api(service, "quality_checker/add", _add, "POST"),
-        api(service, "quality_checker/entry", _entry, "GET"),
+        api(backend, "quality_checker/queue", _queue, "GET"),
+        api(backend, "quality_checker/leaderboard", _leaderboard, "GET"),
+        api(backend, "quality_checker/add", _add, "POST"),
+        api(backend, "quality_checker/entry", _entry, "GET"),
         # The API page says GET, the recorded call is POST.
-        api(service, "quality_checker/delete", _delete, "GET", "POST"),
+        api(backend, "quality_checker/delete", _delete, "GET", "POST"),
     ]
 
 
-async def _queue(service: Service, request: Request) -> object:
+async def _queue(backend: Backend, request: Request) -> object:
+    service = backend.service
     now, epoch = service.clock.now(), service.clock.epoch(0)
     return [entry_json(entry, now, epoch) for entry in service.quality.newest()[page(request.query_params)]]
 
 
-async def _leaderboard(service: Service, request: Request) -> object:
+async def _leaderboard(backend: Backend, request: Request) -> object:
+    service = backend.service
     query = request.query_params
     dataset, sort = query.get("dataset_type") or "0", query.get("sort") or sortables()[0]
     now, epoch = service.clock.now(), service.clock.epoch(0)
@@ -49,11 +51,12 @@ async def _leaderboard(service: Service, request: Request) -> object:
     }
 
 
-async def _add(service: Service, request: Request) -> object:
-    form = await read_request(service, request)
+async def _add(backend: Backend, request: Request) -> object:
+    service = backend.service
+    form = await read_upload(service, request)
     try:
         fields = form.fields
-        whose(service, fields, status=401)
+        authenticate(service, fields, status=401)
         for name in ("algo_name", "main_text"):
             if not fields.get(name):
                 raise missing(name)
@@ -74,20 +77,21 @@ async def _add(service: Service, request: Request) -> object:
         )
     finally:
         form.discard()
-    scheme = "https" if service.settings.tls else "http"
-    link = f"{scheme}://{host_of(request)}/api/quality_checker/entry?id={entry.id}"
+    link = f"{backend.links.origin(host_of(request))}/api/quality_checker/entry?id={entry.id}"
     return {"success": True, "data": {"id": entry.id, "link": link}}
 
 
-async def _entry(service: Service, request: Request) -> object:
+async def _entry(backend: Backend, request: Request) -> object:
+    service = backend.service
     entry = service.quality.find(integer(request.query_params, "id", -1))
     if entry is None:
         raise invalid("id", "Entry not found")
     return entry_json(entry, service.clock.now(), service.clock.epoch(0))
 
 
-async def _delete(service: Service, request: Request) -> object:
-    fields = await read_small(service, request)
+async def _delete(backend: Backend, request: Request) -> object:
+    service = backend.service
+    fields = await read_fields(service, request)
     if not fields.get("id"):
         raise missing("id")
     service.quality.delete(integer(fields, "id", -1), fields.get("password", ""))

@@ -1,4 +1,4 @@
-"""Files of url jobs, fetched for real, but from this machine only."""
+"""Fetching the files of URL jobs, from this machine only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from urllib.parse import unquote
 import anyio
 import httpx
 
-from .intake import Upload
-from .orders import is_loopback
+from .form import Upload
+from .parameters import is_loopback
 
 
 class FetchFailedError(Exception):
-    """The file cannot be had; the message is what the job fails with."""
+    """The file cannot be fetched; the job fails with the message."""
 
 
 async def fetch(url: str, known: Mapping[str, Path], folder: Path, limit: int) -> Upload:
-    """Download `url` (or take what the tests put under it in `known`) to `folder`."""
+    """Download `url` to `folder`; where `known` has the URL, copy that file instead."""
     path = folder / secrets.token_hex(12)
     hasher = hashlib.sha1(usedforsecurity=False)
     name = unquote(httpx.URL(url).path.rsplit("/", 1)[-1]) or "remote"
@@ -51,6 +51,6 @@ async def fetch(url: str, known: Mapping[str, Path], folder: Path, limit: int) -
 
 
 async def _check(request: httpx.Request) -> None:
-    # Asked for every redirect too.
+    # httpx calls this for every redirect too.
     if not is_loopback(str(request.url)):
         raise FetchFailedError("A sandbox downloads from 127.0.0.1 only")

@@ -1,0 +1,117 @@
+"""The endpoints of separations, and their files."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mvsep_async.sandbox.create_request import check
+from mvsep_async.sandbox.jobs import Job
+from mvsep_async.sandbox.refusals import Refusal, missing
+from mvsep_async.sandbox.server import files
+
+from .handling import Backend, api, authenticate, edge_refusal, host_of, read_fields, read_upload
+
+MIRROR_CREDITS = 1
+
+
+def routes(backend: Backend) -> list[Route]:
+    """Return all routes of the section."""
+
+    async def result(request: Request) -> Response:
+        return _result(backend, request)
+
+    async def source(request: Request) -> Response:
+        return _source(backend, request)
+
+    return [
+        api(backend, "separation/create", _create, "POST"),
+        api(backend, "separation/get", _get, "GET"),
+        api(backend, "separation/get-remote", _get_remote, "GET"),
+        api(backend, "separation/cancel", _cancel, "POST"),
+        api(backend, "separation/delete", _delete, "POST"),
+        Route("/storage/processed/{serial:int}/{name}", result),
+        Route("/storage/temp/{name}", source),
+    ]
+
+
+async def _create(backend: Backend, request: Request) -> object:
+    service = backend.service
+    form = await read_upload(service, request)
+    try:
+        wanted = check(form, service.accounts.find(form.fields.get("api_token")), service.settings)
+        job = await service.create(wanted, host_of(request))
+    except BaseException:
+        form.discard()
+        raise
+    return backend.render.created(job)
+
+
+async def _get(backend: Backend, request: Request) -> object:
+    query, service = request.query_params, backend.service
+    if not query.get("hash"):
+        raise missing("hash")
+    job = service.find(query["hash"], host_of(request))
+    # The short hash that create answered for a URL job is not the hash of a separation.
+    known = job if job is not None and job.hash == query["hash"] and job.fetched else None
+    if query.get("mirror") == "1":
+        account = authenticate(service, query)
+        if account.minutes < MIRROR_CREDITS:
+            raise Refusal(400, "There are not enough credits for the mirror")
+        if known is not None:
+            account.charge(MIRROR_CREDITS)
+    return backend.render.separation(known)
+
+
+async def _get_remote(backend: Backend, request: Request) -> object:
+    hash_ = request.query_params.get("hash")
+    if not hash_:
+        raise missing("hash")
+    job = backend.service.find(hash_, host_of(request))
+    return backend.render.remote(job if job is not None and job.short_hash == hash_ else None)
+
+
+async def _cancel(backend: Backend, request: Request) -> object:
+    fields = await read_fields(backend.service, request)
+    account = authenticate(backend.service, fields)
+    if not fields.get("hash"):
+        raise missing("hash")
+    backend.service.cancel(fields["hash"], account, host_of(request))
+    return {"success": True, "message": "The separation was cancelled"}
+
+
+async def _delete(backend: Backend, request: Request) -> object:
+    fields = await read_fields(backend.service, request)
+    account = authenticate(backend.service, fields)
+    if not fields.get("hash"):
+        raise missing("hash")
+    backend.service.delete_finished(fields["hash"], account, host_of(request))
+    return {"success": True, "message": "The separation was deleted"}
+
+
+def _result(backend: Backend, request: Request) -> Response:
+    name = request.path_params["name"]
+    job = backend.service.by_serial(request.path_params["serial"])
+    path = next((file.path for file in job.results.files if file.name == name), None) if job else None
+    if job is None or path is None:
+        return edge_refusal(backend.service, 404)
+    return _refused(backend, request, job) or files.serve(request, path, name, attachment=name)
+
+
+def _source(backend: Backend, request: Request) -> Response:
+    name = request.path_params["name"]
+    job = backend.service.jobs.get(name)
+    if job is None or not job.inputs:
+        return edge_refusal(backend.service, 404)
+    return _refused(backend, request, job) or files.serve(request, job.inputs[0], name)
+
+
+def _refused(backend: Backend, request: Request, job: Job) -> Response | None:
+    """Return the refusal of a request for a file of `job`; None if it may have it."""
+    service = backend.service
+    if job.removed or job.host != host_of(request):
+        return edge_refusal(service, 404)
+    if not backend.links.is_valid(request.query_params):
+        return edge_refusal(service, service.settings.expired_status)
+    return None

@@ -1,0 +1,156 @@
+"""The shared link, the patience with slow bodies, and the use of uvicorn's internals."""
+
+import importlib.metadata
+import inspect
+import socket
+import time
+
+import anyio
+import httpx
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from mvsep_async.sandbox.server.link import Link
+
+from .conftest import Open
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 100_000)), min_size=1, max_size=30), st.floats(1, 1e6))
+def test_a_link_never_carries_more_than_its_rate(sends: list[tuple[float, int]], rate: float) -> None:
+    link, now, passed = Link(), 0.0, []
+    for pause, size in sends:
+        now += pause
+        passed.append((now, size, now + link.reserve(size, rate, now)))
+    for first in range(len(passed)):
+        for last in range(first, len(passed)):
+            total = sum(size for _, size, _ in passed[first : last + 1])
+            assert passed[last][2] - passed[first][0] >= total / rate * (1 - 1e-9) - 1e-9
+    busy = sum(size for _, size in sends) / rate
+    assert passed[-1][2] <= now + busy + 1e-6
+
+
+def test_a_link_that_is_idle_saves_nothing_up() -> None:
+    link = Link()
+    assert link.reserve(100, 100, 0.0) == 1
+    assert link.reserve(100, 100, 50.0) == 1
+
+
+async def test_all_connections_share_the_link(open_sandbox: Open) -> None:
+    api = await open_sandbox(link_bytes_per_second=1_000_000)
+    content = b"x" * 250_000
+
+    async def seconds(count: int) -> float:
+        started = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(api.create, content)
+        return time.monotonic() - started
+
+    assert await seconds(1) >= 0.25
+    assert await seconds(4) >= 1.0
+    hash_ = api.sandbox.jobs[0].hash
+    api.sandbox.finish(hash_)
+    url = (await api.status(hash_))["data"]["files"][0]["url"]
+    started = time.monotonic()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(api.http.get, url)
+    assert time.monotonic() - started >= 0.75
+
+
+async def test_uploads_and_downloads_do_not_slow_each_other(open_sandbox: Open) -> None:
+    api = await open_sandbox()
+    hash_ = await api.made(b"x" * 100_000)
+    api.sandbox.finish(hash_)
+    url = (await api.status(hash_))["data"]["files"][0]["url"]
+    api.sandbox.link_bytes_per_second = 200_000
+
+    async def upload() -> None:
+        await api.create(b"x" * 20_000_000)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(upload)
+        with anyio.fail_after(20):
+            assert len((await api.http.get(url)).content) == 100_000
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_body_that_stops_is_cut(open_sandbox: Open) -> None:
+    api = await open_sandbox(body_read_timeout=0.1)
+    head = (
+        f"POST /api/separation/create HTTP/1.1\r\nHost: {api.sandbox.domain}\r\nContent-Length: 1000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    )
+    async with await anyio.connect_tcp("127.0.0.1", api.sandbox.port) as stream:
+        await stream.send(head.encode() + b"--b\r\n")
+        with anyio.fail_after(10), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
+    (record,) = api.sandbox.requests
+    assert (record.path, record.status) == ("/api/separation/create", 0)
+    assert api.sandbox.jobs == []
+    assert (await api.create()).status_code == 200
+
+
+async def test_a_body_that_drips_is_read(open_sandbox: Open) -> None:
+    api = await open_sandbox(body_read_timeout=5)
+    request = api.http.build_request("POST", "app/login", data={"email": "a", "password": "b"})
+    body = request.read()
+
+    async def drip() -> object:
+        for byte in body:
+            yield bytes([byte])
+            await anyio.lowlevel.checkpoint()
+
+    answer = await api.http.post("app/login", content=drip(), headers={"content-type": request.headers["content-type"]})  # type: ignore[call-overload]
+    assert answer.status_code == 400
+
+
+async def test_a_slow_answer_is_not_cut(open_sandbox: Open) -> None:
+    api = await open_sandbox(body_read_timeout=0.05)
+    api.sandbox.faults.add(kind="delay", path="app/queue", seconds=0.3)
+    assert (await api.get("app/queue")).status_code == 200
+    api.sandbox.faults.add(kind="stall", path="app/queue", after_bytes=3, seconds=0.3)
+    assert (await api.get("app/queue")).status_code == 200
+
+
+async def test_a_limited_link_has_small_buffers(open_sandbox: Open) -> None:
+    api = await open_sandbox(link_bytes_per_second=1000)
+    sent = 0
+    with socket.create_connection(("127.0.0.1", api.sandbox.port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.sendall(
+            b"POST /api/separation/create HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+        )
+        connection.setblocking(False)
+        for _ in range(200):
+            try:
+                sent += connection.send(b"x" * 65536)
+            except BlockingIOError:
+                await anyio.sleep(0.005)
+    assert sent < 1_500_000
+
+
+def test_the_parts_of_uvicorn_that_the_listener_uses() -> None:
+    version = f"uvicorn {importlib.metadata.version('uvicorn')}: see `protocol_factory` in sandbox/server/listener.py"
+    parameters = inspect.signature(H11Protocol.__init__).parameters
+    assert {"config", "server_state", "app_state", "_loop"} <= set(parameters), version
+    assert isinstance(ServerState().tasks, set), version
+    assert {"connection_made", "connection_lost"} <= set(dir(H11Protocol)), version
+    assert {"lifespan", "ws", "server_header", "date_header"} <= set(inspect.signature(uvicorn.Config).parameters), (
+        version
+    )
+
+
+async def test_a_connection_is_known_while_it_is_open(open_sandbox: Open) -> None:
+    api = await open_sandbox()
+    assert api.sandbox._connections == {}
+    async with httpx.AsyncClient() as http:
+        await http.get(f"{api.sandbox.url}/api/app/queue")
+        assert len(api.sandbox._connections) == 1
+    while api.sandbox._connections:
+        await anyio.sleep(0.005)
