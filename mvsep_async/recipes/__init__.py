@@ -3,7 +3,7 @@
 recipe = Recipe(name="dry lead", steps=[
     Step(name="voice", algorithm="BS Roformer", keep=()),
     Step(name="lead", algorithm=49, input="voice.Vocals", keep=["Back vocals"]),
-    Step(name="dry", algorithm=22, input="lead.Lead vocals", keep=["No reverb"]),
+    Step(name="dry", algorithm=22, input="lead.Lead vocals", keep=["Noreverb"]),
 ])
 result = await run_recipe(client, recipe, "song.flac", "stems/")
 """

@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def mvsep_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """A fresh service in small on 127.0.0.1, with an account of each plan; songs take a fraction of a second.
+    """A fresh sandbox on 127.0.0.1, with an account of each plan; songs take a fraction of a second.
 
     `@pytest.mark.mvsep_sandbox(manual=True, ...)` sets anything of `mvsep_async.sandbox.Settings`.
     """

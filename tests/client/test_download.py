@@ -33,7 +33,7 @@ def long_song(tmp_path: Path) -> Path:
 
 
 def fetched(sandbox: Sandbox) -> int:
-    return sum(request.path.startswith("/storage/results/") for request in sandbox.requests)
+    return sum(request.path.startswith("/storage/processed/") for request in sandbox.requests)
 
 
 def files_below(folder: Path) -> list[str]:
@@ -52,7 +52,7 @@ async def test_a_cut_is_continued_where_it_was(
 ) -> None:
     async with client_of(sandbox) as client:
         job = await separated(client, long_song)
-        sandbox.faults.add(path="/storage/results/*", after_bytes=600_000, count=2, **fault)
+        sandbox.faults.add(path="/storage/processed/*", after_bytes=600_000, count=2, **fault)
         paths = await job.download(tmp_path / "stems")
         assert {path.read_bytes() for path in paths} == {long_song.read_bytes()}
     assert [request.status for request in sandbox.requests].count(206) == 2
@@ -65,7 +65,7 @@ async def test_a_page_is_never_saved_as_audio(
 ) -> None:
     async with client_of(sandbox, patience=0.3) as client:
         job = await separated(client, song)
-        page = sandbox.faults.add(kind="html", path="/storage/results/*", status=status, count=None)
+        page = sandbox.faults.add(kind="html", path="/storage/processed/*", status=status, count=None)
         with pytest.raises(DownloadError) as caught:
             await job.download(tmp_path / "stems")
         assert (caught.value.job, caught.value.hash) == (job.id, job.hash)

@@ -151,6 +151,8 @@ async def test_several_ways_in_one_run(sandbox: Sandbox, separate: Separate, mus
         "x/one/BS Roformer/Other.mp3",
         "x/one/MVSep Karaoke/Lead vocals.mp3",
         "x/one/MVSep Karaoke/Back vocals.mp3",
+        "x/one/MVSep Karaoke/Instrumental only.mp3",
+        "x/one/MVSep Karaoke/Back vocals + instrumental.mp3",
     }
 
 

@@ -42,7 +42,7 @@ def create(sandbox: Sandbox, song: Path, **fields: object) -> Any:
 def test_create_get_and_download(sandbox: Sandbox, song: Path, tmp_path: Path) -> None:
     sandbox.manual = True
     created = create(sandbox, song)
-    assert created["success"] == "true"
+    assert created["success"] is True
     hash_ = created["data"]["hash"]
     got = curl_json("-X", "GET", f"{sandbox.url}/api/separation/get?hash={hash_}")
     assert got == {"success": True, "status": "waiting", "data": {"queue_count": 1, "current_order": 1}}
@@ -71,7 +71,7 @@ def test_a_large_upload_is_asked_for_with_100_continue(sandbox: Sandbox, tmp_pat
     sandbox.manual, sandbox.stems = True, "copy"
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(3_000_000))
-    assert create(sandbox, large, audiofile=f"@{large};filename=Ünïcode name.mp3")["success"] == "true"
+    assert create(sandbox, large, audiofile=f"@{large};filename=Ünïcode name.mp3")["success"] is True
     assert sandbox.jobs[0].bytes == 3_000_000
     assert sandbox.jobs[0].filename == "Ünïcode name.mp3"
     assert sandbox.jobs[0].hash.endswith("-unicode-name.mp3")
@@ -101,9 +101,9 @@ def test_matchering_and_generator(sandbox: Sandbox, song: Path) -> None:
     url = f"{sandbox.url}/api/separation/create"
     token = {"api_token": sandbox.premium_token}
     pair = form(**token, sep_type=68, target_audiofile=f"@{song}", reference_audiofile=f"@{song}")
-    assert curl_json("-X", "POST", url, *pair)["success"] == "true"
+    assert curl_json("-X", "POST", url, *pair)["success"] is True
     words = form(**token, sep_type=62, add_opt1="slow blues", add_opt2=1)
-    assert curl_json("-X", "POST", url, *words)["success"] == "true"
+    assert curl_json("-X", "POST", url, *words)["success"] is True
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_matchering_and_generator(sandbox: Sandbox, song: Path) -> None:
         ("app/demo?start=0&limit=10", "hash"),
         ("quality_checker/leaderboard?dataset_type=0&start=0&limit=20", "data"),
         ("app/queue", "queue"),
-        ("app/queue?api_token={token}", "plan"),
+        ("app/queue?api_token={token}", "current"),
         ("app/queue/summary?api_token={token}", "data"),
         ("app/user?api_token={token}", "data"),
         ("app/separation_history?api_token={token}&start=0&limit=10", "data"),

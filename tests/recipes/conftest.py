@@ -25,6 +25,6 @@ def chain() -> Recipe:
         steps=[
             Step(name="voice", algorithm="BS Roformer", keep=()),
             Step(name="lead", algorithm=49, input="voice.Vocals", keep=["Back vocals"]),
-            Step(name="dry", algorithm="Reverb Removal", input="lead.Lead vocals", keep=["No reverb"]),
+            Step(name="dry", algorithm="Reverb Removal", input="lead.Lead vocals", keep=["Noreverb"]),
         ],
     )

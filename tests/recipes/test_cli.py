@@ -26,6 +26,7 @@ name = "lead"
 algorithm = "MVSep Karaoke"
 input = "voice.Vocals"
 """
+KARAOKE_STEMS = ("Lead vocals", "Back vocals", "Instrumental only", "Back vocals + instrumental")
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def test_songs_go_through_a_recipe(cli: Cli, service: Sandbox, songs: list[str],
     assert set(by_source) == {*songs, "none.wav"}
     assert by_source["none.wav"]["status"] == "failed"
     for song in songs:
-        files = [home / "out" / Path(song).stem / f"{stem}.mp3" for stem in ("Lead vocals", "Back vocals")]
+        files = [home / "out" / Path(song).stem / f"{stem}.mp3" for stem in KARAOKE_STEMS]
         assert by_source[song]["files"] == [str(file) for file in files]
         assert all(file.read_bytes() == Path(song).read_bytes() for file in files)
     assert len(service.jobs) == 6

@@ -11,7 +11,7 @@ from mvsep_async.recipes.chain import Transfer
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
 
-KEPT = {"Some Song/lead/Back vocals.mp3", "Some Song/dry/No reverb.mp3"}
+KEPT = {"Some Song/lead/Back vocals.mp3", "Some Song/dry/Noreverb.mp3"}
 
 
 def made(folder: Path) -> set[str]:
@@ -34,7 +34,7 @@ async def test_a_stem_of_one_is_the_song_of_the_next(
         )
     assert result.error is None
     assert made(tmp_path / "out") == KEPT, "nothing but what is kept"
-    assert [(file.step, file.stem) for file in result.files] == [("lead", "Back vocals"), ("dry", "No reverb")]
+    assert [(file.step, file.stem) for file in result.files] == [("lead", "Back vocals"), ("dry", "Noreverb")]
     assert all(path.read_bytes() == song.read_bytes() for path in result.paths)
     assert [job.sep_type for job in sandbox.jobs] == [40, 49, 22]
     sent = {step for step, stage in stages if stage == "uploading"}
@@ -90,7 +90,7 @@ async def test_nothing_is_paid_twice(
         async with client_of(sandbox, journal=tmp_path / "j.sqlite") as client:
             assert (await run_recipe(client, chain, song, tmp_path / "out", transfer=transfer)).error is None
     assert len(sandbox.jobs) == 3
-    longer = evolve(chain, steps=[*chain.steps, Step(name="more", algorithm=47, input="dry.No reverb", keep=())])
+    longer = evolve(chain, steps=[*chain.steps, Step(name="more", algorithm=47, input="dry.Noreverb", keep=())])
     async with client_of(sandbox, journal=tmp_path / "j.sqlite") as client:
         assert (await run_recipe(client, longer, song, tmp_path / "out")).error is None
     assert len(sandbox.jobs) == 4
@@ -136,5 +136,5 @@ async def test_bytes_and_a_layout_of_ones_own(
     assert result.error is None
     assert made(tmp_path / "out") == {
         "MVSep Karaoke/my {song} - Back vocals.mp3",
-        "Reverb Removal/my {song} - No reverb.mp3",
+        "Reverb Removal/my {song} - Noreverb.mp3",
     }

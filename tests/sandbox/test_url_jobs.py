@@ -82,7 +82,7 @@ async def test_clouds_are_tried_without_a_network(open_sandbox: Open, tmp_path: 
 async def test_what_cannot_be_fetched_fails(open_sandbox: Open) -> None:
     origin, api = await open_sandbox(), await open_sandbox()
     for url in (
-        f"{origin.sandbox.url}/storage/results/none.mp3",
+        f"{origin.sandbox.url}/storage/processed/none.mp3",
         "http://127.0.0.1:1/x.mp3",
         "https://mvsep.example/x.mp3",
     ):

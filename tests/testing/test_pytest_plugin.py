@@ -148,7 +148,7 @@ def test_what_is_missing_is_said(pytester: pytest.Pytester) -> None:
 def test_the_fixtures_and_the_marker_are_documented(pytester: pytest.Pytester) -> None:
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.mvsep_sandbox*"])
     fixtures = run(pytester, "--fixtures").stdout
-    fixtures.fnmatch_lines(["mvsep_sandbox*", "*fresh service in small*", "mvsep_client*", "*does not wait*"])
+    fixtures.fnmatch_lines(["mvsep_sandbox*", "*fresh sandbox*", "mvsep_client*", "*does not wait*"])
     assert "_mvsep_client" not in fixtures.str()
 
 

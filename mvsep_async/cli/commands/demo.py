@@ -1,4 +1,4 @@
-"""`demo`: a few short songs, a service in small, and the ordinary client between them."""
+"""`demo`: a few short songs, separated by a local sandbox through the ordinary client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLOTS: Final = 4
 STAGE: Final = {
     "speed": 8.0,
     "queue_seconds": 1.0,
-    "strangers": 5,
+    "jobs_ahead": 5,
     "long_seconds": 20.0,
     "chunk_seconds": 6.0,
     "requests_per_minute": 6000,
@@ -46,7 +46,7 @@ async def demo(
 ) -> int:
     """See it at work, without an account and without a network.
 
-    It makes a few short stereo songs, starts the service in small in this process, and separates the songs through the
+    It makes a few short stereo songs, starts a local sandbox in this process, and separates the songs through the
     ordinary client. Voices stand in the middle of these songs, so you can hear that it worked.
 
     Parameters

@@ -1,4 +1,4 @@
-"""`sandbox`: the service in small, in the foreground of a terminal."""
+"""`sandbox`: a local sandbox, in the foreground of a terminal."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ def sandbox(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     speed: Annotated[float, Parameter(validator=_POSITIVE)] = 60.0,
-    requests_per_minute: Annotated[int, Parameter(validator=_POSITIVE)] = 120,
     job_seconds: Annotated[float | None, Parameter(validator=_NOT_NEGATIVE)] = None,
     queue_seconds: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 0.0,
-    strangers: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 0,
+    jobs_ahead: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 0,
+    requests_per_minute: Annotated[int, Parameter(validator=_POSITIVE)] = 120,
+    link_bytes_per_second: Annotated[float | None, Parameter(validator=_POSITIVE)] = None,
+    body_read_timeout: Annotated[float, Parameter(validator=_POSITIVE)] = 60.0,
     premium_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 10,
-    free_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 1,
     premium_minutes: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 1000.0,
+    free_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 1,
+    free_per_day: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 50,
     manual: bool = False,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Run the service in small on this machine until Ctrl-C. It separates for real, into centre and sides.
+    """Run a local sandbox until Ctrl-C: a small MVSEP server that really separates audio, into centre and sides.
 
     It prints its address, the tokens of a premium and of a free account, and the two lines that point programs at it.
 
@@ -46,22 +49,28 @@ def sandbox(
         The port on 127.0.0.1; 0: any that is free.
     speed
         Seconds of audio separated in a second.
-    requests_per_minute
-        Requests a minute before it answers 429.
     job_seconds
-        Exact seconds that each job takes; by default by its length and the speed.
+        Exact processing time of each job; by default it depends on its length and the speed.
     queue_seconds
         How long each job waits at least.
-    strangers
-        Other people's jobs ahead of each new one.
+    jobs_ahead
+        Other users' jobs ahead of each new one.
+    requests_per_minute
+        Requests a minute before the answer is 429.
+    link_bytes_per_second
+        Speed of uploads, and of downloads, of all connections together; by default there is no limit.
+    body_read_timeout
+        Seconds that a request's body may pause before the connection is closed.
     premium_limit
         Most unfinished jobs of the premium account.
-    free_limit
-        Most unfinished jobs of the free account.
     premium_minutes
         Credits of the premium account.
+    free_limit
+        Most unfinished jobs of the free account.
+    free_per_day
+        Separations a day of the free account.
     manual
-        Let jobs go on only when told, by POST to /_sandbox/start, finish and fail.
+        Jobs go on only when told to, by POST to /_sandbox/start, finish and fail.
     """
     if common.verbose:
         enable_debug_log()
@@ -69,13 +78,16 @@ def sandbox(
     made = package.Sandbox(
         port=port,
         speed=speed,
-        requests_per_minute=requests_per_minute,
         job_seconds=job_seconds,
         queue_seconds=queue_seconds,
-        strangers=strangers,
+        jobs_ahead=jobs_ahead,
+        requests_per_minute=requests_per_minute,
+        link_bytes_per_second=link_bytes_per_second,
+        body_read_timeout=body_read_timeout,
         premium_limit=premium_limit,
-        free_limit=free_limit,
         premium_minutes=premium_minutes,
+        free_limit=free_limit,
+        free_per_day=free_per_day,
         manual=manual,
     )
     try:
@@ -83,19 +95,21 @@ def sandbox(
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
-        raise UsageProblem(f"port {port} cannot be used ({error.strerror}): give another one, or none") from None
+        raise UsageProblem(
+            f"port {port} cannot be used ({error.strerror}): choose another one, or leave out --port"
+        ) from None
     if not common.json:
         terminal().note("the sandbox has stopped")
     return 0
 
 
 def load_sandbox() -> Any:
-    """Return the package `mvsep_async.sandbox`; raises `UsageProblem` saying how to install what it needs."""
+    """Return the package `mvsep_async.sandbox`; raise `UsageProblem` if packages that it needs are missing."""
     try:
         return importlib.import_module("mvsep_async.sandbox")
     except ImportError as error:
         raise UsageProblem(
-            f'this needs packages that are not installed ({error.name}): run pip install "mvsep-async[sandbox]"'
+            f'the sandbox needs a package that is not installed ({error.name}): run pip install "mvsep-async[sandbox]"'
         ) from None
 
 
