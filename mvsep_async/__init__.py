@@ -3,24 +3,26 @@
     async with MVSepClient() as client:
         paths = await client.separate("song.flac", "stems/", algorithm="BS Roformer")
 
-Everything is loaded when it is first used: importing this package costs next to nothing.
+Each name is imported on first use: importing this package alone loads none of its dependencies.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
+from mvsep_async._lazy import lazy_attributes
 from mvsep_async._version import __version__
 
 if TYPE_CHECKING:
     from mvsep_async.catalogue.algorithm import Algorithm
     from mvsep_async.catalogue.catalogue import Catalogue
+    from mvsep_async.catalogue.presets import Preset
     from mvsep_async.client import MVSepClient
     from mvsep_async.errors import (
         AuthenticationError,
         ClientClosedError,
         ConfigurationError,
+        DailyLimitError,
         DownloadError,
         InvalidRequestError,
         JobCancelledError,
@@ -53,6 +55,7 @@ __all__ = [
     "Catalogue",
     "ClientClosedError",
     "ConfigurationError",
+    "DailyLimitError",
     "DownloadError",
     "InvalidRequestError",
     "Job",
@@ -67,6 +70,7 @@ __all__ = [
     "OutputFile",
     "OutputFormat",
     "Pair",
+    "Preset",
     "Progress",
     "ProtocolError",
     "RateLimitedError",
@@ -82,26 +86,22 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
-    "Algorithm": "catalogue.algorithm",
-    "Catalogue": "catalogue.catalogue",
-    "Job": "jobs.job",
-    "MVSepClient": "client",
-    "OutputFile": "models.separation",
-    "OutputFormat": "models.output_format",
-    "Pair": "sources",
-    "Progress": "jobs.progress",
-    "Separation": "models.separation",
-    "Stage": "models.stage",
+_HOMES: Final = {
+    "Algorithm": ".catalogue.algorithm",
+    "Catalogue": ".catalogue.catalogue",
+    "Job": ".jobs.job",
+    "MVSepClient": ".client",
+    "OutputFile": ".models.separation",
+    "OutputFormat": ".models.output_format",
+    "Pair": ".sources",
+    "Preset": ".catalogue.presets",
+    "Progress": ".jobs.progress",
+    "Separation": ".models.separation",
+    "Stage": ".models.stage",
 }
+_ERRORS: Final = {name: ".errors" for name in __all__ if name.endswith("Error")}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, _HOMES | _ERRORS)
 
 
 def __dir__() -> list[str]:

@@ -1,23 +1,22 @@
-"""Every exception of the package.
-
-All derive from `MVSepError`; the three branches say whose turn it is to act.
+"""Every exception of the package. All derive from `MVSepError`, in three branches by who has to act.
 
     MVSepError
-    ├── UsageError                    the caller's mistake: change the call
-    │   ├── ConfigurationError          no token, no such setting
-    │   ├── InvalidRequestError         the song, the algorithm or an option cannot be
-    │   ├── ClientClosedError           the client's block was left meanwhile
-    │   └── JournalError                the journal cannot be used as it is
-    ├── ServiceError                  the service said so
-    │   ├── AuthenticationError         it does not know the token, or the password
+    ├── UsageError                    the call or its settings are wrong: change them
+    │   ├── ConfigurationError          a setting is missing or not valid
+    │   ├── InvalidRequestError         the song, the algorithm or an option is not valid
+    │   ├── ClientClosedError           the client was closed while the call waited
+    │   └── JournalError                the journal is locked, damaged or not writable
+    ├── ServiceError                  the service refused the call or did not answer properly
+    │   ├── AuthenticationError         wrong token, or wrong email and password
     │   ├── NoFreeSlotError             the account has its limit of unfinished jobs
+    │   ├── DailyLimitError             the free separations of today are used up
     │   ├── RateLimitedError            too many requests this minute
-    │   ├── ServiceUnavailableError     it is down, or its edge answers for it
-    │   ├── ProtocolError               it answered something that is no answer
+    │   ├── ServiceUnavailableError     the service is down or in maintenance
+    │   ├── ProtocolError               the answer is damaged or of the wrong shape
     │   ├── JobFailedError              the separation failed
-    │   ├── JobNotFoundError            no such job: deleted, expired, or never there
+    │   ├── JobNotFoundError            no such job: deleted, expired, or never created
     │   └── JobCancelledError           the job was cancelled
-    └── WireError                     the network, or this machine, on the way
+    └── WireError                     the network or this machine failed on the way
         ├── TransportError              no connection, or it broke
         ├── UploadError                 the song could not be read or sent
         ├── DownloadError               a stem could not be fetched or written
@@ -37,6 +36,7 @@ __all__ = [
     "AuthenticationError",
     "ClientClosedError",
     "ConfigurationError",
+    "DailyLimitError",
     "DownloadError",
     "InvalidRequestError",
     "JobCancelledError",
@@ -59,9 +59,10 @@ __all__ = [
 
 
 class MVSepError(Exception):
-    """What every error of this package is.
+    """The base class of every error of this package.
 
-    `job` is the local id of the job it happened to and `hash` the service's, where there is one.
+    `message`: the text. `job`, `hash`: the local id and the service's hash of the job concerned, `None` where there is
+    none.
     """
 
     def __init__(self, message: str, *, job: str | None = None, hash: str | None = None) -> None:
@@ -71,7 +72,7 @@ class MVSepError(Exception):
         self.hash = hash
 
     def of(self, job: str, hash: str | None) -> Self:
-        """Return this error as that of one job: a copy, since one outage ends many, without the frames it came from."""
+        """Return a copy of this error for one job, without its traceback: one outage can end many jobs."""
         error = copy(self)
         error.job, error.hash = job, hash
         return error
@@ -81,17 +82,19 @@ class MVSepError(Exception):
 
 
 class UsageError(MVSepError):
-    """The caller's mistake; the message says what to change."""
+    """The call or its settings are wrong; the message says what to change."""
 
 
 class ConfigurationError(UsageError):
-    """A setting is missing or cannot be: no token, an address that is no address."""
+    """A setting is missing or not valid: no token, an address that is not an http(s) URL."""
 
 
 class InvalidRequestError(UsageError):
-    """The request cannot be fulfilled as it stands, by our own check or by the service's word.
+    """The request is not valid, by a check before it is sent or by the service's refusal.
 
-    `fields` maps a parameter to what is wrong with it, where that is known; `candidates` names what was perhaps meant.
+    `fields`: parameter → what is wrong with it, where that is known. `candidates`: the likely intended values.
+    `status`: the HTTP status, `None` where nothing was sent. `reason`: the service's own words, empty where there are
+    none.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class InvalidRequestError(UsageError):
         fields: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] = (),
         status: int | None = None,
+        reason: str = "",
         job: str | None = None,
         hash: str | None = None,
     ) -> None:
@@ -108,18 +112,19 @@ class InvalidRequestError(UsageError):
         self.fields = {name: tuple(texts) for name, texts in (fields or {}).items()}
         self.candidates = tuple(candidates)
         self.status = status
+        self.reason = reason
 
 
 class ClientClosedError(UsageError):
-    """The client was closed while this waited; a job already accepted goes on at the service."""
+    """The client was closed while the call waited. An accepted job goes on at the service."""
 
 
 class JournalError(UsageError):
-    """The journal is locked, damaged, newer than this version, or cannot be written."""
+    """The journal is locked, damaged, made by a later version, or not writable."""
 
 
 class ServiceError(MVSepError):
-    """The service said no, or nothing sensible. `status` is the HTTP status, `None` where there was none."""
+    """The service refused the call or did not answer properly. `status`: the HTTP status, `None` without one."""
 
     def __init__(
         self, message: str, *, status: int | None = None, job: str | None = None, hash: str | None = None
@@ -129,7 +134,10 @@ class ServiceError(MVSepError):
 
 
 class AuthenticationError(ServiceError):
-    """The service does not accept the token, or the email and password."""
+    """The service does not accept the token, or the email and password.
+
+    `fields`: parameter → what is wrong with it, where that is known. `reason`: the service's own words.
+    """
 
     def __init__(
         self,
@@ -137,19 +145,56 @@ class AuthenticationError(ServiceError):
         *,
         fields: Mapping[str, Sequence[str]] | None = None,
         status: int | None = None,
+        reason: str = "",
         job: str | None = None,
         hash: str | None = None,
     ) -> None:
         super().__init__(message, status=status, job=job, hash=hash)
         self.fields = {name: tuple(texts) for name, texts in (fields or {}).items()}
+        self.reason = reason
 
 
 class NoFreeSlotError(ServiceError):
-    """The account already has as many unfinished jobs as it may; try again when one is over."""
+    """The account has as many unfinished jobs as its plan allows; try again when one of them is over.
+
+    `stated`: the service used its known text for this. `False`: its words only resemble it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stated: bool = False,
+        status: int | None = None,
+        job: str | None = None,
+        hash: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, job=job, hash=hash)
+        self.stated = stated
+
+
+class DailyLimitError(ServiceError):
+    """The free account's separations of today are used up; no create succeeds until the day is over.
+
+    `retry_after`: seconds after which the day is over, however the service counts it: 24 hours, unless it said when.
+    `client.site.queue()` reports in `free_separations` whether there are some earlier.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float = 86_400.0,
+        status: int | None = None,
+        job: str | None = None,
+        hash: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, job=job, hash=hash)
+        self.retry_after = retry_after
 
 
 class RateLimitedError(ServiceError):
-    """Too many requests this minute. `retry_after`: seconds to wait, `None` when the service did not say."""
+    """Too many requests this minute. `retry_after`: seconds to wait, `None` where the service did not say."""
 
     def __init__(
         self,
@@ -165,9 +210,9 @@ class RateLimitedError(ServiceError):
 
 
 class ServiceUnavailableError(ServiceError):
-    """The service or its edge answered 5xx, or an HTML page in place of an answer.
+    """The service or its proxy answered with a 5xx status or an HTML page.
 
-    `retry_after`: seconds to wait, `None` when the service did not say.
+    `retry_after`: seconds to wait, `None` where the service did not say.
     """
 
     def __init__(
@@ -184,11 +229,11 @@ class ServiceUnavailableError(ServiceError):
 
 
 class ProtocolError(ServiceError):
-    """An answer that cannot be understood: cut, empty, too large, or of the wrong shape."""
+    """The answer could not be decoded: truncated, empty, too large, or of the wrong shape."""
 
 
 class JobFailedError(ServiceError):
-    """The service could not separate the song; the message is the service's own."""
+    """The separation failed at the service; the message has the service's reason."""
 
 
 class JobNotFoundError(ServiceError):
@@ -200,25 +245,25 @@ class JobCancelledError(ServiceError):
 
 
 class WireError(MVSepError):
-    """Something between here and the service, or on this machine, gave way."""
+    """The network or this machine failed between the caller and the service."""
 
 
 class TransportError(WireError):
-    """No connection to the service, or it broke, or it took too long."""
+    """No connection to the service, or it broke or timed out."""
 
 
 class UploadError(WireError):
-    """The song could not be read or sent; nothing was paid."""
+    """The song could not be read or sent. No credits were spent."""
 
 
 class DownloadError(WireError):
-    """A result could not be fetched or written; what was received whole is kept, the job is not paid again."""
+    """A result could not be fetched or written. Received data is kept; downloading again costs no credits."""
 
 
 class SubmissionUnknownError(WireError):
-    """The answer to a create was lost, and whether the service has the job cannot be known.
+    """The answer to a create was lost, and nothing shows whether the service accepted the job.
 
-    `found` lists the hashes of jobs that might be it.
+    `found`: the hashes of jobs that may be it.
     """
 
     def __init__(
@@ -229,4 +274,4 @@ class SubmissionUnknownError(WireError):
 
 
 class JobTimeoutError(WireError, TimeoutError):
-    """The wait for a job ended before the job did: the job goes on, `client.attach(hash)` finds it again."""
+    """The wait for a job timed out. The job goes on: wait again, or `client.attach(hash)` later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from mvsep_async import errors
 
 DESIGNED = {
     "MVSepClient", "Job", "Progress", "Stage", "OutputFormat", "Separation", "OutputFile", "Pair", "MVSepError",
-    "ConfigurationError", "AuthenticationError", "InvalidRequestError", "NoFreeSlotError", "RateLimitedError",
+    "ConfigurationError", "AuthenticationError", "InvalidRequestError", "NoFreeSlotError", "DailyLimitError",
+    "RateLimitedError",
     "ServiceUnavailableError", "TransportError", "ProtocolError", "UploadError", "DownloadError",
     "SubmissionUnknownError", "JobFailedError", "JobNotFoundError", "JobCancelledError", "JobTimeoutError",
     "ClientClosedError", "JournalError",
@@ -86,7 +88,7 @@ def test_an_error_can_be_told_of_several_jobs() -> None:
 def test_importing_loads_next_to_nothing() -> None:
     loaded = imported("import mvsep_async")
     assert not loaded & {*FOREIGN, "httpx", "anyio", "attrs", "cattrs", "asyncio"}
-    assert {name for name in loaded if name.startswith("mvsep_async.")} == {"mvsep_async._version"}
+    assert {name for name in loaded if name.startswith("mvsep_async.")} == {"mvsep_async._lazy", "mvsep_async._version"}
 
 
 def test_the_client_loads_none_of_the_extras_nor_the_command_line() -> None:
@@ -96,6 +98,24 @@ def test_the_client_loads_none_of_the_extras_nor_the_command_line() -> None:
     assert not (loaded - imported("import httpx, httpcore, anyio, attrs, cattrs")) & set(FOREIGN)
     assert not {name for name in loaded if name.split(".")[:2] in (["mvsep_async", "cli"], ["mvsep_async", "sandbox"])}
     assert "sqlite3" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [("raise ImportError('libmissing.so')", "libmissing.so"), ("import json; json.nonesuch", "nonesuch")],
+)
+def test_a_broken_dependency_is_named(content: str, cause: str, tmp_path: Path) -> None:
+    (tmp_path / "httpx.py").write_text(content)
+    ran = subprocess.run(
+        [sys.executable, "-c", "from mvsep_async import MVSepClient"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert ran.returncode == 1
+    assert cause in ran.stderr
+    assert "ImportError" in ran.stderr.splitlines()[-1]
+    assert "cannot import name" not in ran.stderr
 
 
 def test_it_is_typed() -> None:

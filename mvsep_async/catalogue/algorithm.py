@@ -1,4 +1,4 @@
-"""One algorithm of the catalogue: what it takes, what it makes, what it costs, who may use it."""
+"""One algorithm of the catalogue: its input, its stems, its price, and who may use it."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,7 +10,7 @@ from attrs import field, frozen
 from mvsep_async.catalogue.fields import Field, exact, labels
 from mvsep_async.http.call import Json
 from mvsep_async.models.decode import wire
-from mvsep_async.models.values import Unfit, json_text, read_int, read_text
+from mvsep_async.models.values import Unfit, json_text, name_in, read_int, read_text
 
 __all__ = ["AccountPlan", "Algorithm", "Description", "Needs", "OutputVariant", "OutputVariants"]
 
@@ -24,13 +24,13 @@ class AccountPlan(IntEnum):
 
 
 class Needs(Enum):
-    """What an algorithm is given."""
+    """The input of an algorithm."""
 
     FILE = "file"
     PAIR = "pair"
-    """A song, and one that it shall sound like."""
+    """A song and a reference that it should sound like."""
     NOTHING = "nothing"
-    """Generators make their result from the options alone."""
+    """A generator: its result comes from the options alone."""
 
 
 _PAIR_WIDGETS: Final = ("matchering", "double", "pair", "two")
@@ -44,12 +44,12 @@ def _plan(value: Json) -> AccountPlan:
     raise Unfit("an orientation of 0, 1 or 2", value)
 
 
-def _name_of(value: Json) -> str:
-    return read_text(value.get("name") if isinstance(value, dict) else value)
-
-
 def _rating(value: Json) -> Decimal:
     return exact(value.get("average") if isinstance(value, dict) else value)
+
+
+def _total(value: Json) -> int:
+    return read_int(value.get("total") if isinstance(value, dict) else None)
 
 
 def _stems(value: Json) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def _stems(value: Json) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Description:
-    """What an algorithm is said to do, in one language; `long_description` is HTML."""
+    """The site's description of an algorithm in one language; `long_description` is HTML."""
 
     lang: str = "en"
     short_description: str = ""
@@ -73,7 +73,7 @@ class Description:
 
 @frozen(kw_only=True)
 class OutputVariant:
-    """The stems that come out when the options match: `server_key` of a field → key of its choice."""
+    """The stems for one combination of options. `match`: `server_key` of a field → key of its choice."""
 
     match: Mapping[str, str] = field(factory=dict, metadata=wire("match", via=labels))
     outputs: Mapping[str, str] = field(factory=dict, metadata=wire("outputs", via=labels))
@@ -82,7 +82,7 @@ class OutputVariant:
 
 @frozen(kw_only=True)
 class OutputVariants:
-    """The stems of each combination of options that the service has seen results of."""
+    """The stems for each combination of options that the service has results of."""
 
     keys: tuple[str, ...] = ()
     variants: tuple[OutputVariant, ...] = ()
@@ -93,15 +93,18 @@ class OutputVariants:
 class Algorithm:
     """One algorithm.
 
-    `sep_type` (the service's `render_id`) is what `submit` takes; `id` is of use nowhere else in this package.
-    `price_coefficient`: credits a minute, before price rules. `rating`: the users' average, of 5. `usage`: how often it
-    was used lately. `outputs`: stem → label, `output_stems`: stems as the site lists them.
+    `sep_type` (the service's `render_id`) is what `submit` takes; nothing in this package takes `id`.
+    `price_coefficient`: credits per minute, before price rules. `rating`: the users' average of 5, from `rating_total`
+    votes. `usage`: how often it was used recently. `outputs`: stem → label, `output_stems`: stems as the site lists
+    them. `order_id`: its place on the site. `plan`: who may use it (the service's `orientation`).
     """
 
     sep_type: int = field(metadata=wire("render_id"))
     name: str
     id: int | None = None
-    group: str | None = field(default=None, metadata=wire("algorithm_group", via=_name_of, stays=True))
+    group: str | None = field(default=None, metadata=wire("algorithm_group", via=name_in, stays=True))
+    group_id: int | None = field(default=None, metadata=wire("algorithm_group_id"), repr=False)
+    order_id: int | None = field(default=None, repr=False)
     plan: AccountPlan = field(default=AccountPlan.EVERYONE, metadata=wire("orientation", via=_plan, dispensable=True))
     price_coefficient: Decimal = field(default=Decimal(1), metadata=wire("price_coefficient", via=exact))
     fields: tuple[Field, ...] = field(
@@ -121,8 +124,12 @@ class Algorithm:
         default=(), metadata=wire("algorithm_descriptions", dispensable=True), repr=False
     )
     rating: Decimal | None = field(default=None, metadata=wire("rating", via=_rating, stays=True), repr=False)
+    rating_total: int | None = field(default=None, metadata=wire("rating", via=_total, stays=True), repr=False)
     usage: int | None = field(default=None, repr=False)
     is_active: bool = field(default=True, repr=False)
+    allow_resample: bool | None = field(default=None, repr=False)
+    created_at: str | None = field(default=None, repr=False)
+    updated_at: str | None = field(default=None, repr=False)
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
 
     @property
@@ -152,7 +159,7 @@ class Algorithm:
 
 
 def _older_fields(value: Json) -> Json:
-    """Bring `additional_fields` of older answers, a list or a mapping from field names, into the shape of today."""
+    """Convert `additional_fields` of older answers, a list or a mapping by field name, to a list of fields."""
     decoded = json_text(value)
     if not isinstance(decoded, dict):
         return decoded

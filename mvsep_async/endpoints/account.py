@@ -1,37 +1,39 @@
-"""The account section: who one is, what one has separated, and the account's switches."""
+"""The account section of the API: login, the account, its history, purchases and settings."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Final
 
-from attrs import frozen
+from attrs import asdict, field, frozen
 
 from mvsep_async.endpoints.paging import collect, pages
-from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
-from mvsep_async.models.user import User
+from mvsep_async.models.user import CreditAlert, Purchase, User
 
 __all__ = ["AccountAPI"]
+
+_PURCHASES_PAGE: Final = 100
+"""Most purchases in one answer (the service's OpenAPI description)."""
 
 
 @frozen
 class AccountAPI:
-    """`client.account`. All but `login` and `register` need the token.
+    """`client.account`. All calls but `login` and `register` need the token.
 
-    Wherever the token is all that a call carries, the service's 400 means that it is wrong, and is raised as
-    `AuthenticationError`.
+    A call whose only parameter is the token raises `AuthenticationError` for the service's 400.
     """
 
-    _caller: Caller
+    _caller: Caller = field(repr=False)
 
     async def login(self, email: str, password: str) -> User:
-        """Return the account of this email and password, with its `api_token` where the service sends it.
+        """Return the account with this email and password, and its `api_token` where the service sends it.
 
-        Raises `AuthenticationError`, whose `fields` name what is wrong.
+        Raises `AuthenticationError`, whose `fields` say which of the two is wrong.
         """
         call = Call(method="POST", path="app/login", form={"email": email, "password": password})
         refusal: AuthenticationError | InvalidRequestError
@@ -42,16 +44,16 @@ class AccountAPI:
         else:
             return decode(record(answer), User, what=call.path)
         raise AuthenticationError(
-            f"the service does not accept this email and password: {words_of(refusal)}",
+            f"the service does not accept this email and password: {refusal.reason or 'no reason given'}",
             fields=refusal.fields,
             status=refusal.status,
         )
 
     async def register(self, name: str, email: str, password: str, password_confirmation: str | None = None) -> Message:
-        """Make a new account; the service then sends a mail to confirm the address.
+        """Create an account; the service then mails a link to confirm the address.
 
-        `password_confirmation`: the password, unless given. Raises `InvalidRequestError`, whose `fields` name what is
-        wrong with the form.
+        `password_confirmation`: by default the password. Raises `InvalidRequestError`, whose `fields` say what is wrong
+        with the form.
         """
         call = Call(
             method="POST",
@@ -67,14 +69,14 @@ class AccountAPI:
         return decode(await self._caller.call(call), Message, what=call.path)
 
     async def user(self, *, priority: Priority = Priority.REST) -> User:
-        """Return the account that the token belongs to: its plan, its credits, its unfinished jobs."""
+        """Return the token's account: its plan, its credits, its unfinished jobs."""
         call = Call(method="GET", path="app/user", auth=Auth.REQUIRED, priority=priority)
         return decode(record(await self._authenticated(call)), User, what=call.path)
 
     async def history(
         self, *, start: int = 0, limit: int = 10, priority: Priority = Priority.REST
     ) -> list[HistoryEntry]:
-        """Return the account's separations, the newest (`start=0`) first; more than 20 are asked for in pages."""
+        """Return the account's separations, newest (`start=0`) first. More than 20 take several calls."""
 
         async def page(start: int, limit: int) -> list[HistoryEntry]:
             return await self._history(start, limit, priority)
@@ -82,27 +84,58 @@ class AccountAPI:
         return await collect(page, key=_identity, start=start, limit=limit)
 
     def history_all(self, *, start: int = 0, priority: Priority = Priority.REST) -> AsyncGenerator[HistoryEntry]:
-        """Iterate over all the account's separations, the newest first, asking page by page."""
+        """Iterate over all separations of the account, newest first, page by page."""
 
         async def page(start: int, limit: int) -> list[HistoryEntry]:
             return await self._history(start, limit, priority)
 
         return pages(page, key=_identity, start=start)
 
+    async def purchases(self, *, start: int = 0, limit: int = 20, status: str | None = None) -> list[Purchase]:
+        """Return the account's purchases of credits, newest first. More than 100 take several calls.
+
+        `status`: only those with this status.
+        """
+
+        async def page(start: int, limit: int) -> list[Purchase]:
+            return await self._purchases(start, limit, status)
+
+        return await collect(page, key=_purchase_identity, start=start, limit=limit, page=_PURCHASES_PAGE)
+
+    def purchases_all(self, *, start: int = 0, status: str | None = None) -> AsyncGenerator[Purchase]:
+        """Iterate over all purchases of the account, newest first, page by page."""
+
+        async def page(start: int, limit: int) -> list[Purchase]:
+            return await self._purchases(start, limit, status)
+
+        return pages(page, key=_purchase_identity, start=start, page=_PURCHASES_PAGE)
+
+    async def credit_alert(self) -> CreditAlert:
+        """Return the number of credits below which the service sends a mail."""
+        call = Call(method="GET", path="credit_alert", auth=Auth.REQUIRED)
+        return decode(record(await self._authenticated(call)), CreditAlert, what=call.path)
+
+    async def set_credit_alert(self, credit_threshold: int) -> Message:
+        """Have the service send a mail when fewer credits than this are left; 0 turns it off."""
+        if credit_threshold < 0:
+            raise InvalidRequestError(f"credit_threshold must be 0 (off) or more, not {credit_threshold}")
+        call = Call(method="POST", path="credit_alert", form={"credit_threshold": credit_threshold}, auth=Auth.REQUIRED)
+        return decode(await self._caller.call(call), Message, what=call.path)
+
     async def enable_premium(self) -> Message:
-        """Let jobs spend credits from now on."""
+        """Allow jobs to spend credits."""
         return await self._switch("enable_premium")
 
     async def disable_premium(self) -> Message:
-        """Let no job spend credits from now on: jobs run on the free plan's terms."""
+        """Forbid jobs to spend credits: they run on the terms of the free plan."""
         return await self._switch("disable_premium")
 
     async def enable_long_filenames(self) -> Message:
-        """Have results named at length."""
+        """Give results long names, with the algorithm and its options."""
         return await self._switch("enable_long_filenames")
 
     async def disable_long_filenames(self) -> Message:
-        """Have results named briefly."""
+        """Give results short names."""
         return await self._switch("disable_long_filenames")
 
     async def _history(self, start: int, limit: int, priority: Priority = Priority.REST) -> list[HistoryEntry]:
@@ -115,12 +148,19 @@ class AccountAPI:
         )
         return decode(payload(await self._authenticated(call)), list[HistoryEntry], what=call.path)
 
+    async def _purchases(self, start: int, limit: int, status: str | None) -> list[Purchase]:
+        query: dict[str, str | int] = {"offset": start, "limit": limit}
+        if status is not None:
+            query["status"] = status
+        call = Call(method="GET", path="purchases", query=query, auth=Auth.REQUIRED)
+        return decode(payload(await self._caller.call(call)), list[Purchase], what=call.path)
+
     async def _switch(self, name: str) -> Message:
         call = Call(method="POST", path=f"app/{name}", form={}, auth=Auth.REQUIRED)
         return decode(await self._authenticated(call), Message, what=call.path)
 
     async def _authenticated(self, call: Call) -> Json:
-        """Send a call whose only parameter that can be wrong is the token."""
+        """Send a call whose token is the only parameter that can be wrong."""
         try:
             return await self._caller.call(call)
         except InvalidRequestError as error:
@@ -128,8 +168,8 @@ class AccountAPI:
         if refusal.status != 400 or refusal.fields.keys() - {"api_token"}:
             raise refusal
         raise AuthenticationError(
-            f"the service does not accept the API token: {words_of(refusal)}. Check MVSEP_API_TOKEN, or the token "
-            "given to the client",
+            f"the service does not accept the API token: {refusal.reason or 'no reason given'}. Check MVSEP_API_TOKEN, "
+            "or the token given to the client",
             fields=refusal.fields,
             status=refusal.status,
         )
@@ -137,3 +177,7 @@ class AccountAPI:
 
 def _identity(entry: HistoryEntry) -> object:
     return entry.hash if entry.id is None else entry.id
+
+
+def _purchase_identity(purchase: Purchase) -> object:
+    return str(asdict(purchase)) if purchase.id is None else purchase.id

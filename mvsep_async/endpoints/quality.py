@@ -1,4 +1,4 @@
-"""The quality checker section: measured separations of known data sets."""
+"""The quality checker section of the API: measured separations of known data sets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from mvsep_async.endpoints.paging import collect, pages
-from mvsep_async.endpoints.refusals import words_of
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller
 from mvsep_async.http.content import FileContent
@@ -23,19 +22,19 @@ __all__ = ["QualityAPI"]
 
 @frozen
 class QualityAPI:
-    """`client.quality`. Only `add` needs the token; an entry is deleted with the password that it was added with.
+    """`client.quality`. Only `add` needs the token. An entry is deleted with the password that it was added with.
 
-    `dataset_type` says which data set: 0 to 12 were seen.
+    `dataset_type`: the data set, a `mvsep_async.models.DatasetType` or its number.
     """
 
-    _caller: Caller
+    _caller: Caller = field(repr=False)
 
     async def queue(self, *, start: int = 0, limit: int = 10) -> list[QualityEntry]:
-        """Return the latest entries; more than 20 are asked for in pages."""
+        """Return the latest entries. More than 20 take several calls."""
         return await collect(self._queue, key=_identity, start=start, limit=limit)
 
     def queue_all(self, *, start: int = 0) -> AsyncGenerator[QualityEntry]:
-        """Iterate over all entries, the latest first, asking page by page."""
+        """Iterate over all entries, latest first, page by page."""
         return pages(self._queue, key=_identity, start=start)
 
     async def leaderboard(
@@ -47,9 +46,9 @@ class QualityAPI:
         algo_name_filter: str | None = None,
         sort: str | None = None,
     ) -> Leaderboard:
-        """Return the best entries of one data set; more than 20 are asked for in pages.
+        """Return the best entries of one data set. More than 20 take several calls.
 
-        `sort`: one of the answer's `sortables`, `algo_name_filter`: words in the algorithm's name.
+        `sort`: one of the answer's `sortables`. `algo_name_filter`: words in the algorithm's name.
         """
         boards: list[Leaderboard] = []
 
@@ -68,7 +67,7 @@ class QualityAPI:
         algo_name_filter: str | None = None,
         sort: str | None = None,
     ) -> AsyncGenerator[QualityEntry]:
-        """Iterate over all entries of one data set, the best first, asking page by page."""
+        """Iterate over all entries of one data set, best first, page by page."""
 
         async def page(start: int, limit: int) -> tuple[QualityEntry, ...]:
             return (await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort)).entries
@@ -86,11 +85,11 @@ class QualityAPI:
         ensemble: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> QualityAdded:
-        """Add an entry: a zip of separated stems, streamed from disk, that the service then measures.
+        """Add an entry: a zip of separated stems, streamed from disk, which the service then measures.
 
-        `main_text`: what the site shows about it, `password`: whoever has it can delete the entry.
-        `on_progress(sent, total)` is told the bytes. Raises `UploadError` for a file that cannot be read,
-        `InvalidRequestError` for one that the service will not have.
+        `main_text`: the description on the site. `password`: needed to delete the entry. `on_progress(sent, total)` is
+        called with the bytes. Raises `UploadError` for a file that cannot be read, `InvalidRequestError` for one that
+        the service rejects.
         """
         call = Call(
             method="POST",
@@ -113,15 +112,15 @@ class QualityAPI:
     async def entry(self, id: int) -> QualityEntry:
         """Return one entry, with its figures once it is measured.
 
-        Raises `JobNotFoundError` or `InvalidRequestError` where there is none: how the service says so is not
-        known.
+        Raises `JobNotFoundError` or `InvalidRequestError` where there is none; how the service answers then is not
+        documented.
         """
         call = Call(method="GET", path="quality_checker/entry", query={"id": id})
         found = record(await self._caller.call(call))
         return decode(found[0] if isinstance(found, list) and found else found, QualityEntry, what=call.path)
 
     async def delete(self, id: int, password: str) -> Message:
-        """Delete an entry; raises `AuthenticationError` for the wrong password."""
+        """Delete an entry. Raises `AuthenticationError` for a wrong password."""
         call = Call(method="POST", path="quality_checker/delete", form={"id": id, "password": password})
         refusal: AuthenticationError | InvalidRequestError
         try:
@@ -133,7 +132,7 @@ class QualityAPI:
                 raise
             refusal = error
         raise AuthenticationError(
-            f"the service does not accept this password for quality entry {id}: {words_of(refusal)}",
+            f"the service does not accept this password for quality entry {id}: {refusal.reason or 'no reason given'}",
             fields=refusal.fields,
             status=refusal.status,
         )

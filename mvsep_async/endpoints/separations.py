@@ -1,12 +1,13 @@
-"""The separation section: create a job, look at it, cancel it."""
+"""The separation section of the API: create, get, cancel and delete jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from mvsep_async.endpoints.files import UploadFile, parts_of
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Priority
 from mvsep_async.http.hosts import Host
@@ -20,53 +21,64 @@ from mvsep_async.models.separation import Created
 __all__ = ["REMOTE_TYPES", "SeparationsAPI"]
 
 REMOTE_TYPES: Final = ("direct", "mega", "drive", "dropbox")
-"""Where the service knows how to fetch a song from (its API page)."""
+"""The kinds of link that the service can fetch a song from (its API page)."""
 
 
 @frozen
 class SeparationsAPI:
-    """`client.separations`: the calls as the service has them, one coroutine each.
+    """`client.separations`: the service's calls, one coroutine each.
 
-    They know nothing of slots or of the journal; `client.submit` does. `host` is the host that has the job, the
-    client's base URL by default: a job can be asked about only where it was created.
+    They use neither the account's slots nor the journal; `client.submit` does. `host`: the address of the host that has
+    the job, such as `https://de.mvsep.com`; by default the client's base URL. `priority`: which calls go first when
+    the requests of a minute are short, an `mvsep_async.endpoints.Priority`.
     """
 
-    _caller: Caller
+    _caller: Caller = field(repr=False)
 
     async def create(
         self,
         *,
-        files: tuple[Part, ...] = (),
+        files: UploadFile | Mapping[str, UploadFile] | tuple[Part, ...] = (),
         url: str | None = None,
         remote_type: str | None = None,
         sep_type: int | None = None,
         options: Mapping[str, str] | None = None,
-        output_format: OutputFormat = OutputFormat.MP3,
+        output_format: OutputFormat | int = OutputFormat.MP3,
         demo: bool = False,
         webhook_url: str | None = None,
-        host: Host | None = None,
+        host: Host | str | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_handed_over: Callable[[], None] | None = None,
         on_turned_away: Callable[[], None] | None = None,
     ) -> Created:
-        """Create a job, which costs credits on a premium account: the call is sent once, whatever happens.
+        """Create a job. It costs credits on a premium account, so the call is sent only once, whatever happens.
 
-        `files`: `audiofile`; `target_audiofile` and `reference_audiofile` for matchering; none for generators and with
-        `url`. `options`: `add_optN` → key. `sep_type`: `None` leaves it to the service. `on_progress(sent, total)` is
-        told the bytes, `on_handed_over()` that from now on the service may have the job, `on_turned_away()` that it has
-        not, since it answered 429, and that all is sent again.
+            created = await client.separations.create(files="song.flac", sep_type=40, options={"add_opt1": "81"})
+            status = await client.separations.get(created.hash)
 
-        Raises `InvalidRequestError`, `NoFreeSlotError` or `AuthenticationError` when the service refuses.
+        - `files`: the song as a path, a file opened in binary mode, or a pair of a file name and a path, bytes or an
+          open file. For matchering a mapping: `{"target_audiofile": …, "reference_audiofile": …}`. Nothing for
+          generators and with `url`.
+        - `url`: the address of the song instead. `remote_type`: `direct` (the default), `mega`, `drive` or `dropbox`.
+        - `sep_type`: the algorithm's number, `None` for the service's default. `options`: `add_optN` → key.
+        - `demo`: publish the result on the service's demo page. `webhook_url`: called when the job is over.
+        - `on_progress(sent, total)` is called with the bytes of the files. `on_handed_over()` is called before the last
+          byte is sent: from then on the service may have the job. `on_turned_away()` is called when the service
+          answered 429: it does not have the job, and everything is sent again.
+
+        Raises `InvalidRequestError`, `NoFreeSlotError`, `DailyLimitError` or `AuthenticationError` when the service
+        refuses, and `UploadError` for a file that cannot be read.
         """
-        form = _create_form(files, url, remote_type, sep_type, options or {}, output_format, demo, webhook_url)
+        parts = await parts_of(files)
+        form = _create_form(parts, url, remote_type, sep_type, options or {}, output_format, demo, webhook_url)
         call = Call(
             method="POST",
             path="separation/create",
             form=form,
-            files=files,
+            files=parts,
             multipart=True,
             auth=Auth.REQUIRED,
-            host=host,
+            host=_host(host),
             repeatable=False,
             priority=Priority.CREATE,
             on_progress=on_progress,
@@ -76,12 +88,12 @@ class SeparationsAPI:
         return decode(record(await self._caller.call(call)), Created, what=call.path)
 
     async def get(
-        self, hash: str, *, host: Host | None = None, mirror: bool = False, priority: Priority = Priority.LOOK
+        self, hash: str, *, host: Host | str | None = None, mirror: bool = False, priority: Priority = Priority.LOOK
     ) -> JobStatus:
-        """Look at a job, with its `separation` once it is done; the hash is enough, no token is sent.
+        """Return the status of a job, with its `separation` once it is done. No token is sent.
 
-        `mirror=True` asks for files on the service's mirror, for better speed: **each such call costs one credit** and
-        needs the token. A job that failed, or is not there, is an answer and no error.
+        `mirror=True` asks for links to the service's mirror, which can be faster: **each such call costs one credit**
+        and needs the token. A failed or missing job is a status, not an error.
         """
         query: dict[str, str | int] = {"hash": _hash(hash)}
         if mirror:
@@ -91,40 +103,53 @@ class SeparationsAPI:
             path="separation/get",
             query=query,
             auth=Auth.REQUIRED if mirror else Auth.NONE,
-            host=host,
-            # A credit is spent by each: a lost answer is not worth a second one.
+            host=_host(host),
+            # Each mirror call costs a credit: a lost answer is not worth a second one.
             repeatable=not mirror,
             tolerant=True,
             priority=priority,
         )
         return read_job(await self._caller.call(call), hash=hash)
 
-    async def get_remote(self, hash: str, *, host: Host | None = None, priority: Priority = Priority.LOOK) -> JobStatus:
-        """Look at a URL job by the short hash of its create; once done, `hash` and `link` name the real job.
+    async def get_remote(
+        self, hash: str, *, host: Host | str | None = None, priority: Priority = Priority.LOOK
+    ) -> JobStatus:
+        """Return the status of a URL job by the short hash of its create; once done, `hash` is that of the real job.
 
-        Soon after create, `NOT_FOUND` and `UNKNOWN` mean that the service is still fetching the song.
+        For some minutes after create, `NOT_FOUND` and `UNKNOWN` mean that the service is still fetching the song.
         """
         call = Call(
             method="GET",
             path="separation/get-remote",
             query={"hash": _hash(hash)},
-            host=host,
+            host=_host(host),
             tolerant=True,
             priority=priority,
         )
         return read_remote(await self._caller.call(call), hash=hash)
 
-    async def cancel(self, hash: str, *, host: Host | None = None) -> Message:
-        """Cancel a job; its credits come back while it is not yet processed.
+    async def cancel(self, hash: str, *, host: Host | str | None = None) -> Message:
+        """Cancel a job. Its credits are refunded if it is not processed yet.
 
-        Raises `InvalidRequestError` when the service will not, and `JobNotFoundError` when it has no such job.
+        Raises `InvalidRequestError` when the service refuses, and `JobNotFoundError` when it has no such job.
         """
+        return await self._act("separation/cancel", hash, host)
+
+    async def delete(self, hash: str, *, host: Host | str | None = None) -> Message:
+        """Delete a finished job and its files at the service. They cannot be restored.
+
+        Raises `InvalidRequestError` when the service refuses, and `JobNotFoundError` when it has no such job: it may
+        be deleted already.
+        """
+        return await self._act("separation/delete", hash, host)
+
+    async def _act(self, path: str, hash: str, host: Host | str | None) -> Message:
         call = Call(
             method="POST",
-            path="separation/cancel",
+            path=path,
             form={"hash": _hash(hash)},
             auth=Auth.REQUIRED,
-            host=host,
+            host=_host(host),
             priority=Priority.CANCEL,
         )
         return decode(await self._caller.call(call), Message, what=call.path)
@@ -136,22 +161,22 @@ def _create_form(
     remote_type: str | None,
     sep_type: int | None,
     options: Mapping[str, str],
-    output_format: OutputFormat,
+    output_format: OutputFormat | int,
     demo: bool,
     webhook_url: str | None,
 ) -> dict[str, str | int]:
-    """Put the parameters of a create together; raises `InvalidRequestError` for those that exclude each other."""
+    """Return the form fields of a create; raises `InvalidRequestError` for parameters that exclude each other."""
     form: dict[str, str | int] = {}
     if url is not None:
         if files:
-            raise InvalidRequestError("a job takes files or a url, not both")
+            raise InvalidRequestError(f"give files or a url, not both: {len(files)} file(s) and {url[:120]!r}")
         form["url"] = url
     if remote_type is not None:
         if url is None:
-            raise InvalidRequestError("remote_type says what kind of link a url is: give it with a url only")
+            raise InvalidRequestError(f"remote_type={remote_type[:60]!r} requires a url: give the url, or leave it out")
         if remote_type not in REMOTE_TYPES:
             raise InvalidRequestError(
-                f"there is no remote_type {remote_type[:60]!r}: it is one of {', '.join(REMOTE_TYPES)}",
+                f"unknown remote_type {remote_type[:60]!r}: use one of {', '.join(REMOTE_TYPES)}",
                 candidates=REMOTE_TYPES,
             )
         form["remote_type"] = remote_type
@@ -159,7 +184,7 @@ def _create_form(
         form["sep_type"] = sep_type
     for name, value in options.items():
         if not name.startswith("add_opt"):
-            raise InvalidRequestError(f"the service takes options named add_opt1, add_opt2…, not {name[:60]!r}")
+            raise InvalidRequestError(f"unknown option {name[:60]!r}: options are named add_opt1, add_opt2…")
         form[name] = value
     form["output_format"] = int(output_format)
     form["is_demo"] = int(demo)
@@ -170,5 +195,9 @@ def _create_form(
 
 def _hash(hash: str) -> str:
     if not hash.strip():
-        raise InvalidRequestError("a job's hash cannot be empty")
+        raise InvalidRequestError("the job's hash is empty: give the hash that create returned")
     return hash
+
+
+def _host(host: Host | str | None) -> Host | None:
+    return Host.parse(host) if isinstance(host, str) else host

@@ -1,10 +1,10 @@
-"""The site section: what the service can do, and what it tells everybody. None of it needs the token."""
+"""The site section of the API: algorithms, news, the queue, demos. None of it needs the token."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.endpoints.paging import collect, pages
@@ -17,14 +17,14 @@ __all__ = ["SiteAPI"]
 
 @frozen
 class SiteAPI:
-    """`client.site`."""
+    """`client.site`: algorithms, news, the queue, demos."""
 
-    _caller: Caller
+    _caller: Caller = field(repr=False)
 
     async def algorithms(self, scopes: str | Sequence[str] | None = None) -> Catalogue:
-        """Return the algorithms, decoded one by one as they are looked at (the answer has about a megabyte).
+        """Return the algorithms; each is decoded on first use, since the answer has about a megabyte.
 
-        `scopes`: `single_upload` (the service's default: those that take one song), `no_upload`, `matchering_upload`,
+        `scopes`: `single_upload` (the service's default: algorithms for one song), `no_upload`, `matchering_upload`,
         or several of them, one call each. `client.catalogue()` has all.
         """
         wanted = [scopes] if scopes is None or isinstance(scopes, str) else list(dict.fromkeys(scopes))
@@ -35,7 +35,7 @@ class SiteAPI:
         return Catalogue(*answers)
 
     async def news(self, *, lang: str | None = None, start: int = 0, limit: int = 10) -> list[NewsItem]:
-        """Return the news, the newest first; `lang`: two letters. More than 20 are asked for in pages."""
+        """Return the news, newest first. `lang`: two letters. More than 20 take several calls."""
 
         async def page(start: int, limit: int) -> list[NewsItem]:
             return await self._news(lang, start, limit)
@@ -43,7 +43,7 @@ class SiteAPI:
         return await collect(page, key=_news_identity, start=start, limit=limit)
 
     def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncGenerator[NewsItem]:
-        """Iterate over all the news, the newest first, asking page by page."""
+        """Iterate over all news, newest first, page by page."""
 
         async def page(start: int, limit: int) -> list[NewsItem]:
             return await self._news(lang, start, limit)
@@ -51,15 +51,18 @@ class SiteAPI:
         return pages(page, key=_news_identity, start=start)
 
     async def queue(self) -> Queue:
-        """Return how many jobs the service has; with a token, also the queue that the account's jobs stand in."""
+        """Return the number of jobs at the service, by plan.
+
+        With a token also the account's `plan`, and the `free_separations` that a free account has left today.
+        """
         call = Call(method="GET", path="app/queue", auth=Auth.OPTIONAL)
-        # Not `payload`: `plan` stands beside `queue`, and either could be in `data`.
+        # Not `payload`: the account's plan is beside `queue`, and either could be in `data`.
         answer = await self._caller.call(call)
         inner = answer.get("data") if isinstance(answer, dict) else None
         return decode(inner if isinstance(inner, dict) else answer, Queue, what=call.path)
 
     async def queue_summary(self) -> QueueSummary:
-        """Return what is ahead of the account's next job, in jobs and seconds; needs the token."""
+        """Return what is ahead of the account's next job, in jobs and seconds. Needs the token."""
         call = Call(method="GET", path="app/queue/summary", auth=Auth.REQUIRED)
         return decode(record(await self._caller.call(call)), QueueSummary, what=call.path)
 
@@ -71,10 +74,10 @@ class SiteAPI:
         algorithm_id: int | None = None,
         options: Mapping[str, str | int] | None = None,
     ) -> list[DemoEntry]:
-        """Return separations that their makers made public, the newest first; more than 20 are asked for in pages.
+        """Return separations that their owners published, newest first. More than 20 take several calls.
 
-        `algorithm_id`, `options` (field → key): only those of this algorithm made with these options. The service's own
-        links to its demo page have the algorithm's `sep_type` there.
+        `algorithm_id`, `options` (field → key): only those of this algorithm with these options. The links on the
+        service's demo page have the algorithm's `sep_type` there.
         """
 
         async def page(start: int, limit: int) -> list[DemoEntry]:
@@ -85,7 +88,7 @@ class SiteAPI:
     def demo_all(
         self, *, start: int = 0, algorithm_id: int | None = None, options: Mapping[str, str | int] | None = None
     ) -> AsyncGenerator[DemoEntry]:
-        """Iterate over all the public separations, the newest first, asking page by page; filters as in `demo`."""
+        """Iterate over all published separations, newest first, page by page; filters as in `demo`."""
 
         async def page(start: int, limit: int) -> list[DemoEntry]:
             return await self._demo(start, limit, algorithm_id, options)

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from mvsep_async.errors import (
     AuthenticationError,
+    DailyLimitError,
     InvalidRequestError,
     JobNotFoundError,
     MVSepError,
@@ -21,6 +22,7 @@ from mvsep_async.errors import (
 )
 from mvsep_async.http.call import Call, Json
 from mvsep_async.http.redaction import hide
+from mvsep_async.http.refusals import Refusal, about_slots, classify_refusal_text
 from mvsep_async.http.timing import retry_after
 
 __all__ = ["MAX_BODY", "HTTPResponse", "about_slots", "excerpt", "parse_json", "read_answer"]
@@ -32,15 +34,6 @@ make a finished job's answer several times that."""
 _EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
 _HTML = re.compile(
     rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
-)
-_JOBS = r"(?:concurren|simultan|unfinished|active|job|separation|task|queue|process)"
-_NO_SLOT = re.compile(
-    rf"(?:limit|maximum|max|too many)\D{{0,60}}{_JOBS}"
-    rf"|{_JOBS}\w*\D{{0,60}}(?:limit|maximum|too many)"
-    r"|(?:already|still)\D{0,40}(?:in (?:the )?(?:queue|progress)|processing|running)"
-    r"|(?:wait|until)\D{0,60}(?:previous|current|other|finish)"
-    r"|no (?:free|more) (?:slot|separation|job)",
-    re.IGNORECASE,
 )
 _TOKEN_WORDS = re.compile(r"api[_ ]?token|(?<!\[)\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
 _LONE = re.compile(r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -114,26 +107,60 @@ def parse_json(answer: HTTPResponse, path: str) -> Json:
 
 
 def refusal(call: Call, status: int, data: Json) -> MVSepError:
-    """Return the error for a decoded refusal, with the service's own words and the fields that it names."""
+    """Return the error for a decoded refusal, with the service's own words and the parameters that it names."""
     fields, texts = reasons(data)
-    words = "; ".join(texts) or f"the service gave no reason (HTTP {status})"
+    reason = "; ".join(texts)
+    words = reason or f"no reason given (HTTP {status})"
     if status in (401, 403) or _about_token(data):
         return AuthenticationError(
             f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, or the token given to the "
             "client",
             status=status,
             fields=fields,
+            reason=reason,
         )
-    if status == 404:
-        return JobNotFoundError(f"the service does not have it ({call.path}): {words}", status=status)
-    if not call.repeatable and call.path == "separation/create" and not fields and about_slots(words):
+    known = classify_refusal_text(reason)
+    if status == 404 or known is Refusal.NOT_FOUND:
+        return JobNotFoundError(f"the service found nothing for {call.path}: {words}", status=status)
+    if call.path == "separation/create":
+        return _create_refusal(known, words, reason, status, fields)
+    return InvalidRequestError(
+        f"the service rejected {call.path}: {words}", fields=fields, status=status, reason=reason
+    )
+
+
+def _create_refusal(
+    known: Refusal | None, words: str, reason: str, status: int, fields: Mapping[str, tuple[str, ...]]
+) -> MVSepError:
+    match known:
+        case Refusal.DAILY_LIMIT:
+            return DailyLimitError(
+                f"the free account's separations of today are used up: {words} The day is over in 24 hours at the "
+                "latest; client.site.queue() shows free_separations.left",
+                status=status,
+            )
+        case Refusal.NO_SLOT:
+            return NoFreeSlotError(f"the account has no free slot: {words}", status=status, stated=True)
+        case Refusal.NEEDS_PREMIUM:
+            advice = "choose another algorithm, or give the account credits and call client.account.enable_premium()"
+            return InvalidRequestError(
+                f"the algorithm is for premium accounts: {words}; {advice}",
+                fields={"sep_type": (reason,)},
+                status=status,
+                reason=reason,
+            )
+        case Refusal.UNKNOWN_ALGORITHM:
+            return InvalidRequestError(
+                f"the service does not know this sep_type: {words}; client.catalogue() lists the algorithms",
+                fields={"sep_type": (reason,)},
+                status=status,
+                reason=reason,
+            )
+    if not fields and about_slots(reason):
         return NoFreeSlotError(f"the account has no free slot: {words}", status=status)
-    return InvalidRequestError(f"the service refuses {call.path}: {words}", fields=fields, status=status)
-
-
-def about_slots(words: str) -> bool:
-    """Tell whether a refusal's words speak of too many unfinished jobs (how the service words it is not documented)."""
-    return _NO_SLOT.search(words) is not None
+    return InvalidRequestError(
+        f"the service rejected separation/create: {words}", fields=fields, status=status, reason=reason
+    )
 
 
 def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:

@@ -9,7 +9,7 @@ from mvsep_async.errors import MVSepError
 
 __all__ = ["error_from_json", "error_to_json"]
 
-_CARRIED: Final = ("job", "hash", "status", "retry_after", "fields", "candidates", "found")
+_CARRIED: Final = ("job", "hash", "status", "retry_after", "fields", "candidates", "found", "reason", "stated")
 
 
 def error_to_json(error: MVSepError) -> dict[str, Any]:

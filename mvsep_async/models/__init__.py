@@ -1,25 +1,29 @@
-"""What the service says, as frozen values; each is imported when it is first asked for."""
+"""The service's answers as frozen values; each module is imported on first use."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+from mvsep_async._lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from mvsep_async.models.history import AlgorithmRef, HistoryEntry
     from mvsep_async.models.job_status import JobKind, JobStatus
     from mvsep_async.models.message import Message
     from mvsep_async.models.output_format import OutputFormat
-    from mvsep_async.models.quality import Leaderboard, QualityAdded, QualityEntry
+    from mvsep_async.models.quality import DatasetType, Leaderboard, QualityAdded, QualityEntry
     from mvsep_async.models.separation import Created, InputFile, OutputFile, Separation
-    from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueuePlan, QueueSummary
-    from mvsep_async.models.user import CurrentQueue, QueuedJob, User
+    from mvsep_async.models.site import DemoEntry, FreeSeparations, NewsItem, Queue, QueuePlan, QueueSummary
+    from mvsep_async.models.user import CreditAlert, CurrentQueue, Purchase, QueuedJob, User
 
 __all__ = [
     "AlgorithmRef",
     "Created",
+    "CreditAlert",
     "CurrentQueue",
+    "DatasetType",
     "DemoEntry",
+    "FreeSeparations",
     "HistoryEntry",
     "InputFile",
     "JobKind",
@@ -29,6 +33,7 @@ __all__ = [
     "NewsItem",
     "OutputFile",
     "OutputFormat",
+    "Purchase",
     "QualityAdded",
     "QualityEntry",
     "Queue",
@@ -44,21 +49,14 @@ _MODULES: Final = {
     "job_status": ("JobKind", "JobStatus"),
     "message": ("Message",),
     "output_format": ("OutputFormat",),
-    "quality": ("Leaderboard", "QualityAdded", "QualityEntry"),
+    "quality": ("DatasetType", "Leaderboard", "QualityAdded", "QualityEntry"),
     "separation": ("Created", "InputFile", "OutputFile", "Separation"),
-    "site": ("DemoEntry", "NewsItem", "Queue", "QueuePlan", "QueueSummary"),
-    "user": ("CurrentQueue", "QueuedJob", "User"),
+    "site": ("DemoEntry", "FreeSeparations", "NewsItem", "Queue", "QueuePlan", "QueueSummary"),
+    "user": ("CreditAlert", "CurrentQueue", "Purchase", "QueuedJob", "User"),
 }
-_HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, {name: f".{module}" for module, names in _MODULES.items() for name in names})
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -81,7 +81,7 @@ def read_job(answer: Json, *, hash: str) -> JobStatus:
         return _status({**beside, **body}, kind, status, hash, what)
     if "files" not in body:
         raise ProtocolError(f"the answer to {what} says done without a list of files", hash=hash)
-    return _status(beside, kind, status, hash, what, decode({**body, "hash": hash}, Separation, what=what))
+    return _done(body, beside, kind, status, hash, what)
 
 
 def read_remote(answer: Json, *, hash: str) -> JobStatus:
@@ -100,7 +100,15 @@ def read_remote(answer: Json, *, hash: str) -> JobStatus:
     real = real if isinstance(real, str) and real else hash
     if "files" not in body:
         raise ProtocolError(f"the answer to {what} says done without the hash of the real job", hash=hash)
-    return _status(beside, kind, status, real, what, decode({**body, "hash": real}, Separation, what=what))
+    return _done(body, beside, kind, status, real, what)
+
+
+def _done(
+    body: Mapping[str, Json], beside: Mapping[str, Json], kind: JobKind, status: str, hash: str, what: str
+) -> JobStatus:
+    result = {key: value for key, value in body.items() if key != "message"}
+    separation = decode({**result, "hash": hash}, Separation, what=what)
+    return _status({**beside, "message": body.get("message")}, kind, status, hash, what, separation)
 
 
 def _status(

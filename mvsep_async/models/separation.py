@@ -1,4 +1,4 @@
-"""A finished separation: what went in, what came out."""
+"""A finished separation: its input, its stems."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from attrs import field, frozen
 from mvsep_async.http.call import Json
 from mvsep_async.models.decode import wire
 from mvsep_async.models.sizes import parse_size
-from mvsep_async.models.values import kept, url_text
+from mvsep_async.models.values import kept, read_size, url_text
 
 __all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link"]
 
@@ -18,13 +18,14 @@ __all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link"]
 class OutputFile:
     """One stem of a finished job.
 
-    `name` is the file name that the service proposes (never to be joined to a path unchecked), `stem` what it holds
-    ("Vocals", "speech"…), `size` the service's text for it ("5.70 MB").
+    `name`: the file name that the service proposes; never join it to a path unchecked. `stem`: "Vocals", "speech"…
+    `bytes`: the exact size, `None` where the service does not send it. `size`: the service's text ("5.70 MB").
     """
 
     url: str = field(metadata=wire("url", "link", via=url_text))
     name: str = field(metadata=wire("download"))
     stem: str = field(metadata=wire("type", "stem", "name"))
+    bytes: int | None = field(default=None, metadata=wire("bytes", via=read_size))
     size: str | None = None
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
 
@@ -38,8 +39,8 @@ class OutputFile:
 
     @property
     def size_bytes(self) -> int | None:
-        """About how many bytes the file has, from the rounded text; `None` where the text does not say."""
-        return parse_size(self.size)
+        """The exact size where it is known, else the approximate one from the text, else `None`."""
+        return parse_size(self.size) if self.bytes is None else self.bytes
 
     @staticmethod
     def __from_wire__(raw: dict[str, Json]) -> dict[str, Json]:
@@ -52,7 +53,7 @@ class OutputFile:
 
 @frozen(kw_only=True)
 class InputFile:
-    """The song as the service keeps it."""
+    """The song as the service stores it."""
 
     url: str | None = field(default=None, metadata=wire("url", "link", via=url_text))
     name: str | None = field(default=None, metadata=wire("download", "name"))
@@ -61,13 +62,17 @@ class InputFile:
 
     @property
     def size_bytes(self) -> int | None:
-        """About how many bytes the file has, from the rounded text; `None` where the text does not say."""
+        """The approximate size in bytes, from the rounded text; `None` where the text has no size."""
         return parse_size(self.size)
 
 
 @frozen(kw_only=True)
 class Separation:
-    """What a finished job answers. `files` can be empty; `output_format` and `date` are the service's own text."""
+    """The result of a finished job.
+
+    `files` can be empty. `output_format` and `date` are the service's own text. `image`: the address of a picture,
+    `transcription`: the text of the song, both only where the algorithm makes them.
+    """
 
     hash: str
     algorithm: str | None = None
@@ -78,12 +83,14 @@ class Separation:
     input_file: InputFile | None = None
     files: tuple[OutputFile, ...] = ()
     date: str | None = None
+    image: str | None = field(default=None, metadata=wire("image", via=url_text))
+    transcription: str | None = field(default=None, repr=False)
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
 
 
 @frozen(kw_only=True)
 class Created:
-    """An accepted job. `link` is where its state is asked for, on the host that has the job."""
+    """An accepted job. `link`: the address of its status, on the host that has the job."""
 
     hash: str
     link: str | None = field(default=None, metadata=wire("link", via=url_text))

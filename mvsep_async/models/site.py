@@ -1,4 +1,4 @@
-"""What the site tells everybody: news, the queue, the demo page."""
+"""The site's public data: news, the queue, the demo page."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from mvsep_async.models.decode import wire
 from mvsep_async.models.history import AlgorithmRef
 from mvsep_async.models.values import url_text
 
-__all__ = ["DemoEntry", "NewsItem", "Queue", "QueuePlan", "QueueSummary"]
+__all__ = ["DemoEntry", "FreeSeparations", "NewsItem", "Queue", "QueuePlan", "QueueSummary"]
 
 
 @frozen(kw_only=True)
 class NewsItem:
-    """One piece of news; `text` is HTML as the site wrote it, `lang` its two-letter language."""
+    """One news item. `text` is HTML as the site wrote it, `lang` its two-letter language."""
 
     id: int
     title: str = ""
@@ -28,7 +28,7 @@ class NewsItem:
 
 @frozen(kw_only=True)
 class QueuePlan:
-    """The asking account's plan, and the length of the queue that its jobs stand in."""
+    """The account's plan (`premium`, `registered`…) and the number of jobs in that plan's queue."""
 
     plan: str | None = None
     queue: int | None = None
@@ -36,14 +36,27 @@ class QueuePlan:
 
 
 @frozen(kw_only=True)
+class FreeSeparations:
+    """The daily quota of a free account: separations `left` today, of `limit`."""
+
+    left: int | None = None
+    limit: int | None = field(default=None, metadata=wire("max"))
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
 class Queue:
-    """How many jobs the service has, by plan; `plan` is there when the question carried a token."""
+    """The number of jobs at the service, by plan.
+
+    `plan` and `free_separations` describe the account; they are there when the request carried a token.
+    """
 
     in_process: int = 0
     premium: int = 0
     registered: int = 0
     unregistered: int = 0
-    plan: QueuePlan | None = None
+    plan: QueuePlan | None = field(default=None, metadata=wire("current", "plan"))
+    free_separations: FreeSeparations | None = None
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
 
     @staticmethod
@@ -55,7 +68,7 @@ class Queue:
 
 @frozen(kw_only=True)
 class QueueSummary:
-    """How many jobs are ahead of the account's, and the seconds that the service expects them to take."""
+    """The number of jobs ahead of the account's, and the seconds that the service expects them to take."""
 
     ahead: int | None = None
     estimated_wait_seconds: float | None = None
@@ -64,7 +77,7 @@ class QueueSummary:
 
 @frozen(kw_only=True)
 class DemoEntry:
-    """One separation of the public demo page."""
+    """One separation on the public demo page."""
 
     hash: str
     date: str | None = None

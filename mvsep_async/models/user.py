@@ -1,4 +1,4 @@
-"""The account: its plan, its credits, what it has running."""
+"""The account: its plan, its credits, its unfinished jobs; its purchases and its credit alert."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -10,7 +10,7 @@ from mvsep_async.http.token import Token
 from mvsep_async.models.decode import wire
 from mvsep_async.models.values import Unfit, kept
 
-__all__ = ["CurrentQueue", "QueuedJob", "User"]
+__all__ = ["CreditAlert", "CurrentQueue", "Purchase", "QueuedJob", "User"]
 
 
 @frozen(kw_only=True)
@@ -23,9 +23,9 @@ class QueuedJob:
 
 @frozen
 class CurrentQueue:
-    """The account's unfinished jobs, as far as the service tells.
+    """The account's unfinished jobs, as far as the service reports them.
 
-    `count` is `None` where it does not say; `jobs` is `None` where it does not list them.
+    `count` is `None` where it gives no number, `jobs` is `None` where it lists none.
     """
 
     count: int | None = None
@@ -33,7 +33,7 @@ class CurrentQueue:
 
     @property
     def known(self) -> bool:
-        """Whether the service said how many there are."""
+        """Whether the service gave a number."""
         return self.count is not None
 
 
@@ -76,8 +76,9 @@ def _job(item: Json) -> QueuedJob:
 class User:
     """An account.
 
-    `premium_minutes`: credits left. `premium_enabled`: may they be spent. `api_token`: only in the answer to a login,
-    and there too only when the service sends it. Dates are the service's own text, in its own time zone.
+    `premium_minutes`: credits left. `premium_enabled`: whether jobs may spend them. `copy_metadata`: whether results
+    keep the song's tags, `None` where the service does not say. `api_token`: only in the answer to a login, when the
+    service sends it. Dates are the service's own text, in its own time zone.
     """
 
     name: str | None = None
@@ -86,6 +87,7 @@ class User:
     premium_minutes: float = 0.0
     premium_enabled: bool = False
     long_filenames_enabled: bool = False
+    copy_metadata: bool | None = None
     current_queue: CurrentQueue = field(
         factory=CurrentQueue, metadata=wire("current_queue", via=_queue, dispensable=True)
     )
@@ -95,5 +97,35 @@ class User:
 
     @property
     def is_premium(self) -> bool:
-        """Whether jobs run on premium terms just now: credits are left and may be spent."""
+        """Whether jobs run on premium terms: credits are left and may be spent."""
         return self.premium_enabled and self.premium_minutes > 0
+
+
+@frozen(kw_only=True)
+class Purchase:
+    """One purchase of credits.
+
+    The service does not document the fields of this list: what it sends under other names is in `extra`.
+    """
+
+    id: int | None = None
+    status: str | None = None
+    credits: float | None = None
+    amount: float | None = field(default=None, metadata=wire("amount", "price"))
+    currency: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
+class CreditAlert:
+    """When the service mails that credits run low: below `credit_threshold`, never for 0."""
+
+    credit_threshold: float = 0.0
+    extra: Mapping[str, Json] = field(factory=dict, repr=False)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether mails are sent at all."""
+        return self.credit_threshold > 0

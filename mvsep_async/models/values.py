@@ -14,9 +14,11 @@ __all__ = [
     "flat_text",
     "json_text",
     "kept",
+    "name_in",
     "read_bool",
     "read_float",
     "read_int",
+    "read_size",
     "read_text",
     "read_token",
     "url_text",
@@ -99,6 +101,11 @@ def flat_text(value: Json, *, depth: int = 0) -> str | None:
     return "; ".join(texts) or None
 
 
+def name_in(value: Json) -> str:
+    """Read a name, sent as a text or as an object with a `name`."""
+    return read_text(value.get("name") if isinstance(value, dict) else value)
+
+
 def read_text(value: Json) -> str:
     if isinstance(value, str):
         return value
@@ -128,6 +135,14 @@ def read_int(value: Json) -> int:
     if number.is_integer():
         return int(number)
     raise Unfit("a whole number", value)
+
+
+def read_size(value: Json) -> int:
+    """Read an exact number of bytes; raises `Unfit` for a negative one."""
+    size = read_int(value)
+    if size < 0:
+        raise Unfit("a number of bytes", value)
+    return size
 
 
 _FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(("false", "0", "no", "off"), False)

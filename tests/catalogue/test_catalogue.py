@@ -134,7 +134,7 @@ def test_the_recorded_sample() -> None:
     assert found.fields[1].help_link == "https://mvsep.com/faq/11"
     assert found.short_description("ru").startswith("Модель BS Roformer")
     assert found.short_description("de").startswith("BS Roformer model")
-    assert found.extra["allow_resample"] == 1
+    assert found.allow_resample is True
     assert found.extra["rating"] == {"average": "4.6244", "total": 205}
     assert isinstance(found.extra["algorithm_group"], dict)
     assert CATALOGUE.find(103).fields[1].free_text

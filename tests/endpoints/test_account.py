@@ -131,6 +131,50 @@ async def test_garbage(name: str, garbage: bytes) -> None:
         await getattr(AccountAPI(FakeCaller((200, garbage))), name)()
 
 
+async def test_purchases_come_in_pages_of_a_hundred() -> None:
+    def page(call: Call) -> Json:
+        start, limit = int(call.query["offset"]), int(call.query["limit"])
+        return {"success": True, "data": [{"id": n, "credits": "100"} for n in range(start, min(start + limit, 130))]}
+
+    caller = FakeCaller(by=page)
+    purchases = await AccountAPI(caller).purchases(limit=120, status="paid")
+    assert [purchase.id for purchase in purchases] == list(range(120))
+    assert purchases[0].credits == 100
+    assert [call.query for call in caller.calls] == [
+        {"offset": 0, "limit": 100, "status": "paid"},
+        {"offset": 100, "limit": 20, "status": "paid"},
+    ]
+    assert caller.last.path == "purchases"
+    assert caller.last.auth is Auth.REQUIRED
+    assert len([purchase async for purchase in AccountAPI(caller).purchases_all()]) == 130
+
+
+async def test_purchases_without_an_id_are_told_apart_by_their_fields() -> None:
+    answer = [{"created_at": "a", "plan": "x"}, {"created_at": "a", "plan": "y"}]
+    assert len(await AccountAPI(FakeCaller(answer)).purchases()) == 2
+
+
+async def test_the_credit_alert() -> None:
+    caller = FakeCaller({"success": True, "data": {"credit_threshold": "50"}}, {"success": True, "message": "saved"})
+    alert = await AccountAPI(caller).credit_alert()
+    assert (alert.credit_threshold, alert.enabled) == (50, True)
+    assert (caller.last.method, caller.last.path, caller.last.auth) == ("GET", "credit_alert", Auth.REQUIRED)
+    assert (await AccountAPI(caller).set_credit_alert(0)).message == "saved"
+    assert (caller.last.method, caller.last.form) == ("POST", {"credit_threshold": 0})
+    with pytest.raises(InvalidRequestError, match="-1"):
+        await AccountAPI(caller).set_credit_alert(-1)
+
+
+async def test_a_threshold_that_the_service_rejects_is_not_a_wrong_token() -> None:
+    answer = (400, {"success": False, "errors": ["too high"]})
+    with pytest.raises(InvalidRequestError, match="too high"):
+        await AccountAPI(FakeCaller(answer)).set_credit_alert(10**9)
+
+
+def test_the_repr_is_short_and_hides_the_caller() -> None:
+    assert repr(AccountAPI(FakeCaller())) == "AccountAPI()"
+
+
 async def test_what_stands_beside_the_account_is_kept() -> None:
     user = await AccountAPI(FakeCaller({"success": True, "now": "today", "data": {"name": "N", "new": 1}})).user()
     assert (user.name, user.extra) == ("N", {"now": "today", "new": 1})

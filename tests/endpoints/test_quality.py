@@ -33,7 +33,7 @@ async def test_leaderboard_over_several_pages() -> None:
     api = QualityAPI(caller)
     board = await api.leaderboard(2, limit=30, algo_name_filter="roformer", sort="vocals")
     assert [entry.id for entry in board.entries] == list(range(30))
-    assert (board.dataset_type, board.sortables) == ("2", ["vocals"])
+    assert (board.dataset_type, board.sortables) == ("2", ("vocals",))
     assert caller.calls[0].query == {
         "dataset_type": 2,
         "start": 0,

@@ -3,6 +3,7 @@ import pytest
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import (
     AuthenticationError,
+    DailyLimitError,
     InvalidRequestError,
     JobNotFoundError,
     MVSepError,
@@ -67,7 +68,7 @@ async def test_a_create_that_cannot_be_is_never_sent() -> None:
     api = SeparationsAPI(caller)
     with pytest.raises(InvalidRequestError, match="not both"):
         await api.create(files=(SONG,), url="https://x/a.mp3")
-    with pytest.raises(InvalidRequestError, match="with a url only"):
+    with pytest.raises(InvalidRequestError, match="requires a url"):
         await api.create(files=(SONG,), remote_type="mega")
     with pytest.raises(InvalidRequestError, match="direct, mega, drive, dropbox"):
         await api.create(url="https://x/a.mp3", remote_type="torrent")
@@ -151,10 +152,48 @@ async def test_cancel() -> None:
         await api.cancel("h")
 
 
+async def test_delete() -> None:
+    caller = FakeCaller({"success": True, "message": "deleted"}, (400, {"errors": ["File or File Hash not found"]}))
+    api = SeparationsAPI(caller)
+    assert (await api.delete("h", host="https://de.mvsep.com")).message == "deleted"
+    call = caller.last
+    assert (call.method, call.path, call.form, call.auth) == ("POST", "separation/delete", {"hash": "h"}, Auth.REQUIRED)
+    assert call.host == Host.parse("https://de.mvsep.com")
+    with pytest.raises(JobNotFoundError):
+        await api.delete("h")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "fields"),
+    [
+        ("You already have unprocessed file in queue. Please wait before adding new file!", NoFreeSlotError, set()),
+        (
+            (
+                "You have reached the limit of separations for today. Please try again tomorrow or consider signing up "
+                "for a premium account."
+            ),
+            DailyLimitError,
+            set(),
+        ),
+        ("Seperation type is unavailable until you purchase premium membership", InvalidRequestError, {"sep_type"}),
+        ("Seperation type is not set", InvalidRequestError, {"sep_type"}),
+    ],
+)
+async def test_known_refusals_of_create(text: str, error: type[MVSepError], fields: set[str]) -> None:
+    answer = (400, {"success": False, "errors": [text]})
+    with pytest.raises(error, match=text[:30]) as caught:
+        await SeparationsAPI(FakeCaller(answer)).create(files=(SONG,), sep_type=40)
+    assert getattr(caught.value, "fields", {}).keys() == fields
+    if isinstance(caught.value, NoFreeSlotError):
+        assert caught.value.stated
+    if isinstance(caught.value, DailyLimitError):
+        assert caught.value.retry_after == 24 * 3600
+
+
 async def test_an_empty_hash_is_never_asked_about() -> None:
     caller = FakeCaller()
     api = SeparationsAPI(caller)
-    for ask in (api.get, api.get_remote, api.cancel):
+    for ask in (api.get, api.get_remote, api.cancel, api.delete):
         with pytest.raises(InvalidRequestError, match="empty"):
             await ask(" ")
     assert not caller.calls

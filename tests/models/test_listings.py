@@ -65,6 +65,7 @@ def test_a_quality_entry_collects_its_figures() -> None:
     found = decode(ENTRY, QualityEntry, what="entry")
     assert found.sdr == {"vocals": 9.61, "instrum": 15.9}
     assert (found.id, found.dataset_type, found.proc, found.message) == (7772, "1", "1", "OK")
+    assert found.metrics == {"sdr": {"vocals": 9.0}}
     assert found.extra == {"sdr_odd": "n/a"}
 
 
@@ -72,7 +73,7 @@ def test_a_leaderboard() -> None:
     answer: Json = {"success": True, "data": [ENTRY], "dataset_type": "1", "sortables": ["sdr_vocals"], "sort": "x"}
     found = decode(answer, Leaderboard, what="leaderboard")
     assert [entry.id for entry in found.entries] == [7772]
-    assert (found.dataset_type, found.sortables, found.sort) == ("1", ["sdr_vocals"], "x")
+    assert (found.dataset_type, found.sortables, found.sort) == ("1", ("sdr_vocals",), "x")
 
 
 def test_an_added_entry() -> None:
