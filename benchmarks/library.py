@@ -31,8 +31,8 @@ def make_library(folder: Path, songs: int) -> None:
         if number % ALBUM == 0:
             place = folder / f"Artist {number // (ALBUM * 8)}" / f"Album {number // ALBUM}"
             place.mkdir(parents=True)
-            tail = _id3(f"Artist {number // (ALBUM * 8)}", f"Album {number // ALBUM}", "%05d")
-        (place / f"{number % ALBUM + 1:02} Song.wav").write_bytes(_riff(tail.replace(b"%05d", b"%05d" % number)))
+            tail = _id3(f"Artist {number // (ALBUM * 8)}", f"Album {number // ALBUM}", "@@@@@")
+        (place / f"{number % ALBUM + 1:02} Song.wav").write_bytes(_riff(tail.replace(b"@@@@@", b"%05d" % number)))
 
 
 def measure(quick: bool) -> list[Row]:

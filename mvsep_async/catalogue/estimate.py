@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -12,15 +11,14 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from attrs import frozen
 
+from mvsep_async.audio.tags import DAMAGED
+from mvsep_async.audio.walk import AudioFile, rejection, walk
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.options import Options
 from mvsep_async.catalogue.price import credits_for
-from mvsep_async.errors import ConfigurationError, InvalidRequestError
+from mvsep_async.errors import InvalidRequestError
 
-__all__ = ["AUDIO_SUFFIXES", "Estimate", "SongEstimate", "estimate"]
-
-AUDIO_SUFFIXES: Final = frozenset({".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".webm", ".aiff", ".aif"})
-"""What the service takes (its API page)."""
+__all__ = ["Estimate", "SongEstimate", "estimate"]
 
 _READERS: Final = 4
 """Files read at one time, our choice: reading a duration is a few small reads, so this is for slow disks."""
@@ -61,15 +59,13 @@ async def estimate(
 ) -> Estimate:
     """Return what these files, and the audio files in these folders, would cost as premium jobs.
 
-    Lengths are read from the files' headers in worker threads. Raises `InvalidRequestError` for a path that is not
-    there, a folder without audio, and options that cannot be; `ConfigurationError` without the extra `library`.
+    Lengths are read from the files' headers in worker threads. Raises `InvalidRequestError` for a path that does not
+    exist, a folder without audio, and an invalid option.
     """
-    _require_mutagen()
     credits_for(algorithm, options, 0)
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths = await to_thread.run_sync(lambda: list(dict.fromkeys(_songs(given))))
-    lengths: dict[Path, float | str] = {}
-    remaining = iter(paths)
+    lengths = await to_thread.run_sync(lambda: dict(_songs(given)))
+    remaining = iter([path for path, reason in lengths.items() if reason is None])
     limiter = CapacityLimiter(_READERS)
 
     async def read() -> None:
@@ -79,29 +75,33 @@ async def estimate(
     async with anyio.create_task_group() as readers:
         for _ in range(_READERS):
             readers.start_soon(read)
-    known = ((path, lengths[path]) for path in paths)
-    songs: list[SongEstimate] = []
-    unreadable: list[tuple[Path, str]] = []
-    for path, length in known:
-        if isinstance(length, str):
-            unreadable.append((path, length))
-        else:
-            songs.append(SongEstimate(path, length, credits_for(algorithm, options, length)))
-    return Estimate(algorithm, tuple(songs), tuple(unreadable))
+    songs = tuple(
+        SongEstimate(path, length, credits_for(algorithm, options, length))
+        for path, length in lengths.items()
+        if isinstance(length, float)
+    )
+    unreadable = tuple((path, reason) for path, reason in lengths.items() if isinstance(reason, str))
+    return Estimate(algorithm, songs, unreadable)
 
 
-def _songs(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+def _songs(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, float | str | None]]:
+    """Yield the songs given and found in folders, each with the reason why it cannot be sent, or `None`."""
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
-            if not found:
+            empty = True
+            for found in walk(path):
+                if isinstance(found, AudioFile):
+                    yield Path(found.path), None
+                elif found is not None and not found.duplicate:
+                    yield Path(found.path), found.reason
+                empty = empty and found is None
+            if empty:
                 raise InvalidRequestError(f"the folder {path} has no audio in it")
-            yield from found
-        elif path.exists():
-            yield path
-        else:
+        elif not path.exists():
             raise InvalidRequestError(f"there is no file {path}")
+        else:
+            yield path, rejection(path)
 
 
 def _length(path: Path) -> float | str:
@@ -111,17 +111,8 @@ def _length(path: Path) -> float | str:
     try:
         info = getattr(mutagen.File(path), "info", None)
         length = float(getattr(info, "length", 0) or 0)
-    except (mutagen.MutagenError, OSError, ValueError, LookupError, ArithmeticError, EOFError, struct.error) as error:
+    except (mutagen.MutagenError, *DAMAGED) as error:
         return f"cannot be read: {str(error)[:150] or type(error).__name__}"
     if info is None:
-        return "is of no audio format that mutagen knows"
+        return "is of no known audio format"
     return length if length > 0 else "does not tell its length"
-
-
-def _require_mutagen() -> None:
-    try:
-        import mutagen  # noqa: F401
-    except ImportError as error:
-        raise ConfigurationError(
-            "an estimate needs mutagen to read how long songs are: install mvsep-async[library]"
-        ) from error

@@ -13,17 +13,14 @@ import anyio
 from anyio import to_thread
 from attrs import define, field
 
-from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
-from mvsep_async.download.content_type import ENOUGH, detect_wrong_content
+from mvsep_async.audio.walk import AudioFile, rejection, walk
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.sources import is_url
 
-__all__ = ["Songs", "audio_in", "detect_non_audio"]
+__all__ = ["Songs"]
 
 _BATCH: Final = 200
 """Songs found per visit to the worker thread."""
-
-_EMPTY: Final = "empty"
 
 OnBad = Callable[[str, InvalidRequestError], None]
 
@@ -79,49 +76,6 @@ class Songs:
         self._change = anyio.Event()
 
 
-def audio_in(folder: Path, *, avoid: Path | None = None) -> Iterator[Path]:
-    """Give the files in a folder and all below it that are audio by their names, in order of these.
-
-    Links are followed, but no folder is entered twice; hidden entries are left out, and the folder `avoid`.
-    """
-    seen = {_identity(avoid)} if avoid is not None else set()
-    folders = [folder]
-    while folders:
-        here = folders.pop()
-        identity = _identity(here)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        try:
-            with os.scandir(here) as entries:
-                found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-        except OSError:
-            continue
-        below = []
-        for entry in found:
-            try:
-                if entry.is_dir():
-                    below.append(Path(entry.path))
-                elif Path(entry.name).suffix.lower() in AUDIO_SUFFIXES and entry.is_file():
-                    yield Path(entry.path)
-            except OSError:
-                continue
-        folders.extend(reversed(below))
-
-
-def detect_non_audio(path: str | os.PathLike[str]) -> str | None:
-    """Return what a file is if it cannot be audio, `None` if it can; files that cannot be read are not judged here."""
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 -- many of them
-            head = file.read(ENOUGH)
-    except (OSError, ValueError):
-        return None
-    if not head:
-        return _EMPTY
-    found = detect_wrong_content(head, "song.wav")
-    return found.why.removeprefix("the server sent ").removesuffix(" instead of the file") if found else None
-
-
 def _sources(given: Iterable[str], avoid: Path | None, bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
     known: set[str] = set()
     for source in given:
@@ -137,27 +91,15 @@ def _songs_of(source: str, avoid: Path | None, bad: list[tuple[str, InvalidReque
         yield source
     elif Path(source).is_dir():
         empty = True
-        for path in map(str, audio_in(Path(source), avoid=avoid)):
-            empty = False
-            if (what := detect_non_audio(path)) is None:
-                yield path
-            else:
-                bad.append((path, _no_song(path, what)))
+        for found in walk(source, exclude=avoid):
+            if isinstance(found, AudioFile):
+                yield found.path
+            elif found is not None and not found.duplicate:
+                bad.append((found.path, InvalidRequestError(f"{found.path!r} {found.reason}")))
+            empty = empty and found is None
         if empty:
             bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
-    elif (what := detect_non_audio(source)) is not None and what != _EMPTY:
-        bad.append((source, _no_song(source, what)))
+    elif (reason := rejection(source)) is not None:
+        bad.append((source, InvalidRequestError(f"{source!r} {reason}")))
     else:
-        yield source  # what is missing, empty or unreadable, the client says itself
-
-
-def _no_song(path: str, what: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{path!r} is {what}" if what == _EMPTY else f"{path!r} is no audio but {what}")
-
-
-def _identity(folder: Path) -> object:
-    try:
-        found = folder.stat()
-    except OSError:
-        return folder
-    return (found.st_dev, found.st_ino) if found.st_ino else folder.resolve()
+        yield source

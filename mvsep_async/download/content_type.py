@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import PurePath
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["ENOUGH", "WrongContent", "detect_wrong_content", "kind_of"]
+from mvsep_async.audio.formats import detect_format, is_text
 
-ENOUGH: Final = 512
-"""First bytes that suffice to decide; fewer are judged when there are no more."""
+__all__ = ["WrongContent", "detect_wrong_content"]
 
 _HTML: Final = re.compile(
     rb"(?is)\s*(?:<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(?:!doctype\s+html|html|head|body|title|meta|script|h1|center|pre)\b"
@@ -20,46 +18,11 @@ _HTML: Final = re.compile(
 _TEXTUAL: Final = frozenset({".txt", ".json", ".srt", ".vtt", ".csv", ".lrc", ".xml", ".musicxml", ".md", ".lab"})
 """Results that are text by right: transcriptions, subtitles, chords, beats."""
 
-_CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP: Final = b"\x1f\x8b\x08"
 _GZIPPED: Final = frozenset({".gz", ".tgz"})
 
 _JSON_START: Final = re.compile(rb'\s*[{\[]\s*["{\[\]}\-0-9tfn]')
-
-
-def _mpeg(head: bytes) -> bool:
-    """An ID3 tag, or an MPEG audio frame: 11 sync bits, then a version, layer, bit rate and sample rate that exist."""
-    if head[:3] == b"ID3":
-        return True
-    return (
-        len(head) >= 3
-        and head[0] == 0xFF
-        and head[1] != 0xFE  # layer I, which nobody makes: this is how text in UTF-16 begins
-        and head[1] & 0xE0 == 0xE0
-        and head[1] & 0x18 != 0x08
-        and head[2] & 0xF0 != 0xF0
-        and head[2] & 0x0C != 0x0C
-    )
-
-
-_MAGIC: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
-    ("wav", lambda head: head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"),
-    ("flac", lambda head: head[:4] == b"fLaC"),
-    ("m4a", lambda head: head[4:8] == b"ftyp"),
-    ("ogg", lambda head: head[:4] == b"OggS"),
-    ("aiff", lambda head: head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")),
-    ("webm", lambda head: head[:4] == b"\x1a\x45\xdf\xa3"),
-    ("midi", lambda head: head[:4] == b"MThd"),
-    ("zip", lambda head: head[:4] in (b"PK\x03\x04", b"PK\x05\x06")),
-    ("mp3", _mpeg),
-)
-"""First bytes of what the service gives or takes, the sure ones first."""
-
-
-def kind_of(head: bytes) -> str | None:
-    """Name the format that the first bytes belong to, `None` if it is none we know."""
-    return next((kind for kind, matches in _MAGIC if matches(head)), None)
 
 
 @frozen
@@ -78,7 +41,7 @@ def detect_wrong_content(head: bytes, name: str, *, content_type: str = "") -> W
     """
     if not head:
         return WrongContent("the server sent an empty file")
-    if kind_of(head) is not None:
+    if detect_format(head) is not None:
         return None
     if head.startswith(_WIDE_BOMS):
         head = head.decode("utf-16", "replace").encode()
@@ -93,11 +56,6 @@ def detect_wrong_content(head: bytes, name: str, *, content_type: str = "") -> W
         return None
     if kind == "application/json" or kind.endswith("+json") or _JSON_START.match(head):
         return WrongContent("the server sent a JSON message instead of the file")
-    if _is_text(head):
+    if is_text(head):
         return WrongContent("the server sent text instead of the file")
     return None
-
-
-def _is_text(head: bytes) -> bool:
-    """Tell whether this reads as text, in whatever encoding: ASCII or UTF-8 somewhere, and no control characters."""
-    return _CONTROLS.isdisjoint(head) and bool(head.decode(errors="ignore"))

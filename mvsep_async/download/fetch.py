@@ -13,8 +13,9 @@ import httpx
 from anyio import CancelScope
 from attrs import define, field, frozen
 
+from mvsep_async.audio.formats import HEAD
 from mvsep_async.concurrency import in_thread
-from mvsep_async.download.content_type import ENOUGH, detect_wrong_content
+from mvsep_async.download.content_type import detect_wrong_content
 from mvsep_async.download.part_file import PART, PartFile
 from mvsep_async.download.ranges import (
     Complete,
@@ -184,9 +185,9 @@ class _Transfer:
 
 async def _read_head(response: FileResponse) -> bytes:
     """Return the first bytes of the body, enough to detect their format, or all there are."""
-    buffer = memoryview(bytearray(ENOUGH))
+    buffer = memoryview(bytearray(HEAD))
     size = 0
-    while size < ENOUGH and (count := await response.read_into(buffer[size:])):
+    while size < HEAD and (count := await response.read_into(buffer[size:])):
         size += count
     return bytes(buffer[:size])
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from attrs import frozen
 
+from mvsep_async.audio.tags import Tags
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.library.tags import Tags
 from mvsep_async.naming import check_layout, escaped, fill, placeholders, safe_name, song_name
 
 __all__ = ["PLACEHOLDERS", "Layout", "mirror", "place_key", "values_of"]

@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 from attrs import define, field
 
-from mvsep_async.catalogue.estimate import AUDIO_SUFFIXES
+from mvsep_async.audio.formats import AUDIO_SUFFIXES
+from mvsep_async.audio.tagging import write_tags
+from mvsep_async.audio.tags import Tags, read_tags
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JobNotFoundError
@@ -20,8 +22,6 @@ from mvsep_async.library.decisions import Done, Fetch, Make
 from mvsep_async.library.layout import Layout
 from mvsep_async.library.manifest import Manifest, ManifestFile, Row
 from mvsep_async.library.planner import EDITED, Planned
-from mvsep_async.library.tagging import write_tags
-from mvsep_async.library.tags import Tags, read_tags
 from mvsep_async.library.timeline import Course, Recorder
 from mvsep_async.recipes.chain import Chain, MadeFile, Place, Transfer, bring
 from mvsep_async.recipes.keys import keys_of
@@ -105,7 +105,7 @@ class Maker:
         """Tag the stems where that is wanted, write the song down as done, and return where they are."""
         tags = None
         if self.copy_tags:
-            tags = await in_thread(lambda: read_tags(item.song.path, item.song.kind, cover=True))
+            tags = await in_thread(lambda: read_tags(item.song.path, item.song.format, cover=True))
         files, remarks = await in_thread(self._finish, made, tags)
         row = Row(
             source=item.song.name,
@@ -192,4 +192,4 @@ class Maker:
 def _filename(item: Planned) -> str | None:
     """Return a name that says what the song is, where its own does not: the service goes by extensions."""
     path = Path(item.song.path)
-    return None if path.suffix.lower() in AUDIO_SUFFIXES else f"{path.stem}.{item.song.kind}"
+    return None if path.suffix.lower() in AUDIO_SUFFIXES else f"{path.stem}.{item.song.format}"

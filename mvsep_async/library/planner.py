@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
+from mvsep_async.audio.tags import Tags, read_tags
+from mvsep_async.audio.walk import AudioFile, SkippedFile, walk
 from mvsep_async.jobs.fingerprint import fingerprint
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.library.decisions import Done, Fetch, Make, decide
 from mvsep_async.library.layout import Layout, place_key, values_of
 from mvsep_async.library.manifest import Manifest, Row
-from mvsep_async.library.tags import NOTHING, Tags, read_tags
-from mvsep_async.library.walk import Found, Unfit, walk
 from mvsep_async.recipes.recipe import Recipe
 
 __all__ = ["EDITED", "ONLY", "Planned", "Planner", "Remark", "Work"]
@@ -56,7 +56,7 @@ class Planned:
     `identity`: stands for the song with its content in the keys of jobs. `earlier`: its row in the manifest.
     """
 
-    song: Found
+    song: AudioFile
     work: Work
     action: Done | Fetch | Make
     title: str
@@ -77,26 +77,21 @@ class Remark:
 
 @define
 class Planner:
-    """Plans the songs below `source`, in the order in which they are found.
-
-    `read`: whether songs are read for their length and tags.
-    """
+    """Plans the songs below `source`, in the order in which they are found."""
 
     source: Path
     target: Path
     works: Sequence[Work]
     layout: Layout
     manifest: Manifest
-    read: bool
-    _root: Path = field(init=False)
 
     def plan(self) -> Iterator[Planned | Remark | None]:
         """Give one `Planned` for each song and way; `None` marks a moment at which one may pause."""
-        for found in walk(self.source, self.target):
+        for found in walk(self.source, exclude=self.target):
             match found:
                 case None:
                     yield None
-                case Unfit(path, why):
+                case SkippedFile(path, why):
                     yield Remark(path, why)
                 case _:
                     yield from self._plan(found)
@@ -106,19 +101,19 @@ class Planner:
 
         `run`: songs that this run has done already count as well, so that it does not matter which of them those are.
         """
-        for found in walk(self.source, self.target):
-            if isinstance(found, Found):
+        for found in walk(self.source, exclude=self.target):
+            if isinstance(found, AudioFile):
                 yield sum(self._is_to_make(found, work, run) for work in self.works)
             else:
                 yield None
 
-    def _is_to_make(self, song: Found, work: Work, run: str) -> bool:
+    def _is_to_make(self, song: AudioFile, work: Work, run: str) -> bool:
         row = self.manifest.row(song.name, work.digest)
         if row is not None and row.run == run:
             return True
         return not isinstance(decide(work.recipe, song.size, song.mtime_ns, row, self._sizes(row)), Done)
 
-    def _plan(self, song: Found) -> Iterator[Planned | Remark]:
+    def _plan(self, song: AudioFile) -> Iterator[Planned | Remark]:
         tags: Tags | None = None
         place: str | None = None
         identity = fingerprint(song.path, song.size, song.mtime_ns, JobSettings())
@@ -134,7 +129,7 @@ class Planner:
                         yield Remark(str(self.target / file.path), EDITED)
                 continue
             if tags is None:
-                tags = read_tags(song.path, song.kind) if self.read else NOTHING
+                tags = read_tags(song.path, song.format)
             if place is None:
                 place, holder = self._choose_place(song, tags)
                 if holder is not None:
@@ -143,7 +138,7 @@ class Planner:
             title = tags.get("title") or PurePosixPath(os.fsencode(song.name).decode("utf-8", "replace")).stem
             yield Planned(song, work, action, title, place, identity, tags.seconds, work.total(tags.seconds), row)
 
-    def _choose_place(self, song: Found, tags: Tags) -> tuple[str, str | None]:
+    def _choose_place(self, song: AudioFile, tags: Tags) -> tuple[str, str | None]:
         """Return the place that is the song's alone, and the song that has the one it would have had."""
         wanted = self.layout.place(values_of(song.name, tags))
         place, number, first = wanted, 1, None

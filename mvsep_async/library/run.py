@@ -11,6 +11,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from mvsep_async.audio.walk import is_inside
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import (
@@ -24,15 +25,13 @@ from mvsep_async.library.outcome import LibraryEvent, LibraryResult
 from mvsep_async.library.planner import Planner
 from mvsep_async.library.report import write_report
 from mvsep_async.library.songs import Order, Run
-from mvsep_async.library.tags import have_mutagen, require_mutagen
-from mvsep_async.library.walk import check_folders
 from mvsep_async.library.works import Algorithms, works_of
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.recipes.chain import Transfer
 from mvsep_async.recipes.run import HIDDEN
 
-__all__ = ["MANIFEST", "Order", "separate_library"]
+__all__ = ["MANIFEST", "Order", "check_folders", "separate_library"]
 
 MANIFEST: Final = f"{HIDDEN}/manifest.sqlite"
 """Where the manifest is, below the target folder."""
@@ -75,8 +74,8 @@ async def separate_library(
     What is done is kept in `.mvsep/manifest.sqlite` in the target: a song is separated again when it or the settings
     changed, and not when only the layout did. To survive being killed without paying twice, give the client a journal.
     Songs that cannot be read, or fail, are reported by name and the rest goes on. Raises `InvalidRequestError` for what
-    cannot be, before anything is sent; `ConfigurationError` where mutagen is needed and missing; `JournalError` for a
-    manifest that cannot be used; and what makes going on senseless, such as a token that is no longer accepted.
+    cannot be, before anything is sent; `JournalError` for a manifest that cannot be used; and what makes going on
+    senseless, such as a token that is no longer accepted.
     """
     source, target = await anyio.to_thread.run_sync(_absolute, source_folder, target_folder)
     await anyio.to_thread.run_sync(check_folders, source, target)
@@ -93,18 +92,9 @@ async def separate_library(
     )
     several = len(works) > 1 or len(works[0].recipe.keeping) > 1
     plan = mirror(several=several) if layout is None else Layout.parse(layout, several=several)
-    for needs, what in (
-        (plan.needs_tags, f"the layout {layout!r}"),
-        (dry_run, "a dry run"),
-        (max_credits is not None, "a limit on credits"),
-        (order == "shortest first", "the order 'shortest first'"),
-        (copy_tags, "copying tags"),
-    ):
-        if needs:
-            require_mutagen(what)
     manifest = await in_thread(Manifest.look_into if dry_run else Manifest.open, target / MANIFEST)
     try:
-        planner = Planner(source, target, works, plan, manifest, read=have_mutagen())
+        planner = Planner(source, target, works, plan, manifest)
         run = Run(
             client, source, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, on_event
         )
@@ -128,6 +118,21 @@ async def separate_library(
         await in_thread(manifest.close)
 
 
+def check_folders(source: Path, target: Path) -> None:
+    """Raise `InvalidRequestError` for folders between which a library cannot be separated."""
+    if not source.is_dir():
+        what = "is no folder" if source.exists() else "is not there"
+        raise InvalidRequestError(f"the source folder {_shown(source)} {what}")
+    if target.exists() and not target.is_dir():
+        raise InvalidRequestError(f"the target folder {_shown(target)} is a file")
+    real_source, real_target = os.path.realpath(source), os.path.realpath(target)
+    if real_source == real_target or is_inside(real_source, real_target):
+        raise InvalidRequestError(
+            f"the source folder {_shown(source)} is the target folder {_shown(target)} or lies in it, so that stems "
+            "would be taken for songs: choose another target, one inside the source is fine"
+        )
+
+
 def _absolute(*folders: str | PathLike[str]) -> tuple[Path, ...]:
     """Return the folders as they are from anywhere: the process may change its own while the run lasts."""
     return tuple(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100 -- `Path.absolute` keeps `..`
@@ -140,3 +145,7 @@ async def _user(client: MVSepClient, *, needed: bool) -> User | None:
         if needed:
             raise
         return None
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")

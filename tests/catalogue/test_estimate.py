@@ -1,11 +1,10 @@
-import sys
 import wave
 from pathlib import Path
 
 import pytest
 
 from mvsep_async.catalogue.estimate import estimate
-from mvsep_async.errors import ConfigurationError, InvalidRequestError
+from mvsep_async.errors import InvalidRequestError
 from tests.catalogue.samples import algorithm, select, times
 
 MADE = algorithm(select(1, {"f": "fast", "s": "slow"}, "f", price_rules=[times("s", "2.0000")]))
@@ -47,6 +46,18 @@ async def test_what_cannot_be_read_is_named_and_the_rest_counts(tmp_path: Path) 
     assert all(reason for _, reason in found.unreadable)
 
 
+async def test_a_folder_is_walked_as_everywhere(tmp_path: Path) -> None:
+    song(tmp_path / "no extension", 60)
+    song(tmp_path / ".hidden.wav", 60)
+    song(tmp_path / ".trash" / "old.wav", 60)
+    (tmp_path / "tape.wma").write_bytes(b"0&")
+    found = await estimate(tmp_path, MADE)
+    assert [known.path.name for known in found.songs] == ["no extension"]
+    assert [(path.name, why.partition(":")[0]) for path, why in found.unreadable] == [
+        ("tape.wma", "the service does not accept .wma files")
+    ]
+
+
 async def test_a_silent_file_of_no_length_is_unreadable(tmp_path: Path) -> None:
     found = await estimate(song(tmp_path / "none.wav", 0), MADE)
     assert found.songs == ()
@@ -63,9 +74,3 @@ async def test_what_is_not_there_or_has_no_audio(tmp_path: Path) -> None:
 async def test_options_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="has no choice"):
         await estimate([tmp_path / "none.mp3"], MADE, {"add_opt1": "x"})
-
-
-async def test_without_mutagen_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mutagen", None)
-    with pytest.raises(ConfigurationError, match=r"mvsep-async\[library\]"):
-        await estimate(tmp_path, MADE)

@@ -57,7 +57,7 @@ def test_a_bad_source_among_good_ones_is_reported_by_name(
         assert by_source[source]["status"] == "failed"
         assert by_source[source]["files"] == []
     assert "no file" in by_source["nope.wav"]["error"]
-    assert "no audio but text" in by_source["text.mp3"]["error"]
+    assert "is text, not audio" in by_source["text.mp3"]["error"]
     assert "empty" in by_source["empty.wav"]["error"]
     assert "no audio in it" in by_source["folder"]["error"]
     assert by_source["sandbox-fail.wav"]["hash"]

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.download.content_type import ENOUGH, detect_wrong_content, kind_of
+from mvsep_async.audio.formats import HEAD, detect_format
+from mvsep_async.download.content_type import detect_wrong_content
 
 KINDS = [
     (b"RIFF\x24\x00\x00\x00WAVEfmt ", "wav"),
@@ -24,12 +25,10 @@ KINDS = [
 
 @pytest.mark.parametrize(("head", "kind"), KINDS)
 def test_formats_are_known_by_their_first_bytes(head: bytes, kind: str) -> None:
-    assert kind_of(head) == kind
+    assert detect_format(head) == kind
 
 
-@given(
-    st.sampled_from([head for head, _ in KINDS]), st.binary(max_size=ENOUGH), st.sampled_from(["a.wav", "a.txt", "a"])
-)
+@given(st.sampled_from([head for head, _ in KINDS]), st.binary(max_size=HEAD), st.sampled_from(["a.wav", "a.txt", "a"]))
 def test_a_known_format_is_welcome_under_any_name_and_type(head: bytes, rest: bytes, name: str) -> None:
     assert detect_wrong_content(head + rest, name, content_type="text/html") is None
 
@@ -60,12 +59,12 @@ def test_text_is_a_file_only_where_text_is_expected(text: bytes) -> None:
     assert detect_wrong_content(text, "subtitles.srt", content_type="text/html") is None
 
 
-@given(st.binary(min_size=16, max_size=ENOUGH).filter(lambda head: b"\x00" in head and head.lstrip()[:1] not in b"<{["))
+@given(st.binary(min_size=16, max_size=HEAD).filter(lambda head: b"\x00" in head and head.lstrip()[:1] not in b"<{["))
 def test_unknown_binary_data_is_given_the_benefit_of_the_doubt(head: bytes) -> None:
     assert detect_wrong_content(head, "a.new") is None
 
 
-@given(st.binary(max_size=ENOUGH), st.text(max_size=20), st.text(max_size=20))
+@given(st.binary(max_size=HEAD), st.text(max_size=20), st.text(max_size=20))
 def test_it_always_decides(head: bytes, name: str, content_type: str) -> None:
     found = detect_wrong_content(head, name, content_type=content_type)
     assert found is None or found.why.startswith("the server sent")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mvsep_async.sandbox import Sandbox
+from tests.audio.songs import write_song
 from tests.cli.conftest import Cli, cli, home, service
-from tests.library.conftest import write_song
 
 __all__ = ["cli", "home", "service"]
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from mvsep_async.sandbox import Sandbox
-from tests.library.conftest import write_song
+from tests.audio.songs import write_song
 
 Ready = Callable[[Sandbox, Path], bool]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvsep_async.audio.tags import NOTHING, Tags
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.library.layout import PLACEHOLDERS, Layout, mirror, place_key, values_of
-from mvsep_async.library.tags import NOTHING, Tags
 from mvsep_async.naming import stem_path
 
 TAGGED = Layout.parse("{albumartist}/{album}/{track} {title}/{stem}.{ext}")

@@ -11,15 +11,15 @@ import anyio
 import pytest
 
 from mvsep_async import InvalidRequestError
+from mvsep_async.audio.tags import read_tags
 from mvsep_async.catalogue.presets import find_preset
-from mvsep_async.errors import AuthenticationError, ConfigurationError, JournalError
+from mvsep_async.errors import AuthenticationError, JournalError
 from mvsep_async.library import LibraryEvent, LibraryResult, What, separate_library
 from mvsep_async.library.manifest import Manifest
-from mvsep_async.library.tags import read_tags
 from mvsep_async.recipes import Recipe, Step
 from mvsep_async.sandbox import Sandbox
+from tests.audio.songs import write_plain_tags, write_song
 from tests.conftest import STRANGER, NewClient
-from tests.library.conftest import write_plain_tags, write_song
 
 Separate = Callable[..., Any]
 
@@ -411,17 +411,6 @@ async def test_a_bad_token_ends_it(sandbox: Sandbox, client_of: NewClient, music
     async with client_of(sandbox, api_token=STRANGER) as client:
         with pytest.raises(AuthenticationError):
             await separate_library(client, music, stems, algorithms=40)
-
-
-async def test_without_mutagen_what_needs_no_tags_still_works(
-    separate: Separate, music: Path, stems: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_song(music / "one.wav")
-    monkeypatch.setitem(sys.modules, "mutagen", None)
-    for wanted in ({"dry_run": True}, {"max_credits": 5}, {"copy_tags": True}, {"layout": "{artist}/{title}/{stem}"}):
-        with pytest.raises(ConfigurationError, match=r"mvsep-async\[library\]"):
-            await separate(**wanted)
-    assert (await separate()).complete
 
 
 async def test_the_walk_waits_for_the_slots(held: Sandbox, client_of: NewClient, music: Path, stems: Path) -> None:

@@ -19,8 +19,8 @@ from mvsep_async.cli.live.render import ASCII, Glyphs
 from mvsep_async.cli.terminal import Terminal, open_terminal
 from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
 from mvsep_async.sandbox import Sandbox
+from tests.audio.songs import write_song
 from tests.conftest import NewClient
-from tests.library.conftest import write_song
 
 
 @define(eq=False)

@@ -19,7 +19,7 @@ from mvsep_async.cli.library_view import LibraryView
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.library import LibraryResult, separate_library
-from mvsep_async.library.walk import check_folders
+from mvsep_async.library.run import check_folders
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.recipes import Recipe, read_recipe
 from mvsep_async.recipes.run import HIDDEN

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from mvsep_async.library.tagging import write_tags
-from mvsep_async.library.tags import Cover, Tags, read_tags
-from tests.library.conftest import PNG, write_song
+from mvsep_async.audio.tagging import write_tags
+from mvsep_async.audio.tags import Cover, Tags, read_tags
+from tests.audio.songs import PNG, write_song
 
 TAGS = Tags(
     {"title": "So What", "artist": "Miles Davis", "album": "Kind of Blue", "tracknumber": "1/5", "bpm": "136"},

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from mvsep_async.download.content_type import ENOUGH, kind_of
-from mvsep_async.library.tags import BROKEN, ID3_FRAMES, MP4_ATOMS, Cover, Tags
+from mvsep_async.audio.formats import HEAD, detect_format
+from mvsep_async.audio.tags import DAMAGED, ID3_FRAMES, MP4_ATOMS, Cover, Tags
 
 __all__ = ["write_tags"]
 
@@ -26,7 +26,7 @@ def write_tags(path: Path, tags: Tags, stem: str) -> str | None:
     import mutagen
 
     with path.open("rb") as file:
-        kind = kind_of(file.read(ENOUGH))
+        kind = detect_format(file.read(HEAD))
     if kind not in ("mp3", "flac", "m4a", "wav"):
         return None
     title = tags.get("title")
@@ -38,7 +38,7 @@ def write_tags(path: Path, tags: Tags, stem: str) -> str | None:
         with copy.open("rb+") as file:
             os.fsync(file.fileno())
         copy.replace(path)
-    except (mutagen.MutagenError, *BROKEN) as error:
+    except (mutagen.MutagenError, *DAMAGED) as error:
         copy.unlink(missing_ok=True)
         return f"its tags could not be written: {str(error)[:150] or type(error).__name__}"
     return None

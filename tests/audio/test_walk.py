@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from mvsep_async.audio.walk import AudioFile, SkippedFile, rejection, walk
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.library.walk import Found, Unfit, check_folders, walk
-from tests.library.conftest import write_song
+from mvsep_async.library.run import check_folders
+from tests.audio.songs import write_song
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs links")
 
 
 def names(source: Path, target: Path | None = None) -> list[str]:
-    return [item.name for item in walk(source, target or source / "nowhere") if isinstance(item, Found)]
+    return [item.name for item in walk(source, exclude=target) if isinstance(item, AudioFile)]
 
 
 def troubles(source: Path) -> dict[str, str]:
-    return {Path(item.path).name: item.why for item in walk(source, source / "nowhere") if isinstance(item, Unfit)}
+    return {Path(item.path).name: item.reason for item in walk(source) if isinstance(item, SkippedFile)}
 
 
 def test_songs_come_folder_by_folder_in_the_order_of_names(music: Path) -> None:
@@ -29,9 +30,9 @@ def test_songs_come_folder_by_folder_in_the_order_of_names(music: Path) -> None:
 
 def test_a_song_is_told_with_its_size_time_and_format(music: Path) -> None:
     path = write_song(music / "one.flac")
-    (found,) = [item for item in walk(music, music / "out") if isinstance(item, Found)]
+    (found,) = [item for item in walk(music) if isinstance(item, AudioFile)]
     entry = path.stat()
-    assert found == Found(str(path), "one.flac", entry.st_size, entry.st_mtime_ns, "flac")
+    assert found == AudioFile(str(path), "one.flac", entry.st_size, entry.st_mtime_ns, "flac")
 
 
 def test_what_cannot_be_taken_is_reported_and_the_rest_goes_on(music: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_pipe_does_not_hold_it_up(music: Path) -> None:
 def test_names_that_are_no_text_are_kept_as_they_are(music: Path) -> None:
     song = write_song(music / "x.wav")
     song.rename(music / os.fsdecode(b"caf\xe9.wav"))
-    (found,) = [item for item in walk(music, music / "out") if isinstance(item, Found)]
+    (found,) = [item for item in walk(music) if isinstance(item, AudioFile)]
     assert os.fsencode(found.name) == b"caf\xe9.wav"
     assert Path(found.path).stat().st_size == found.size
 
@@ -138,3 +139,25 @@ def test_folders_that_cannot_be_are_refused(music: Path, tmp_path: Path) -> None
             check_folders(source, target)
     check_folders(music, music / "Stems")
     check_folders(music, tmp_path / "Stems" / "not there yet")
+
+
+def test_a_file_that_was_named_itself_may_be_of_an_unknown_kind_but_not_text(tmp_path: Path) -> None:
+    write_song(tmp_path / "song.wav")
+    (tmp_path / "notes").write_text("just text")
+    (tmp_path / "data").write_bytes(bytes(range(256)))
+    (tmp_path / "film.mp4").write_bytes(b"\0\0\0\x20ftypisom")
+    (tmp_path / "tape.wma").write_bytes(b"0&\xb2\x75")
+    (tmp_path / "empty.wav").touch()
+    reasons = {name: rejection(tmp_path / name) for name in ("song.wav", "data", "film.mp4", "empty.wav", "missing")}
+    assert set(reasons.values()) == {None}
+    assert rejection(tmp_path / "notes") == "is text, not audio"
+    assert "does not accept .wma" in (rejection(tmp_path / "tape.wma") or "")
+
+
+def test_mpeg_audio_behind_other_data_is_found_where_the_name_promises_it(music: Path) -> None:
+    frames = (b"\xff\xfb\x90\x64" + bytes(413)) * 4
+    (music / "tagged.mp3").write_bytes(b"APETAGEX" + bytes(3000) + frames)
+    (music / "blob").write_bytes(bytes(3000) + frames)
+    (music / "noise.mp3").write_bytes(bytes(5000))
+    assert names(music) == ["tagged.mp3"]
+    assert troubles(music) == {"noise.mp3": "is of no known audio format"}

@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from mvsep_async.errors import ConfigurationError
-
-__all__ = ["BROKEN", "NOTHING", "Cover", "Tags", "have_mutagen", "read_tags", "require_mutagen"]
+__all__ = ["DAMAGED", "NOTHING", "Cover", "Tags", "read_tags"]
 
 
 @frozen
@@ -90,22 +88,7 @@ _READERS: Final = MappingProxyType(
 )
 
 
-def have_mutagen() -> bool:
-    """Tell whether tags can be read here."""
-    try:
-        import mutagen  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def require_mutagen(what: str) -> None:
-    """Raise `ConfigurationError`, saying how to install it, where the extra `library` is missing."""
-    if not have_mutagen():
-        raise ConfigurationError(f"{what} needs mutagen to read songs: install mvsep-async[library]")
-
-
-BROKEN: Final = (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, EOFError, struct.error)
+DAMAGED: Final = (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, EOFError, struct.error)
 """What reading damaged files has been seen to raise besides mutagen's own errors."""
 
 
@@ -121,7 +104,7 @@ def read_tags(path: str, kind: str, *, cover: bool = False) -> Tags:
         if file.tags is None:
             return Tags(seconds=seconds)
         return Tags(MappingProxyType(_texts(file.tags)), seconds, _cover(file) if cover else None)
-    except (mutagen.MutagenError, *BROKEN):
+    except (mutagen.MutagenError, *DAMAGED):
         return NOTHING
 
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from mvsep_async.errors import ConfigurationError
-from mvsep_async.library.tags import NOTHING, read_tags, require_mutagen
-from tests.library.conftest import PNG, write_plain_tags, write_song
+from mvsep_async.audio.tags import NOTHING, read_tags
+from tests.audio.songs import PNG, write_plain_tags, write_song
 
 TEXTS = {
     "title": "Ça va, Дом 家",
@@ -63,10 +61,3 @@ def test_damaged_files_say_nothing(tmp_path: Path, content: bytes, kind: str) ->
 
 def test_a_vanished_file_says_nothing(tmp_path: Path) -> None:
     assert read_tags(str(tmp_path / "gone.mp3"), "mp3") == NOTHING
-
-
-def test_without_mutagen_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_mutagen("this")
-    monkeypatch.setitem(sys.modules, "mutagen", None)
-    with pytest.raises(ConfigurationError, match=r"mvsep-async\[library\]"):
-        require_mutagen("a dry run")

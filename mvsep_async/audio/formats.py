@@ -1,0 +1,193 @@
+"""Audio formats: told by a file's first bytes; its name only says what to expect. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Final
+
+from attrs import frozen
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "HEAD",
+    "LONG_HEAD",
+    "Rejected",
+    "classify_file",
+    "detect_format",
+    "find_mpeg_audio",
+    "is_never_audio",
+    "is_text",
+]
+
+HEAD: Final = 512
+"""First bytes of a file that suffice to tell its format, in all cases but MPEG audio behind other data."""
+
+LONG_HEAD: Final = 64 * 1024
+"""First bytes in which MPEG audio is searched for where a file's name promises it and its start is something else."""
+
+AUDIO_SUFFIXES: Final = frozenset({".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".opus", ".webm", ".aiff", ".aif"})
+"""File name extensions that the service accepts (its API page)."""
+
+MPEG_SUFFIXES: Final = frozenset({".mp3", ".aac"})
+
+_ACCEPTED: Final = frozenset({"wav", "flac", "m4a", "ogg", "aiff", "webm", "mp3", "aac"})
+"""Formats that the service accepts (its API page)."""
+
+_CERTAIN: Final = frozenset({"wav", "flac", "ogg", "aiff"})
+"""Formats that are believed whatever the file's name. Two sync bytes of MPEG, or the first box of an MP4 or a Matroska
+file, also begin other files than songs."""
+
+_OTHER_AUDIO: Final = frozenset(
+    {".ape", ".wma", ".wv", ".mpc", ".tta", ".dsf", ".dff", ".mka", ".ac3", ".dts", ".amr", ".ra", ".shn"}
+)
+"""Audio that the service does not accept: it is reported rather than passed over."""
+
+_NEVER: Final = re.compile(
+    r"""(?xi) .* [.] (?:
+        jpe?g | png | gif | webp | bmp | tiff? | heic | avif | svg | ico | psd
+        | pdf | txt | rtf | docx? | md | html? | url | xml | json | csv | nfo | log | cue | m3u8? | pls | lrc | srt
+        | ini | sfv | md5 | ffp | st5 | accurip | db | sqlite | plist | torrent | part | tmp | crdownload
+        | midi? | als | asd | reapeaks | pek | zip | rar | 7z | gz | tar | exe | dll | py
+        | mp4 | m4v | mov | mkv | avi | mpe?g | wmv | flv | vob | ogv | 3gp | ts
+    )"""
+)
+"""Names of files that commonly lie beside music: they are not opened. Videos are passed over, too."""
+
+_CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
+
+
+@frozen
+class Rejected:
+    """A file that is a song by its name, and cannot be sent."""
+
+    reason: str
+
+
+def is_never_audio(name: str) -> bool:
+    """Tell whether a file need not be opened: hidden, or of a kind that is known not to be a song."""
+    return name.startswith(".") or _NEVER.fullmatch(name) is not None
+
+
+def classify_file(name: str, head: bytes) -> str | Rejected | None:
+    """Return the format of a song, why a file named like one is rejected, or `None` for any other file.
+
+    `head`: the first `HEAD` bytes or more, fewer only where there are no more.
+    """
+    suffix = PurePath(name).suffix.lower()
+    format = detect_format(head)
+    if suffix in AUDIO_SUFFIXES:
+        if not head:
+            return Rejected("is empty")
+        if format is None and suffix in MPEG_SUFFIXES:
+            format = find_mpeg_audio(head)
+        if format in _ACCEPTED:
+            return format
+        if format is not None:
+            return Rejected(f"is {format}, not audio, whatever its name says")
+        return Rejected(
+            "is text, not audio, whatever its name says" if is_text(head) else "is of no known audio format"
+        )
+    if suffix in _OTHER_AUDIO:
+        return Rejected(f"the service does not accept {suffix} files: convert it, to FLAC for example")
+    if format in _CERTAIN or head[:3] == b"ID3" or (format == "m4a" and head[8:11] in (b"M4A", b"M4B")):
+        return format
+    return None
+
+
+def detect_format(head: bytes) -> str | None:
+    """Return the format that the first bytes of a file belong to, `None` for an unknown one."""
+    return next((format for format, matches in _MAGIC if matches(head)), None)
+
+
+def find_mpeg_audio(head: bytes) -> str | None:
+    """Return the format of MPEG audio that begins behind zeros, a tag or other data, `None` if there is none.
+
+    Three frames in a row are asked for: sync bytes alone occur in any data.
+    """
+    at = head.find(b"\xff")
+    while at >= 0:
+        position, frames = at, 0
+        while frames < _FRAMES_IN_A_ROW and (length := _frame_length(head, position)):
+            position, frames = position + length, frames + 1
+        if frames == _FRAMES_IN_A_ROW:
+            return "aac" if _adts(head[at:]) else "mp3"
+        at = head.find(b"\xff", at + 1)
+    return None
+
+
+def is_text(head: bytes) -> bool:
+    """Tell whether bytes read as text in any encoding: some of it ASCII or UTF-8, and no control characters."""
+    return _CONTROLS.isdisjoint(head) and bool(head.decode(errors="ignore"))
+
+
+_FRAMES_IN_A_ROW: Final = 3
+
+_BIT_RATES: Final = {
+    1: (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    2: (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    4: (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    5: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Kilobits a second by the index in an MPEG frame's header: version 1, layers I to III; version 2, layer I, then II and
+III (ISO 11172-3 and 13818-3)."""
+
+_SAMPLE_RATES: Final = (44100, 48000, 32000)
+
+
+def _adts(head: bytes) -> bool:
+    """A frame of AAC: 12 sync bits, layer 0, one of 13 sample rates."""
+    return len(head) >= 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and (head[2] >> 2) & 0xF <= 12
+
+
+def _mpeg(head: bytes) -> bool:
+    """An ID3 tag, or an MPEG audio frame: 11 sync bits, then a version, layer, bit rate and sample rate that exist."""
+    if head[:3] == b"ID3":
+        return True
+    return (
+        len(head) >= 3
+        and head[0] == 0xFF
+        and head[1] & 0xE0 == 0xE0
+        and head[1] != 0xFE  # layer I, which nobody encodes in: this is how text in UTF-16 begins
+        and head[1] & 0x06 != 0x00
+        and head[1] & 0x18 != 0x08
+        and head[2] & 0xF0 != 0xF0
+        and head[2] & 0x0C != 0x0C
+    )
+
+
+def _frame_length(data: bytes, at: int) -> int:
+    """Return the length of the MPEG audio or ADTS frame at a position, 0 for none or an unknown length."""
+    header = data[at : at + 7]
+    if _adts(header):
+        return (header[3] & 0x03) << 11 | header[4] << 3 | header[5] >> 5 if len(header) == 7 else 0
+    if len(header) < 4 or not _mpeg(header) or header[:3] == b"ID3":
+        return 0
+    version_1 = header[1] & 0x18 == 0x18
+    version_2_5 = header[1] & 0x18 == 0x00
+    layer = 4 - ((header[1] >> 1) & 0x03)
+    rates = _BIT_RATES[layer if version_1 else 4 if layer == 1 else 5]
+    bit_rate = 1000 * rates[header[2] >> 4]
+    sample_rate = _SAMPLE_RATES[(header[2] >> 2) & 0x03] // (1 if version_1 else 4 if version_2_5 else 2)
+    padding = (header[2] >> 1) & 0x01
+    if layer == 1:
+        return (12 * bit_rate // sample_rate + padding) * 4
+    samples_by_8 = 72 if layer == 3 and not version_1 else 144
+    return samples_by_8 * bit_rate // sample_rate + padding if bit_rate else 0
+
+
+_MAGIC: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
+    ("wav", lambda head: head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"),
+    ("flac", lambda head: head[:4] == b"fLaC"),
+    ("m4a", lambda head: head[4:8] == b"ftyp"),
+    ("ogg", lambda head: head[:4] == b"OggS"),
+    ("aiff", lambda head: head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")),
+    ("webm", lambda head: head[:4] == b"\x1a\x45\xdf\xa3"),
+    ("midi", lambda head: head[:4] == b"MThd"),
+    ("zip", lambda head: head[:4] in (b"PK\x03\x04", b"PK\x05\x06")),
+    ("aac", _adts),
+    ("mp3", _mpeg),
+)
+"""First bytes of what the service accepts or sends, the most certain first."""
