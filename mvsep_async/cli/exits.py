@@ -6,7 +6,7 @@ from typing import Final
 
 from mvsep_async.errors import AuthenticationError, ClientClosedError, InvalidRequestError, MVSepError, UsageError
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "error_line", "exit_code", "root"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "error_line", "exit_code", "root_cause"]
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -21,10 +21,10 @@ class UsageProblem(Exception):
     """Something that the command was given cannot be; the message says what to change."""
 
 
-def root(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """Return the error itself out of the groups that task groups wrap it in: the first one that tells most."""
     while isinstance(error, BaseExceptionGroup):
-        error = next((one for one in error.exceptions if isinstance(root(one), MVSepError)), error.exceptions[0])
+        error = next((one for one in error.exceptions if isinstance(root_cause(one), MVSepError)), error.exceptions[0])
     return error
 
 

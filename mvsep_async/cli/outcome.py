@@ -1,4 +1,4 @@
-"""How one job ended: what a program reads of it, and what a person does."""
+"""How one job ended: a document for programs, a line for people."""
 
 from __future__ import annotations
 
@@ -16,39 +16,49 @@ from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.sources import Pair, PreparedSource, is_url, label
 
-__all__ = ["Outcome", "job_name"]
+__all__ = ["Outcome", "job_name", "shown_path", "title_of"]
 
 
 @frozen(kw_only=True)
 class Outcome:
-    """One finished job. `source` is what was given, `files` are complete and on disk."""
+    """One finished job. `source`: what was given; `files`: complete and on disk.
+
+    `skipped`: the song had been separated before, and nothing was sent or fetched for it.
+    """
 
     name: str
     source: str | None = None
     hash: str | None = None
     error: MVSepError | None = None
     files: tuple[Path, ...] = ()
+    skipped: bool = False
 
     @classmethod
-    def of(cls, job: Job, error: MVSepError | None = None) -> Self:
-        """Return how `job` ended; `error` is one that its download met."""
+    def of(cls, job: Job, error: MVSepError | None = None, *, skipped: bool = False) -> Self:
+        """Return how `job` ended; `error`: one that its download met."""
         error = error or job.error
-        source = _source(job.source)
-        return cls(name=job_name(job), source=source, hash=job.hash, error=error, files=() if error else job.paths)
+        return cls(
+            name=_full_name(job),
+            source=_source(job.source),
+            hash=job.hash,
+            error=error,
+            files=() if error else job.paths,
+            skipped=skipped and error is None,
+        )
 
     @property
     def status(self) -> Literal["done", "failed", "cancelled"]:
-        """What a program is told."""
+        """The status for programs."""
         if self.error is None:
             return "done"
         return "cancelled" if isinstance(self.error, JobCancelledError) else "failed"
 
     @property
     def unsent(self) -> bool:
-        """Whether it was found out here that the song cannot be sent."""
+        """Whether the song was rejected here, before it was sent."""
         return self.hash is None and isinstance(self.error, InvalidRequestError) and self.error.status is None
 
-    def document(self) -> Json:
+    def document(self) -> dict[str, Json]:
         """Return what `--json` writes."""
         return {
             "source": self.source,
@@ -59,24 +69,47 @@ class Outcome:
         }
 
     def line(self, glyphs: Glyphs) -> Text:
-        """Return what a person reads."""
+        """Return the line for people."""
         if self.error is not None:
             line = Text.assemble((f"{glyphs.failed} ", "red"), visible(self.name))
             told = " ".join(visible(str(self.error)).split())
             line.append(f"  {told}", style="dim" if self.status == "cancelled" else "red")
             return line
         line = Text.assemble((f"{glyphs.done} ", "green"), visible(self.name))
+        if self.skipped:
+            line.append("  already separated: skipped", style="dim")
         if self.files:
             folders = sorted({path.parent for path in self.files})
             folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
             names = ", ".join(visible(path.relative_to(folder).as_posix()) for path in self.files)
-            line.append(f"  {visible(str(folder))}{os.sep}", style="bold")
+            line.append(f"  {visible(shown_path(folder))}{os.sep}", style="bold")
             line.append(f" {names}", style="dim")
         return line
 
 
-def job_name(job: Job) -> str:
-    """Return what a job is called on the display: the song's name, or the hash."""
+def shown_path(path: Path) -> str:
+    """Return a path for people: relative to the current folder where it is below it, else as it is."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def title_of(path: Path) -> tuple[str, str]:
+    """Return a song's title, its file name without the extension, and the folder that tells it from others."""
+    return path.stem or str(path), "" if path.parent == Path() else str(path.parent)
+
+
+def job_name(job: Job) -> tuple[str, str]:
+    """Return the title of a job's song and its folder; the hash for a job that was made elsewhere."""
+    source = _source(job.source)
+    if source is None or job.request.filename or is_url(source):
+        return _full_name(job), ""
+    title, folder = title_of(Path(source))
+    return title, Path(folder).name
+
+
+def _full_name(job: Job) -> str:
     if job.request.source is None and job.request.filename is None and job.hash:
         return job.hash
     return label(job.source, job.request.filename)

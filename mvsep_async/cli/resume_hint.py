@@ -10,8 +10,8 @@ from typing import Final
 
 from anyio import get_cancelled_exc_class
 
-from mvsep_async.cli.exits import root
-from mvsep_async.cli.following import Follower
+from mvsep_async.cli.exits import root_cause
+from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
 
@@ -23,18 +23,18 @@ _MOST: Final = 50
 
 def was_stopped(error: BaseException) -> bool:
     """Tell whether a run ended because nobody wanted it to go on: by a signal, or since its output has no reader."""
-    return isinstance(error, get_cancelled_exc_class()) or isinstance(root(error), BrokenPipeError)
+    return isinstance(error, get_cancelled_exc_class()) or isinstance(root_cause(error), BrokenPipeError)
 
 
-def how_to_go_on(follower: Follower, *, journal: Path | None = None, out: Path | None = None) -> None:
+def how_to_go_on(run: JobRun, *, journal: Path | None = None, out: Path | None = None) -> None:
     """Say what is left of a stopped run, and the command that takes it up."""
     note = terminal().note
-    note(f"stopped: {amount(follower.done, 'song')} done, nothing that was begun is lost")
+    note(f"stopped: {amount(run.done, 'song')} done, nothing that was begun is lost")
     if journal is not None:
         note("the same command again goes on where it stood; nothing is paid twice")
         return
-    hashes = [job.hash for job in follower.open.values() if job.hash is not None]
-    unsent = sum(job.hash is None for job in follower.open.values()) + (follower.songs.left if follower.songs else 0)
+    hashes = [job.hash for job in run.open.values() if job.hash is not None]
+    unsent = sum(job.hash is None for job in run.open.values()) + (run.songs.left if run.songs else 0)
     if hashes:
         note(f"{amount(len(hashes), 'job goes', 'jobs go')} on at the service; this fetches the stems:")
         words = ["mvsep-async", "download", *hashes[:_MOST], *(("--out", str(out)) if out else ())]

@@ -12,7 +12,7 @@ from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from mvsep_async.cli.app import app
-from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, error_line, exit_code, root
+from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, error_line, exit_code, root_cause
 from mvsep_async.cli.signals import interruptible
 from mvsep_async.cli.terminal import Terminal, discard_output, open_terminal, terminal
 
@@ -29,12 +29,12 @@ def run(argv: Sequence[str] | None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:
-            discard_output()
+            discard_output(sys.stdout)
             return FAILED
         except Exception as error:
-            told = root(error)
+            told = root_cause(error)
             if isinstance(told, BrokenPipeError):
-                discard_output()
+                discard_output(sys.stdout)
                 return FAILED
             code = exit_code(told)
             if code is None:

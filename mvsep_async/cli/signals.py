@@ -24,8 +24,8 @@ _SIGNALS: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)) is not None
 )
 _SAME: Final = 0.1
-"""Seconds within which a second signal is the first one told twice: `timeout` and the like signal a process, and then
-its group. Nobody presses keys so fast."""
+"""Seconds within which a second signal counts as the first one: `timeout` and the like signal a process and then its
+group. Faster than anybody presses a key twice."""
 _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
@@ -45,7 +45,7 @@ def interruptible(
     """Handle signals for as long as the block lasts; to be used inside the event loop.
 
     `on_stop` is called on the event loop when a stop is asked for. Plain handlers, since those of the event loop do not
-    exist on Windows. Outside the main thread there are none.
+    exist on Windows. Outside the main thread there are none. A signal that the process inherited as ignored stays so.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -64,7 +64,9 @@ def interruptible(
         wake(on_stop)
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
-        number: signal.signal(number, stop) for number in _SIGNALS
+        number: signal.signal(number, stop)
+        for number in _SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN  # inherited from `nohup`, `trap ''` and the like
     }
     try:
         yield interruption
@@ -74,7 +76,7 @@ def interruptible(
 
 
 def _leave() -> None:
-    """End the process with nothing said: only the terminal gets its cursor back."""
+    """End the process at once; the terminal gets its cursor back."""
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())
     os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""The two streams of a command, and what they can show."""
+"""The output streams of a command, and what they can show."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -22,13 +22,13 @@ from mvsep_async.http.call import Json
 __all__ = ["Terminal", "discard_output", "enable_debug_log", "open_terminal", "terminal"]
 
 _WIDE: Final = 2000
-"""Columns of a stream that is no terminal: what is read by a program is not folded."""
+"""Columns of a stream that is not a terminal: lines for programs are not folded."""
 
 _LOGGERS: Final = ("mvsep_async", "httpx", "httpcore")
 
 
 class _Console(Console):
-    """A console that leaves a broken pipe to `main`."""
+    """A console that raises on a broken pipe."""
 
     def on_broken_pipe(self) -> NoReturn:
         raise BrokenPipeError
@@ -36,19 +36,20 @@ class _Console(Console):
 
 @frozen(kw_only=True, eq=False)
 class Terminal:
-    """Standard output for results, standard error for everything else."""
+    """Standard output for results, standard error for everything else. `quiet`: results and errors only."""
 
     out: Console = field(factory=lambda: _console(sys.stdout))
-    err: Console = field(factory=lambda: _console(sys.stderr))
+    err: Console = field(factory=lambda: _console(sys.stderr, expendable=True))
+    quiet: bool = False
 
     @property
     def live(self) -> bool:
-        """Whether a display that moves can be shown."""
+        """Whether lanes can be redrawn in place."""
         return self.err.is_terminal and not self.err.is_dumb_terminal
 
     @property
     def unicode(self) -> bool:
-        """Whether more than ASCII arrives."""
+        """Whether more than ASCII can be shown."""
         return self.err.encoding.lower().replace("-", "").startswith("utf")
 
     def result(self, what: str | Text) -> None:
@@ -60,17 +61,18 @@ class Terminal:
         self.out.print(what)
 
     def document(self, document: Json) -> None:
-        """Print one JSON document on a line of its own; what the encoding lacks is escaped."""
+        """Print one JSON document on a line of its own, in ASCII."""
         self.out.file.write(json.dumps(document) + "\n")
         self.out.file.flush()
 
     def note(self, what: str | Text) -> None:
-        """Print a line beside the results."""
-        self.err.print(_text(what), soft_wrap=True)
+        """Print a line beside the results, unless it is to be quiet."""
+        if not self.quiet:
+            self.err.print(_text(what), soft_wrap=True)
 
     def error(self, message: str) -> None:
         """Print what went wrong, on one line."""
-        self.note(Text.assemble(("error: ", "bold red"), visible(message)))
+        self.err.print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
 
 
 _current: ContextVar[Terminal] = ContextVar("terminal")
@@ -81,12 +83,17 @@ def terminal() -> Terminal:
     return _current.get()
 
 
+def be_quiet() -> None:
+    """Print results and errors only from now on."""
+    _current.set(evolve(_current.get(), quiet=True))
+
+
 @contextmanager
 def open_terminal() -> Iterator[Terminal]:
     """Use the process's streams as they are now, and send the package's warnings there."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the encoding lacks is shown with escapes; it is no reason to stop.
+            # A character that the encoding lacks is shown as an escape and does not end the command.
             stream.reconfigure(errors="backslashreplace")
     here = Terminal()
     token = _current.set(here)
@@ -107,7 +114,7 @@ def open_terminal() -> Iterator[Terminal]:
 
 
 def enable_debug_log() -> None:
-    """Show what the package and the HTTP library log; the token is kept out of it by the package's own filter."""
+    """Show what the package and the HTTP library log; the package's own filter keeps the token out of it."""
     from mvsep_async.http.redaction import guard_logs
 
     guard_logs()
@@ -127,16 +134,42 @@ class _Handler(logging.Handler):
             self._terminal.note(Text("\n".join(map(visible, self.format(record).split("\n"))), style=style))
 
 
-def discard_output() -> None:
-    """Let nothing more be written to a standard output that nobody reads: Python itself flushes it at the end."""
+def discard_output(stream: TextIO) -> None:
+    """Send what is written to a stream from now on to nowhere: Python itself flushes it at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 
-def _console(stream: object) -> Console:
-    tty = isinstance(stream, io.IOBase) and stream.isatty()
-    return _Console(file=stream, highlight=False, emoji=False, width=None if tty else _WIDE)  # type: ignore[arg-type]
+@define
+class _Expendable:
+    """A stream that a run does not depend on: once it cannot be written (gone, full), the rest is dropped."""
+
+    _stream: TextIO
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            discard_output(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            discard_output(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _console(stream: TextIO | None, *, expendable: bool = False) -> Console:
+    if stream is None:  # the process was started without it
+        return _Console(file=io.StringIO(), width=_WIDE)
+    tty = stream.isatty()
+    file: Any = _Expendable(stream) if expendable or tty else stream
+    return _Console(file=file, highlight=False, emoji=False, width=None if tty else _WIDE)
 
 
 def _text(what: str | Text) -> Text:

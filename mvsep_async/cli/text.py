@@ -1,4 +1,4 @@
-"""Numbers and foreign text as a person at a terminal reads them: pure."""
+"""Formats numbers and foreign text for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import unicodedata
 from html.parser import HTMLParser
 from typing import Final
 
-__all__ = ["amount", "plain", "seconds_text", "size_text", "visible"]
+__all__ = ["amount", "ordinal", "plain", "seconds_text", "size_text", "visible"]
 
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-"""They reorder what follows: a name with one can pretend to end otherwise than it does."""
+"""They reorder what follows: a name with one can seem to end in another way than it does."""
 
 _BREAKING: Final = frozenset({"p", "br", "div", "li", "ul", "ol", "tr", "h1", "h2", "h3", "h4", "h5", "h6"})
 
 
 def visible(text: str) -> str:
-    """Show what a terminal would obey: control characters, line ends, bidirectional overrides and lone surrogates."""
+    """Escape what a terminal would interpret: control characters, line ends, bidirectional overrides, surrogates."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_shown(char) if _obeyed(char) else char for char in text)
+    return "".join(_escaped(char) if _interpreted(char) else char for char in text)
 
 
-def _obeyed(char: str) -> bool:
+def _interpreted(char: str) -> bool:
     return char in _BIDI or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
 
 
-def _shown(char: str) -> str:
+def _escaped(char: str) -> str:
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"  # a byte of a file name that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"  # a byte of a file name that is not UTF-8
     return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char, f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 def size_text(count: float) -> str:
-    """Return a number of bytes with three digits or so, in decimal units: `5.7 MB`."""
+    """Return a number of bytes in decimal units: `5.7 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
@@ -55,6 +55,12 @@ def seconds_text(seconds: float) -> str:
 def amount(count: int, one: str, many: str | None = None) -> str:
     """Return `1 song`, `2 songs`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def ordinal(number: int) -> str:
+    """Return `1st`, `2nd`, `3rd`, `11th`."""
+    teens = 10 <= number % 100 < 20
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 def plain(html: str) -> str:

@@ -34,6 +34,8 @@ class Progress:
     """Jobs before this one in the local queue, for a job that waits for a slot here."""
     starts_in: float | None = None
     """Seconds until a slot is likely to be free for it, estimated from how long jobs have taken."""
+    seconds_left: float | None = None
+    """Seconds until the job is over, estimated from how long such jobs took; `None` until some have ended."""
 
 
 QUEUED: Final = Progress(stage=Stage.QUEUED, fraction=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from mvsep_async.cli.app import COMMANDS
 from mvsep_async.sandbox import Sandbox
-from tests.cli.conftest import Cli
+from tests.cli.conftest import TOKEN, Cli
 
 
 def test_importing_the_package_imports_nothing_of_the_command_line() -> None:
@@ -145,3 +146,31 @@ def test_a_console_that_knows_little_gets_ascii(child: Any, service: Any, songs:
     assert process.returncode == 0, err
     assert (out + err).isascii()
     assert "\\u6625.wav" in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_standard_error_that_is_full_does_not_end_a_run(service: Sandbox, songs: list[str], home: Path) -> None:
+    words = [sys.executable, "-m", "mvsep_async", "separate", *songs, "--poll-interval", "0.02"]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(words, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False)
+    assert ran.returncode == 0
+    assert len(ran.stdout.splitlines()) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals there")
+def test_a_terminal_that_is_closed_does_not_end_a_run(holding: Sandbox, songs: list[str], home: Path) -> None:
+    master, slave = os.openpty()
+    words = [sys.executable, "-m", "mvsep_async", "separate", *songs, "--poll-interval", "0.02", "--out", "made"]
+    process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    try:
+        while holding.unfinished(TOKEN) < 3:
+            os.read(master, 1000)
+        os.close(master)
+        for job in holding.jobs:
+            holding.finish(job.hash)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert len(list((home / "made").rglob("*.mp3"))) == 6

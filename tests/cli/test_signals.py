@@ -150,3 +150,19 @@ def test_the_sandbox_ends_cleanly(child: Child, monkeypatch: pytest.MonkeyPatch)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored() -> None:
+    async def work() -> None:
+        with interruptible() as interruption:
+            signal.raise_signal(signal.SIGINT)
+            await anyio.sleep(0)
+            assert interruption.asked_at is None
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        anyio.run(work)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

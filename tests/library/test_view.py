@@ -12,8 +12,8 @@ from attrs import define, field
 from rich.text import Text
 
 from mvsep_async import MVSepClient, Stage
-from mvsep_async.cli import library_view
-from mvsep_async.cli.library_view import LibraryView
+from mvsep_async.cli.library_run import LibraryRun
+from mvsep_async.cli.live import dashboard
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, Glyphs
 from mvsep_async.cli.terminal import Terminal, open_terminal
@@ -48,13 +48,13 @@ async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch
     def displayed(terminal: Terminal, *, results: bool) -> Iterator[_SlowDisplay]:
         yield display
 
-    monkeypatch.setattr(library_view, "displayed", displayed)
-    view = LibraryView(title="", json=False, source=Path("Music"))
+    monkeypatch.setattr(dashboard, "open_display", displayed)
+    view = LibraryRun(title="", json=False, source=Path("Music"))
     names = [f"text {number}.mp3" for number in range(9)]
 
     async def run() -> LibraryResult:
         for name in names:
-            view.take(LibraryEvent(what=What.NOTICE, tally=Tally(), path=Path(name), message="is text"))
+            view.receive(LibraryEvent(what=What.NOTICE, tally=Tally(), path=Path(name), message="is text"))
         await display.busy.wait()
         return LibraryResult(tally=Tally(), dry_run=True)
 
@@ -73,19 +73,17 @@ async def test_the_ways_of_a_song_are_told_apart_where_there_are_several(
         async for progress in job:
             if progress.stage is Stage.WAITING:
                 break
-        for several, name in ((False, "one.wav"), (True, "one.wav, BS Roformer")):
-            view = LibraryView(title="", json=False, source=music, several=several)
+        for several, name in ((False, "one"), (True, "one, BS Roformer")):
+            view = LibraryRun(title="", json=False, source=music, several=several)
             seen = {"path": song, "work": "BS Roformer", "step": "BS Roformer", "job": job, "progress": job.progress}
-            view.take(LibraryEvent(what=What.PROGRESS, tally=Tally(), **seen))
-            assert [lane.name for lane in view.board(client)[0].lanes if lane is not None] == [name]
+            view.receive(LibraryEvent(what=What.PROGRESS, tally=Tally(), **seen))
+            assert [lane.name for lane in view.board(client).lanes] == [name]
 
 
-async def test_what_is_queued_and_the_time_left_are_told_as_soon_as_songs_are_counted() -> None:
-    now = 0.0
+async def test_what_is_queued_is_told_as_soon_as_songs_are_counted() -> None:
     async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
-        view = LibraryView(title="", json=False, source=Path("Music"), clock=lambda: now)
-        for ahead, searching, queued, left in ((None, True, 2, None), (100, False, 96, 960.0)):
-            view.take(LibraryEvent(what=What.MADE, tally=Tally(found=8, kept=2, made=3, failed=1, ahead=ahead)))
-            now = 40.0
-            board, _ = view.board(client)
-            assert (board.searching, board.queued, board.left) == (searching, queued, left)
+        view = LibraryRun(title="", json=False, source=Path("Music"))
+        for ahead, searching, queued in ((None, True, 2), (100, False, 96)):
+            view.receive(LibraryEvent(what=What.MADE, tally=Tally(found=8, kept=2, made=3, failed=1, ahead=ahead)))
+            board = view.board(client)
+            assert (board.searching, board.queued) == (searching, queued)

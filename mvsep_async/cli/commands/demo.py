@@ -13,7 +13,7 @@ from mvsep_async.cli.commands.sandbox import load_sandbox
 from mvsep_async.cli.commands.separate import prepare_folder
 from mvsep_async.cli.config import COMMON, CommonOptions
 from mvsep_async.cli.demo_songs import make_songs
-from mvsep_async.cli.following import Follower, settled
+from mvsep_async.cli.job_run import JobRun, outcomes_of
 from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import enable_debug_log, terminal
@@ -65,14 +65,14 @@ async def demo(
     return code
 
 
-async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Board], None] | None = None) -> int:
+async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Board], None] = lambda board: None) -> int:
     """Make the songs and separate them; `on_board` is given everything that is shown."""
     package = load_sandbox()
     stems = out / "stems"
     await prepare_folder(stems)
     terminal().note(f"making {songs} short songs in {out / 'songs'}")
     given = Songs([str(path) for path in await to_thread.run_sync(make_songs, out / "songs", songs)])
-    follower = Follower(title="demo · BS Roformer · flac16", json=json, songs=given, slots=SLOTS, on_board=on_board)
+    run = JobRun(title="demo · BS Roformer · flac16", json=json, songs=given, slots=SLOTS, on_board=on_board)
     try:
         async with (
             package.Sandbox(premium_limit=SLOTS, **STAGE) as running,
@@ -81,7 +81,7 @@ async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Boar
             stream = client.map(
                 given, directory=stems, overwrite=True, algorithm=ALGORITHM, output_format=OutputFormat.FLAC_16
             )
-            return await follower.follow(client, settled(stream), given.search)
+            return await run.follow(client, outcomes_of(stream), given.search)
     except get_cancelled_exc_class():
         terminal().note("the demo was stopped")
         raise

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.following import Ends, Follower
+from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -69,19 +69,19 @@ async def resume(
     """
     config = load_config(common)
     await _peek(journal)
-    follower = Follower(title=f"resuming {journal}", json=common.json, slots=concurrency)
+    run = JobRun(title=f"resuming {journal}", json=common.json, slots=concurrency)
     try:
         async with connect(
             config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
         ) as client:
             left = [job for job in client.jobs() if not job.done()]
-            ends = Ends(left, Job.wait)
+            ends = JobActions(left, Job.wait)
             if not left:
                 terminal().note("nothing is left to do")
-            return await follower.follow(client, ends, ends.run)
+            return await run.follow(client, ends, ends.run)
     except BaseException as error:
         if was_stopped(error):
-            how_to_go_on(follower, journal=journal)
+            how_to_go_on(run, journal=journal)
         raise
 
 

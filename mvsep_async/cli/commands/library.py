@@ -15,7 +15,7 @@ from mvsep_async.catalogue.presets import Preset, find_preset
 from mvsep_async.cli.commands.separate import parse_options, prepare_folder
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
-from mvsep_async.cli.library_view import LibraryView
+from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.library import LibraryResult, separate_library
@@ -109,7 +109,7 @@ async def library(
     if not dry_run:
         await prepare_folder(hidden)
         journal = journal or hidden / "journal.sqlite"
-    view = LibraryView(title=f"{source} > {target}", json=common.json, source=source, several=len(ways) > 1)
+    view = LibraryRun(title=f"{source} > {target}", json=common.json, source=source, several=len(ways) > 1)
     async with connect(
         config,
         needs_token=not dry_run,
@@ -137,7 +137,7 @@ async def library(
             repeat=repeat,
             report=report,
             transfer=transfer,
-            on_event=view.take,
+            on_event=view.receive,
         )
         try:
             result = await view.follow(client, run)

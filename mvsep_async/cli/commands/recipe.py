@@ -16,7 +16,7 @@ from mvsep_async.catalogue.presets import PRESETS, Preset
 from mvsep_async.cli.commands.separate import prepare_folder
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
-from mvsep_async.cli.library_view import LibraryView
+from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
@@ -88,7 +88,7 @@ async def run(
         raise UsageProblem("nothing to separate: give files or addresses")
     found = await to_thread.run_sync(read_recipe, file)
     folder = out or Path(config.out.value or "stems")
-    view = LibraryView(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
+    view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
     async with connect(
         config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
     ) as client:
@@ -149,7 +149,7 @@ class _Songs:
     folder: Path
     layout: str | None
     transfer: Literal["url", "file"]
-    view: LibraryView
+    view: LibraryRun
     _tally: Tally = field(factory=Tally)
 
     async def run(self) -> LibraryResult:
@@ -188,7 +188,7 @@ class _Songs:
             self._tell(What.MADE, source, paths=paths)
 
     def _progress(self, source: str, step: Step, job: Job, progress: Progress) -> None:
-        self.view.take(
+        self.view.receive(
             LibraryEvent(
                 what=What.PROGRESS,
                 tally=self._tally,
@@ -201,7 +201,7 @@ class _Songs:
         )
 
     def _tell(self, what: What, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
-        self.view.take(
+        self.view.receive(
             LibraryEvent(what=what, tally=self._tally, name=source, work=self.recipe.name, paths=paths, message=message)
         )
 

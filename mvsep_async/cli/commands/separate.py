@@ -15,7 +15,7 @@ from cyclopts import Parameter, validators
 from mvsep_async.catalogue.algorithm import Needs
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.following import Follower, settled
+from mvsep_async.cli.job_run import JobRun, outcomes_of
 from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.client import MVSepClient
@@ -107,13 +107,13 @@ async def separate(
     check_layout(output.layout)
     out = output.out or Path(config.out.value or "stems")
     songs = Songs(sources, avoid=out)
-    follower = Follower(
+    run = JobRun(
         title=" · ".join(part for part in (_titled(algorithm), output_format.label, str(out)) if part),
         json=common.json,
         songs=songs,
         slots=concurrency,
     )
-    songs.on_bad = follower.bad
+    songs.on_bad = run.reject
     try:
         async with connect(
             config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
@@ -133,10 +133,10 @@ async def separate(
                 demo=publish,
                 on_unknown=on_unknown,
             )
-            return await follower.follow(client, settled(stream), songs.search)
+            return await run.follow(client, outcomes_of(stream), songs.search)
     except BaseException as error:
         if was_stopped(error):
-            how_to_go_on(follower, journal=journal, out=out)
+            how_to_go_on(run, journal=journal, out=out)
         raise
 
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions, prepare_folder
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
-from mvsep_async.cli.following import Ends, Follower
+from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
 from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
@@ -68,11 +68,11 @@ async def watch(
         Seconds, the fastest that one job is looked at.
     """
     config = load_config(common)
-    follower = Follower(title="watching", json=common.json)
+    run = JobRun(title="watching", json=common.json)
     try:
         async with connect(config, poll_interval=poll_interval) as client:
-            ends = Ends(_attached(client, hashes, host), Job.wait)
-            return await follower.follow(client, ends, ends.run)
+            ends = JobActions(_attached(client, hashes, host), Job.wait)
+            return await run.follow(client, ends, ends.run)
     except get_cancelled_exc_class():
         terminal().note("stopped watching: the jobs go on at the service")
         raise
@@ -99,19 +99,19 @@ async def download(
     config = load_config(common)
     check_layout(output.layout)
     out = output.out or Path(config.out.value or "stems")
-    follower = Follower(title=f"fetching to {out}", json=common.json)
+    run = JobRun(title=f"fetching to {out}", json=common.json)
 
     async def fetch(job: Job) -> None:
         await job.download(out, stems=output.stems or None, layout=output.layout, overwrite=output.overwrite)
 
     try:
         async with connect(config, poll_interval=poll_interval) as client:
-            ends = Ends(_attached(client, hashes, host), fetch)
+            ends = JobActions(_attached(client, hashes, host), fetch)
             await prepare_folder(out)
-            return await follower.follow(client, ends, ends.run)
+            return await run.follow(client, ends, ends.run)
     except BaseException as error:
         if was_stopped(error):
-            how_to_go_on(follower, out=out)
+            how_to_go_on(run, out=out)
         raise
 
 

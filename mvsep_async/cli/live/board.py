@@ -1,31 +1,35 @@
-"""What the display shows at one moment, as values; and the small sums behind it, with the time given: pure."""
+"""What the display shows at one moment, as values, and the estimates behind it. Pure: the time is an argument."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import heapq
+import math
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, field, frozen
 
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["Board", "Lane", "Pace", "Speed", "assign"]
+__all__ = ["Board", "Lane", "Speed", "TimeLeft", "makespan"]
 
 _WINDOW: Final = 3.0
-"""Seconds that a speed is averaged over: long enough to be read, short enough to be true."""
+"""Seconds that a speed is averaged over."""
 
-_SOON: Final = 2.0
-"""Seconds before the time left is told: until then it would jump."""
-
-_LITTLE: Final = 0.05
-"""Songs' worth of progress before the time left is told."""
+_SMOOTHING: Final = 8.0
+"""Seconds in which the time left that is shown follows a new estimate, so that it counts down instead of jumping."""
 
 
 @frozen(kw_only=True)
 class Lane:
-    """One running job. `speed`: bytes a second up or down, `None` while nothing moves; `elapsed`: seconds it runs."""
+    """One running job.
+
+    `folder` tells songs of one title apart. `speed`: bytes a second up or down, `None` while nothing moves. `elapsed`:
+    seconds since the job began.
+    """
 
     name: str
+    folder: str = ""
     progress: Progress
     speed: float | None = None
     elapsed: float = 0.0
@@ -33,14 +37,14 @@ class Lane:
 
 @frozen(kw_only=True)
 class Board:
-    """Everything at one moment. `lanes` has a place for each slot, `None` for a free one; downloads come behind them.
+    """Everything at one moment.
 
-    `queued`: songs that have no slot yet; `searching`: more may be found. `credits`: left on the account. Times are
-    seconds, `left` is `None` while nobody can know it.
+    `queued`: songs without a slot; `searching`: more may be found. `credits`: left on the account. `elapsed` and `left`
+    are seconds; `left` is `None` while there is nothing to estimate it from.
     """
 
     title: str = ""
-    lanes: tuple[Lane | None, ...] = ()
+    lanes: tuple[Lane, ...] = ()
     queued: int = 0
     searching: bool = False
     done: int = 0
@@ -49,36 +53,15 @@ class Board:
     elapsed: float = 0.0
     left: float | None = None
 
-    @property
-    def running(self) -> int:
-        """How many jobs have a lane."""
-        return sum(lane is not None for lane in self.lanes)
-
-
-def assign(lanes: Sequence[str | None], active: Collection[str], slots: int) -> tuple[str | None, ...]:
-    """Give every active job a lane: the one it has, else the first free one; there are at least `slots` of them."""
-    kept = [job if job in active else None for job in lanes]
-    kept += [None] * (slots - len(kept))
-    have = {job for job in kept if job is not None}
-    for job in active:
-        if job not in have:
-            if None in kept:
-                kept[kept.index(None)] = job
-            else:
-                kept.append(job)
-    while len(kept) > slots and kept[-1] is None:
-        kept.pop()
-    return tuple(kept)
-
 
 @define
 class Speed:
-    """Bytes a second over the last moments."""
+    """Bytes a second over the last few seconds."""
 
     _seen: list[tuple[float, int]] = field(factory=list)
 
     def update(self, count: int | None, now: float) -> float | None:
-        """Take over a count of bytes and return the speed; `None` for no count, or one that begins anew."""
+        """Add a byte count and return the speed; `None` without a count, or when the count starts again."""
         if count is None or (self._seen and count < self._seen[-1][1]):
             self._seen.clear()
         if count is None:
@@ -90,20 +73,34 @@ class Speed:
         return (after - before) / (end - start) if end > start and after > before else None
 
 
+def makespan(running: Sequence[float], queued: int, slots: int, typical: float) -> float:
+    """Return the seconds until all jobs are over: those that run, and `queued` ones of `typical` seconds each.
+
+    `running`: seconds left of each running job. A free slot always takes the next queued job.
+    """
+    ends = heapq.nlargest(slots, running)
+    ends += [0.0] * (slots - len(ends))
+    rounds, rest = divmod(queued, slots)
+    ends = sorted(end + rounds * typical for end in ends)
+    for index in range(rest):
+        ends[index] += typical
+    return max([*ends, *running])
+
+
 @define
-class Pace:
-    """How long the rest will take, from how much of the whole was done since the start."""
+class TimeLeft:
+    """The time left of a run, smoothed: it counts down, and follows a new estimate within seconds."""
 
-    _given: float = 0.0
-    """Songs' worth that was there before: resumed jobs are not our speed."""
+    _shown: float | None = None
+    _at: float = 0.0
 
-    def give(self, songs: float) -> None:
-        """Note progress that cost no time of ours."""
-        self._given += songs
-
-    def left(self, made: float, total: int, elapsed: float) -> float | None:
-        """Return the seconds left when `made` of `total` songs' worth is done; `None` while nobody can know."""
-        ours = made - self._given
-        if elapsed < _SOON or ours < _LITTLE or total <= 0:
-            return None
-        return max(0.0, (total - made) * elapsed / ours)
+    def update(self, estimate: float | None, now: float) -> float | None:
+        """Return what to show for this estimate; `None` without one."""
+        if estimate is None or self._shown is None:
+            self._shown = estimate
+        else:
+            passed = now - self._at
+            expected = max(0.0, self._shown - passed)
+            self._shown = expected + (estimate - expected) * (1 - math.exp(-passed / _SMOOTHING))
+        self._at = now
+        return self._shown

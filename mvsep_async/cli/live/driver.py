@@ -1,4 +1,4 @@
-"""Bringing boards to a terminal, or stage changes to a log, without ever holding up the event loop."""
+"""Writes boards to a terminal, or stage changes to a log, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from anyio import to_thread
-from attrs import define, field, frozen
+from attrs import frozen
 from rich.live import Live
 from rich.text import Text
 
@@ -16,16 +16,16 @@ from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, render, stage_line
 from mvsep_async.cli.terminal import Terminal
 
-__all__ = ["Display", "displayed"]
+__all__ = ["Display", "open_display"]
 
 LIVE_INTERVAL: Final = 0.15
-"""Seconds between two pictures: seven a second look smooth and cost little."""
+"""Seconds between two frames."""
 PLAIN_INTERVAL: Final = 0.25
-"""Seconds between two looks for new stages where lines are written."""
+"""Seconds between two looks for changed stages where lines are written."""
 
 
 class Display(Protocol):
-    """Where boards go. Writing is done in a thread: a terminal may be held (Ctrl-S) as long as it likes."""
+    """Where boards go. Writing is done in a thread: a terminal may block for as long as it likes (Ctrl-S)."""
 
     @property
     def interval(self) -> float:
@@ -38,19 +38,19 @@ class Display(Protocol):
         ...
 
     async def show(self, board: Board, changed: list[Lane]) -> None:
-        """Show a board; `changed` are the lanes whose stage is a new one."""
+        """Show a board; `changed`: the lanes whose stage changed."""
         ...
 
     async def line(self, line: Text) -> None:
-        """Write a result, above what moves."""
+        """Write a result, above the lanes."""
         ...
 
 
 @contextmanager
-def displayed(terminal: Terminal, *, results: bool) -> Iterator[Display]:
-    """Open the display that fits the terminal; `results`: standard output is for lines that people read."""
+def open_display(terminal: Terminal, *, results: bool) -> Iterator[Display]:
+    """Open the display that fits the terminal. `results`: standard output gets lines for people, not JSON."""
     glyphs = UNICODE if terminal.unicode else ASCII
-    if not terminal.live or (not results and terminal.out.is_terminal):
+    if terminal.quiet or not terminal.live or (not results and terminal.out.is_terminal):
         yield PlainDisplay(terminal, glyphs)
         return
     live = Live(console=terminal.err, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
@@ -60,29 +60,30 @@ def displayed(terminal: Terminal, *, results: bool) -> Iterator[Display]:
 
 @frozen(eq=False)
 class PlainDisplay:
-    """A line a stage change, on standard error."""
+    """Writes a line for each change of a stage to standard error."""
 
     _terminal: Terminal
     glyphs: Glyphs = ASCII
     interval: float = PLAIN_INTERVAL
 
     async def show(self, board: Board, changed: list[Lane]) -> None:
+        if self._terminal.quiet:
+            return
         for lane in changed:
-            line = stage_line(lane.name, lane.progress, glyphs=self.glyphs)
-            await to_thread.run_sync(self._terminal.note, Text(line))
+            await to_thread.run_sync(self._terminal.note, Text(stage_line(lane.name, lane.progress)))
 
     async def line(self, line: Text) -> None:
         await to_thread.run_sync(self._terminal.result, line)
 
 
-@define(eq=False)
+@frozen(eq=False)
 class LiveDisplay:
-    """The lanes, drawn anew in place."""
+    """Redraws the lanes in place."""
 
     _terminal: Terminal
     _live: Live
     glyphs: Glyphs = UNICODE
-    interval: float = field(default=LIVE_INTERVAL)
+    interval: float = LIVE_INTERVAL
 
     async def show(self, board: Board, changed: list[Lane]) -> None:
         size = self._terminal.err.size
@@ -90,6 +91,6 @@ class LiveDisplay:
         await to_thread.run_sync(partial(self._live.update, picture, refresh=True))
 
     async def line(self, line: Text) -> None:
-        # On one terminal with the display, a line has to go through its console to come out above it.
+        # Where both streams are one terminal, a line has to go through the display's console to come out above it.
         shared = self._terminal.out.is_terminal
         await to_thread.run_sync(self._terminal.note if shared else self._terminal.result, line)

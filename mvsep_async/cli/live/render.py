@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
@@ -10,11 +11,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from mvsep_async.cli.live.board import Board, Lane
-from mvsep_async.cli.text import amount, seconds_text, size_text, visible
+from mvsep_async.cli.text import amount, ordinal, seconds_text, size_text, visible
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
 
-__all__ = ["ASCII", "UNICODE", "Glyphs", "details", "render", "stage_line"]
+__all__ = ["ASCII", "UNICODE", "Glyphs", "render", "stage_line", "status_text", "summary"]
 
 
 @frozen
@@ -26,7 +27,8 @@ class Glyphs:
     """Ends a bar that is half a cell longer; empty where there is no such sign."""
     rest: str
     """Of another shape than `full`: colour alone does not tell them apart everywhere."""
-    free: str
+    unknown: str
+    """Fills the bar of a job whose fraction is not known."""
     cut: str
     dot: str
     done: str
@@ -51,96 +53,103 @@ _STYLES: Final = {
     Stage.CANCELLED: "red",
 }
 _AT_WORK: Final = (Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
-_NO_NEWS: Final = re.compile(r"\b(?:is|are) being \w+$")
-"""How the service puts what the stage says already ("Your file is being processed")."""
+_REDUNDANT: Final = re.compile(r"\b(?:is|are) being \w+$")
+"""How the service's message says what the stage says already ("Your file is being processed")."""
 _AROUND: Final = 2
-"""Lines around lanes and sums: the title, and the one that the cursor stands on."""
+"""Lines beside lanes and sums: the title, and the one that the cursor stands on."""
 _STAGE: Final = max(len(stage) for stage in Stage)
 _PERCENT: Final = 4
 _ROOMY: Final = 72
-"""Columns from which on there is room for details beside the bar."""
+"""Columns from which on there is room for details beside the stage."""
 _CRAMPED: Final = 50
-"""Columns below which the stage's name gives way to the song's."""
+"""Columns below which only the song and its bar are shown."""
 
 
 def render(board: Board, *, width: int, height: int = 24, glyphs: Glyphs = UNICODE) -> Text:
     """Return the display: a line a lane, at most so many that `height` is not exceeded, and the sums below them."""
     sums = _sums(board, width, glyphs)
-    shown = _shown(board, height - len(sums) - _AROUND)
+    room = max(1, height - len(sums) - _AROUND)
+    shown = board.lanes if len(board.lanes) <= room else board.lanes[: room - 1]
     lines = [_lane(lane, width, glyphs) for lane in shown]
-    hidden = board.running - sum(lane is not None for lane in shown)
-    if hidden > 0:
-        lines.append(Text(f"  and {hidden} more", style="dim"))
+    if len(shown) < len(board.lanes):
+        lines.append(Text(f"  and {len(board.lanes) - len(shown)} more", style="dim"))
     if board.title:
         lines.insert(0, _fitted([(board.title, "bold")], width, glyphs))
     lines.extend(sums)
     return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
 
 
-def stage_line(name: str, progress: Progress, *, glyphs: Glyphs = ASCII) -> str:
-    """Return one plain line about a job that came to a new stage, for a log."""
-    told = details(progress, None, glyphs)
-    return f"{visible(name)}: {progress.stage.value}" + (f" ({told})" if told else "")
+def stage_line(name: str, progress: Progress) -> str:
+    """Return one plain line about a job that came to another stage, for a log."""
+    return f"{visible(name)}: {status_text(progress)}"
 
 
-def details(progress: Progress, speed: float | None, glyphs: Glyphs = UNICODE) -> str:
-    """Return what is known of a job beyond its stage: bytes and speed, its queue place, its chunks, its message."""
-    match progress.stage:
-        case Stage.UPLOADING:
-            told = _bytes(progress.bytes_sent, progress.bytes_total, speed)
-        case Stage.DOWNLOADING:
-            told = _bytes(progress.bytes_received, progress.bytes_total, speed)
-        case Stage.WAITING if progress.queue_position is not None:
-            told = f"place {progress.queue_position}"
-            if progress.queue_length is not None:
-                told += f" of {progress.queue_length}"
-        case stage if stage in _AT_WORK and progress.chunks_total:
-            told = f"chunk {progress.chunks_done or 0} of {progress.chunks_total}"
-        case _:
-            told = ""
+def status_text(
+    progress: Progress, *, speed: float | None = None, elapsed: float = 0.0, width: int | None = None
+) -> str:
+    """Return a job's stage, and as much of what is known beyond it as fits into `width` columns.
+
+    Most telling first: the queue place, the chunks or the bytes, then the time left or the speed, else the time that
+    it has taken.
+    """
+    stage = progress.stage
     message = visible(progress.message or "")
-    if _NO_NEWS.search(message):
-        message = ""
-    return glyphs.dot.join(part for part in (told, message) if part)
+    if message and not _REDUNDANT.search(message):
+        return f"{stage.value}, {message}"
+    left = "" if progress.seconds_left is None else f"{seconds_text(progress.seconds_left)} left"
+    match stage:
+        case Stage.UPLOADING:
+            parts = _bytes(progress.bytes_sent, progress.bytes_total, speed)
+        case Stage.DOWNLOADING:
+            parts = _bytes(progress.bytes_received, progress.bytes_total, speed)
+        case Stage.WAITING if progress.queue_position is not None:
+            of = "" if progress.queue_length is None else f" of {progress.queue_length}"
+            parts = [f", {ordinal(progress.queue_position)}{of}", f", {left}" if left else ""]
+        case stage if stage in _AT_WORK and progress.chunks_total:
+            chunks = f", chunk {progress.chunks_done or 0} of {progress.chunks_total}"
+            parts = [chunks, f", {left}" if left else ""]
+        case _:
+            parts = [f", {left}" if left else f" for {seconds_text(elapsed)}" if elapsed >= 1 else ""]
+    text = stage.value
+    for part in parts:
+        if width is None or cell_len(text + part) <= width:
+            text += part
+    return text
 
 
-def _shown(board: Board, room: int) -> list[Lane | None]:
-    """Return the lanes that there is room for: the running ones before the free ones."""
-    room = max(room, 1)
-    if len(board.lanes) <= room:
-        return list(board.lanes)
-    running: list[Lane | None] = [lane for lane in board.lanes if lane is not None]
-    return running[: room - 1] if len(running) > room else running
-
-
-def _lane(lane: Lane | None, width: int, glyphs: Glyphs) -> Text:
-    if lane is None:
-        return Text(f" {glyphs.free}", style="dim")
+def _lane(lane: Lane, width: int, glyphs: Glyphs) -> Text:
     progress, style = lane.progress, _STYLES[lane.progress.stage]
-    stage = _STAGE if width >= _CRAMPED else 0
-    extra = max(26, min(44, width - 78)) if width >= _ROOMY else 0
-    bar = max(6, min(30, (width - stage - extra) // 3))
-    name = max(4, width - bar - _PERCENT - stage - extra - 2 - bool(stage) * 2 - bool(extra) * 2)
+    status = min(48, max(35, width - 72)) if width >= _ROOMY else _STAGE if width >= _CRAMPED else 0
+    bar = max(6, min(24, (width - 60) // 2 if status else width // 4))
+    name = max(4, width - bar - _PERCENT - status - 1 - bool(status) * 2)
     line = Text(no_wrap=True)
-    line.append(_cut(visible(lane.name), name, glyphs))
+    line.append_text(_named(lane, name, glyphs))
     line.append(" ")
     line.append_text(_bar(progress.fraction, bar, style, glyphs))
     line.append(_percent(progress.fraction), style=style)
-    if stage:
+    if status:
+        told = status_text(progress, speed=lane.speed, elapsed=lane.elapsed, width=status)
+        stage = progress.stage.value
         line.append("  ")
-        line.append(progress.stage.value.ljust(stage), style=style)
-    if extra:
-        line.append("  ")
-        told = details(progress, lane.speed, glyphs) or (seconds_text(lane.elapsed) if lane.elapsed >= 1 else "")
-        line.append(told if cell_len(told) <= extra else set_cell_size(told, extra - 1) + glyphs.cut, style="dim")
+        line.append(stage, style=style)
+        line.append(_cut_end(told.removeprefix(stage), status - len(stage), glyphs), style="dim")
     line.rstrip()
     line.truncate(width)
     return line
 
 
+def _named(lane: Lane, width: int, glyphs: Glyphs) -> Text:
+    """Return the song's title in exactly so many columns, with its folder where there is room for that."""
+    name, folder = visible(lane.name), visible(lane.folder)
+    room = width - cell_len(name) - 2
+    if not folder or room < min(8, cell_len(folder)):
+        return Text(_cut_middle(name, width, glyphs))
+    return Text.assemble(name, "  ", (_cut_middle(folder, room, glyphs), "dim"))
+
+
 def _bar(fraction: float | None, width: int, style: str, glyphs: Glyphs) -> Text:
     if fraction is None:
-        return Text(glyphs.free * width, style="dim")
+        return Text(glyphs.unknown * width, style="dim")
     halves = round(min(max(fraction, 0.0), 1.0) * width * 2)
     half = glyphs.part if halves % 2 else ""
     bar = Text(glyphs.full * (halves // 2) + half, style=style)
@@ -155,15 +164,16 @@ def _percent(fraction: float | None) -> str:
 def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
     parts: list[tuple[str, str]] = [
         (f"{board.queued}{'+' if board.searching else ''} queued", "dim"),
-        (f"{board.running} running", ""),
+        (f"{len(board.lanes)} running", ""),
         (f"{board.done} done", "green" if board.done else "dim"),
-        (f"{board.failed} failed", "red" if board.failed else "dim"),
     ]
+    if board.failed:
+        parts.append((f"{board.failed} failed", "red"))
     if board.credits is not None:
         parts.append((f"{board.credits:.0f} credits", "dim"))
     parts.append((seconds_text(board.elapsed), ""))
     if board.left is not None:
-        parts.append((f"about {seconds_text(board.left)} left", ""))
+        parts.append((f"about {seconds_text(_rounded(board.left))} left", ""))
     lines: list[list[tuple[str, str]]] = [[]]
     taken = 0
     for part in parts:
@@ -176,7 +186,12 @@ def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
     return [_fitted(line, width, glyphs) for line in lines]
 
 
-def _fitted(parts: list[tuple[str, str]], width: int, glyphs: Glyphs) -> Text:
+def _rounded(seconds: float) -> float:
+    """Return a time left no more exact than an estimate is: a step of 10 seconds from 2 minutes on."""
+    return seconds if seconds < 120 else round(seconds, -1)
+
+
+def _fitted(parts: Sequence[tuple[str, str]], width: int, glyphs: Glyphs) -> Text:
     line = Text(no_wrap=True)
     for index, (text, style) in enumerate(parts):
         line.append(glyphs.dot if index else "", style="dim")
@@ -187,7 +202,7 @@ def _fitted(parts: list[tuple[str, str]], width: int, glyphs: Glyphs) -> Text:
     return line
 
 
-def _cut(text: str, width: int, glyphs: Glyphs) -> str:
+def _cut_middle(text: str, width: int, glyphs: Glyphs) -> str:
     """Return `text` in exactly so many columns, its middle left out where it is too long: its end tells songs apart."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
@@ -197,20 +212,25 @@ def _cut(text: str, width: int, glyphs: Glyphs) -> str:
     return set_cell_size(text, width - 1 - cell_len(tail)) + glyphs.cut + tail
 
 
-def _bytes(done: int | None, total: int | None, speed: float | None) -> str:
+def _cut_end(text: str, width: int, glyphs: Glyphs) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + glyphs.cut
+
+
+def _bytes(done: int | None, total: int | None, speed: float | None) -> list[str]:
     if done is None:
-        return ""
+        return []
     told = size_text(done)
     if total:
         whole = size_text(total)
         here, unit = told.split(" ")
         told = f"{here if whole.endswith(f' {unit}') else told} of {whole}"
-    return told + (f", {size_text(speed)}/s" if speed else "")
+    return [f" {told}", f", {size_text(speed)}/s" if speed else ""]
 
 
-def summary(done: int, failed: int, cancelled: int, elapsed: float) -> str:
+def summary(made: int, skipped: int, failed: int, cancelled: int, elapsed: float) -> str:
     """Return the last line of a run."""
-    parts = [f"{amount(done, 'song')} done"]
+    parts = [f"{amount(made, 'song')} done"]
+    parts += [f"{skipped} already separated"] if skipped else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{cancelled} cancelled"] if cancelled else []
     return f"{', '.join(parts)} in {seconds_text(elapsed)}"

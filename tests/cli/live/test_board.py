@@ -1,30 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.cli.live.board import Pace, Speed, assign
-
-JOBS = st.lists(st.sampled_from("abcdefgh"), unique=True)
-
-
-@given(st.lists(JOBS, max_size=8), st.integers(1, 5))
-def test_every_job_has_one_lane_and_keeps_it(moments: list[list[str]], slots: int) -> None:
-    lanes: tuple[str | None, ...] = ()
-    for active in moments:
-        before, lanes = lanes, assign(lanes, active, slots)
-        assert sorted(job for job in lanes if job) == sorted(active)
-        assert len(lanes) >= slots
-        for place, job in enumerate(before):
-            if job in active:
-                assert lanes[place] == job
-
-
-def test_lanes_beyond_the_slots_go_when_they_are_free() -> None:
-    lanes = assign((), ["a", "b", "c"], 2)
-    assert lanes == ("a", "b", "c")
-    assert assign(lanes, ["a"], 2) == ("a", None)
-    assert assign(lanes, ["c"], 2) == (None, None, "c")
+from mvsep_async.cli.live.board import Speed, TimeLeft, makespan
 
 
 def test_speed_is_of_the_last_moments() -> None:
@@ -46,11 +26,40 @@ def test_speed_begins_anew_with_the_count() -> None:
     assert speed.update(20, 4.0) is None
 
 
-def test_time_left_is_by_what_was_done_here() -> None:
-    pace = Pace()
-    assert pace.left(0.0, 10, 60.0) is None
-    assert pace.left(2.0, 10, 1.0) is None
-    assert pace.left(2.0, 10, 60.0) == 240.0
-    pace.give(1.0)
-    assert pace.left(2.0, 10, 60.0) == 480.0
-    assert pace.left(10.0, 10, 60.0) == 0.0
+@pytest.mark.parametrize(
+    ("running", "queued", "slots", "seconds"),
+    [
+        ([], 0, 4, 0.0),
+        ([30.0, 10.0], 0, 4, 30.0),
+        ([30.0, 10.0], 1, 2, 70.0),
+        ([30.0, 10.0], 2, 2, 90.0),
+        ([30.0], 3, 2, 120.0),
+        ([5.0] * 10, 100_000, 10, 600_005.0),
+        ([5.0, 5.0, 50.0], 0, 2, 50.0),
+    ],
+)
+def test_a_free_slot_takes_the_next_job(running: list[float], queued: int, slots: int, seconds: float) -> None:
+    assert makespan(running, queued, slots, 60.0) == seconds
+
+
+@given(st.lists(st.floats(0, 60), max_size=8), st.integers(0, 50), st.integers(1, 8))
+def test_makespan_is_that_of_a_simulation(running: list[float], queued: int, slots: int) -> None:
+    running = running[:slots]
+    ends = [*running, *[0.0] * (slots - len(running))]
+    for _ in range(queued):
+        ends[ends.index(min(ends))] += 60.0
+    assert makespan(running, queued, slots, 60.0) == pytest.approx(max(ends))
+
+
+def test_the_time_left_counts_down_and_follows_a_new_estimate_without_a_jump() -> None:
+    left = TimeLeft()
+    assert left.update(None, 0.0) is None
+    assert left.update(100.0, 1.0) == 100.0
+    assert left.update(99.0, 2.0) == pytest.approx(99.0)
+    shown = left.update(200.0, 3.0)
+    assert shown is not None
+    assert 98.0 < shown < 115.0
+    for second in range(4, 60):
+        shown = left.update(203.0 - second, float(second))
+    assert shown == pytest.approx(203.0 - 59, abs=1.0)
+    assert left.update(None, 60.0) is None

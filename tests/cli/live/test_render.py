@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from mvsep_async.cli.live.board import Board, Lane
-from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, details, render, stage_line, summary
+from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, render, stage_line, status_text, summary
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
 
@@ -31,7 +31,11 @@ MIDWAY = Board(
             progress=Progress(stage=Stage.DISTRIBUTING, fraction=0.5, chunks_done=2, chunks_total=6),
         ),
         Lane(name="https", progress=Progress(stage=Stage.FETCHING)),
-        None,
+        Lane(
+            name="track1",
+            folder="An Album",
+            progress=Progress(stage=Stage.PROCESSING, fraction=0.6, chunks_done=3, chunks_total=8, seconds_left=40.0),
+        ),
     ),
     queued=7,
     searching=True,
@@ -49,40 +53,39 @@ def lines(board: Board, width: int, *, height: int = 24, glyphs: Glyphs = UNICOD
 
 WIDE = """\
 BS Roformer · flac16 · stems
-01 First Light.wav                 ━━──────────────────── 10%  uploading     12.0 of 48.0 MB, 3.4 MB/s
-02 A very long name th…(live).flac ━━━━━───────────────── 22%  waiting       place 3 of 12
-03 [bold]春の歌\\x1b[2J.mp3         ━━━━━━━━━━━─────────── 50%  distributing  chunk 2 of 6
-https                              ······················      fetching
- ·
-7+ queued · 4 running · 12 done · 1 failed · 998 credits · 1:23 · about 5:01 left"""
+01 First Light.wav                        ━━╸───────────────────── 10%  uploading 12.0 of 48.0 MB, 3.4 MB/s
+02 A very long name that ha…t (live).flac ━━━━━╸────────────────── 22%  waiting, 3rd of 12
+03 [bold]春の歌\\x1b[2J.mp3                ━━━━━━━━━━━━──────────── 50%  distributing, chunk 2 of 6
+https                                     ························      fetching
+track1  An Album                          ━━━━━━━━━━━━━━╸───────── 60%  processing, chunk 3 of 8, 0:40 left
+7+ queued · 5 running · 12 done · 1 failed · 998 credits · 1:23 · about 5:00 left"""
 
 USUAL = """\
 BS Roformer · flac16 · stems
-01 First Light.wav ━╸──────────── 10%  uploading     12.0 of 48.0 MB, 3.4 MB/s
-02 A very lo….flac ━━━─────────── 22%  waiting       place 3 of 12
-03 [bold]春 …J.mp3 ━━━━━━━─────── 50%  distributing  chunk 2 of 6
-https              ··············      fetching
- ·
-7+ queued · 4 running · 12 done · 1 failed · 998 credits · 1:23
-about 5:01 left"""
+01 First Light.wav           ━───────── 10%  uploading 12.0 of 48.0 MB, 3.4 MB/s
+02 A very long nam…ive).flac ━━──────── 22%  waiting, 3rd of 12
+03 [bold]春の歌\\x1b[2J.mp3   ━━━━━───── 50%  distributing, chunk 2 of 6
+https                        ··········      fetching
+track1  An Album             ━━━━━━──── 60%  processing, chunk 3 of 8, 0:40 left
+7+ queued · 5 running · 12 done · 1 failed · 998 credits · 1:23
+about 5:00 left"""
 
 NARROW = """\
 BS Roformer · flac16 · stems
-01 First Light.wav    ━╸─────────── 10%
-02 A very long…).flac ━━━────────── 22%
-03 [bold]春の …2J.mp3 ━━━━━━╸────── 50%
-https                 ·············
- ·
-7+ queued · 4 running · 12 done
+01 First Light.wav        ━───────── 10%
+02 A very long n…ve).flac ━━──────── 22%
+03 [bold]春の歌\\…b[2J.mp3 ━━━━━───── 50%
+https                     ··········
+track1  An Album          ━━━━━━──── 60%
+7+ queued · 5 running · 12 done
 1 failed · 998 credits · 1:23
-about 5:01 left"""
+about 5:00 left"""
 
 IN_ASCII = """\
-01 First Light.wav #------------- 10%  uploading     12.0 of 48.0 MB, 3.4 MB/s
-02 A very lo~.flac ###----------- 22%  waiting       place 3 of 12
-.
+01 First Light.wav           #--------- 10%  uploading 12.0 of 48.0 MB, 3.4 MB/s
+02 A very long nam~ive).flac ##-------- 22%  waiting, 3rd of 12
 7+ queued | 2 running | 12 done | 1 failed | 998 credits | 1:23
-about 5:01 left"""
+about 5:00 left"""
 
 
 @pytest.mark.parametrize(("width", "picture"), [(120, WIDE), (80, USUAL), (40, NARROW)])
@@ -91,7 +94,7 @@ def test_the_picture_at_a_width(width: int, picture: str) -> None:
 
 
 def test_the_picture_in_ascii() -> None:
-    board = evolve(MIDWAY, title="", lanes=(*MIDWAY.lanes[:2], None))
+    board = evolve(MIDWAY, title="", lanes=MIDWAY.lanes[:2])
     shown = lines(board, 80, glyphs=ASCII)
     assert "\n".join(line.strip() for line in shown) == IN_ASCII
     assert "".join(shown).isascii()
@@ -131,8 +134,6 @@ def test_a_low_terminal_shows_the_running_ones() -> None:
     shown = lines(Board(title="t", lanes=tuple(busy)), 80, height=10)
     assert len(shown) < 10
     assert "  and 4 more" in shown
-    roomy = lines(Board(title="t", lanes=(None, *busy[:2], *[None] * 20)), 80, height=10)
-    assert [line[:6] for line in roomy[1:3]] == ["song 0", "song 1"]
 
 
 @given(
@@ -145,6 +146,7 @@ def test_a_low_terminal_shows_the_running_ones() -> None:
         queue_position=st.none() | st.integers(0, 10**6),
         chunks_total=st.none() | st.integers(0, 1000),
         message=st.none() | st.text(),
+        seconds_left=st.none() | st.floats(0, 1e6),
     ),
     st.text(),
     st.integers(10, 200),
@@ -154,26 +156,49 @@ def test_whatever_a_job_says_it_fits(progress: Progress, name: str, width: int) 
     assert all(cell_len(line) <= width for line in shown)
 
 
-def test_details_say_what_counts_at_each_stage() -> None:
-    assert details(Progress(stage=Stage.WAITING, queue_position=3), None) == "place 3"
-    assert details(Progress(stage=Stage.MERGING, chunks_done=6, chunks_total=6), None) == "chunk 6 of 6"
-    assert details(Progress(stage=Stage.DOWNLOADING, bytes_received=1000), 2000.0) == "1.0 kB, 2.0 kB/s"
-    assert details(Progress(stage=Stage.PROCESSING, message="Your file is being processed"), None) == ""
-    assert details(Progress(stage=Stage.WAITING, message="no answer; asking again"), None) == "no answer; asking again"
+def test_the_status_says_what_counts_at_each_stage() -> None:
+    for progress, text in (
+        (Progress(stage=Stage.WAITING, queue_position=1), "waiting, 1st"),
+        (Progress(stage=Stage.WAITING, queue_position=12, queue_length=40), "waiting, 12th of 40"),
+        (Progress(stage=Stage.MERGING, chunks_done=6, chunks_total=6), "merging, chunk 6 of 6"),
+        (Progress(stage=Stage.PROCESSING, message="Your file is being processed"), "processing"),
+        (Progress(stage=Stage.PROCESSING, seconds_left=65.0), "processing, 1:05 left"),
+        (Progress(stage=Stage.WAITING, message="no answer; asking again"), "waiting, no answer; asking again"),
+    ):
+        assert status_text(progress) == text
+    received = Progress(stage=Stage.DOWNLOADING, bytes_received=1000)
+    assert status_text(received, speed=2000.0) == "downloading 1.0 kB, 2.0 kB/s"
+
+
+def test_what_does_not_fit_is_left_out_rather_than_cut() -> None:
+    progress = Progress(stage=Stage.DISTRIBUTING, chunks_done=10, chunks_total=12, seconds_left=645.0)
+    assert status_text(progress, width=35) == "distributing, chunk 10 of 12"
+    assert status_text(progress, width=45) == "distributing, chunk 10 of 12, 10:45 left"
 
 
 def test_where_nothing_else_is_known_a_lane_tells_how_long_it_runs() -> None:
     lane = Lane(name="a.wav", progress=Progress(stage=Stage.PROCESSING, fraction=0.5), elapsed=83.0)
-    assert lines(Board(lanes=(lane,)), 100)[0].endswith("processing    1:23")
+    assert lines(Board(lanes=(lane,)), 100)[0].endswith("processing for 1:23")
     assert lines(Board(lanes=(evolve(lane, elapsed=0.4),)), 100)[0].endswith("processing")
+
+
+def test_the_folder_is_shown_only_where_there_is_room_beside_the_whole_title() -> None:
+    progress = Progress(stage=Stage.PROCESSING, fraction=0.5)
+    for name, folder, shown in (
+        ("track1", "An Album", "track1  An Album "),
+        ("track1", "A folder with a long name", "track1  A folder with…g name "),
+        ("A title that takes all of the room", "An Album", "A title that takes… the room "),
+    ):
+        (line,) = lines(Board(lanes=(Lane(name=name, folder=folder, progress=progress),)), 80)[:1]
+        assert line.startswith(shown)
 
 
 def test_plain_lines() -> None:
     waiting = Progress(stage=Stage.WAITING, queue_position=2, queue_length=4)
-    assert stage_line("a\nb.wav", waiting) == "a\\nb.wav: waiting (place 2 of 4)"
+    assert stage_line("a\nb.wav", waiting) == "a\\nb.wav: waiting, 2nd of 4"
     assert stage_line("c.wav", Progress(stage=Stage.MERGING)) == "c.wav: merging"
 
 
 def test_summary() -> None:
-    assert summary(1, 0, 0, 5) == "1 song done in 0:05"
-    assert summary(3, 2, 1, 65) == "3 songs done, 2 failed, 1 cancelled in 1:05"
+    assert summary(1, 0, 0, 0, 5) == "1 song done in 0:05"
+    assert summary(3, 4, 2, 1, 65) == "3 songs done, 4 already separated, 2 failed, 1 cancelled in 1:05"

@@ -1,0 +1,189 @@
+"""One run of a command over jobs: takes their outcomes as they come, counts them, and shows the rest."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, field
+
+from mvsep_async.cli.exits import DONE, FAILED, USAGE
+from mvsep_async.cli.live.board import Board
+from mvsep_async.cli.live.dashboard import Dashboard
+from mvsep_async.cli.live.lanes import Running, Snapshot
+from mvsep_async.cli.live.render import summary
+from mvsep_async.cli.outcome import Outcome, job_name
+from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.client import MVSepClient
+from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepError
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.lifecycle import OVER
+from mvsep_async.models.stage import Stage
+
+__all__ = ["JobActions", "JobRun", "outcomes_of"]
+
+_Ended: TypeAlias = tuple[Job, Outcome]
+
+
+@define(eq=False)
+class JobRun:
+    """One run: its jobs, their outcomes, and what is shown of them.
+
+    `songs`: those still to be read. `slots`: most jobs at one time, by default what the account allows.
+    """
+
+    title: str
+    json: bool
+    songs: Songs | None = None
+    slots: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    on_board: Callable[[Board], None] = lambda board: None
+    """Called with every board that is shown."""
+    done: int = 0
+    skipped: int = 0
+    """Of those done: songs that had been separated before, whose stems are all there."""
+    failed: int = 0
+    cancelled: int = 0
+    unsent: int = 0
+    """Of those failed: songs that could not be sent."""
+    open: dict[str, Job] = field(factory=dict)
+    """Jobs that are not over, by id."""
+    _dashboard: Dashboard = field(init=False)
+    _seen: int = 0
+    _ended: set[str] = field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self._dashboard = Dashboard(self.title, self.json, self.clock, self.on_board)
+
+    @property
+    def over(self) -> int:
+        """How many songs are over, whatever their outcome."""
+        return self.done + self.failed + self.cancelled
+
+    @property
+    def code(self) -> int:
+        """The exit code, when all is over."""
+        if not self.failed and not self.cancelled:
+            return DONE
+        return USAGE if self.unsent == self.over else FAILED
+
+    async def follow(
+        self,
+        client: MVSepClient,
+        outcomes: AsyncIterable[_Ended],
+        *background: Callable[[], Coroutine[Any, Any, None]],
+    ) -> int:
+        """Show the client's jobs and write each outcome until there are no more; return the exit code.
+
+        `background`: run meanwhile; they end by themselves. A token that the service does not accept ends the run at
+        once: every other song would fail for it too.
+        """
+        try:
+            async with (
+                self._dashboard.shown(client, lambda: self.snapshot(client)),
+                anyio.create_task_group() as tasks,
+            ):
+                for task in background:
+                    tasks.start_soon(task)
+                async for job, outcome in outcomes:
+                    if isinstance(outcome.error, AuthenticationError):
+                        raise outcome.error.with_traceback(None)
+                    self._ended.add(job.id)
+                    self.open.pop(job.id, None)
+                    self._count(outcome)
+        except BaseException:
+            self._update_open(client.jobs())  # for the hint how to go on
+            raise
+        if not self.json and self.over > 1:
+            took = self._dashboard.tracker.elapsed
+            terminal().note(summary(self.done - self.skipped, self.skipped, self.failed, self.cancelled, took))
+        return self.code
+
+    def reject(self, source: str, error: InvalidRequestError) -> None:
+        """Report something given that cannot be separated."""
+        path = None if "://" in source else Path(source)
+        self._count(Outcome(name=source if path is None else path.name, source=source, error=error))
+
+    def snapshot(self, client: MVSepClient) -> Snapshot:
+        """Return the run as it is now."""
+        self._update_open(client.jobs())
+        running = {
+            id: Running(name, job.progress, folder)
+            for id, job in self.open.items()
+            if job.stage is not Stage.QUEUED
+            for name, folder in [job_name(job)]
+        }
+        return Snapshot(
+            running=running,
+            slots=self.slots or client.slots,
+            queued=len(self.open) - len(running) + (self.songs.left if self.songs else 0),
+            searching=self.songs is not None and not self.songs.complete,
+            done=self.done,
+            failed=self.failed + self.cancelled,
+        )
+
+    def board(self, client: MVSepClient) -> Board:
+        """Return what is to be shown now."""
+        return self._dashboard.board(client, self.snapshot(client))
+
+    def _count(self, outcome: Outcome) -> None:
+        self.done += outcome.status == "done"
+        self.skipped += outcome.skipped
+        self.failed += outcome.status == "failed"
+        self.cancelled += outcome.status == "cancelled"
+        self.unsent += outcome.unsent
+        self._dashboard.write(outcome.document() if self.json else outcome.line)
+
+    def _update_open(self, known: list[Job]) -> None:
+        """Add jobs that are new, and drop those that are over."""
+        for job in known[self._seen :]:
+            if job.id not in self._ended and not job.done():
+                self.open[job.id] = job
+        self._seen = len(known)
+        for id in [id for id, job in self.open.items() if job.state in OVER]:
+            del self.open[id]
+
+
+async def outcomes_of(jobs: AsyncIterable[Job]) -> AsyncIterator[_Ended]:
+    """Give the outcome of each job that `client.map` gives."""
+    async for job in jobs:
+        yield job, Outcome.of(job)
+
+
+@define(eq=False)
+class JobActions:
+    """Does the same with each of some jobs, all at once; iterate to get the outcomes while `run` runs."""
+
+    jobs: Sequence[Job]
+    act: Callable[[Job], Awaitable[object]]
+    _stream: tuple[MemoryObjectSendStream[_Ended], MemoryObjectReceiveStream[_Ended]] = field(
+        factory=lambda: anyio.create_memory_object_stream[_Ended](math.inf)
+    )
+
+    async def run(self) -> None:
+        """Act on every job, until all are through."""
+        with self._stream[0] as outcomes:
+            async with anyio.create_task_group() as tasks:
+                for job in self.jobs:
+                    tasks.start_soon(self._act, job, outcomes)
+
+    async def __aiter__(self) -> AsyncIterator[_Ended]:
+        with self._stream[1] as outcomes:
+            async for ended in outcomes:
+                yield ended
+
+    async def _act(self, job: Job, outcomes: MemoryObjectSendStream[_Ended]) -> None:
+        error = None
+        try:
+            await self.act(job)
+        except MVSepError as met:
+            error = met
+        with suppress(anyio.BrokenResourceError):  # the run ended early: nothing reads the rest
+            outcomes.send_nowait((job, Outcome.of(job, error)))

@@ -1,0 +1,133 @@
+"""A library run on the display: turns its events into lanes, and a line for each song that is done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from attrs import define, field
+from rich.text import Text
+
+from mvsep_async.cli.live.board import Board
+from mvsep_async.cli.live.dashboard import Dashboard
+from mvsep_async.cli.live.lanes import Running, Snapshot
+from mvsep_async.cli.live.render import Glyphs
+from mvsep_async.cli.outcome import job_name, title_of
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.text import visible
+from mvsep_async.client import MVSepClient
+from mvsep_async.http.call import Json
+from mvsep_async.jobs.job import Job
+from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+from mvsep_async.models.stage import Stage
+
+__all__ = ["LibraryRun"]
+
+_NOT_RUNNING = (Stage.QUEUED, Stage.DONE, Stage.FINISHED, Stage.FAILED, Stage.CANCELLED)
+
+
+@define(eq=False)
+class LibraryRun:
+    """Takes the events of a run and shows them. `several`: songs are separated in more than one way."""
+
+    title: str
+    json: bool
+    source: Path
+    several: bool = False
+    clock: Callable[[], float] = time.monotonic
+    tally: Tally = field(factory=Tally)
+    _jobs: dict[str, tuple[str, str, Job]] = field(factory=dict)
+    """Name, folder and job, by the job's id."""
+    _jobs_of_song: dict[tuple[Path | str | None, str | None], set[str]] = field(factory=dict)
+    _dashboard: Dashboard = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._dashboard = Dashboard(self.title, self.json, self.clock)
+
+    def receive(self, event: LibraryEvent) -> None:
+        """Take an event in; `separate_library` calls this."""
+        self.tally = event.tally
+        song = (event.name or event.path, event.work)
+        match event.what:
+            case What.PROGRESS if event.job is not None:
+                self._jobs[event.job.id] = (*self._lane_name(event, event.job), event.job)
+                self._jobs_of_song.setdefault(song, set()).add(event.job.id)
+            case What.MADE | What.FAILED:
+                for job in self._jobs_of_song.pop(song, ()):
+                    self._jobs.pop(job, None)
+                self._dashboard.write(self._document(event) if self.json else lambda glyphs: self._line(event, glyphs))
+            case What.NOTICE | What.REPEATING:
+                self._note(event)
+            case What.LEFT_OUT if event.tally.left_out == 1:
+                self._note(event)
+
+    async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[LibraryResult]]) -> LibraryResult:
+        """Show the run until it is over, and return its result."""
+        async with self._dashboard.shown(client, lambda: self.snapshot(client)):
+            return await run()
+
+    def snapshot(self, client: MVSepClient) -> Snapshot:
+        """Return the run as it is now."""
+        running = {
+            id: Running(name, job.progress, folder)
+            for id, (name, folder, job) in self._jobs.items()
+            if job.stage not in _NOT_RUNNING
+        }
+        tally = self.tally
+        ahead = tally.found - tally.kept if tally.ahead is None else tally.ahead
+        return Snapshot(
+            running=running,
+            slots=client.slots,
+            queued=max(0, ahead - tally.made - tally.failed - tally.left_out - len(running)),
+            searching=tally.ahead is None,
+            done=tally.made,
+            failed=tally.failed,
+        )
+
+    def board(self, client: MVSepClient) -> Board:
+        """Return what is to be shown now."""
+        return self._dashboard.board(client, self.snapshot(client))
+
+    def _note(self, event: LibraryEvent) -> None:
+        if self.json:
+            terminal().note(self._notice(event))
+        else:
+            self._dashboard.write(lambda glyphs: self._notice(event))
+
+    def _lane_name(self, event: LibraryEvent, job: Job) -> tuple[str, str]:
+        name, folder = job_name(job) if event.path is None else title_of(self._relative(event.path))
+        name = event.name or name
+        return (f"{name}, {event.step}" if self.several or event.step != event.work else name), folder
+
+    def _document(self, event: LibraryEvent) -> dict[str, Json]:
+        return {
+            "source": event.name or (None if event.path is None else str(event.path)),
+            "way": event.work,
+            "status": "done" if event.what is What.MADE else "failed",
+            "files": [str(path.absolute()) for path in event.paths],
+            "error": event.message if event.what is What.FAILED else None,
+        }
+
+    def _line(self, event: LibraryEvent, glyphs: Glyphs) -> Text:
+        name, work = visible(event.name or str(self._relative(event.path))), visible(event.work or "")
+        if event.what is What.MADE:
+            stems = ", ".join(visible(path.stem) for path in event.paths)
+            return Text.assemble((f"{glyphs.done} ", "green"), name, (f"  {work}: {stems}", "dim"))
+        why = " ".join(visible(event.message or "").split())
+        return Text.assemble((f"{glyphs.failed} ", "red"), name, (f"  {work}: {why}", "red"))
+
+    def _notice(self, event: LibraryEvent) -> Text:
+        told = visible(event.message or "")
+        if event.what is not What.NOTICE:
+            return Text.assemble(("- ", "yellow"), told or visible(event.name or str(self._relative(event.path))))
+        return Text.assemble(("- ", "yellow"), visible(str(self._relative(event.path))), (f" {told}", "yellow"))
+
+    def _relative(self, path: Path | None) -> Path:
+        if path is None:
+            return Path()
+        try:
+            return path.relative_to(os.path.abspath(self.source))  # noqa: PTH100 -- as the walk names songs
+        except ValueError:
+            return path

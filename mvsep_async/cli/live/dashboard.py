@@ -1,0 +1,102 @@
+"""Shows one run of a command: its lanes while it lasts, and a line for each result."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TypeAlias
+
+import anyio
+from anyio import CancelScope
+from attrs import define, evolve, field
+from rich.text import Text
+
+from mvsep_async.cli.live.board import Board
+from mvsep_async.cli.live.driver import Display, open_display
+from mvsep_async.cli.live.lanes import LaneTracker, Snapshot
+from mvsep_async.cli.live.render import Glyphs
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.client import MVSepClient
+from mvsep_async.errors import MVSepError
+from mvsep_async.http.call import Json
+from mvsep_async.models.user import User
+
+__all__ = ["Dashboard"]
+
+_ACCOUNT: Final = 60.0
+"""Seconds between two requests for the account, whose credits are shown."""
+
+_SHARE: Final = 20
+"""Drawing may take one part in so many of the time: with very many jobs there are fewer frames."""
+
+_Line: TypeAlias = "Callable[[Glyphs], Text] | Mapping[str, Json]"
+
+
+@define(eq=False)
+class Dashboard:
+    """The display of one run. `json`: standard output gets documents for programs instead of lines for people."""
+
+    title: str
+    json: bool
+    clock: Callable[[], float] = time.monotonic
+    on_board: Callable[[Board], None] = lambda board: None
+    """Called with every board that is shown."""
+    tracker: LaneTracker = field(init=False)
+    _lines: deque[_Line] = field(factory=deque)
+    _user: User | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.tracker = LaneTracker(self.title, self.clock)
+
+    def write(self, line: _Line) -> None:
+        """Write a result soon: a line for people, or a document for programs."""
+        self._lines.append(line)
+
+    @asynccontextmanager
+    async def shown(self, client: MVSepClient, snapshot: Callable[[], Snapshot]) -> AsyncIterator[None]:
+        """Draw `snapshot()` again and again while the block runs, then write the lines that are left."""
+        with open_display(terminal(), results=not self.json) as display:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._draw, client, display, snapshot)
+                    tasks.start_soon(self._refresh_account, client)
+                    yield
+                    tasks.cancel_scope.cancel()
+            finally:
+                with CancelScope(shield=True):  # what happened is reported, also when the run is cancelled just then
+                    await self._flush(display)
+
+    def board(self, client: MVSepClient, snapshot: Snapshot) -> Board:
+        """Return what is to be shown."""
+        return self.tracker.update(self._with_credits(client, snapshot))[0]
+
+    async def _draw(self, client: MVSepClient, display: Display, snapshot: Callable[[], Snapshot]) -> None:
+        while True:
+            began = self.clock()
+            board, changed = self.tracker.update(self._with_credits(client, snapshot()))
+            spent = self.clock() - began
+            self.on_board(board)
+            await self._flush(display)
+            await display.show(board, changed)
+            await anyio.sleep(max(display.interval, _SHARE * spent))
+
+    async def _flush(self, display: Display) -> None:
+        while self._lines:
+            line = self._lines[0]
+            if isinstance(line, Mapping):
+                terminal().document(dict(line))
+            else:
+                await display.line(line(display.glyphs))
+            self._lines.popleft()  # only after it was written: writing may be cancelled
+
+    def _with_credits(self, client: MVSepClient, snapshot: Snapshot) -> Snapshot:
+        user = client.user or self._user
+        return evolve(snapshot, credits=None if user is None else user.premium_minutes)
+
+    async def _refresh_account(self, client: MVSepClient) -> None:
+        while True:
+            with suppress(MVSepError):  # the credits are a courtesy: a run does not fail without them
+                self._user = await client.account.user()
+            await anyio.sleep(_ACCOUNT)
