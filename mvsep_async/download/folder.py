@@ -13,7 +13,7 @@ from attrs import define
 
 __all__ = ["Folder"]
 
-_HOLDS_FOLDERS: Final = {os.open, os.mkdir, os.stat, os.unlink, os.rename, os.link} <= os.supports_dir_fd
+_HOLDS_FOLDERS: Final = {os.open, os.mkdir, os.stat, os.unlink, os.rename} <= os.supports_dir_fd
 """Whether the platform works relative to an open folder (POSIX), not only by path (Windows)."""
 
 _NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
@@ -94,17 +94,19 @@ class Folder:
     def place(self, old: str, new: str) -> None:
         """Rename, never over what is there: raises `FileExistsError`.
 
-        A hard link is the one call that is both atomic and refuses; file systems without hard links (FAT, some network
-        shares) get a look and a rename.
+        A hard link is the one call that is both atomic and refuses; platforms and file systems without hard links
+        (FAT, some network shares) get a look and a rename.
         """
         if self._fd is None:
             Path(self._at(old)[0]).rename(self._at(new)[0])  # Windows refuses by itself
             return
         try:
+            if not hasattr(os, "link"):
+                raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), old)
             os.link(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd, follow_symlinks=False)
         except FileExistsError:
             raise
-        except OSError:
+        except (OSError, NotImplementedError):
             if self.exists(new):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
             self.replace(old, new)
