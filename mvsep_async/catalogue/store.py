@@ -1,14 +1,16 @@
-"""The catalogue of one client: fetched once, cached in memory and optionally on disk."""
+"""The one catalogue of a client: fetched once, kept in memory and, if wanted, on disk."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import anyio
 
+from mvsep_async.catalogue.cache import DiskCache
+from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.errors import (
     InvalidRequestError,
     JobNotFoundError,
@@ -18,20 +20,16 @@ from mvsep_async.errors import (
     TransportError,
 )
 
-if TYPE_CHECKING:
-    from mvsep_async.catalogue.cache import DiskCache
-    from mvsep_async.catalogue.catalogue import Catalogue
-
 __all__ = ["SCOPES", "AlgorithmsCall", "CatalogueStore"]
 
 SCOPES: Final = ("single_upload", "no_upload", "matchering_upload")
-"""The known values of `scopes`; the first is the service's default."""
+"""Every value of `scopes` that was seen; the first is the service's default."""
 
 DAY: Final = 86_400.0
 
 
 class AlgorithmsCall(Protocol):
-    """Fetches algorithms, as `client.site.algorithms` does."""
+    """What the store asks: `client.site.algorithms`."""
 
     async def __call__(self, scopes: str | None = None, /) -> Catalogue:
         """Return the algorithms of one scope."""
@@ -39,10 +37,10 @@ class AlgorithmsCall(Protocol):
 
 
 class CatalogueStore:
-    """Fetches the catalogue once and shares it; concurrent callers cause one fetch.
+    """Gives every caller the same catalogue; many at once cause one fetch.
 
-    `max_age`: seconds that a catalogue on disk is valid, a day by our choice: the service changes its algorithms every
-    few days. While the service cannot be reached, one of any age is used.
+    `max_age`: seconds that a catalogue on disk is good for, our choice of a day: the service changes its algorithms
+    every few days. When the service cannot be reached, one of any age is better than none.
     """
 
     def __init__(
@@ -57,45 +55,43 @@ class CatalogueStore:
         self._cache = cache
         self._max_age = max_age
         self._now = now
-        self._cached: Catalogue | None = None
+        self._held: Catalogue | None = None
         self._lock = anyio.Lock()
 
     async def get(self, *, refresh: bool = False) -> Catalogue:
-        """Return the catalogue from memory, disk or the service, in this order; with `refresh` from the service.
+        """Return the catalogue, from memory, disk or the service in this order; with `refresh` from the service.
 
-        Raises the errors of the calls if there is none.
+        Raises what the calls do when there is none anywhere.
         """
-        before = self._cached
+        before = self._held
         async with self._lock:
-            if self._cached is not None and (not refresh or self._cached is not before):
-                return self._cached
-            self._cached = (None if refresh else await self._from_disk(self._max_age)) or await self._fetch()
-            return self._cached
+            if self._held is not None and (not refresh or self._held is not before):
+                return self._held
+            self._held = (None if refresh else await self._kept(self._max_age)) or await self._fetch()
+            return self._held
 
     async def _fetch(self) -> Catalogue:
         try:
             catalogue = await self._ask()
         except (ServiceUnavailableError, TransportError, RateLimitedError):
-            saved = await self._from_disk(math.inf)
-            if saved is None:
+            kept = await self._kept(math.inf)
+            if kept is None:
                 raise
-            return saved
+            return kept
         if self._cache is not None:
             await self._cache.save(catalogue, now=self._now())
         return catalogue
 
     async def _ask(self) -> Catalogue:
-        from mvsep_async.catalogue.catalogue import Catalogue
-
         default, *others = SCOPES
         found = [await self._algorithms(default)]
         for scope in others:
             try:
                 found.append(await self._algorithms(scope))
             except (InvalidRequestError, JobNotFoundError, ProtocolError):
-                # The scopes are not documented: a service that rejects one has no algorithms there.
+                # The scopes are not documented; a service without one has no algorithms there.
                 continue
         return Catalogue(*(catalogue.entries for catalogue in found))
 
-    async def _from_disk(self, max_age: float) -> Catalogue | None:
+    async def _kept(self, max_age: float) -> Catalogue | None:
         return None if self._cache is None else await self._cache.load(now=self._now(), max_age=max_age)

@@ -27,12 +27,12 @@ __all__ = ["Telemetry"]
 
 
 class Telemetry:
-    """KeyedLock events into metrics, and each job into a span `mvsep.job` from its first slot to the service's answer.
+    """Turn events into metrics, and each job into a span `mvsep.job` from its first slot to the service's answer.
 
     Metrics: `mvsep.jobs` (submitted and answered, by `mvsep.stage`), `mvsep.job.duration` (s, accepted to over),
     `mvsep.slots.held`, `mvsep.uploaded` and `mvsep.downloaded` (bytes), `mvsep.retries` (by `mvsep.step`),
     `mvsep.budget.wait` (s). One may serve several clients. By default the global providers are used; needs the package
-    `opentelemetry-api` and raises `ImportError` without it.
+    `opentelemetry-api` (extra `telemetry`) and raises `ImportError` without it.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Telemetry:
         try:
             from opentelemetry import metrics, trace
         except ImportError as error:
-            raise ImportError('Telemetry needs OpenTelemetry: pip install "opentelemetry-api"') from error
+            raise ImportError('Telemetry needs OpenTelemetry: pip install "mvsep-async[telemetry]"') from error
         meter = metrics.get_meter("mvsep_async", __version__, meter_provider)
         self._tracer = trace.get_tracer("mvsep_async", __version__, tracer_provider)
         self._error = trace.StatusCode.ERROR
