@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import hypothesis
 import pytest
 
 from mvsep_async import MVSepClient
@@ -17,6 +18,20 @@ NewClient: TypeAlias = Callable[..., MVSepClient]
 
 STRANGER = "no-account-has-4711"
 """A token that nobody knows. No ordinary word: it is hidden in every log of the process while a client has it."""
+
+
+SLOW_TIMEOUT = 600.0
+"""Seconds that a test marked `slow` may take: it starts processes, and the machine may be busy with others."""
+
+hypothesis.settings.register_profile("quick", max_examples=20)
+"""For a run that repeats the suite on one more interpreter: `--hypothesis-profile=quick`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests more time than the others have."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
 
 
 def wav(seconds: float = 0.1, *, rate: int = 8000) -> bytes:

@@ -12,6 +12,8 @@ import pytest
 
 from benchmarks.__main__ import MEASUREMENTS
 
+pytestmark = pytest.mark.slow
+
 # What takes many kills to say anything has a test of its own.
 NAMES = sorted(set(MEASUREMENTS) - {"chaos"})
 

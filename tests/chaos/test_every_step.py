@@ -21,7 +21,10 @@ from tests.chaos import victim
 from tests.chaos.victim import STEMS, End, World
 from tests.conftest import wav
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs processes that can be forked")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs processes that can be forked"),
+]
 
 AT_ONCE = 6
 """Worlds tried at one time: most of their time goes by waiting."""

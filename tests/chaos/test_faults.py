@@ -22,6 +22,8 @@ from mvsep_async.sandbox import Quirks, Sandbox
 from tests.client.support import calls, paid, reached, until
 from tests.conftest import NewClient, wav
 
+pytestmark = pytest.mark.slow
+
 CREATE, LOOK, ACCOUNT, LISTS = "separation/create", "separation/get", "app/user", "app/separation_history"
 CATALOGUE, DOWNLOAD, CANCEL = "app/algorithms", "/storage/*", "separation/cancel"
 ALL = {CREATE, LOOK, ACCOUNT, LISTS, CATALOGUE, DOWNLOAD}

@@ -10,7 +10,10 @@ import pytest
 from benchmarks.chaos import cuts
 from benchmarks.chaos_harness import Chaos
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that nobody can catch")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that nobody can catch"),
+]
 
 
 async def test_nothing_is_lost_paid_twice_wrong_or_left_over(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.docs.pages import ROOT, blocks_of, pages
 from tests.docs.reader import Reader
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
+
 PAGES = [page for page in pages() if blocks_of(page)]
 
 

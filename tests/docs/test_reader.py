@@ -11,6 +11,8 @@ from mvsep_async.cli.exits import UsageProblem
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.docs.reader import Reader
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
+
 PAGE = ROOT / "docs" / "made-up.md"
 
 

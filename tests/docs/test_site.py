@@ -13,6 +13,8 @@ import pytest
 from mvsep_async.jobs.lifecycle import JobState
 from tests.docs.pages import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+
 LOADED = re.compile(
     r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//|<link\b[^>]*\bhref="(?:https?:)?//|@import'
 )

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
+import pytest
+
 from tests.docs.pages import ROOT, blocks_of, pages
+
+pytestmark = pytest.mark.slow
 
 
 def modules_of(page: Path) -> Iterator[str]:

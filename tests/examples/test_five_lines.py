@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import anyio
+import pytest
 
 from mvsep_async.sandbox import Sandbox
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "five_lines.py"
 

@@ -17,7 +17,10 @@ from mvsep_async.jobs.facts import NOTHING
 from mvsep_async.journal.sqlite import SqliteJournal
 from tests.journal import victim
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that nobody can catch")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that nobody can catch"),
+]
 
 
 @pytest.fixture(scope="module")

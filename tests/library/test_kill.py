@@ -14,6 +14,8 @@ import pytest
 from mvsep_async.sandbox import Sandbox
 from tests.audio.songs import write_song
 
+pytestmark = pytest.mark.slow
+
 Ready = Callable[[Sandbox, Path], bool]
 
 

@@ -15,6 +15,8 @@ import soundfile
 
 from mvsep_async.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 LAUNCHER = Path(__file__).with_name("launcher.py")
 Mvsep = Callable[..., str]
 

@@ -10,6 +10,8 @@ from benchmarks.scheduling.clients import Fixed, Oracle, Ours
 from benchmarks.scheduling.measure import measure, table
 from benchmarks.scheduling.world import Scenario
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("world", "use", "requests", "noticed"),

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_memory_does_not_grow_with_the_file() -> None:
     pytest.importorskip("resource")
