@@ -15,7 +15,6 @@ from attrs import define, evolve, field
 
 from .accounts import Account, Accounts, credits_for
 from .audio.formats import Format
-from .audio.work import NOT_AUDIO, Task, WorkFailedError, measure, perform, result_base
 from .catalogue import algorithms
 from .clock import Clock
 from .create_request import CreateRequest
@@ -28,6 +27,7 @@ from .quality import QualityBoard
 from .refusals import DAILY_LIMIT, NO_SLOT, Refusal, SilentRefusal, invalid, no_such_job
 from .settings import SandboxSettings
 from .webhooks import Webhooks
+from .work import NOT_AUDIO, Task, WorkFailedError, measure, perform, result_base
 
 WORKER_THREADS = 2
 """Separations made at one time. More would only take the processor from the client that is being tried."""

@@ -69,6 +69,25 @@ def test_upload_wait_status_download_history(mvsep: Mvsep, song: Path, tmp_path:
     assert hash_ in mvsep("history")
 
 
+def test_the_examples_of_its_readme(mvsep: Mvsep, song: Path, tmp_path: Path) -> None:
+    song.rename(tmp_path / "song.wav")
+    assert "49: MVSep Karaoke" in mvsep("list", "-s", "karaoke")
+    assert "BS Roformer by frazer and becruily" in mvsep("list", "--models", "49")
+    assert "Demucs4 HT" in mvsep("algorithms", "-i", "20")
+    hash_ = uploaded(mvsep("upload", "song.wav", "-t", "49", "--add-opt1", "5", "--wait"))
+    assert "Downloaded 4 files" in mvsep("run", "song.wav", "-t", "49", "--add-opt1", "5", "-f", "2", "-o", "./output")
+    assert len(list((tmp_path / "output").glob("*.flac"))) == 4
+    assert "Downloaded 4 files" in mvsep("download", hash_, "-o", "./output")
+    assert hash_ in mvsep("history")
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_every_output_format(mvsep: Mvsep, song: Path, tmp_path: Path, number: int) -> None:
+    mvsep("run", str(song), "-t", "40", "-f", str(number), "-i", "1", "-o", "out")
+    extensions = [path.suffix for path in (tmp_path / "out").iterdir()]
+    assert extensions == [[".mp3", ".wav", ".flac", ".m4a", ".wav", ".flac"][number]] * 2
+
+
 def test_all_in_one(mvsep: Mvsep, song: Path, tmp_path: Path) -> None:
     printed = mvsep("run", str(song), "-t", "63", "-f", "1", "-i", "1", "-o", "out")
     assert "Downloaded 6 files" in printed
@@ -100,6 +119,7 @@ CALLS = {
         "print(api.disable_premium(), api.enable_premium(), api.enable_long_filenames(), api.disable_long_filenames())"
     ),
     "cancel": "print(api.cancel_task(sys.argv[3]))",
+    "url": "print(api.create_task(remote_url=sys.argv[1] + '/storage/temp/' + sys.argv[3], sep_type=49, add_opt1='5'))",
     "quality": "print(api.create_quality_entry(sys.argv[3], 'Mine', 'text', password='p'))",
 }
 EXPECTED = {
@@ -108,6 +128,7 @@ EXPECTED = {
     "news": "Обновления в декабре",
     "switches": "successfully disabled",
     "cancel": "'success': True",
+    "url": "/api/separation/get-remote?hash=",
     "quality": "'link': ",
 }
 

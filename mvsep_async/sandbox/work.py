@@ -9,13 +9,12 @@ from typing import Literal
 
 from attrs import frozen
 
-from mvsep_async.sandbox.catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm
-from mvsep_async.sandbox.jobs import Job, ResultFile, Results
-from mvsep_async.sandbox.names import slug, split_extension
-
-from . import separate
-from .decode import NotAudioError, audio_seconds
-from .formats import ENCODINGS, Format
+from .audio import separate
+from .audio.decode import NotAudioError, audio_seconds
+from .audio.formats import ENCODINGS, Format
+from .catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm
+from .jobs import Job, ResultFile, Results
+from .names import slug, split_extension
 
 NOT_AUDIO = "The file could not be read: it is damaged or is not audio"
 GUESSED_BYTES_PER_SECOND = 40_000
