@@ -1,4 +1,4 @@
-"""Short songs for the demo: a voice in the middle, instruments at the sides, made of sines."""
+"""Short songs for the demo, in several formats: a voice in the middle, instruments at the sides, made of sines."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ _TITLES: Final = (
 _LENGTHS: Final = (10, 14, 28, 8, 12, 24, 9, 16)
 """Seconds of audio: most are short, two are long enough to be shared out over several machines."""
 
+_FORMATS: Final = ("wav", "flac", "mp3", "m4a", "ogg", "aiff")
+
 _SCALE: Final = (0, 2, 4, 7, 9, 12, 9, 7)
 _CHORDS: Final = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))
 
 
 def make_songs(folder: Path, count: int) -> list[Path]:
-    """Write `count` songs into `folder` and return their paths; those that are there stay."""
+    """Write `count` songs into `folder` and return their paths; files that exist are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in range(count):
         title = _TITLES[index % len(_TITLES)] + (f" {index // len(_TITLES) + 1}" if index >= len(_TITLES) else "")
-        path = folder / f"{index + 1:02} {title}.{'flac' if index % 2 else 'wav'}"
+        path = folder / f"{index + 1:02} {title}.{_FORMATS[index % len(_FORMATS)]}"
         if not path.exists():
             _write(path, _LENGTHS[index % len(_LENGTHS)], root=220 * 2 ** (index % 5 / 12))
         paths.append(path)
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
 def _write(path: Path, seconds: int, *, root: float) -> None:
     import numpy as np
     import soundfile
+
+    from mvsep_async.sandbox.audio.encode import open_output
+    from mvsep_async.sandbox.audio.formats import Format
 
     time = np.arange(RATE * seconds) / RATE
 
@@ -67,4 +72,9 @@ def _write(path: Path, seconds: int, *, root: float) -> None:
         chord += tone(chords[bar % len(chords), part] - 12, 3)
     chord *= 0.6 + 0.4 * np.sin(2 * np.pi * 0.5 * time)
     left, right = voice * 0.16 + chord * 0.09, voice * 0.16 - chord * 0.09
-    soundfile.write(path, np.stack((left, right), axis=1), RATE)
+    song = np.stack((left, right), axis=1)
+    if path.suffix == ".m4a":
+        with open_output(path, Format.M4A, RATE) as file:
+            file.write(song.astype(np.float32))
+    else:
+        soundfile.write(path, song, RATE)

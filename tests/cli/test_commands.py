@@ -212,10 +212,12 @@ def test_demo(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mvsep_async.cli.commands import demo
 
     monkeypatch.setattr(demo, "STAGE", demo.STAGE | {"speed": 10_000.0, "queue_seconds": 0.0, "min_seconds": 0.0})
-    ran = cli("demo", "--songs", "2")
+    ran = cli("demo", "--songs", "6")
     assert ran.code == 0, ran.err
     assert str(home / "mvsep-demo" / "stems") in ran.out
-    assert len(list((home / "mvsep-demo" / "stems").rglob("*.flac"))) == 4
+    uploaded = {path.suffix for path in (home / "mvsep-demo" / "songs").iterdir()}
+    assert uploaded == {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".aiff"}
+    assert len(list((home / "mvsep-demo" / "stems").rglob("*.flac"))) == 12
 
 
 @pytest.mark.parametrize("command", ["demo", "sandbox"])
