@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
-from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+from cyclopts import CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from mvsep_async.cli.app import app
@@ -55,11 +55,8 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
             exit_on_error=False,
             print_error=False,
         )
-    except UnusedCliTokensError as error:
-        here.error(f"there is no use for {', '.join(map(repr, error.unused_tokens or ()))}: --help says what there is")
-        return USAGE
     except CycloptsError as error:
-        here.error(error_line(error))
+        here.error(_usage_line(error))
         return USAGE
     work = partial(command, *bound.args, **bound.kwargs)
     if inspect.iscoroutinefunction(command):
@@ -67,6 +64,14 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
     result = work()
     # A command that asks a person something does so first, and returns what is then to be awaited.
     return _awaited(result) if callable(result) else result or DONE
+
+
+def _usage_line(error: CycloptsError) -> str:
+    """Return the line for a command line that is not understood, words that no parameter takes among them."""
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        words = ", ".join(map(repr, error.unused_tokens))
+        return f"unexpected argument{'s' * (len(error.unused_tokens) > 1)} {words}: see --help"
+    return error_line(error)
 
 
 def _awaited(work: Work) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import cyclopts
 import pytest
 
 from mvsep_async.cli.app import COMMANDS
@@ -44,7 +45,7 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
         (["account", "premium", "maybe"], '"on"'),
         (["algorithms", "show"], "requires an argument"),
         (["quality", "leaderbord"], 'Did you mean "leaderboard"'),
-        (["status", "one", "two"], "no use for 'two'"),
+        (["status", "one", "two"], "unexpected argument 'two'"),
         (["separate", "", "--algorithm", "40"], "empty"),
         (["sandbox", "--queue-seconds", "-1"], "--queue-seconds"),
         (["status", "x", "--host", "https://evil.test"], "https://evil.test is not a host of the service"),
@@ -57,6 +58,17 @@ def test_bad_words_are_answered_with_a_hint(cli: Cli, words: list[str], hint: st
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
     assert hint in ran.err
+
+
+def test_cyclopts_says_which_words_are_left_over() -> None:
+    app = cyclopts.App()
+
+    @app.default
+    def main(word: str) -> None: ...
+
+    with pytest.raises(cyclopts.UnusedCliTokensError) as caught:
+        app.parse_args(["one", "two", "three"], exit_on_error=False, print_error=False)
+    assert caught.value.unused_tokens == ["two", "three"], f"cyclopts {cyclopts.__version__}"
 
 
 def test_nothing_prints_the_help(cli: Cli) -> None:
