@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import resolve_name
 from typing import Any
 
 __all__ = ["lazy_attributes"]
@@ -21,11 +20,11 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], A
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = resolve_name(homes[name], package)
+        home = homes[name]
         try:
-            value = getattr(import_module(home), name)
+            value = getattr(import_module(home, package), name)
         except AttributeError as error:
-            raise ImportError(f"{home} could not be imported: {error}", name=home) from error
+            raise ImportError(f"{home} of {package} could not be imported: {error}") from error
         setattr(sys.modules[package], name, value)
         return value
 

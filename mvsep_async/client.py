@@ -6,34 +6,37 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import httpx
 from attrs import evolve
 
-from mvsep_async.catalogue.algorithm import Algorithm
-from mvsep_async.catalogue.catalogue import Catalogue
-from mvsep_async.catalogue.estimate import Estimate, estimate
+from mvsep_async.concurrency import in_thread
 from mvsep_async.config import ClientConfig
-from mvsep_async.endpoints.account import AccountAPI
-from mvsep_async.endpoints.quality import QualityAPI
-from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.endpoints.site import SiteAPI
 from mvsep_async.errors import ClientClosedError, ConfigurationError, InvalidRequestError, MVSepError
-from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.redaction import guard_logs
-from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.registry import goes_on_later
-from mvsep_async.jobs.request import Target
-from mvsep_async.jobs.stream import JobStream
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.models.user import User
-from mvsep_async.naming import check_layout
-from mvsep_async.observe.events import Listener
-from mvsep_async.scheduling.session import Session
-from mvsep_async.sources import RemoteType, Source
-from mvsep_async.submission.prepare import AlgorithmName, OnUnknown
+
+# The engine and the endpoints make most of the package. They are loaded when a client is opened and when a section is
+# first used: a program that imports the client pays for neither.
+if TYPE_CHECKING:
+    from mvsep_async.catalogue.algorithm import Algorithm
+    from mvsep_async.catalogue.catalogue import Catalogue
+    from mvsep_async.catalogue.estimate import Estimate
+    from mvsep_async.endpoints.account import AccountAPI
+    from mvsep_async.endpoints.quality import QualityAPI
+    from mvsep_async.endpoints.separations import SeparationsAPI
+    from mvsep_async.endpoints.site import SiteAPI
+    from mvsep_async.http.call import Json
+    from mvsep_async.jobs.job import Job
+    from mvsep_async.jobs.request import Target
+    from mvsep_async.jobs.stream import JobStream
+    from mvsep_async.models.user import User
+    from mvsep_async.observe.events import Listener
+    from mvsep_async.scheduling.session import Session
+    from mvsep_async.sources import RemoteType, Source
+    from mvsep_async.submission.prepare import AlgorithmName, OnUnknown
 
 __all__ = ["MVSepClient", "SubmitArguments"]
 
@@ -117,7 +120,9 @@ class MVSepClient:
             raise ConfigurationError("a client is opened once: make a new one")
         self._opened = True
         guard_logs()
-        self._session = await Session.open(self._options, self._http)
+        # Importing the engine takes some 0.2 s: not on the caller's event loop.
+        session = await in_thread(_session_class)
+        self._session = await session.open(self._options, self._http)
         return self
 
     async def __aexit__(
@@ -128,21 +133,29 @@ class MVSepClient:
     @property
     def separations(self) -> SeparationsAPI:
         """The separation section of the API, call by call."""
+        from mvsep_async.endpoints.separations import SeparationsAPI
+
         return SeparationsAPI(self._open().caller)
 
     @property
     def site(self) -> SiteAPI:
         """Algorithms, news, the queue, demos."""
+        from mvsep_async.endpoints.site import SiteAPI
+
         return SiteAPI(self._open().caller)
 
     @property
     def account(self) -> AccountAPI:
         """Login, the account, its history and its switches."""
+        from mvsep_async.endpoints.account import AccountAPI
+
         return AccountAPI(self._open().caller)
 
     @property
     def quality(self) -> QualityAPI:
         """The quality checker."""
+        from mvsep_async.endpoints.quality import QualityAPI
+
         return QualityAPI(self._open().caller)
 
     @property
@@ -170,6 +183,8 @@ class MVSepClient:
         Raises `InvalidRequestError` for an algorithm, an option or a path that cannot be, and `ConfigurationError`
         without the extra `library`, which reads how long songs are.
         """
+        from mvsep_async.catalogue.estimate import estimate
+
         found = (await self.catalogue()).find(algorithm)
         given = {name: str(value) for name, value in (options or {}).items()}
         return await estimate(sources, found, given)
@@ -274,6 +289,8 @@ class MVSepClient:
                 if job.error is None:
                     job.facts = evolve(job.facts, error=error)
 
+        from mvsep_async.jobs.stream import JobStream
+
         return JobStream(sources, submit, settle, lambda: session.tasks, session.width, session.widened)
 
     def attach(self, hash: str, *, host: str | None = None) -> Job:
@@ -287,6 +304,8 @@ class MVSepClient:
         hash = hash.strip()
         if not hash:
             raise InvalidRequestError("a job's hash cannot be empty")
+        from mvsep_async.jobs.registry import goes_on_later
+
         known = session.registry.known(hash=hash)
         if known is not None and not (known.error is not None and goes_on_later(known.error)):
             return known
@@ -349,7 +368,16 @@ class MVSepClient:
         return f"<MVSepClient {self._options.base} {state}>"
 
 
+def _session_class() -> type[Session]:
+    from mvsep_async.scheduling.session import Session
+
+    return Session
+
+
 def _target(directory: str | PathLike[str], stems: Iterable[str] | None, layout: str, overwrite: bool) -> Target:
+    from mvsep_async.jobs.request import Target
+    from mvsep_async.naming import check_layout
+
     check_layout(layout)
     return Target(str(Path(directory)), None if stems is None else tuple(stems), layout, overwrite)
 

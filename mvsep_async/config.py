@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import httpx
 from attrs import frozen
@@ -15,7 +15,9 @@ from attrs import frozen
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.http.token import Token
-from mvsep_async.observe.events import Listener
+
+if TYPE_CHECKING:
+    from mvsep_async.observe.events import Listener
 
 __all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "ClientConfig", "default_poll_interval", "time_scale_of"]
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import httpx
 from anyio import CancelScope
-from attrs import define, field, frozen
+from attrs import frozen
 
-from mvsep_async.transport.extensions import READ_INTO
+from mvsep_async.transport.reading import body_reader
 
 __all__ = ["FileResponse", "RequestError", "request_file", "shown"]
 
@@ -46,8 +46,7 @@ async def request_file(http: httpx.AsyncClient, url: str, headers: dict[str, str
     """
     try:
         async with _follow(http, url, headers) as response:
-            read_into = response.extensions.get(READ_INTO) or _Chunks(_raw(response)).read_into
-            yield FileResponse(response.status_code, response.headers, read_into)
+            yield FileResponse(response.status_code, response.headers, body_reader(response))
     except (httpx.TransportError, httpx.StreamError) as error:
         # Without the request's URL, which the exception itself holds.
         detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -102,33 +101,6 @@ def _parse(link: str, *, base: httpx.URL | None = None) -> httpx.URL:
             f"the link leads to {url.scheme or 'no'}://, only http and https are followed", temporary=False
         )
     return url.copy_with(username=None, password=None, fragment=None)
-
-
-@define(eq=False)
-class _Chunks:
-    """A body that any transport but ours yields in chunks, copied into given memory."""
-
-    _chunks: AsyncIterator[bytes]
-    _rest: memoryview = field(default=memoryview(b""), init=False)
-
-    async def read_into(self, buffer: memoryview) -> int:
-        while not self._rest:
-            try:
-                self._rest = memoryview(await anext(self._chunks))
-            except StopAsyncIteration:
-                return 0
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-
-async def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Yield a body undecoded; that of a response made by a mock transport is in memory already."""
-    if response.is_stream_consumed:
-        yield response.content
-        return
-    async for chunk in response.aiter_raw():
-        yield chunk
 
 
 def shown(url: str) -> str:

@@ -42,7 +42,7 @@ class OpenFileContent:
             raise UploadError(f"{name} is empty")
         return cls(file, size, name)
 
-    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         try:
             await in_thread(self.file.seek, 0)
             left = self.size

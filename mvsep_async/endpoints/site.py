@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.endpoints.paging import collect, pages
 from mvsep_async.http.call import Auth, Call, Caller
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueueSummary
+
+if TYPE_CHECKING:
+    from mvsep_async.catalogue.catalogue import Catalogue
 
 __all__ = ["SiteAPI"]
 
@@ -27,6 +30,8 @@ class SiteAPI:
         `scopes`: `single_upload` (the service's default: algorithms for one song), `no_upload`, `matchering_upload`,
         or several of them, one call each. `client.catalogue()` has all.
         """
+        from mvsep_async.catalogue.catalogue import Catalogue
+
         wanted = [scopes] if scopes is None or isinstance(scopes, str) else list(dict.fromkeys(scopes))
         answers = []
         for scope in wanted:

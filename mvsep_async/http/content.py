@@ -1,4 +1,4 @@
-"""What can be sent: bytes of a known number, from a file or from memory, as often as needed."""
+"""Sources of upload bodies: a known number of bytes, from a file or from memory, readable any number of times."""
 
 from __future__ import annotations
 
@@ -18,26 +18,23 @@ from mvsep_async.http.file_reader import FileReader
 __all__ = ["CHUNK", "BytesContent", "Content", "FileContent", "spool"]
 
 CHUNK: Final = 320 * 1024
-"""Bytes a piece: large enough that the work a piece is small beside moving it, small enough (below
-a millisecond with TLS) that a transfer's turn does not make the loop late."""
+"""Bytes a piece: large enough that the work per piece is small beside moving it, small enough (below a millisecond
+with TLS) that one step of a transfer does not make the loop late."""
 
 _SPOOL_BATCH: Final = 1024 * 1024
-"""Bytes collected before a thread writes them: a hop into a thread costs as much as writing 256 KiB."""
+"""Bytes collected before a thread writes them: handing work to a thread costs as much as writing 256 KiB."""
 
 
 class Content(Protocol):
-    """Bytes to send. `chunks()` begins anew each time and gives exactly `size` bytes, or raises `UploadError`.
-
-    A chunk is lent: it is good until the next one is asked for.
-    """
+    """Bytes to send. `chunks()` starts over each time and yields exactly `size` bytes, or raises `UploadError`."""
 
     @property
     def size(self) -> int:
         """The number of bytes."""
         ...
 
-    def chunks(self) -> AsyncGenerator[bytes | memoryview]:
-        """Give the bytes in pieces, from the start."""
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """Yield the bytes in pieces, from the start."""
         ...
 
 
@@ -51,18 +48,17 @@ class BytesContent:
     def size(self) -> int:
         return len(self.data)
 
-    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
-        view = memoryview(self.data)
-        for start in range(0, len(view), CHUNK):
-            yield view[start : start + CHUNK]
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        for start in range(0, len(self.data), CHUNK):
+            yield self.data[start : start + CHUNK]
 
 
 @frozen
 class FileContent:
     """A file as it was when it was opened: if it changes before it is sent whole, sending fails.
 
-    A body announces its length before its first byte, so a file that shrinks or grows meanwhile cannot be sent
-    honestly; one that is written over in place would be neither the old song nor the new one.
+    A body announces its length before its first byte, so a file that shrinks or grows meanwhile cannot be sent; one
+    that is overwritten in place would be a mixture of two songs.
     """
 
     path: Path
@@ -71,27 +67,27 @@ class FileContent:
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str]) -> FileContent:
-        """Look at the file, in a thread. Raises `UploadError` if it is missing, unreadable, no file, or empty."""
+        """Stat the file, in a thread. Raises `UploadError` if it is missing, unreadable, not a file, or empty."""
         path = Path(path)
         try:
             found = await in_thread(_stat_readable, path)
         except FileNotFoundError:
             raise UploadError(f"{path} does not exist") from None
         except PermissionError:
-            raise UploadError(f"{path} may not be read: check its permissions") from None
+            raise UploadError(f"{path} cannot be read: permission denied") from None
         except OSError as error:
             raise UploadError(f"{path} cannot be read: {error.strerror or error}") from error
         except ValueError as error:  # a NUL in the path
-            raise UploadError(f"{str(path)!r} is not a path: {error}") from None
+            raise UploadError(f"{str(path)!r} is not a valid path: {error}") from None
         if stat.S_ISDIR(found.st_mode):
-            raise UploadError(f"{path} is a folder: give the files in it")
+            raise UploadError(f"{path} is a folder: submit the files in it")
         if not stat.S_ISREG(found.st_mode):
-            raise UploadError(f"{path} is not a regular file: read it yourself and give its bytes")
+            raise UploadError(f"{path} is not a regular file: read it yourself and submit its bytes")
         if not found.st_size:
             raise UploadError(f"{path} is empty")
         return cls(path, found.st_size, found.st_mtime_ns)
 
-    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         try:
             async with FileReader(self.path) as reader:
                 await self._check(reader)
@@ -100,7 +96,7 @@ class FileContent:
                     chunk = await reader.read(min(CHUNK, self.size - offset), offset)
                     offset += len(chunk)
                     if not chunk or offset == self.size:
-                        await self._check(reader)  # before the last piece goes out: afterwards it would be too late
+                        await self._check(reader)  # before the last piece: afterwards the body is complete
                     if not chunk:
                         raise UploadError(f"{self.path} ended at byte {offset} of {self.size} while it was sent")
                     yield chunk
@@ -113,11 +109,11 @@ class FileContent:
             verb = "shrank" if now.st_size < self.size else "grew"
             raise UploadError(
                 f"{self.path} {verb} from {self.size} to {now.st_size} bytes while it was sent: "
-                "submit it again when nothing writes to it any more"
+                "submit it again when no program writes to it"
             )
         if now.st_mtime_ns != self.modified_ns:
             raise UploadError(
-                f"{self.path} was changed while it was sent: submit it again when nothing writes to it any more"
+                f"{self.path} was changed while it was sent: submit it again when no program writes to it"
             )
 
 
@@ -191,7 +187,7 @@ def _sync(fd: int, directory: Path) -> None:
             os.close(folder)
 
 
-def _release(fds: list[int], cancelling: Path) -> None:
-    for fd in fds:  # none, if the file could not even be made: then the one that has its name is not ours
+def _release(fds: list[int], path: Path) -> None:
+    for fd in fds:  # empty if creating the file failed: then a file of that name is not ours
         os.close(fd)
-        cancelling.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

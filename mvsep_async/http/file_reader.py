@@ -1,8 +1,8 @@
-"""Reading a file piece by piece without making the event loop wait for a disk.
+"""Reading a file piece by piece without blocking the event loop on a disk.
 
-Where the platform can say "only if it is in memory" (`preadv` with `RWF_NOWAIT`, Linux), cached pages are read on the
-loop: 256 KiB cost 25 µs there, a hop into a thread 150 to 300 µs (on two busy processors). Whatever is not cached, and
-every other platform, takes the thread. There is one behaviour: the bytes are the same, and the loop never waits.
+On Linux `preadv` with `RWF_NOWAIT` reads only what is in the page cache, so that is tried on the loop: 256 KiB cost
+25 µs there, a thread 150 to 300 µs (on two busy processors). What is not cached, and every other platform, takes the
+thread.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["FileReader"]
 _NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 
 _NOT_SUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
-"""What file systems answer that know no `RWF_NOWAIT` (tmpfs before Linux 6.6, FUSE, NFS)."""
+"""Errors of file systems without `RWF_NOWAIT` (tmpfs before Linux 6.6, FUSE, NFS)."""
 
 
 @define
 class FileReader:
-    """A file that is read at offsets, for the length of an `async with`."""
+    """A file that is read at offsets, open during an `async with`."""
 
     _path: Path
     _fd: int | None = field(default=None, init=False)
@@ -44,8 +44,8 @@ class FileReader:
     async def __aexit__(self, *exc_info: object) -> None:
         self._close()
 
-    async def read(self, size: int, offset: int) -> bytes | memoryview:
-        """Return 1 to `size` bytes from `offset`, good until the next read, none at the end. Raises `OSError`."""
+    async def read(self, size: int, offset: int) -> bytes:
+        """Return 1 to `size` bytes from `offset`, `b""` at the end. Raises `OSError`."""
         if self._eager:
             data = self._read_cached(size, offset)
             if data is not None:
@@ -53,7 +53,7 @@ class FileReader:
         return await in_thread(_pread, self._opened, size, offset)
 
     async def stat(self) -> os.stat_result:
-        """Return what the file is now, not what it was when it was opened."""
+        """Return the file's current status, not that of when it was opened."""
         return await in_thread(os.fstat, self._opened)
 
     @property
@@ -63,7 +63,7 @@ class FileReader:
 
     def _open(self) -> None:
         self._fd = os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-        if hasattr(os, "posix_fadvise"):  # doubles the read-ahead: fewer misses, fewer threads
+        if hasattr(os, "posix_fadvise"):  # doubles the read-ahead: fewer cache misses, fewer threads
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def _close(self) -> None:
@@ -72,8 +72,8 @@ class FileReader:
         if fd is not None:
             os.close(fd)
 
-    def _read_cached(self, size: int, offset: int) -> memoryview | None:
-        """Return what is in the page cache, `None` when that is nothing (or the end, which the thread confirms)."""
+    def _read_cached(self, size: int, offset: int) -> bytes | None:
+        """Return what is in the page cache; `None` if nothing is, or at the end, which the thread confirms."""
         if len(self._buffer) < size:
             self._buffer = memoryview(bytearray(size))
         try:
@@ -85,12 +85,12 @@ class FileReader:
                 raise
             self._eager = False
             return None
-        return self._buffer[:count] if count else None
+        return bytes(self._buffer[:count]) if count else None
 
 
 if hasattr(os, "pread"):
     _pread = os.pread
-else:  # Windows: nobody else moves this file's position, so seeking first is the same
+else:  # Windows: this reader alone moves the file's position, so seeking first is the same
 
     def _pread(fd: int, size: int, offset: int, /) -> bytes:
         os.lseek(fd, offset, os.SEEK_SET)

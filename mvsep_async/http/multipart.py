@@ -6,14 +6,12 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
-import httpx
 from attrs import frozen
 
 from mvsep_async.http.content import Content
 from mvsep_async.http.token import Token
-from mvsep_async.transport.extensions import LENT
 
 __all__ = ["MultipartBody", "Part"]
 
@@ -31,7 +29,7 @@ class Part:
     content_type: str = "application/octet-stream"
 
 
-class MultipartBody(httpx.AsyncByteStream):
+class MultipartBody:
     """The fields of a form and its files as one stream, which may be iterated again for a retry.
 
     `on_progress(sent, total)` counts bytes of file content that the network layer has taken. `on_handed_over()` is
@@ -53,6 +51,7 @@ class MultipartBody(httpx.AsyncByteStream):
         self._parts = parts
         self._on_progress = on_progress
         self._on_handed_over = on_handed_over
+        self._iteration: AsyncGenerator[bytes] | None = None
         self.handed_over = False
         self.total = sum(part.content.size for part in parts)
         tail = len(self._tail())
@@ -69,18 +68,16 @@ class MultipartBody(httpx.AsyncByteStream):
         """Both headers that must go with the body: with a length, it is not sent in chunked encoding."""
         return {"Content-Type": self.content_type, "Content-Length": str(self.content_length)}
 
-    @property
-    def extensions(self) -> dict[str, Any]:
-        """What may go with the body: a transport that knows it takes the pieces as they are lent."""
-        return {LENT: self.lent}
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._iteration = self._pieces()
+        return self._iteration
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with aclosing(self.lent()) as pieces:
-            async for piece in pieces:
-                yield bytes(piece)
+    async def aclose(self) -> None:
+        """End the latest iteration where it is, which closes the file that it reads."""
+        if self._iteration is not None:
+            await self._iteration.aclose()
 
-    async def lent(self) -> AsyncGenerator[bytes | memoryview]:
-        """Give the body in pieces, each good until the next one is asked for."""
+    async def _pieces(self) -> AsyncGenerator[bytes]:
         self.handed_over = False
         self._report(0)
         sent = 0

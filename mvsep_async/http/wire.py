@@ -158,9 +158,7 @@ class Wire:
         body = MultipartBody(
             secret | fields, call.files, on_progress=call.on_progress, on_handed_over=call.on_handed_over
         )
-        return self.http.build_request(
-            "POST", url, content=body, headers=body.headers, extensions=body.extensions, timeout=self.timeout
-        )
+        return self.http.build_request("POST", url, content=body, headers=body.headers, timeout=self.timeout)
 
 
 def _revealed(secret: dict[str, str | Token]) -> dict[str, str]:

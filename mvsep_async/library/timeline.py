@@ -48,7 +48,7 @@ class Course:
 
 @define
 class Recorder:
-    """Turn the stages of one job, as they come, into spans."""
+    """KeyedLock the stages of one job, as they come, into spans."""
 
     spans: list[Span] = field(factory=list)
     _phase: Phase | None = None

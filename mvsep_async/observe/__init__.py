@@ -1,20 +1,27 @@
-"""What a client does, told as it happens: one hook that gets frozen events, and two subscribers of it."""
+"""Events of a client: one hook that gets frozen values, and two subscribers, for logging and for OpenTelemetry."""
 
-from mvsep_async.observe.events import (
-    Answered,
-    BudgetWaited,
-    Downloaded,
-    Event,
-    Left,
-    Listener,
-    Retried,
-    SlotFreed,
-    SlotTaken,
-    Submitted,
-    Uploaded,
-)
-from mvsep_async.observe.log import LogEvents
-from mvsep_async.observe.telemetry import Telemetry
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mvsep_async._lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from mvsep_async.observe.events import (
+        Answered,
+        BudgetWaited,
+        Downloaded,
+        Event,
+        Left,
+        Listener,
+        Retried,
+        SlotFreed,
+        SlotTaken,
+        Submitted,
+        Uploaded,
+    )
+    from mvsep_async.observe.log import LogEvents
+    from mvsep_async.observe.telemetry import Telemetry
 
 __all__ = [
     "Answered",
@@ -31,3 +38,11 @@ __all__ = [
     "Telemetry",
     "Uploaded",
 ]
+
+_HOMES: Final = {"LogEvents": ".log", "Telemetry": ".telemetry"}
+
+__getattr__ = lazy_attributes(__name__, dict.fromkeys(__all__, ".events") | _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,1 +1,1 @@
-"""Moving audio: bodies that are read while they are sent, files that are written while they arrive."""
+"""The HTTP transport: connections, sockets and TLS that keep large transfers fast and the event loop responsive."""

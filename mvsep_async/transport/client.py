@@ -1,4 +1,4 @@
-"""The pooled HTTP client that everything goes through, and the transport that makes it fast."""
+"""The HTTP client that is made when the caller gives none, and its transport."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from attrs import define, field
 from mvsep_async._version import __version__
 from mvsep_async.concurrency import in_thread
 from mvsep_async.transport.connection import Pool
-from mvsep_async.transport.extensions import READ_INTO
+from mvsep_async.transport.reading import READ_INTO
 
 __all__ = ["FastTransport", "make_http"]
 
 _KEEPALIVE: Final = 30.0
-"""Seconds an idle connection is kept: longer than two looks are apart, shorter than what servers keep (60 to 75)."""
+"""Seconds an idle connection is kept: longer than two polls are apart, shorter than servers keep it (60 to 75)."""
 
 
 def make_http(timeout: httpx.Timeout, *, max_connections: int | None = None) -> httpx.AsyncClient:
-    """Return a client for calls and transfers: HTTP/1.1, pooled, no redirects followed. Creating it reads no file.
+    """Return a client for calls and transfers: HTTP/1.1, pooled, without redirects. Creating it reads no file.
 
-    HTTP/2 is left out on purpose: for bulk it is three times slower, and a song is bulk. Where the environment names
-    proxies, httpx's own transports are used, which know all about them; `SSL_CERT_FILE` counts in either case.
+    HTTP/2 is left out: transfers over it are three times slower. Where the environment names proxies, httpx's own
+    transports are used; `SSL_CERT_FILE` counts in either case.
     """
     limits = httpx.Limits(
         max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=_KEEPALIVE
@@ -45,10 +45,10 @@ def make_http(timeout: httpx.Timeout, *, max_connections: int | None = None) -> 
 
 @define(eq=False)
 class FastTransport(httpx.AsyncBaseTransport):
-    """httpx over httpcore's connection pool, as in `httpx.AsyncHTTPTransport`, but over our own sockets.
+    """httpx over httpcore's connection pool, as `httpx.AsyncHTTPTransport`, but with connections of our own.
 
-    `ssl_context` defaults to httpx's, which is made in a thread when it is first needed: reading the certificates of
-    all authorities takes 20 to 100 ms.
+    `ssl_context` defaults to httpx's, created in a thread at the first request: reading the certificates of all
+    authorities takes 20 to 100 ms.
     """
 
     _limits: httpx.Limits
@@ -143,7 +143,7 @@ _ERRORS: Final[dict[type[Exception], type[httpx.TransportError]]] = {
 
 @contextmanager
 def _mapped() -> Iterator[None]:
-    """FairStep httpcore's errors into httpx's of the same name."""
+    """Turn httpcore's errors into httpx's of the same name."""
     try:
         yield
     except tuple(_ERRORS) as error:

@@ -1,4 +1,4 @@
-"""Connecting: a name or address in, a `SocketStream` out."""
+"""Connecting to a host name or address, over IPv6 and IPv4 side by side (RFC 8305, "Happy Eyeballs")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mvsep_async.transport.streams import SocketStream, mapped
 __all__ = ["connect_tcp"]
 
 _HEAD_START: Final = 0.25
-"""Seconds that an address gets before the next one is tried beside it (RFC 8305, "Happy Eyeballs")."""
+"""Seconds that one address is tried alone before the next one is tried beside it."""
 
 
 async def connect_tcp(host: str, port: int, timeout: float | None = None) -> SocketStream:
@@ -74,7 +74,7 @@ async def _connect_one(sock: socket.socket, address: Any) -> None:
 
 
 def _interleaved(found: Iterable[Any]) -> list[tuple[int, Any]]:
-    """Order addresses as they came, but the two families by turns, so that one broken family costs little."""
+    """Alternate the two families, each in the order given, so that one broken family costs little."""
     addresses = [(family, address) for family, *_, address in found]
     first = [entry for entry in addresses if entry[0] == addresses[0][0]]
     second = [entry for entry in addresses if entry[0] != addresses[0][0]]

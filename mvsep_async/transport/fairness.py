@@ -1,4 +1,4 @@
-"""Who may move bytes now, among all the transfers of an event loop."""
+"""Fair steps: many transfers on one event loop take turns, so that its timers are never late."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from attrs import define, field
 __all__ = ["QUANTUM", "FairStep", "fair_step"]
 
 QUANTUM: Final = 0.001
-"""Seconds that a transfer which is alone goes on before the loop looks at its timers: a pass of the loop takes as long
-as moving 100 KiB, and a millisecond late is what nobody notices."""
+"""Seconds that a lone transfer goes on before the loop runs its timers: one pass of the loop takes as long as moving
+100 KiB, and a millisecond is late by little."""
 
 
 @define(eq=False)
 class FairStep:
-    """The block in which a stream takes one step: one at a time, in fair order.
+    """A lock held during one step of a stream: one step at a time, first come, first served.
 
-    When twenty transfers are ready at once, the loop would run twenty steps before it looks at its timers again. So it
-    is one or two: the loop is never later than a step takes, however many transfers there are.
+    When twenty transfers are ready at once, the loop would run twenty steps before its timers. With this it runs one or
+    two, so it is late by one step at most, however many transfers there are.
     """
 
     _clock: Callable[[], float] = monotonic
@@ -33,7 +33,7 @@ class FairStep:
         if self._clock() < self._until and not self._lock.locked():
             self._lock.acquire_nowait()
         else:
-            await self._lock.acquire()  # which lets the loop run in any case
+            await self._lock.acquire()  # which yields to the loop in any case
             self._until = self._clock() + QUANTUM
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -44,7 +44,7 @@ _step: RunVar[FairStep] = RunVar("mvsep_async.transport.fairness")
 
 
 def fair_step() -> FairStep:
-    """Return the one of this event loop."""
+    """Return the `FairStep` of this event loop."""
     try:
         return _step.get()
     except LookupError:

@@ -1,4 +1,4 @@
-"""Plain and encrypted sockets for httpcore, under any event loop that anyio runs on.
+"""Plain and encrypted sockets under any event loop that anyio runs on.
 
 httpcore's own backend stands on anyio's streams, which move up to 64 KiB a step through a protocol object and a queue,
 and one TLS record (16 KiB) a step where there is TLS. Here a step is a system call of up to 256 KiB on a non-blocking
@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import anyio
 import httpcore
@@ -25,37 +25,39 @@ __all__ = ["RECEIVE", "SocketStream", "TlsStream", "mapped"]
 T = TypeVar("T")
 
 RECEIVE: Final = 256 * 1024
-"""Bytes a receive asks for: from here on the system call is lost in the copying, and the loop stays free."""
+"""Bytes a receive asks for: from here on the system call costs little beside the copying, and the loop stays free."""
 
 _RECORD: Final = 16 * 1024
-"""Bytes that a TLS record holds at most."""
+"""Most bytes of a TLS record."""
 
-_LOOK_EVERY: Final = 1024 * 1024
-"""Bytes sent between two looks for an early answer: each costs what sending 20 KiB does."""
+_CHECK_EVERY: Final = 1024 * 1024
+"""Bytes sent between two checks for an early answer: each costs what sending 20 KiB does."""
 
-_GLANCE: Final = 1.0
-"""Seconds after which a sender that is held up looks whether it has been answered already."""
+_CHECK_AFTER: Final = 1.0
+"""Seconds after which a blocked send checks for an early answer."""
+
+_ANSWERED: Final = "the server answered before the whole request was sent"
 
 
 @define(eq=False)
-class SocketStream(httpcore.AsyncNetworkStream):
+class SocketStream:
     """A connected non-blocking socket."""
 
     _sock: socket.socket
     _step: FairStep = field(factory=fair_step)
-    _unseen: int = field(default=0, init=False)
-    """Bytes sent since we last looked for an early answer."""
+    _unchecked: int = field(default=0, init=False)
+    """Bytes sent since the last check for an early answer."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what is there, up to 256 KiB whatever `max_bytes` says: httpcore takes more than it asks for."""
-        return await self._receive(lambda: self._sock.recv(RECEIVE), timeout)
+        """Return up to `max_bytes` of what is there, `b""` at the end."""
+        return await self._receive(lambda: self._sock.recv(max_bytes), timeout)
 
     async def read_into(self, buffer: memoryview, timeout: float | None = None) -> int:
         """Receive into the buffer and return how much that was, 0 at the end."""
         return await self._receive(lambda: self._sock.recv_into(buffer, min(len(buffer), RECEIVE)), timeout)
 
     async def _receive(self, receive: Callable[[], T], timeout: float | None) -> T:
-        """Receive what is there, waiting for it only if that is nothing yet."""
+        """Receive what is there; wait only if there is nothing yet."""
         with mapped(httpcore.ReadTimeout, httpcore.ReadError):
             async with self._step:
                 with suppress(BlockingIOError):
@@ -67,29 +69,25 @@ class SocketStream(httpcore.AsyncNetworkStream):
                         with suppress(BlockingIOError):
                             return receive()
 
-    async def write(self, buffer: bytes | memoryview, timeout: float | None = None) -> None:
-        """Send all of it, as `send` does, unless something has come in."""
-        with mapped(httpcore.WriteTimeout, httpcore.WriteError):
-            await self.send(buffer, timeout, self.is_readable)
+    async def write(self, buffer: bytes | memoryview, timeout: float | None, answered: Callable[[], bool]) -> None:
+        """Send all of it. `timeout` is for each step forward: a slow line may take longer for the whole.
 
-    async def send(self, buffer: bytes | memoryview, timeout: float | None, answered: Callable[[], bool]) -> None:
-        """Send all of it. `timeout` is for each step forward: a slow line may take its time.
-
-        When the other side has answered or hung up already, there is no point in sending more: that is a `WriteError`,
-        on which httpcore goes and reads the answer. So a refused upload ends at once, not after the whole song.
+        Raises `WriteError` when `answered()`, called now and then, says that the server needs no more: so a refused
+        upload ends at once, not after the whole song.
         """
-        view = memoryview(buffer)
-        async with self._step:
-            if self._unseen >= _LOOK_EVERY:
-                self._unseen = 0
-                if answered():
-                    raise httpcore.WriteError(_ANSWERED)
-            self._unseen += len(view)
-            view = self._send(view)
-        while view:
-            await self._wait_writable(timeout, answered)
+        with mapped(httpcore.WriteTimeout, httpcore.WriteError):
+            view = memoryview(buffer)
             async with self._step:
+                if self._unchecked >= _CHECK_EVERY:
+                    self._unchecked = 0
+                    if answered():
+                        raise httpcore.WriteError(_ANSWERED)
+                self._unchecked += len(view)
                 view = self._send(view)
+            while view:
+                await self._wait_writable(timeout, answered)
+                async with self._step:
+                    view = self._send(view)
 
     async def aclose(self) -> None:
         """Close the socket; a second time does nothing."""
@@ -100,25 +98,13 @@ class SocketStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> TlsStream:
-        """Shake hands and return the encrypted stream."""
+        """Do the TLS handshake and return the encrypted stream."""
         try:
             with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
                 return await TlsStream.shake_hands(self, ssl_context, server_hostname)
         except BaseException:
             await self.aclose()
             raise
-
-    def get_extra_info(self, info: str) -> Any:
-        match info:
-            case "socket":
-                return self._sock
-            case "client_addr":
-                return self._sock.getsockname()
-            case "server_addr":
-                return self._sock.getpeername()
-            case "is_readable":
-                return self.is_readable()
-        return None
 
     def is_readable(self) -> bool:
         """Tell whether a read would return at once, be it with the end or an error."""
@@ -131,8 +117,10 @@ class SocketStream(httpcore.AsyncNetworkStream):
         return True
 
     def receive_nowait(self) -> bytes | None:
-        """Return what is there, `None` if that is nothing yet: asked often, and so for one byte first, which costs no
-        memory for all that might have come."""
+        """Return what is there, `b""` at the end, `None` if there is nothing yet.
+
+        Called often, and so it asks for one byte first, which takes no memory for all that might have come.
+        """
         return self._sock.recv(RECEIVE) if self.is_readable() else None
 
     def _send(self, view: memoryview) -> memoryview:
@@ -145,24 +133,23 @@ class SocketStream(httpcore.AsyncNetworkStream):
     async def _wait_writable(self, timeout: float | None, answered: Callable[[], bool]) -> None:
         left = float("inf") if timeout is None else timeout
         while left > 0:
-            with anyio.move_on_after(min(left, _GLANCE)):
+            with anyio.move_on_after(min(left, _CHECK_AFTER)):
                 await anyio.wait_writable(self._sock)
                 return
             if answered():
                 raise httpcore.WriteError(_ANSWERED)
-            left -= _GLANCE
-        raise TimeoutError("the other side takes nothing any more")
+            left -= _CHECK_AFTER
+        raise TimeoutError("the server takes no more data")
 
 
 @define(eq=False)
-class TlsStream(httpcore.AsyncNetworkStream):
+class TlsStream:
     """TLS over a `SocketStream`, the cipher working on memory: as fast as on the socket, and portable."""
 
     _raw: SocketStream
     _tls: ssl.SSLObject
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
-    _plain: list[bytes] = field(factory=list, init=False)
     _buffer: memoryview = field(factory=lambda: memoryview(bytearray(RECEIVE + 2 * _RECORD)), init=False)
 
     @classmethod
@@ -181,11 +168,9 @@ class TlsStream(httpcore.AsyncNetworkStream):
                 return self
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return all that can be decrypted of what is there; an end without TLS's own goodbye is a `ReadError`."""
+        """Return what can be decrypted of what is there, `b""` at the end; an end without TLS's close is an error."""
         with mapped(httpcore.ReadTimeout, httpcore.ReadError):
             while True:
-                if self._plain:
-                    return self._plain.pop(0)
                 data = self._decrypt()
                 if data is not None:
                     return data
@@ -196,58 +181,43 @@ class TlsStream(httpcore.AsyncNetworkStream):
         """Decrypt into the buffer and return how much that was, 0 at the end."""
         with mapped(httpcore.ReadTimeout, httpcore.ReadError):
             while True:
-                if self._plain:
-                    data = self._plain.pop(0)
-                    count = min(len(data), len(buffer))
-                    buffer[:count] = data[:count]
-                    if count < len(data):
-                        self._plain.insert(0, data[count:])
+                count = self._decrypt_into(buffer)
+                if count is not None:
                     return count
-                taken = self._decrypt_into(buffer)
-                if taken is not None:
-                    return taken
                 await self._flush(timeout)
                 self._feed(await self._raw.read(RECEIVE, timeout))
 
-    async def write(self, buffer: bytes | memoryview, timeout: float | None = None) -> None:
-        """Encrypt and send all of it, as `SocketStream.send` does."""
+    async def write(self, buffer: bytes | memoryview, timeout: float | None, answered: Callable[[], bool]) -> None:
+        """Encrypt and send all of it, as `SocketStream.write` does."""
         with mapped(httpcore.WriteTimeout, httpcore.WriteError):
             view = memoryview(buffer)
             while view:
                 try:
                     view = view[self._tls.write(view) :]
                 except ssl.SSLWantReadError:  # a renegotiation (TLS 1.2): it wants an answer first
-                    await self._flush(timeout)
+                    await self._flush(timeout, answered)
                     self._feed(await self._raw.read(RECEIVE, timeout))
-            await self._flush(timeout)
+            await self._flush(timeout, answered)
 
     async def aclose(self) -> None:
-        """Close the socket. What is lost without a goodbye, HTTP's own lengths would show."""
+        """Close the socket without TLS's own close: HTTP's lengths show what is missing."""
         await self._raw.aclose()
 
-    def get_extra_info(self, info: str) -> Any:
-        if info == "ssl_object":
-            return self._tls
-        if info == "is_readable" and self._plain:
-            return True
-        return self._raw.get_extra_info(info)
+    def is_readable(self) -> bool:
+        """Tell whether a read would return at once, if only to find a session ticket."""
+        return self._raw.is_readable()
 
-    async def _flush(self, timeout: float | None) -> None:
-        if self._outgoing.pending:
-            await self._raw.send(self._outgoing.read(), timeout, self._answered)
-
-    def _answered(self) -> bool:
-        """Tell whether an answer has come in, not just a session ticket or the like."""
-        if self._plain:
-            return True
+    def receive_nowait(self) -> bytes | None:
+        """Return what can be decrypted of what is there, `b""` at the end, `None` if there is nothing yet."""
         data = self._raw.receive_nowait()
         if data is None:
-            return False
+            return None
         self._feed(data)
-        plain = self._decrypt()
-        if plain is not None:
-            self._plain.append(plain)
-        return plain is not None
+        return self._decrypt()
+
+    async def _flush(self, timeout: float | None, answered: Callable[[], bool] = lambda: False) -> None:
+        if self._outgoing.pending:
+            await self._raw.write(self._outgoing.read(), timeout, answered)
 
     def _feed(self, data: bytes) -> None:
         if data:
@@ -273,7 +243,7 @@ class TlsStream(httpcore.AsyncNetworkStream):
                 break
             except ssl.SSLError:
                 if size:
-                    break  # first what came before; the next call says it again
+                    break  # first what came before; the next call raises it again
                 raise
             if not count:
                 break
@@ -281,12 +251,9 @@ class TlsStream(httpcore.AsyncNetworkStream):
         return size
 
 
-_ANSWERED: Final = "the other side answered before the whole request was sent"
-
-
 @frozen
 class mapped:  # noqa: N801 read as a function
-    """FairStep what the system raises into what httpcore raises."""
+    """Turn what the system raises into what httpcore raises."""
 
     timeout: type[httpcore.TimeoutException]
     broken: type[httpcore.NetworkError]
