@@ -1,11 +1,11 @@
-"""File and stem names: safe ones for any file system, layouts, and the tag that finds an upload again."""
+"""Names of files: safe on every file system, from layouts, and with the tag that identifies an upload."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from string import Formatter
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 NAME_LIMIT: Final = 200
-"""Bytes of UTF-8 a name may have. File systems allow 255; the rest is for ` (2)`, `.part` and the like."""
+"""Bytes of UTF-8 that a name may have. Most file systems allow 255; the rest is for ` (2)`, `.part` and the like."""
 
 UPLOAD_NAME_LIMIT: Final = 100
-"""Characters an uploaded file's name may have. How long the service's slugs get is not known, so we stay short."""
+"""Characters that an uploaded file's name may have: how much of it the service keeps is not known."""
 
 _SEPARATORS: Final = re.compile(r'[/\\<>:"|?*]')
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
@@ -49,10 +49,10 @@ _TRIMMED: Final = ". "
 
 
 def safe_name(text: str, *, fallback: str = "unnamed", limit: int = NAME_LIMIT) -> str:
-    """Make one path component out of anything: a name that every common file system takes, and no way out of a folder.
+    """Return the text as one path component that every common file system accepts and that stays in its folder.
 
-    The result is NFC, at most `limit` bytes of UTF-8 (a short extension survives the cut), never hidden, never a
-    Windows device, never empty: `fallback` stands in where nothing is left.
+    The result is NFC, has at most `limit` bytes of UTF-8 (a short extension is kept), and is neither hidden nor a
+    Windows device name. If nothing is left of the text, it is `fallback`.
     """
     text = "".join(
         " " if char.isspace() else char
@@ -68,10 +68,10 @@ def safe_name(text: str, *, fallback: str = "unnamed", limit: int = NAME_LIMIT) 
 
 
 def distinct(names: Iterable[str], *, taken: Collection[str] = ()) -> list[str]:
-    """Number the names that a file system might take for one another, or for one of `taken`: `a.mp3`, `A (2).mp3`.
+    """Number names that a file system may take for the same, or for one of `taken`: `a.mp3`, `A (2).mp3`.
 
-    Names are compared without case and whatever their Unicode composition, as the file systems of Windows and macOS
-    do. A name that needs no number keeps its own, so a number is never one that another name has already.
+    Names are compared without case and Unicode composition, as on Windows and macOS. A number never makes a name that
+    is also in `names`.
     """
     wanted = list(names)
     used = {caseless(name) for name in taken}
@@ -87,13 +87,16 @@ def distinct(names: Iterable[str], *, taken: Collection[str] = ()) -> list[str]:
     return result
 
 
-def caseless(name: str) -> str:
-    """Return what two names share when a file system may confuse them (Unicode's canonical caseless matching)."""
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+def caseless(name: str | PurePath) -> str:
+    """Return a key that is equal for names or paths that a file system without case may take for the same.
+
+    It follows Unicode's canonical caseless matching.
+    """
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", str(name)).casefold())
 
 
 def upload_name(tag: str, filename: str, *, limit: int = UPLOAD_NAME_LIMIT) -> str:
-    """Return `<tag>-<slug>.<ext>` for `filename`: lower-case ASCII, the tag in front where no shortening reaches it."""
+    """Return `<tag>-<slug>.<ext>` for `filename`, in lower-case ASCII; if it is shortened, the tag remains."""
     base = _base(filename)
     extension = _extension(base)
     slug = _slug(base.removesuffix(extension))
@@ -103,12 +106,12 @@ def upload_name(tag: str, filename: str, *, limit: int = UPLOAD_NAME_LIMIT) -> s
 
 
 def tag_in(text: str, tag: str) -> bool:
-    """Tell whether a hash or a file name of the service carries the tag, as a word of its own, in any case."""
+    """Return whether a hash or file name of the service contains the tag as a word, in any case."""
     return bool(tag) and re.search(rf"(?<![a-z0-9]){re.escape(tag.lower())}(?![a-z0-9])", text.lower()) is not None
 
 
 def song_name(filename_or_url: str) -> str:
-    """Return the name of a song for people and folders: the last part of the path or URL, without its extension."""
+    """Return a song's name for display and folders: the last part of a path or URL, without its extension."""
     text = filename_or_url
     if re.match(r"(?i)https?://", text):
         text = unquote(_url_path(text))
@@ -117,34 +120,38 @@ def song_name(filename_or_url: str) -> str:
 
 
 def check_layout(layout: str, *, known: Collection[str] = ("song", "stem")) -> None:
-    """Raise `InvalidRequestError` unless `layout` is a relative path of text and `{placeholders}` that are known."""
+    """Raise `InvalidRequestError` unless `layout` is a relative path of text and `known` placeholders in braces."""
     names = ", ".join(f"{{{name}}}" for name in known)
     try:
         fields = list(Formatter().parse(layout))
     except ValueError as error:
-        raise InvalidRequestError(f"the layout {layout!r} has unpaired braces ({error}); it may hold {names}") from None
+        raise InvalidRequestError(
+            f"the layout {layout!r} has unpaired braces ({error}); the placeholders are {names}"
+        ) from None
     for _, name, spec, conversion in fields:
         if name is not None and (name not in known or spec or conversion):
             shown = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise InvalidRequestError(f"the layout {layout!r} has the placeholder {{{shown}}}; known are {names}")
+            raise InvalidRequestError(
+                f"the layout {layout!r} has the unknown placeholder {{{shown}}}; the placeholders are {names}"
+            )
     segments = layout.split("/")
     if "\\" in layout or any(not segment.strip(_TRIMMED) for segment in segments):
         raise InvalidRequestError(
-            f"the layout {layout!r} must be a path below the folder, such as '{{song}}/{{stem}}': no empty part, "
-            "no '.' or '..', no backslash"
+            f"the layout {layout!r} must be a relative path such as '{{song}}/{{stem}}', without empty parts, '.', "
+            "'..' and backslashes"
         )
 
 
-def stem_path(layout: str, *, ext: str, **values: str) -> PurePosixPath:
-    """Fill in `layout` and add the extension: a relative path in which only the layout's own `/` make folders.
+def stem_path(layout: str, *, ext: str, limit: int = NAME_LIMIT, **values: str) -> PurePosixPath:
+    """Fill in `layout` and add the extension, with or without its dot. Only the layout's own `/` separate folders.
 
-    `ext` comes with or without its dot. Raises `InvalidRequestError` as `check_layout` does for these values' names.
+    Each part has at most `limit` bytes. Raises `InvalidRequestError` like `check_layout` with the names of `values`.
     """
     check_layout(layout, known=values)
-    parts = [safe_name(_filled(segment, values)) for segment in layout.split("/")]
+    parts = [safe_name(_filled(segment, values), limit=limit) for segment in layout.split("/")]
     extension = _slug(ext)[:8]
     if extension:
-        parts[-1] = safe_name(parts[-1], limit=NAME_LIMIT - len(extension) - 1) + f".{extension}"
+        parts[-1] = safe_name(parts[-1], limit=limit - len(extension) - 1) + f".{extension}"
     return PurePosixPath(*parts)
 
 
@@ -155,7 +162,7 @@ def _filled(segment: str, values: Mapping[str, str]) -> str:
 
 
 def _cut(name: str, limit: int) -> str:
-    """Shorten to `limit` bytes of UTF-8, between characters, and never between a letter and its accents."""
+    """Shorten to `limit` bytes of UTF-8, not between a letter and its combining accents."""
     if len(name.encode()) <= limit:
         return name
     extension = _extension(name)
@@ -195,7 +202,7 @@ def _url_path(url: str) -> str:
 
 
 def fill(pattern: str, values: Mapping[str, str]) -> str:
-    """Fill in, made safe for file names, what there is a value for; the other placeholders stay."""
+    """Replace the placeholders that have a value by it, made safe for file names; keep the others."""
     parts = []
     for text, name, _, _ in Formatter().parse(pattern):
         parts.append(escaped(text))
@@ -207,10 +214,10 @@ def fill(pattern: str, values: Mapping[str, str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text as a layout has it: its braces doubled."""
+    """Return text for use in a layout, with its braces doubled."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def placeholders(pattern: str) -> frozenset[str]:
-    """Return the names of a layout's placeholders."""
+    """Return the names of the placeholders in a layout."""
     return frozenset(name for _, name, _, _ in Formatter().parse(pattern) if name is not None)

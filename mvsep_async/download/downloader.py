@@ -1,4 +1,4 @@
-"""Bringing the stems of finished jobs to disk."""
+"""Download the results of finished jobs."""
 
 from __future__ import annotations
 
@@ -6,77 +6,104 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import anyio
 import httpx
 from anyio import CapacityLimiter
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, field
+from attrs import define, evolve, field
 
-from mvsep_async.concurrency import in_thread
+from mvsep_async.concurrency import KeyedLock, in_thread
 from mvsep_async.download.fetch import fetch
-from mvsep_async.download.part_file import is_written, sweep
-from mvsep_async.download.paths import PlannedFile, chosen, path_key, plan_paths, song_of
+from mvsep_async.download.folder import name_limit, probe
+from mvsep_async.download.part_file import is_taken, remove_leftovers
+from mvsep_async.download.paths import PlannedFile, chosen, folder_of, next_free, plan_paths, song_of
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import DownloadError, JournalError, MVSepError
+from mvsep_async.errors import DownloadError, InvalidRequestError, JournalError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
-from mvsep_async.jobs.request import Target
+from mvsep_async.jobs.request import JobRequest, Target
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.models.stage import Stage
-from mvsep_async.naming import check_layout
+from mvsep_async.naming import NAME_LIMIT, caseless, check_layout
 from mvsep_async.observe.events import Downloaded, Retried
 
-__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Downloader"]
+__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Downloader", "check_target"]
 
 logger = logging.getLogger("mvsep_async")
 
 JOBS_AT_ONCE: Final = 4
-"""Jobs whose stems are fetched at once because they were asked for in advance; the rest waits in line."""
+"""Jobs with a target whose results are downloaded at the same time."""
 
 FILES_AT_ONCE: Final = 8
-"""Files fetched at once, all jobs together: enough to fill a line, few enough for small buffers."""
+"""Files downloaded at the same time, of all jobs together: enough to use a fast line, with little memory."""
+
+_SUFFIX_ROOM: Final = 16
+"""Bytes that a file name keeps free for ` (999)` and `.part.json`."""
+
+
+async def check_target(request: JobRequest) -> None:
+    """Raise `DownloadError` if the results of a request could not be written to its target, before it is paid for.
+
+    A small file is written to the planned folder and removed. Missing folders below the target folder stay missing.
+    """
+    target = request.target
+    if target is None:
+        return
+    root = Path(target.directory)
+    inside = folder_of(target, song_of(request, None))
+    try:
+        await in_thread(probe, root, Path(inside))
+    except (OSError, ValueError) as error:
+        raise DownloadError(
+            f"the folder {str(root / inside)!r} cannot be written to ({_reason(error)}): choose another folder; "
+            "nothing was sent or paid",
+            job=request.id,
+        ) from None
 
 
 @define(eq=False)
 class Downloader:
-    """Downloads, each in the task of whoever asked; those asked for in advance in a few tasks of its own."""
+    """Downloads in the task of each caller, and in a few tasks of its own for jobs that have a target."""
 
     registry: JobRegistry
     http: httpx.AsyncClient
     separations: SeparationsAPI
     patience: float
     time_scale: float = 1.0
+    clock: Callable[[], float] = anyio.current_time
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
-    _claims: dict[str, str] = field(factory=dict)
-    _locks: dict[str, anyio.Lock] = field(factory=dict)
+    _owners: dict[str, str] = field(factory=dict)
+    """Which job has which path, by `caseless`."""
+    _jobs: KeyedLock = field(factory=KeyedLock)
     _planning: anyio.Lock = field(factory=anyio.Lock)
-    _line: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]] = field(
+    _queue: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]] = field(
         factory=lambda: anyio.create_memory_object_stream[Job](float("inf"))
     )
 
     def put(self, job: Job) -> None:
-        """Fetch the stems of `job`, which is done, to the target that was given with it."""
-        self._line[0].send_nowait(job)
+        """Queue a finished job for the download to its target."""
+        self._queue[0].send_nowait(job)
 
     def reclaim(self, job: Job) -> None:
-        """Keep the paths that a job of an earlier run has planned from being given to another one."""
+        """Reserve the paths that a job of an earlier run has planned."""
         for _, path in job.facts.planned:
-            self._claims.setdefault(path_key(path), job.id)
+            self._owners.setdefault(caseless(path), job.id)
 
     async def run(self) -> None:
-        """Fetch what was asked for in advance, a few jobs at a time."""
-        with self._line[0], self._line[1]:
+        """Download the results of queued jobs, a few jobs at a time."""
+        with self._queue[0], self._queue[1]:
             async with anyio.create_task_group() as tasks:
                 for _ in range(JOBS_AT_ONCE):
-                    tasks.start_soon(self._serve)
+                    tasks.start_soon(self._work)
 
-    async def _serve(self) -> None:
+    async def _work(self) -> None:
         while True:
-            job = await self._line[1].receive()
+            job = await self._queue[1].receive()
             target = job.request.target
             if target is None or job.state is not JobState.DONE:
                 continue
@@ -87,20 +114,18 @@ class Downloader:
                     self.registry.apply(job, JobEvent.FAILED, error=error)
 
     async def download(self, job: Job, target: Target) -> list[Path]:
-        """Fetch the stems of a job that is done; several calls for one job take turns."""
+        """Download the results of a finished job and return their paths; calls for the same job take turns."""
         check_layout(target.layout)
-        lock = self._locks.setdefault(job.id, anyio.Lock())
-        try:
-            async with lock:
-                return await self._download(job, target)
-        finally:
-            if not lock.statistics().tasks_waiting and not lock.locked():
-                self._locks.pop(job.id, None)
+        async with self._jobs.for_key(job.id):
+            return await self._download(job, target)
 
     async def _download(self, job: Job, target: Target) -> list[Path]:
         separation = job.facts.separation
         assert separation is not None
-        files = chosen(separation, target.stems, job=job.id)
+        try:
+            files = chosen(separation, target.stems, job=job.id)
+        except InvalidRequestError as error:
+            raise _with_command(error, job) from None
         if not files:
             raise DownloadError(
                 f"the service lists no files for job {job.id}: they may have been deleted there",
@@ -115,78 +140,125 @@ class Downloader:
             error=None,
         )
         paths = {number: file.path for number, file in enumerate(planned) if file.complete}
-        there = len(paths) == len(planned)
-        complete = False
+        all_complete = len(paths) == len(planned)
+        succeeded = False
         try:
-            if not there:
-                # Safe from a loss of power, or the files would not be known again as this job's.
+            if not all_complete:
+                # After a power cut too, the files must be known to be this job's.
                 await self.registry.journal.flush(synced=True)
                 paths |= await self._fetch_all(job, planned, target)
-            complete = True
+            succeeded = True
         finally:
-            if not complete:
+            if not succeeded:
                 self.registry.apply(job, JobEvent.DOWNLOAD_STOPPED)
         found = [paths[number] for number in range(len(planned))]
         all_paths = (*(path for path in job.facts.paths if path not in found), *found)
-        if there:
+        if all_complete:
             self.registry.apply(job, JobEvent.DOWNLOADED, paths=all_paths)
         else:
-            await self._downloaded(job, all_paths)
+            await self._commit(job, all_paths)
         return found
 
-    async def _downloaded(self, job: Job, paths: tuple[Path, ...]) -> None:
-        """Have it on disk that these files are the job's before anybody may change them, or they could not be told."""
+    async def _commit(self, job: Job, paths: tuple[Path, ...]) -> None:
+        """Record the paths durably before the caller gets them: a file that is changed later is still this job's."""
         try:
             await self.registry.commit(job, JobEvent.DOWNLOADED, paths=paths)
         except JournalError as error:
-            logger.error("job %s is downloaded, but the journal does not know it yet: %s", job.id, error)
+            logger.error("job %s is downloaded, but this is not in the journal yet: %s", job.id, error)
 
     async def _plan(self, job: Job, files: list[OutputFile], target: Target, song: str) -> list[PlannedFile]:
-        """Choose the paths; one job at a time, or two would choose the same."""
+        """Choose the paths, one job at a time, so that two jobs get different ones."""
+        root = Path(target.directory)
+
+        def plan() -> list[PlannedFile]:
+            limit = name_limit(root)
+            planned = plan_paths(
+                files,
+                target,
+                song=song,
+                earlier=job.facts.planned,
+                complete=job.facts.paths,
+                taken=lambda path: self._is_taken(path, job, target),
+                exists=lambda path: path.exists() or path.is_symlink() or is_taken(root, path),
+                name_limit=NAME_LIMIT if limit is None else max(min(NAME_LIMIT, limit - _SUFFIX_ROOM), _SUFFIX_ROOM),
+            )
+            _remove_leftovers(planned, root)
+            return planned
+
         async with self._planning:
             try:
-                planned = await in_thread(
-                    lambda: plan_paths(
-                        files,
-                        target,
-                        song=song,
-                        earlier=job.facts.planned,
-                        complete=job.facts.paths,
-                        taken=lambda path: self._taken(path, job, target),
-                        exists=lambda path: path.exists() or path.is_symlink() or is_written(path),
-                    )
-                )
-                await in_thread(_sweep, planned, target)
+                planned = await in_thread(plan)
             except (OSError, ValueError) as error:
-                raise DownloadError(
-                    f"the folder {target.directory!r} cannot be used: {error}", job=job.id, hash=job.hash
+                raise _with_command(
+                    DownloadError(f"the folder {target.directory!r} cannot be used: {_reason(error)}"), job
                 ) from None
             for file in planned:
-                self._claims[path_key(file.path)] = job.id
-                self.registry.journal.file(job.id, file.path, size=None, safe=0)
+                self._own(job, file.path)
         return planned
 
-    def _taken(self, path: Path, job: Job, target: Target) -> bool:
-        """Tell whether a path is another job's: for good, or while it is written where files may be replaced."""
-        owner = self._claims.get(path_key(path), job.id)
-        if owner == job.id or not target.overwrite:
-            return owner != job.id
-        other = self.registry.jobs.get(owner)
-        return other is not None and other.state is JobState.DOWNLOADING
+    async def _next_path(self, job: Job, file: PlannedFile, target: Target, failed: Path) -> Path:
+        """Return the path to use instead of one that another process or program has taken since it was planned."""
+        owned = {caseless(path) for _, path in job.facts.planned}
+
+        def taken(path: Path) -> bool:
+            return caseless(path) in owned or self._is_taken(path, job, target)
+
+        async with self._planning:
+            path = await in_thread(lambda: next_free(file.wanted, taken))
+            self._own(job, path)
+        planned = tuple(
+            (name, path if (name, known) == (file.file.name, failed) else known) for name, known in job.facts.planned
+        )
+        self.registry.refine(job, planned=planned)
+        await self.registry.journal.flush(synced=True)
+        return path
+
+    def _is_taken(self, path: Path, job: Job, target: Target) -> bool:
+        """Return whether another job, process or file has the path. Blocks."""
+        return self._is_reserved(path, job, target) or is_taken(
+            Path(target.directory), path, overwrite=target.overwrite
+        )
+
+    def _is_reserved(self, path: Path, job: Job, target: Target) -> bool:
+        """Return whether another job is about to write the path; once it has, what counts is whether the file exists.
+
+        Where files may be overwritten, only the paths of downloads in progress are reserved.
+        """
+        key = caseless(path)
+        other = self.registry.jobs.get(self._owners.get(key, job.id))
+        if other is None or other is job:
+            return False
+        if target.overwrite:
+            return other.state is JobState.DOWNLOADING
+        return key not in map(caseless, other.facts.paths)
+
+    def _own(self, job: Job, path: Path) -> None:
+        """Record that a path is this job's, and that a file there is no longer that of an earlier owner."""
+        key = caseless(path)
+        before = self.registry.jobs.get(self._owners.get(key, job.id))
+        self._owners[key] = job.id
+        if before is not None and before is not job:
+            self.registry.refine(
+                before,
+                paths=tuple(known for known in before.facts.paths if caseless(known) != key),
+                planned=tuple((name, known) for name, known in before.facts.planned if caseless(known) != key),
+            )
 
     async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> dict[int, Path]:
-        """Fetch what is not there, side by side, and return where it is; when one fails, the others still go on."""
-        announced = sum(file.file.size_bytes or 0 for file in planned if not file.complete)
-        tally = _Tally(self.registry, job, announced)
+        """Download the missing files at the same time and return their paths; if one fails, the others continue."""
+        total = sum(file.file.bytes or file.file.size_bytes or 0 for file in planned if not file.complete)
+        tally = _Tally(self.registry, job, total)
         errors: list[MVSepError] = []
         paths: dict[int, Path] = {}
 
         async def fetch_one(index: int, file: PlannedFile) -> None:
-            async with self._files:
+            async with _Slot(self._files) as slot:
                 try:
-                    paths[index] = await self._fetch(job, file, target, lambda here: tally.count(index, here))
+                    paths[index] = await self._fetch(
+                        job, file, target, slot, lambda received: tally.count(index, received)
+                    )
                 except MVSepError as error:
-                    errors.append(error.of(job.id, job.hash))
+                    errors.append(_with_command(error, job) if error.hash is None else error)
 
         async with anyio.create_task_group() as tasks:
             for index, file in enumerate(planned):
@@ -196,69 +268,114 @@ class Downloader:
             raise errors[0]
         return paths
 
-    async def _fetch(self, job: Job, file: PlannedFile, target: Target, on_bytes: Callable[[int], None]) -> Path:
-        began = anyio.current_time()
+    async def _fetch(
+        self, job: Job, file: PlannedFile, target: Target, slot: _Slot, on_bytes: Callable[[int], None]
+    ) -> Path:
+        began = self.clock()
         fetched = await fetch(
             self.http,
             file.file.url,
             file.path,
             root=Path(target.directory),
+            size=file.file.bytes or None,
             overwrite=target.overwrite,
             perhaps=file.perhaps,
             on_bytes=on_bytes,
-            renew=self._renewal(job, file.file),
-            on_retry=lambda why: self.registry.emit(Retried("download", f"{file.path.name}: {why}", job.id)),
+            renew=lambda: self._renew(job, file.file),
+            next_path=lambda failed: self._next_path(job, file, target, failed),
+            on_retry=lambda reason: self.registry.emit(Retried("download", f"{file.path.name}: {reason}", job.id)),
             patience=self.patience,
-            sleep=lambda seconds: anyio.sleep(seconds * self.time_scale),
+            clock=self.clock,
+            sleep=lambda seconds: slot.release_while(self.sleep, seconds * self.time_scale),
         )
         path = fetched.path
-        self.registry.journal.file(job.id, path, size=fetched.size, safe=fetched.size)
         self.registry.refine(job, paths=(*(known for known in job.facts.paths if known != path), path))
-        seconds = anyio.current_time() - began
-        self.registry.emit(Downloaded(job.id, path, fetched.size, fetched.received, seconds))
+        self.registry.emit(Downloaded(job.id, path, fetched.size, fetched.received, self.clock() - began))
         return path
 
-    def _renewal(self, job: Job, file: OutputFile) -> Callable[[], Awaitable[str]]:
-        async def renew() -> str:
-            """Ask the service for a fresh link to the same file."""
-            separation = job.facts.separation
-            assert separation is not None
-            status = await self.separations.get(separation.hash, host=job.facts.host)
-            if status.separation is not None:
-                for fresh in status.separation.files:
-                    if fresh.name == file.name and fresh.stem == file.stem:
-                        self.registry.refine(job, separation=status.separation)
-                        return fresh.url
-            raise DownloadError(
-                f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
-                job=job.id,
-                hash=separation.hash,
-            )
-
-        return renew
+    async def _renew(self, job: Job, file: OutputFile) -> str:
+        """Ask the service for a new link to the same file."""
+        separation = job.facts.separation
+        assert separation is not None
+        status = await self.separations.get(separation.hash, host=job.facts.host)
+        if status.separation is not None:
+            for fresh in status.separation.files:
+                if fresh.name == file.name and fresh.stem == file.stem:
+                    self.registry.refine(job, separation=evolve(status.separation, tags=None))
+                    return fresh.url
+        raise DownloadError(
+            f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
+            job=job.id,
+            hash=separation.hash,
+        )
 
 
-def _sweep(planned: list[PlannedFile], target: Target) -> None:
-    """Remove what an earlier process, dying, left beside names that are given, where nothing is continued any more."""
+def _remove_leftovers(planned: list[PlannedFile], root: Path) -> None:
+    """Remove unfinished files beside complete ones, left by a process that died between its last steps."""
     for file in planned:
         for path in (file.path, *file.perhaps) if file.complete else file.perhaps:
-            with suppress(OSError):  # somebody else may be writing there, or the folder may not be changed any more
-                sweep(Path(target.directory), path)
+            with suppress(OSError):  # another process may be writing there, or the folder is read-only
+                remove_leftovers(root, path)
+
+
+def _with_command(error: MVSepError, job: Job) -> MVSepError:
+    """Return the error with the job's hash and the command that downloads what was paid for."""
+    found = error.of(job.id, job.hash)
+    found.message = f"{error.message}. The job is done and paid for: `mvsep-async download {job.hash}` fetches it"
+    return found
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
+
+
+@define(eq=False)
+class _Slot:
+    """One of the places for files that are downloaded at the same time, given up while the file waits for a retry."""
+
+    _limiter: CapacityLimiter
+    _held: bool = False
+
+    async def __aenter__(self) -> Self:
+        await self._acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    async def release_while(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+        """Sleep without the slot, then wait for one."""
+        self._release()
+        await sleep(seconds)
+        await self._acquire()
+
+    async def _acquire(self) -> None:
+        await self._limiter.acquire_on_behalf_of(self)
+        self._held = True
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            self._limiter.release_on_behalf_of(self)
 
 
 @define(eq=False)
 class _Tally:
-    """Adds up the bytes of one job's files, and shows the sum."""
+    """Adds up the received bytes of one job's files and shows the sum as progress."""
 
     registry: JobRegistry
     job: Job
-    announced: int
-    """Bytes that the service says there are to fetch: rounded to 10 KB, and not always told."""
-    _here: dict[int, int] = field(factory=dict)
+    total: int
+    """Bytes to receive according to the service, perhaps rounded to 10 KB or 0 where it does not say."""
+    _received: dict[int, int] = field(factory=dict)
 
-    def count(self, index: int, here: int) -> None:
-        self._here[index] = here
+    def count(self, index: int, received: int) -> None:
+        self._received[index] = received
         if self.job.state is JobState.DOWNLOADING:
-            received = sum(self._here.values())
-            total = max(self.announced, received)
-            self.registry.show(self.job, Progress(stage=Stage.DOWNLOADING, bytes_received=received, bytes_total=total))
+            all_received = sum(self._received.values())
+            total = max(self.total, all_received)
+            self.registry.show(
+                self.job, Progress(stage=Stage.DOWNLOADING, bytes_received=all_received, bytes_total=total)
+            )

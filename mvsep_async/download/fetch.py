@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 from random import uniform
 from typing import Final
@@ -16,6 +17,7 @@ from attrs import define, field, frozen
 from mvsep_async.audio.formats import HEAD
 from mvsep_async.concurrency import in_thread
 from mvsep_async.download.content_type import detect_wrong_content
+from mvsep_async.download.folder import NotOursError
 from mvsep_async.download.part_file import PART, PartFile
 from mvsep_async.download.ranges import (
     Complete,
@@ -61,6 +63,7 @@ async def fetch(
     perhaps: Collection[Path] = (),
     on_bytes: Callable[[int], None] | None = None,
     renew: Callable[[], Awaitable[str]] | None = None,
+    next_path: Callable[[Path], Awaitable[Path]] | None = None,
     on_retry: Callable[[str], None] | None = None,
     patience: float = PATIENCE,
     clock: Callable[[], float] = anyio.current_time,
@@ -72,14 +75,18 @@ async def fetch(
     replaced. `perhaps`: files beside it that may be the result of an earlier run; if one has the same bytes, it is
     kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, those of earlier runs
     included; it falls when the download starts again. `renew()` returns a new URL for an expired link.
+    `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
     `on_retry(reason)` is called before each further attempt. `patience`: seconds without a new byte before it fails.
 
     When cancelled or failed it leaves a `.part` file to continue from, never an incomplete file under the final name.
-    Raises `DownloadError`, without the query of the URL in its message, and whatever `renew` raises.
+    Raises `DownloadError`, without the query of the URL in its message, and whatever `renew` and `next_path` raise.
     """
     part = PartFile(root, target)
     try:
-        await _open(part, overwrite=overwrite)
+        while (taken := await _open(part, overwrite=overwrite)) is not None:
+            if next_path is None:
+                raise DownloadError(taken)
+            part = PartFile(root, await next_path(part.target))
         state = part.state
         if state is not None and (state.identity != identity(url) or (size and state.total not in (None, size))):
             part.disown()
@@ -105,7 +112,7 @@ async def fetch(
                 case Fail(reason):
                     raise _failed(part, transfer.url, reason)
         total = part.have
-        path = await _finish(part, overwrite, perhaps)
+        path = await _finish(part, overwrite, perhaps, next_path)
         return Fetched(path, total, resumed, transfer.received)
     finally:
         with CancelScope(shield=True):
@@ -192,38 +199,52 @@ async def _read_head(response: FileResponse) -> bytes:
     return bytes(buffer[:size])
 
 
-async def _open(part: PartFile, *, overwrite: bool) -> None:
-    """Open the `.part` file; raises `DownloadError` where the file cannot be written."""
+async def _open(part: PartFile, *, overwrite: bool) -> str | None:
+    """Open the `.part` file, or return why the path is taken; raises `DownloadError` where nothing can be written."""
     try:
         await in_thread(part.open)
-        exists = not overwrite and await in_thread(part.target_exists)
+        if overwrite or not await in_thread(part.target_exists):
+            return None
+        await in_thread(part.keep)
+        return _exists(part.target)
     except BlockingIOError:
-        raise DownloadError(f"{part.target} is being downloaded by another process") from None
+        return f"{part.target} is being downloaded by another process"
+    except NotOursError as error:
+        return f"{part.target} cannot be written: {error.filename} {error.strerror}"
     except ValueError:
         raise DownloadError(f"{part.target} is not below {part.root}") from None
     except OSError as error:
         raise DownloadError(
             f"{part.target} cannot be written ({error.strerror or error}): choose a writable folder"
         ) from error
-    if exists:
-        raise _exists(part)
 
 
-async def _finish(part: PartFile, overwrite: bool, perhaps: Collection[Path]) -> Path:
+async def _finish(
+    part: PartFile,
+    overwrite: bool,
+    perhaps: Collection[Path],
+    next_path: Callable[[Path], Awaitable[Path]] | None,
+) -> Path:
     """Give the file its name, or discard it if one of `perhaps` is the same; return the path that it has."""
     try:
-        for path in perhaps:
-            if await in_thread(part.equals, path.name):
+        for known in perhaps:
+            if await in_thread(part.equals, known.name):
                 await in_thread(part.discard)
+                return known
+        path = part.target
+        while True:
+            try:
+                await in_thread(partial(part.finish, overwrite=overwrite, name=path.name))
+            except FileExistsError:
+                if next_path is None:
+                    raise DownloadError(_exists(path)) from None
+                path = await next_path(path)
+            else:
                 return path
-        await in_thread(lambda: part.finish(overwrite=overwrite))
-    except FileExistsError:
-        raise _exists(part) from None
     except OSError as error:
         raise DownloadError(
             f"{part.target} is downloaded but could not be completed on disk: {error.strerror or error}; {_kept(part)}"
         ) from error
-    return part.target
 
 
 def _failed(part: PartFile, url: str, reason: str) -> DownloadError:
@@ -238,8 +259,8 @@ def _disk_error(part: PartFile, error: OSError) -> DownloadError:
     return DownloadError(f"{part.target} could not be written: {error.strerror or error}; {_kept(part)}")
 
 
-def _exists(part: PartFile) -> DownloadError:
-    return DownloadError(f"{part.target} already exists: choose another folder or layout, or pass overwrite=True")
+def _exists(path: Path) -> str:
+    return f"{path} already exists: choose another folder or layout, or pass overwrite=True"
 
 
 def _kept(part: PartFile) -> str:

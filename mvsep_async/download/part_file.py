@@ -1,11 +1,14 @@
-"""A download on disk: the `.part` file with its state beside it, until it is whole and gets its name.
+"""An unfinished download on disk: the `.part` file and the state beside it.
 
-Everything here blocks, and is called in a thread. What is promised, whatever moment the process dies at:
+All calls block: use them in a thread. Whenever the process is killed:
 
-- the final name is only ever given to a complete, synced file;
-- bytes in the `.part` file belong to the state beside it. A fresh start first empties the file and then writes the new
-  state, never the other way round;
-- after a crash of the machine (not of the process alone) only bytes that were synced are trusted.
+- the final name is only given to a complete, synced file;
+- the bytes in the `.part` file belong to the state beside it: a fresh start first empties the file and then writes the
+  new state;
+- after a crash of the machine, only bytes that were synced are continued.
+
+In a folder that others can write to, a `.part` file or state that is not a regular file of this user's with one name
+is neither written to nor read.
 """
 
 from __future__ import annotations
@@ -13,30 +16,30 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from attrs import define, field, frozen
 
-from mvsep_async.download.folder import Folder
-from mvsep_async.download.ranges import ResumeState
+from mvsep_async.download.file_lock import try_lock
+from mvsep_async.download.folder import Folder, NotOursError
+from mvsep_async.download.ranges import ResumeState, is_validator
 
-__all__ = ["PART", "STATE", "PartFile", "is_written", "sweep"]
+__all__ = ["PART", "STATE", "PartFile", "is_taken", "remove_leftovers"]
 
 PART: Final = ".part"
 STATE: Final = ".part.json"
 _DRAFT: Final = ".part.tmp"
 
 _SYNC_EVERY: Final = 64 * 1024 * 1024
-"""Bytes that a power cut may cost at most. Syncing more often makes the disk wait for nothing."""
+"""Bytes that a power cut may cost at most; syncing more often slows the download down."""
 
 _PUSH_EVERY: Final = 8 * 1024 * 1024
-"""Bytes after which the disk is asked to begin writing them."""
+"""Bytes after which the system is asked to write them to the disk."""
 
 _COMPARED: Final = 1024 * 1024
-"""Bytes at a time."""
+"""Bytes that are compared at a time."""
 
 _STATE_LIMIT: Final = 64 * 1024
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -50,9 +53,9 @@ class _Handles:
 
 @define
 class PartFile:
-    """The unfinished file `target`, somewhere below `root`: after `open`, see that `keep` or `finish` is called.
+    """The unfinished file `target` below `root`. After `open`, call `keep` or `finish`.
 
-    `have` bytes are there and belong to `state`.
+    `have` bytes are on disk and belong to `state`.
     """
 
     root: Path
@@ -68,23 +71,24 @@ class PartFile:
         return self.target.name
 
     def open(self) -> None:
-        """Open or make the `.part` file and take up what an earlier run left.
+        """Open or create the `.part` file and read the state that an earlier run left.
 
-        Raises `OSError`, `BlockingIOError` when another process is writing it.
+        Raises `BlockingIOError` if another process is writing it, `NotOursError` if its name is taken by something
+        else, and other `OSError`.
         """
         folder = Folder.enter(self.root, self.target.parent.relative_to(self.root))
         try:
-            fd = folder.open(self.name + PART, os.O_RDWR | os.O_CREAT)
+            fd = folder.open_or_create(self.name + PART)
         except BaseException:
             folder.close()
             raise
         self._opened = _Handles(folder, fd)
         try:
-            _lock(fd)
-            if not folder.holds(self.name + PART, fd):  # finished by its writer between our opening and our locking it
+            try_lock(fd)
+            if not folder.has(self.name + PART, fd):  # its writer has finished it between the open and the lock
                 raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), self.name)
         except BaseException:
-            self.close()  # what is there is another's: `keep` must not touch it
+            self.close()  # so that `keep` leaves it alone
             raise
         state, synced, boot = _read_state(folder, self.name + STATE)
         if state is not None:
@@ -93,28 +97,28 @@ class PartFile:
             self.have = size if boot is not None and boot == _boot() else self._synced
 
     def disown(self) -> None:
-        """Treat what is there as another file's: it is given up as soon as there is something better."""
+        """Do not continue the bytes on disk; they are replaced when new ones come."""
         self.have, self.state = 0, None
 
     def target_exists(self) -> bool:
-        """Tell whether the final name is taken."""
+        """Return whether the final name is taken."""
         return self._folder.exists(self.name)
 
     def begin(self, offset: int, state: ResumeState) -> None:
-        """Get ready to write from `offset`; at 0 everything that was there is given up first."""
+        """Prepare to write from `offset`; 0 removes all bytes first."""
         if offset == 0:
             os.ftruncate(self._fd, 0)
             if self._synced:
-                os.fsync(self._fd)  # or a power cut could show old bytes under the new state
+                os.fsync(self._fd)  # so that a power cut cannot leave old bytes under the new state
             self.have = self._synced = self._pushed = 0
         else:
-            os.ftruncate(self._fd, offset)  # what lies behind was never vouched for
+            os.ftruncate(self._fd, offset)  # the rest does not belong to the state
         if offset == 0 or state != self.state:
             self.state = state
             self._write_state()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append the bytes; when the disk is full, as much of them as fits stays."""
+        """Append the bytes; on a full disk, those that fit are kept."""
         os.lseek(self._fd, self.have, os.SEEK_SET)
         view = memoryview(data)
         while view:
@@ -126,32 +130,36 @@ class PartFile:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Make sure that what is there would survive a power cut, and note it."""
+        """Sync the bytes on disk and record that in the state."""
         if self.state is None or self.have == self._synced:
             return
         self._sync()
         self._synced = self.have
         self._write_state()
 
-    def finish(self, *, overwrite: bool) -> None:
-        """Sync, give the file its name and remove the state. Raises `FileExistsError` unless it may overwrite."""
+    def finish(self, *, overwrite: bool, name: str | None = None) -> None:
+        """Sync, rename the file to `name`, by default its target's, and remove the state.
+
+        Raises `FileExistsError` if the name is taken and it may not overwrite.
+        """
         self._sync()
-        give = self._folder.replace if overwrite else self._folder.place
-        give(self.name + PART, self.name)
+        if not self._folder.has(self.name + PART, self._fd):
+            raise OSError(errno.ESTALE, "the unfinished file was replaced by another program", self.name + PART)
+        rename = self._folder.replace if overwrite else self._folder.place
+        rename(self.name + PART, name or self.name)
         self._folder.sync()
         self._folder.unlink(self.name + STATE)
         self._folder.unlink(self.name + _DRAFT)
         self.close()
 
     def equals(self, name: str) -> bool:
-        """Tell whether the file of that name beside it has the same bytes; what cannot be read has not."""
+        """Return whether the file of that name in the same folder can be read and has the same bytes."""
         try:
-            fd = self._folder.open(name, os.O_RDONLY)
+            fd = self._folder.open(name, own=False)
         except OSError:
             return False
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != self.have:
+            if os.fstat(fd).st_size != self.have:
                 return False
             with os.fdopen(os.dup(fd), "rb") as other, os.fdopen(os.dup(self._fd), "rb") as here:
                 here.seek(0)
@@ -169,9 +177,9 @@ class PartFile:
         self.close()
 
     def keep(self) -> None:
-        """Close, leaving what is there to be continued, or nothing where there is nothing worth keeping.
+        """Close, keeping the bytes on disk to be continued; without any, remove the file.
 
-        After `finish`, or when it was never opened, this does nothing.
+        After `finish`, or if it was never opened, this does nothing.
         """
         if self._opened is None:
             return
@@ -179,7 +187,7 @@ class PartFile:
             if self.have == 0:
                 self.discard()
             else:
-                with suppress(OSError):  # a full or broken disk: the state that is there still holds
+                with suppress(OSError):  # a full or broken disk: the earlier state still holds
                     self.checkpoint()
         finally:
             self.close()
@@ -202,7 +210,7 @@ class PartFile:
         return self._opened.folder
 
     def _sync(self) -> None:
-        """Sync the file. What a failing disk may have lost is given up: Linux tells of it once, and never again."""
+        """Sync the file. If that fails, drop the unsynced bytes: Linux reports a failed write only once."""
         try:
             os.fsync(self._fd)
         except OSError:
@@ -212,10 +220,10 @@ class PartFile:
             raise
 
     def _push(self) -> None:
-        """Let the disk work while we receive, so that the sync at the end is short.
+        """Write to the disk while more is received, so that the sync at the end is short.
 
-        Writing and syncing 512 MiB took 0.43 s instead of 0.90. `DONTNEED` makes Linux begin to write what is not
-        written yet, and drops from memory what is.
+        Writing and syncing 512 MiB took 0.43 s instead of 0.90. `DONTNEED` makes Linux start writing dirty pages, and
+        drops clean ones from memory.
         """
         if self.have - self._pushed >= _PUSH_EVERY and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._fd, self._pushed, self.have - self._pushed, os.POSIX_FADV_DONTNEED)
@@ -233,7 +241,8 @@ class PartFile:
                 "boot": _boot(),
             }
         )
-        fd = self._folder.open(self.name + _DRAFT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._folder.unlink(self.name + _DRAFT)
+        fd = self._folder.create(self.name + _DRAFT)
         try:
             os.write(fd, text.encode())
             if self._synced:
@@ -243,46 +252,57 @@ class PartFile:
         self._folder.replace(self.name + _DRAFT, self.name + STATE)
 
 
-def sweep(root: Path, target: Path) -> None:
-    """Remove what stands beside the complete file `target` when its process died right after giving it its name.
+def remove_leftovers(root: Path, target: Path) -> None:
+    """Remove the `.part` file and state of a `target` that is complete: a process died right after the rename.
 
-    Raises `OSError`, `BlockingIOError` when another process is writing there.
+    Raises `OSError`, `BlockingIOError` if another process is writing there.
     """
-    folder = Folder.enter(root, target.parent.relative_to(root))
-    try:
-        left = any(folder.exists(target.name + ending) for ending in (PART, STATE, _DRAFT))
-    finally:
-        folder.close()
-    if left:
+    with Folder.enter(root, target.parent.relative_to(root)) as folder:
+        found = any(folder.exists(target.name + ending) for ending in (PART, STATE, _DRAFT))
+    if found:
         part = PartFile(root, target)
         part.open()
         part.discard()
 
 
-def is_written(target: Path) -> bool:
-    """Tell whether a download is writing `target` at this moment, in whatever process."""
+def is_taken(root: Path, target: Path, *, overwrite: bool = False) -> bool:
+    """Return whether `target` cannot be written: a file has the name, or another download is about to give it to one.
+
+    With `overwrite` only a folder of that name is in the way. Raises `OSError` if its folder cannot be used.
+    """
     try:
-        fd = os.open(target.with_name(target.name + PART), os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
+        folder = Folder.enter(root, target.parent.relative_to(root), create=False)
+    except FileNotFoundError:
         return False
-    try:
-        _lock(fd)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
+    with folder:
+        if folder.is_folder(target.name) or (not overwrite and folder.exists(target.name)):
+            return True
+        if not folder.exists(target.name + PART):
+            return False
+        try:
+            fd = folder.open(target.name + PART, writable=True)
+        except NotOursError:
+            return True
+        except FileNotFoundError:
+            return False
+        try:
+            try_lock(fd)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
     return False
 
 
 def _read_state(folder: Folder, name: str) -> tuple[ResumeState | None, int, str | None]:
-    """Return state, synced bytes and boot; a state that cannot be read is none: the download starts anew."""
+    """Return state, synced bytes and boot id; without a usable state the download starts from the beginning."""
     try:
-        fd = folder.open(name, os.O_RDONLY)
-    except FileNotFoundError:
+        fd = folder.open(name)
+    except OSError:
         return None, 0, None
     try:
         raw = json.loads(os.read(fd, _STATE_LIMIT))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, OSError):
         return None, 0, None
     finally:
         os.close(fd)
@@ -293,26 +313,14 @@ def _read_state(folder: Folder, name: str) -> tuple[ResumeState | None, int, str
             "validator": str() | None as validator,
             "synced": int(synced),
             "boot": str() | None as boot,
-        } if synced >= 0:
+        } if synced >= 0 and (total is None or total > 0) and (validator is None or is_validator(validator)):
             return ResumeState(identity, total, validator), synced, boot
     return None, 0, None
 
 
 def _boot() -> str | None:
-    """Name this run of the machine, `None` where nothing does: then only synced bytes are trusted."""
+    """Return an id of this run of the machine, `None` if there is none: then only synced bytes are continued."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return None
-
-
-try:
-    import fcntl
-except ImportError:  # Windows: two programs that write one file are told apart by nobody there
-
-    def _lock(fd: int) -> None: ...
-
-else:
-
-    def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

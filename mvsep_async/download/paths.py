@@ -1,9 +1,10 @@
-"""Which results of a job go to which files: pure, but for one question about what exists."""
+"""Plan which result of a job goes to which file. Pure: what exists on disk is asked through callbacks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,37 +14,39 @@ from attrs import frozen
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.request import ID_PATTERN, JobRequest, Target
 from mvsep_async.models.separation import OutputFile, Separation
-from mvsep_async.naming import caseless, song_name, stem_path
+from mvsep_async.naming import NAME_LIMIT, caseless, placeholders, song_name, stem_path
 from mvsep_async.sources import label
 
-__all__ = ["PlannedFile", "chosen", "path_key", "plan_paths", "song_of"]
+__all__ = ["PlannedFile", "chosen", "folder_of", "next_free", "plan_paths", "song_of"]
 
-_OF_THE_SERVICE: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}-)?")
+_HASH_PREFIX: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}-)?")
 
 
 @frozen
 class PlannedFile:
-    """One result and the path that it gets. `complete`: it is there already, from this job.
+    """One result and its path, which is `wanted` with a number if that was taken. `complete`: it is on disk.
 
-    `perhaps`: files under names that it was to have before. One of them is this result, if a process died right after
-    naming it, or else all are somebody else's: their bytes will tell.
+    `perhaps`: existing files at paths that were planned for it before. One of them is this result if a process died
+    right after the rename; their bytes are compared when it is downloaded.
     """
 
     file: OutputFile
+    wanted: Path
     path: Path
     complete: bool = False
     perhaps: tuple[Path, ...] = ()
 
 
-def song_of(request: JobRequest, separation: Separation) -> str:
-    """Return the song's name: its own where we sent it, else what the service's hash keeps of it."""
+def song_of(request: JobRequest, separation: Separation | None) -> str:
+    """Return the song's name: that of its source if it was submitted here, else what the service's hash holds of it."""
     if request.source is None and request.filename is None:
-        return song_name(_OF_THE_SERVICE.sub("", separation.hash)) or "song"
+        hash = "" if separation is None else separation.hash
+        return song_name(_HASH_PREFIX.sub("", hash)) or "song"
     return song_name(label(request.source, request.filename))
 
 
 def chosen(separation: Separation, stems: tuple[str, ...] | None, *, job: str) -> list[OutputFile]:
-    """Return the files of the stems asked for; raises `InvalidRequestError` naming those that there are."""
+    """Return the files of the given stems, `None` for all; raises `InvalidRequestError` for a missing one."""
     if stems is None:
         return list(separation.files)
     by_name: dict[str, list[OutputFile]] = {}
@@ -70,47 +73,56 @@ def plan_paths(
     complete: Collection[Path],
     taken: Callable[[Path], bool],
     exists: Callable[[Path], bool],
+    name_limit: int = NAME_LIMIT,
 ) -> list[PlannedFile]:
-    """Give each file its path below the target folder.
+    """Return a path below the target folder for each file.
 
-    `earlier` is what this job's downloads planned: the same paths are used again, and what exists there and is among
-    `complete` is not fetched again. Whatever else exists there may have come from anybody since. `taken`: is another
-    job of ours about to write it. Another file of that name is kept: the new one gets a number. One that another
-    process is writing just now is to be called existing.
+    `earlier`: the names and paths that this job's downloads planned. They are used again, and those that exist and are
+    in `complete` are not downloaded again; other files that exist there may have come from anywhere. A path for which
+    `taken` is true gets a number. Names have at most `name_limit` bytes.
     """
     directory = Path(target.directory)
     used: set[str] = set()
     planned = []
     for file in files:
-        wanted = directory / stem_path(target.layout, song=song, stem=file.stem, ext=_extension(file))
+        relative = stem_path(target.layout, ext=_extension(file), limit=name_limit, song=song, stem=file.stem)
+        wanted = directory / relative
         again = [
             path
             for name, path in earlier
-            if name == file.name and _numbered_from(path, wanted) and path_key(path) not in used
+            if name == file.name and _is_numbered_from(path, wanted) and caseless(path) not in used
         ]
-        path = next((path for path in again if path in complete and exists(path)), None)
-        if path is not None:
-            planned.append(PlannedFile(file, path, complete=True))
-        else:
-            perhaps = () if target.overwrite else tuple(path for path in again if exists(path))
-            path = next((path for path in again if path not in perhaps), None)
-            if path is None:
-                path, number = wanted, 1
-                while path_key(path) in used or taken(path) or (exists(path) and not target.overwrite):
-                    number += 1
-                    path = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
-            planned.append(PlannedFile(file, path, perhaps=perhaps))
-        used.add(path_key(path))
+        done = next((path for path in again if path in complete and exists(path)), None)
+        if done is not None:
+            planned.append(PlannedFile(file, wanted, done, complete=True))
+            used.add(caseless(done))
+            continue
+        perhaps = () if target.overwrite else tuple(path for path in again if exists(path))
+        free = (path for path in again if path not in perhaps and not taken(path))
+        path = next(free, None) or next_free(wanted, lambda path: caseless(path) in used or taken(path))
+        planned.append(PlannedFile(file, wanted, path, perhaps=perhaps))
+        used.add(caseless(path))
     return planned
 
 
-def path_key(path: Path) -> str:
-    """Return what two paths share that a file system may take for one another."""
-    return caseless(str(path))
+def next_free(wanted: Path, taken: Callable[[Path], bool]) -> Path:
+    """Return `wanted`, with the lowest number from 2 for which it is not taken if it is."""
+    path, number = wanted, 1
+    while taken(path):
+        number += 1
+        path = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
+    return path
 
 
-def _numbered_from(path: Path, wanted: Path) -> bool:
-    """Tell whether `path` is what was planned for `wanted` before: itself, or with a number."""
+def folder_of(target: Target, song: str) -> PurePosixPath:
+    """Return the folder of a song's stems relative to the target folder, as far as it does not depend on the stem."""
+    folders = target.layout.split("/")[:-1]
+    known = list(takewhile(lambda segment: "stem" not in placeholders(segment), folders))
+    return stem_path("/".join(known), ext="", song=song, stem="") if known else PurePosixPath()
+
+
+def _is_numbered_from(path: Path, wanted: Path) -> bool:
+    """Return whether `path` is `wanted` with or without a number."""
     pattern = re.escape(wanted.stem) + r"(?: \(\d+\))?" + re.escape(wanted.suffix)
     return path.parent == wanted.parent and re.fullmatch(pattern, path.name) is not None
 

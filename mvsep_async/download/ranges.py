@@ -21,13 +21,14 @@ __all__ = [
     "Verdict",
     "classify_download_response",
     "identity",
+    "is_validator",
     "request_headers",
 ]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)\s*\Z", re.IGNORECASE | re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 """More digits than any length has; `int` raises on thousands of them."""
-_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"\Z')
 _LINK_GONE: Final = frozenset({401, 403, 404, 410})
 _TEMPORARY: Final = frozenset({408, 425, 429})
 
@@ -185,6 +186,11 @@ def _coded(headers: Mapping[str, str]) -> Reject | None:
     return Reject(f"the server sent the file with the content encoding {coding[:20]!r}", temporary=True)
 
 
+def is_validator(text: str) -> bool:
+    """Return whether the text can be sent as `If-Range`: a strong ETag or a date."""
+    return _STRONG_ETAG.match(text) is not None or (text.isascii() and text.isprintable() and _date(text) is not None)
+
+
 def _validator(headers: Mapping[str, str]) -> str | None:
     """Return a validator for `If-Range`: a strong ETag, or a date that is strong by RFC 9110, 8.8.2.2."""
     etag = headers.get("etag", "").strip()
@@ -194,7 +200,7 @@ def _validator(headers: Mapping[str, str]) -> str | None:
     changed, sent = _date(modified), _date(headers.get("date", ""))
     if changed is None or (sent is not None and sent - changed < timedelta(seconds=1)):
         return None  # modified in the second it was sent: a second change in that second would not show
-    return modified
+    return modified if is_validator(modified) else None
 
 
 def _date(text: str) -> datetime | None:

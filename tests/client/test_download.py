@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,76 @@ async def test_what_another_process_is_writing_is_gone_around(
     assert theirs.target.read_bytes() == b"theirs"
 
 
+async def test_three_processes_download_songs_of_one_name_into_one_folder(sandbox: Sandbox, tmp_path: Path) -> None:
+    songs = []
+    for number in range(12):
+        path = tmp_path / str(number) / "song.wav"
+        path.parent.mkdir()
+        path.write_bytes(wav(0.1 * (number + 1)))
+        songs.append(str(path))
+    printed: list[str] = []
+
+    async def process(mine: list[str]) -> None:
+        arguments = [sandbox.url, sandbox.premium_token, str(tmp_path / "stems"), *mine]
+        done = await anyio.run_process([sys.executable, str(Path(__file__).with_name("same_name.py")), *arguments])
+        printed.extend(done.stdout.decode().splitlines())
+
+    async with anyio.create_task_group() as tasks:
+        for first in range(3):
+            tasks.start_soon(process, songs[first::3])
+    stems = [line.split("\t") for line in printed]
+    assert len(stems) == len({path for _, path in stems}) == 24
+    for song, path in stems:
+        assert Path(path).read_bytes() == Path(song).read_bytes()
+    assert files_below(tmp_path / "stems") == sorted(
+        str(Path(path).relative_to(tmp_path / "stems")) for _, path in stems
+    )
+
+
+async def test_the_name_of_a_removed_file_is_free_again(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    async with client_of(sandbox) as client:
+        first, second = await separated(client, song), await separated(client, song)
+        paths = await first.download(tmp_path / "stems")
+        paths[0].unlink()
+        assert await second.download(tmp_path / "stems", stems=["vocals"]) == [paths[0]]
+        # It is the second job's file from then on, for the first one too.
+        assert list(first.paths) == [paths[1]]
+        again = await first.download(tmp_path / "stems", stems=["vocals"])
+        assert [path.name for path in again] == ["Vocals (2).mp3"]
+
+
+async def test_a_file_that_another_job_has_overwritten_is_downloaded_again(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    songs = [tmp_path / str(number) / "song.wav" for number in range(2)]
+    for number, path in enumerate(songs):
+        path.parent.mkdir()
+        path.write_bytes(wav(0.1 * (number + 1)))
+    async with client_of(sandbox) as client:
+        first, second = [await separated(client, song) for song in songs]
+        paths = await first.download(tmp_path / "stems")
+        assert await second.download(tmp_path / "stems", overwrite=True) == paths
+        assert await first.download(tmp_path / "stems", overwrite=True) == paths
+    assert {path.read_bytes() for path in paths} == {songs[0].read_bytes()}
+
+
+async def test_an_error_after_the_payment_says_how_to_get_the_results(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    async with client_of(sandbox) as client:
+        job = await separated(client, song)
+        command = f"`mvsep-async download {job.hash}`"
+        with pytest.raises(DownloadError, match="cannot be used") as no_folder:
+            await job.download(tmp_path / "file")
+        with pytest.raises(InvalidRequestError, match="'drums'") as no_stem:
+            await job.download(tmp_path / "stems", stems=["drums"])
+    assert command in str(no_folder.value)
+    assert command in str(no_stem.value)
+
+
 async def test_somebody_elses_file_is_kept_unless_asked(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
@@ -298,7 +369,7 @@ class Results(httpx.AsyncBaseTransport):
     """A service that has one finished job, whose stems have any names."""
 
     def __init__(self, stems: list[str], downloads: list[str]) -> None:
-        self.files = [
+        self.files: list[dict[str, object]] = [
             {"url": f"https://files.test/{index}.mp3?n={quote(name)}", "type": stem, "download": name, "size": "1 KB"}
             for index, (stem, name) in enumerate(zip(stems, downloads, strict=True))
         ]
@@ -306,7 +377,7 @@ class Results(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.host == "files.test":
             assert "api_token" not in str(request.url)
-            return httpx.Response(200, stream=Body(b"ID3" + request.url.path.encode().ljust(2000, b"\1")))
+            return httpx.Response(200, stream=Body((b"ID3" + request.url.path.encode()).ljust(2000, b"\1")))
         data = {"algorithm": "x", "files": self.files}
         return httpx.Response(200, json={"success": True, "status": "done", "data": data})
 
@@ -318,6 +389,24 @@ async def fetch_all(stems: list[str], downloads: list[str], folder: Path) -> lis
         MVSepClient(STRANGER, poll_interval=0.01, requests_per_minute=6000, http=http) as client,
     ):
         return await client.attach("20230327071601-0e3e5c6c85-a.mp3").download(folder)
+
+
+@pytest.mark.parametrize("said", [1999, "2001", 2000, "2000", 0, None])
+async def test_a_result_has_the_length_that_the_service_says(tmp_path: Path, said: object) -> None:
+    transport = Results(["Vocals"], ["a.mp3"])
+    transport.files[0]["bytes"] = said
+    async with (
+        httpx.AsyncClient(transport=transport) as http,
+        MVSepClient(STRANGER, poll_interval=0.01, requests_per_minute=6000, http=http, patience=0.3) as client,
+    ):
+        job = client.attach("20230327071601-0e3e5c6c85-a.mp3")
+        if said in (1999, "2001"):
+            with pytest.raises(DownloadError, match=r"2000 bytes of 2001|more than the 1999 bytes"):
+                await job.download(tmp_path)
+            assert list(tmp_path.rglob("*.mp3")) == []
+        else:
+            (path,) = await job.download(tmp_path)
+            assert path.stat().st_size == 2000
 
 
 async def test_nasty_names_from_the_service_stay_in_the_folder_and_apart(tmp_path: Path) -> None:

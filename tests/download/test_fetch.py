@@ -523,18 +523,46 @@ async def test_an_unwritable_place_is_said_before_anything_is_fetched(http: http
     assert not (tmp_path.parent / "up.wav").exists()
 
 
-async def test_a_link_placed_in_the_way_is_not_followed(http: httpx.AsyncClient, tmp_path: Path) -> None:
-    outside, root = tmp_path / "outside", tmp_path / "root"
-    outside.mkdir()
-    root.mkdir()
-    (root / "song").symlink_to(outside)
+@pytest.mark.parametrize("appears", ["before", "while it is opened", "while it is fetched"])
+async def test_a_path_that_is_taken_is_exchanged_for_the_next_one(
+    http: httpx.AsyncClient, tmp_path: Path, appears: str
+) -> None:
+    target = tmp_path / "a.wav"
+    asked: list[Path] = []
+    theirs = part_module.PartFile(tmp_path, target)
+
+    async def next_path(path: Path) -> Path:
+        asked.append(path)
+        return tmp_path / f"a ({len(asked) + 1}).wav"
+
+    def on_bytes(have: int) -> None:
+        if have > 500_000 and appears == "while it is fetched":
+            target.write_text("theirs")
+            (tmp_path / "a (2).wav").write_text("theirs")
+
+    if appears == "before":
+        target.write_text("theirs")
+    if appears == "while it is opened":
+        theirs.open()
     with serving(FileAnswer(SONG)) as server:
-        with pytest.raises(DownloadError, match="symbolic link"):
-            await fetch(http, server.url(), root / "song" / "a.wav", root=root)
-        (root / "b.wav.part").symlink_to(outside / "victim")
-        with pytest.raises(DownloadError, match="cannot be written"):
-            await fetch(http, server.url(), root / "b.wav", root=root)
-    assert names(outside) == []
+        got = await get(http, server.url(), target, next_path=next_path, on_bytes=on_bytes)
+    expected = "a (3).wav" if appears == "while it is fetched" else "a (2).wav"
+    assert got.path == tmp_path / expected
+    assert got.path.read_bytes() == SONG
+    assert asked[0] == target
+    theirs.keep()
+    assert not [name for name in names(tmp_path) if ".part" in name]
+
+
+@pytest.mark.parametrize("validator", ['"a\r\nX-Header: planted"', '"é"', 'W/"weak"', "yesterday", 'a"b'])
+async def test_a_validator_that_cannot_be_sent_is_not_believed(
+    http: httpx.AsyncClient, tmp_path: Path, validator: str
+) -> None:
+    put_part(tmp_path / "a.wav", bytes(1000), identity="127.0.0.1/stem.wav", total=len(SONG), validator=validator)
+    with serving(FileAnswer(SONG, etag=None)) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert (got.resumed, got.path.read_bytes()) == (0, SONG)
+    assert "x-header" not in server.requests[0].headers
 
 
 async def test_a_full_disk_keeps_what_fits(
