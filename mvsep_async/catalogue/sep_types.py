@@ -1,106 +1,41 @@
-"""Every separation type that is known without asking the service, by its number.
+"""The separation types that are known without asking the service.
 
-Written by `scripts/make_sep_types.py` from `scripts/sep_types.csv`: change that, not this. The live catalogue may have
-more; `client.catalogue()` has them with their options.
+The facts are those of the live catalogue of July 2026; `scripts/update_catalogue.py` brings them up to date.
+`client.catalogue()` has the current ones.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-__all__ = ["SEP_TYPES"]
+__all__ = ["DATA", "SepType", "catalogue_facts", "sep_types"]
 
-SEP_TYPES: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        0: "spleeter",
-        3: "UnMix",
-        7: "MDX A/B (vocals, drums, bass, other)",
-        9: "Ultimate Vocal Remover VR (vocals, music)",
-        10: "Demucs3 Model (vocals, drums, bass, other)",
-        12: "MDX-B Karaoke (lead/back vocals)",
-        13: "Demucs2 (vocals, drums, bass, other)",
-        14: "Zero Shot (Query Based) (Low quality)",
-        15: "Danna Sep (vocals, drums, bass, other)",
-        16: "Byte Dance (vocals, drums, bass, other)",
-        17: "UVRv5 Demucs (vocals, music)",
-        18: "MVSep DNR (music, sfx, speech)",
-        19: "MVSep Old Vocal Model (vocals, music)",
-        20: "Demucs4 HT (vocals, drums, bass, other)",
-        22: "Reverb Removal (noreverb)",
-        23: "MDX B (vocals, instrumental)",
-        24: "MVSep Demucs4HT DNR (speech, music, effects)",
-        25: "MDX23C (vocals, instrumental)",
-        26: "Ensemble (vocals, instrum)",
-        27: "Demucs4 Vocals 2023 (vocals, instrum)",
-        28: "Ensemble (vocals, instrum, bass, drums, other)",
-        29: "MVSep Piano (piano, other)",
-        30: "Ensemble All-In (vocals, bass, drums, piano, guitar, lead/back vocals, other)",
-        31: "MVSep Guitar (guitar, other)",
-        33: "Vit Large 23 (vocals, instrum)",
-        34: "MVSep Crowd removal (crowd, other)",
-        35: "MVSep MelBand Roformer (vocals, instrum)",
-        36: "BandIt Plus (speech, music, effects)",
-        37: "DrumSep (4-6 stems: kick, snare, cymbals, toms, ride, hh, crash)",
-        38: "LarsNet (kick, snare, cymbals, toms, hihat)",
-        39: "Whisper (extract text from audio)",
-        40: "BS Roformer (vocals, instrumental)",
-        41: "MVSep Bass (bass, other)",
-        42: "MVSep MultiSpeaker (MDX23C)",
-        43: "MVSep Multichannel BS (vocals, instrumental)",
-        44: "MVSep Drums (drums, other)",
-        45: "BandIt v2 (speech, music, effects)",
-        46: "SCNet (vocals, instrumental)",
-        47: "DeNoise by aufr33",
-        48: "MelBand Roformer (vocals, instrumental)",
-        49: "MVSep Karaoke (lead/back vocals)",
-        50: "Aspiration (by Sucial)",
-        51: "Apollo Enhancers (by JusperLee, Lew, baicai1145)",
-        52: "MVSep Bowed Strings (strings, other)",
-        53: "Medley Vox (Multi-singer separation)",
-        54: "MVSep Wind (wind, other)",
-        55: "Phantom Centre extraction (by wesleyr36)",
-        56: "MVSep DnR v3 (speech, music, effects)",
-        57: "MVSep Male/Female separation",
-        58: "MVSep Organ (organ, other)",
-        59: "AudioSR (Super Resolution)",
-        60: "FlashSR (Super Resolution)",
-        61: "MVSep Saxophone (saxophone, other)",
-        62: "Stable Audio Open Gen",
-        63: "BS Roformer SW (vocals, bass, drums, guitar, piano, other)",
-        64: "Parakeet (extract text from audio)",
-        65: "MVSep Violin (violin, other)",
-        66: "MVSep Acoustic Guitar (acoustic-guitar, other)",
-        67: "MVSep Flute (flute, other)",
-        68: "Matchering (by sergree)",
-        69: "MVSep Viola (viola, other)",
-        70: "MVSep Cello (cello, other)",
-        71: "MVSep Trumpet (trumpet, other)",
-        72: "MVSep Harp (harp, other)",
-        73: "MVSep Double Bass (double-bass, other)",
-        74: "MVSep Mandolin (mandolin, other)",
-        75: "MVSep Trombone (trombone, other)",
-        76: "MVSep Tambourine (tambourine, other)",
-        77: "MVSep Oboe (oboe, other)",
-        78: "MVSep Clarinet (clarinet, other)",
-        79: "MVSep Digital Piano (digital-piano, other)",
-        81: "MVSep Electric Guitar (electric-guitar, other)",
-        82: "MVSep French Horn (french-horn, other)",
-        83: "MVSep Banjo (banjo, other)",
-        84: "MVSep Marimba (marimba, other)",
-        85: "MVSep Glockenspiel (glockenspiel, other)",
-        86: "MVSep Timpani (timpani, other)",
-        87: "MVSep Harmonica (harmonica, other)",
-        88: "MVSep Synth (synth, other)",
-        89: "MVSep Triangle (triangle, other)",
-        90: "MVSep Sitar (sitar, other)",
-        91: "MVSep Harpsichord (harpsichord, other)",
-        92: "MVSep Tuba (tuba, other)",
-        93: "MVSep Bassoon (bassoon, other)",
-        94: "MVSep Congas (congas , other)",
-        95: "MVSep Bells (bells, other)",
-        96: "MVSep Ukulele (ukulele, other)",
-        97: "MVSep Dobro (dobro, other)",
-        98: "MVSep Wind Chimes (wind-chimes, other)",
-        99: "MVSep Accordion (accordion, other)",
-    }
-)
+DATA: Final = Path(__file__).parent / "data"
+
+
+class SepType(NamedTuple):
+    """One separation type. `orientation`: who may use it, 0 everyone, 1 registered users, 2 premium accounts."""
+
+    name: str
+    orientation: int
+
+
+def catalogue_facts() -> Sequence[Mapping[str, Any]]:
+    """Read the facts of every separation type from this package's data, in the order of the service's catalogue."""
+    return [
+        fact
+        for file in ("catalogue.json", "other_scopes.json")
+        for fact in json.loads((DATA / file).read_text("utf-8"))
+    ]
+
+
+@cache
+def sep_types() -> Mapping[int, SepType]:
+    """Return the known separation types by their number; the file is read once."""
+    facts = catalogue_facts()
+    return MappingProxyType({fact["sep_type"]: SepType(fact["name"], fact["orientation"]) for fact in facts})

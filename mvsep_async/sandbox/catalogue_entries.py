@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mvsep_async.catalogue.sep_types import catalogue_facts
+
 from .names import slug
 
 _DATA = Path(__file__).parent / "data"
@@ -27,7 +29,7 @@ _DATE = "2026-07-07 01:57:45"
 def entries() -> Sequence[Mapping[str, Any]]:
     """Return all entries, in the order of the catalogue."""
     recorded = {entry["render_id"]: entry for entry in _read("recorded_algorithms.json")}
-    facts = [*_read("catalogue.json"), *_read("other_scopes.json")]
+    facts = catalogue_facts()
     groups = {name: number for number, name in enumerate(dict.fromkeys(one["group"] for one in facts), 13)}
     return [
         recorded.get(one["sep_type"]) or _entry(one, position, groups[one["group"]])

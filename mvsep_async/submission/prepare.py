@@ -14,7 +14,8 @@ from attrs import define, field
 
 from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
-from mvsep_async.catalogue.sep_types import SEP_TYPES
+from mvsep_async.catalogue.presets import Preset
+from mvsep_async.catalogue.sep_types import sep_types
 from mvsep_async.concurrency import CallerScopes, in_thread
 from mvsep_async.errors import ConfigurationError, InvalidRequestError
 from mvsep_async.http.call import Json
@@ -28,7 +29,7 @@ from mvsep_async.sources import Data, Pair, PreparedSource, RemoteType, Source, 
 
 __all__ = ["AlgorithmName", "OnUnknown", "SourcePreparer"]
 
-AlgorithmName = int | str | Algorithm | None
+AlgorithmName = int | str | Algorithm | Preset | None
 OnUnknown = Literal["raise", "resubmit"]
 
 _MOST_REMEMBERED = 1000
@@ -65,6 +66,9 @@ class SourcePreparer:
 
         Raises `InvalidRequestError` for what cannot be, and `ConfigurationError` without a token.
         """
+        if isinstance(algorithm, Preset):
+            options = {**algorithm.options, **(options or {})}
+            algorithm = algorithm.algorithm
         name = algorithm.sep_type if isinstance(algorithm, Algorithm) else algorithm
         given = tuple(sorted((key, str(value)) for key, value in options.items())) if options else ()
         asked = (name, given, output_format, remote_type, demo, webhook_url, on_unknown)
@@ -101,8 +105,10 @@ class SourcePreparer:
         if number is None and options:
             raise InvalidRequestError("options belong to an algorithm: name it too")
         premium_only = output_format.premium
-        # A number that we know needs no catalogue as long as nothing else is to be checked by it.
-        if number is not None and (options or isinstance(number, str) or number not in SEP_TYPES):
+        known = (await in_thread(sep_types)).get(number) if isinstance(number, int) else None
+        free = known is not None and known.orientation < AccountPlan.PREMIUM
+        # A known type that is free needs no catalogue where there is nothing else to check.
+        if number is not None and (options or isinstance(number, str) or not free):
             catalogue = await self.catalogue()
             algorithm = catalogue.find(number)
             options, number = catalogue.validate(algorithm, options), algorithm.sep_type

@@ -1,6 +1,6 @@
 import pytest
 
-from mvsep_async.catalogue.plans import check_plan
+from mvsep_async.catalogue.plans import check_plan, check_song
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
@@ -50,3 +50,27 @@ def test_an_orientation_that_is_not_known_hinders_nobody() -> None:
     odd = algorithm(orientation=7)
     check_plan(odd, registered=False)
     assert odd.extra["orientation"] == 7
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("user", "size", "seconds", "message"),
+    [
+        (FREE, 200 * MIB, 600.0, None),
+        (FREE, 1, None, None),
+        (FREE, 200 * MIB + 1, None, r"song\.flac has 200 MiB, and a free account takes at most 200 MiB"),
+        (FREE, 1, 601.0, r"song\.flac lasts 10:01 min, and a free account takes at most 10:00 min"),
+        (PAUSED, 1, 601.0, "a free account"),
+        (PREMIUM, 2048 * MIB, 36_000.0, None),
+        (PREMIUM, 2048 * MIB + 1, None, "a premium account takes at most 2048 MiB"),
+    ],
+)
+def test_songs_beyond_the_limits_of_a_plan(user: User, size: int, seconds: float | None, message: str | None) -> None:
+    if message is None:
+        check_song(user, "song.flac", size=size, seconds=seconds)
+    else:
+        with pytest.raises(InvalidRequestError, match=message) as caught:
+            check_song(user, "song.flac", size=size, seconds=seconds)
+        assert "anyway=True" in str(caught.value)

@@ -1,70 +1,60 @@
-"""The offline list, and the script that writes it."""
+"""The separation types known offline, and the script that brings them up to date."""
 
-import importlib.util
 import json
+import shutil
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from mvsep_async.errors import InvalidRequestError
-from tests.catalogue.offline import SEP_TYPES, sep_type_of
+from mvsep_async.catalogue.sep_types import DATA, catalogue_facts, sep_types
+from mvsep_async.sandbox.catalogue_entries import entries
+from scripts import update_catalogue
 from tests.recorded import FOLDER
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "make_sep_types.py"
 
-
-@pytest.fixture
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_sep_types", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_module_is_what_the_script_writes(script: ModuleType) -> None:
-    types = script.read_list(script.LIST.read_text("utf-8"))
-    assert script.MODULE.read_text("utf-8") == script.write_module(types)
-    assert {number: name for number, (name, _) in types.items()} == dict(SEP_TYPES)
-
-
-def test_the_list_survives_reading_and_writing(script: ModuleType) -> None:
-    types = script.read_list(script.LIST.read_text("utf-8"))
-    assert script.read_list(script.write_list(types)) == types
-
-
-def test_a_live_answer_brings_the_list_up_to_date(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(script, "LIST", tmp_path / "list.csv")
-    monkeypatch.setattr(script, "MODULE", tmp_path / "module.py")
-    script.LIST.write_text("sep_type,name,fields\n40,Old name,\n0,spleeter,add_opt1=Model type\n")
-    script.main([str(FOLDER / "algorithms_sample.json")])
-    types = script.read_list(script.LIST.read_text("utf-8"))
-    assert list(types) == [40, 0, 63, 37, 56, 103]
-    assert types[40] == (
-        "BS Roformer (vocals, instrumental)",
-        "add_opt1=Vocal model type; add_opt2=Overlap; add_opt3=Set of stems",
-    )
-    found: dict[str, object] = {}
-    exec(script.MODULE.read_text("utf-8"), found)
-    assert found["SEP_TYPES"] == {number: name for number, (name, _) in sorted(types.items())}
+def test_the_known_types() -> None:
+    known = sep_types()
+    assert len(known) == 119
+    assert known[40] == ("BS Roformer (vocals, instrumental)", 0)
+    assert [number for number, kind in known.items() if kind.orientation == 2] == [26, 28, 30]
+    assert {62, 68} <= known.keys()
 
 
 def test_the_names_are_those_of_the_recorded_answers() -> None:
     sample = json.loads((FOLDER / "algorithms_sample.json").read_text("utf-8"))
-    known = [entry for entry in sample if entry["render_id"] in SEP_TYPES]
-    assert len(known) == 4
-    assert all(SEP_TYPES[entry["render_id"]] == entry["name"] for entry in known)
+    shared = {entry["render_id"]: entry["name"] for entry in sample if entry["render_id"] in sep_types()}
+    assert len(shared) == 5
+    assert shared == {number: sep_types()[number].name for number in shared}
 
 
-def test_known_offline_by_number_and_name() -> None:
-    assert len(SEP_TYPES) == 90
-    assert sep_type_of(40) == sep_type_of("40") == sep_type_of("bs roformer") == 40
-    assert sep_type_of("BS Roformer SW") == 63
-    with pytest.raises(InvalidRequestError, match="Matchering"):
-        sep_type_of("matchring")
-    with pytest.raises(InvalidRequestError, match="known offline"):
-        sep_type_of(9999)
+def test_the_script_reads_the_facts_back_from_answers() -> None:
+    by_number = {fact["sep_type"]: fact for fact in catalogue_facts()}
+    for entry in entries():
+        facts = by_number[entry["render_id"]]
+        found = update_catalogue.facts_of(entry)
+        if facts["outputs"] is None:  # the sandbox makes them up from the name
+            found["outputs"] = None
+        if facts["sep_type"] not in RECORDED:
+            assert found == facts
+
+
+RECORDED = {
+    entry["render_id"]
+    for entry in json.loads(
+        (Path(update_catalogue.__file__).parents[1] / "mvsep_async/sandbox/data/recorded_algorithms.json").read_text()
+    )
+}
+
+
+def test_an_answer_brings_the_files_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in DATA.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    answer = tmp_path / "answer.json"
+    changed = {**entries()[0], "name": "Renamed"}
+    added = {**entries()[0], "render_id": 999, "name": "Added"}
+    generator = {**entries()[0], "render_id": 998, "audio_widget": "no_upload"}
+    answer.write_text(json.dumps({"success": True, "data": [changed, added, generator]}))
+    update_catalogue.main([str(answer), "--data", str(tmp_path)])
+    facts = json.loads((tmp_path / "catalogue.json").read_text("utf-8"))
+    assert (facts[0]["name"], facts[-1]["sep_type"], len(facts)) == ("Renamed", 999, 118)
+    assert json.loads((tmp_path / "other_scopes.json").read_text("utf-8"))[-1]["sep_type"] == 998

@@ -63,7 +63,7 @@ def test_a_block_without_an_end_is_an_error(tmp_path: Path) -> None:
         block("text", "who says so?\n"),
         block("ruby", "puts 1\n"),
         block("python", '--8<-- "examples/no_such_example.py"\n'),
-        block("python", '--8<-- "scripts/make_sep_types.py"\n'),
+        block("python", '--8<-- "scripts/update_catalogue.py"\n'),
         block("python", "def test_it():\n    assert False\n", title="test_it.py"),
     ],
     ids=lambda one: f"{one.language}: {one.code.splitlines()[0]}",

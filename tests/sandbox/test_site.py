@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from mvsep_async.catalogue import sep_types
 from mvsep_async.sandbox import Quirks, catalogue
 
 from .conftest import Api, Open
 
 DATA = Path(catalogue.__file__).parent / "data"
+FACTS = sep_types.DATA
 
 
 async def test_every_type_has_the_keys_of_the_service(open_sandbox: Open) -> None:
@@ -21,7 +23,7 @@ async def test_every_type_has_the_keys_of_the_service(open_sandbox: Open) -> Non
         for scope in ("single_upload", "no_upload", "matchering_upload")
         for entry in (await api.get("app/algorithms", scopes=scope)).json()
     ]
-    facts = {one["sep_type"]: one for one in json.loads((DATA / "catalogue.json").read_text(encoding="utf-8"))}
+    facts = {one["sep_type"]: one for one in json.loads((FACTS / "catalogue.json").read_text(encoding="utf-8"))}
     assert len(facts) == 117
     assert {entry["render_id"] for entry in listed} == set(facts) | {62, 68}
     assert [entry for entry in recorded if entry not in listed] == []
@@ -40,7 +42,7 @@ async def test_every_type_has_the_keys_of_the_service(open_sandbox: Open) -> Non
 
 
 def test_the_catalogue_has_the_facts_of_the_service() -> None:
-    facts = json.loads((DATA / "catalogue.json").read_text(encoding="utf-8"))
+    facts = json.loads((FACTS / "catalogue.json").read_text(encoding="utf-8"))
     known = catalogue.algorithms()
     assert sum(fact["id"] != fact["sep_type"] for fact in facts) > 100
     values = 0
