@@ -92,7 +92,7 @@ def test_importing_loads_next_to_nothing() -> None:
 
 
 def test_the_client_loads_none_of_the_extras_nor_the_command_line() -> None:
-    loaded = imported("from mvsep_async import *; from mvsep_async import MVSepClient; MVSepClient('a-token')")
+    loaded = imported("from mvsep_async import *; import mvsep_async.scheduling.session")
     assert "httpx" in loaded
     # httpx and httpcore load some of them by themselves, where they are installed.
     assert not (loaded - imported("import httpx, httpcore, anyio, attrs, cattrs")) & set(FOREIGN)
@@ -116,6 +116,13 @@ def test_a_broken_dependency_is_named(content: str, cause: str, tmp_path: Path) 
     assert cause in ran.stderr
     assert "ImportError" in ran.stderr.splitlines()[-1]
     assert "cannot import name" not in ran.stderr
+
+
+def test_the_engine_is_loaded_when_a_client_is_opened() -> None:
+    loaded = imported("from mvsep_async import MVSepClient; MVSepClient('a-token')")
+    folders = {name.split(".")[1] for name in loaded if name.startswith("mvsep_async.")}
+    assert not folders & {"scheduling", "submission", "polling", "download", "journal", "transport", "catalogue"}
+    assert len([name for name in loaded if name.startswith("mvsep_async.")]) < 20
 
 
 def test_it_is_typed() -> None:
