@@ -210,7 +210,8 @@ class MVSepClient:
 
         - `source`: a path; an http(s) URL; bytes or an async iterable of bytes, with `filename`; a `Pair`; `None` for
           generators.
-        - `algorithm`: a `sep_type` number, a name or an `Algorithm`; `None` is the service's default.
+        - `algorithm`: a `sep_type` number, a name, an `Algorithm`, or a `Preset`, which brings options along; `None` is
+          the service's default.
         - `options`: `add_optN` or the field's label → key or label of the choice.
         - `group`: jobs of different groups take turns; `priority`: higher first within one.
         - `key`: the same key again gives the job that exists. `metadata`: JSON of the caller's own.
@@ -243,7 +244,7 @@ class MVSepClient:
         Cancelling this does not cancel the job. Raises what `submit` does, and the job's error.
         """
         session = self._open()
-        target = _target(directory, stems, layout, overwrite)
+        target = _target(directory, stems or _stems_of(submit_arguments), layout, overwrite)
         key = submit_arguments.get("key")
         job = None if key is None else session.registry.known(key=key)
         if job is None:
@@ -271,6 +272,7 @@ class MVSepClient:
         are raised when the iteration begins.
         """
         session = self._open()
+        stems = stems or _stems_of(submit_arguments)
         target = None if directory is None else _target(directory, stems, layout, overwrite)
         if submit_arguments.get("key") is not None:
             raise InvalidRequestError("a key names one job: give each song its own with `submit`")
@@ -366,6 +368,11 @@ class MVSepClient:
     def __repr__(self) -> str:
         state = "new" if self._session is None else "closed" if self._session.closed else "open"
         return f"<MVSepClient {self._options.base} {state}>"
+
+
+def _stems_of(arguments: SubmitArguments) -> tuple[str, ...] | None:
+    """Return the stems that a preset given as `algorithm` keeps."""
+    return getattr(arguments.get("algorithm"), "stems", None)
 
 
 def _session_class() -> type[Session]:

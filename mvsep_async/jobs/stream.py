@@ -20,7 +20,7 @@ AHEAD: Final = 4
 """Songs held beyond the slots: enough that a slot never waits for the next one, few enough that nothing piles up."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class JobStream:
     """The jobs of `client.map`, as each finishes, the failed ones too.
 
@@ -61,6 +61,10 @@ class JobStream:
         job = self._finished.pop(0)
         self._notify()
         return job
+
+    def __repr__(self) -> str:
+        state = "new" if not self._begun else "finished" if self._exhausted and not self._held else "running"
+        return f"<JobStream {state}, {self._held} jobs held>"
 
     async def aclose(self) -> None:
         """Read no more songs. The jobs already submitted go on in the client."""

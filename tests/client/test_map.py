@@ -326,3 +326,11 @@ async def test_with_a_journal_no_song_is_submitted_again(
         assert all(job.error is None and len(job.paths) == 2 for job in found)
         assert paid(sandbox) == count
     assert len(list(out.rglob("*.mp3"))) == 16
+
+
+async def test_the_repr_is_short_and_holds_no_song(sandbox: Sandbox, client_of: NewClient) -> None:
+    async with client_of(sandbox) as client:
+        stream = client.map([b"secret song " * 1000], filename="song.wav", algorithm=40)
+        assert repr(stream) == "<JobStream new, 0 jobs held>"
+        assert repr(client.account) == "AccountAPI()"
+        assert repr(client.separations) == "SeparationsAPI()"

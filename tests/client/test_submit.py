@@ -18,6 +18,7 @@ from mvsep_async import (
     MVSepClient,
     OutputFormat,
     Pair,
+    Preset,
     Stage,
     UploadError,
 )
@@ -223,6 +224,32 @@ async def test_a_premium_format_is_refused_for_a_free_account(
         with pytest.raises(InvalidRequestError, match="premium"):
             await client.submit(song, algorithm=40, output_format=OutputFormat.WAV_32)
     assert sandbox.jobs == []
+
+
+async def test_an_algorithm_for_premium_accounts_is_refused_for_a_free_account(
+    sandbox: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(sandbox, api_token=sandbox.free_token) as client:
+        for algorithm in (30, "Ensemble All-In"):
+            with pytest.raises(InvalidRequestError, match="is for premium accounts"):
+                await client.submit(song, algorithm=algorithm)
+    assert not calls(sandbox, "separation/create")
+
+
+async def test_a_preset_brings_its_options_and_stems(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    preset = Preset("mine", "BS Roformer", {"add_opt1": "81"}, stems=("vocals",))
+    async with client_of(sandbox) as client:
+        job = await client.submit(song, algorithm=preset, options={"Overlap": "8"})
+        assert (job.request.settings.algorithm, dict(job.request.settings.options)) == (
+            40,
+            {"add_opt1": "81", "add_opt2": "8"},
+        )
+        paths = await client.separate(song, tmp_path / "stems", algorithm=preset)
+        assert [path.name for path in paths] == ["Vocals.mp3"]
+        mapped = [job async for job in client.map([song], directory=tmp_path / "more", algorithm=preset)]
+        assert [path.name for path in mapped[0].paths] == ["Vocals.mp3"]
 
 
 async def test_a_song_that_vanishes_while_it_waits_fails_its_job_alone(
