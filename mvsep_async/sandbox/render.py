@@ -19,6 +19,7 @@ from .refusals import NO_SUCH_JOB
 from .settings import SandboxSettings
 
 NOT_FOUND = {"success": False, "status": "not_found", "data": {"message": NO_SUCH_JOB}}
+IMAGE_NAME = "image.png"
 BEING_FETCHED = "Your audio file is being downloaded, please wait a while..."
 
 
@@ -132,6 +133,8 @@ class Renderer:
                 "size": size_text(job.bytes),
                 "download": f"{stem}_[mvsep].{extension}",
             }
+        if quirks.rich_files:
+            data["image"] = self._links.file(job, f"processed/{job.serial}/{IMAGE_NAME}")
         if job.results.transcription is not None:
             data["transcription"] = job.results.transcription
         return data

@@ -50,7 +50,7 @@ class Quirks:
     peaks: int = 0
     """How many numbers each result file's `peaks` has (0: the key is absent)."""
     rich_files: bool = False
-    """Result files have `name`, `link` and `stem` too."""
+    """Result files have `name`, `link` and `stem` too, and the answer an `image`."""
     file_bytes: Literal["number", "text", "absent"] = "number"
     """How a result file's exact size is given."""
     raw_urls: bool = False

@@ -22,7 +22,7 @@ async def big_file(api: Api) -> str:
     return url
 
 
-async def test_every_answer_tells_the_limit(open_sandbox: Open) -> None:
+async def test_every_answer_has_the_rate_limit_headers(open_sandbox: Open) -> None:
     api = await open_sandbox(requests_per_minute=60)
     answers = [await api.get("app/queue"), await api.get("app/user"), await api.get("no/such/path")]
     assert [answer.headers["X-RateLimit-Limit"] for answer in answers] == ["60"] * 3
@@ -41,7 +41,7 @@ async def test_beyond_the_limit_is_429(open_sandbox: Open, kind: str) -> None:
     assert api.sandbox.count_status(429) == 2
 
 
-async def test_the_minute_passes(open_sandbox: Open) -> None:
+async def test_the_limit_is_over_after_the_window(open_sandbox: Open) -> None:
     api = await open_sandbox(requests_per_minute=1, rate_window=0.2)
     assert (await api.get("app/queue")).status_code == 200
     while (await api.get("app/queue")).status_code == 429:
@@ -49,13 +49,13 @@ async def test_the_minute_passes(open_sandbox: Open) -> None:
     assert api.sandbox.count_status(429) > 0
 
 
-async def test_the_limit_may_be_of_the_token(open_sandbox: Open) -> None:
+async def test_the_limit_can_be_counted_by_token(open_sandbox: Open) -> None:
     api = await open_sandbox(requests_per_minute=1, rate_scope="token")
     tokens = [api.sandbox.premium_token, api.sandbox.free_token]
     assert [(await api.get("app/user", api_token=token)).status_code for token in tokens * 2] == [200, 200, 429, 429]
 
 
-async def test_downloads_and_strings_do_not_count(open_sandbox: Open) -> None:
+async def test_downloads_and_control_requests_do_not_count(open_sandbox: Open) -> None:
     api = await open_sandbox(requests_per_minute=2)
     url = await big_file(api)
     assert [(await api.http.get(url)).status_code for _ in range(3)] == [200] * 3
@@ -88,7 +88,7 @@ async def test_faults_choose_by_path_method_and_number(open_sandbox: Open) -> No
     assert api.sandbox.faults.triggered == 2
 
 
-async def test_faults_by_lot_are_the_same_for_one_seed(open_sandbox: Open) -> None:
+async def test_random_faults_depend_on_the_seed_only(open_sandbox: Open) -> None:
     async def run(seed: int) -> list[int]:
         api = await open_sandbox(seed=seed)
         api.sandbox.faults.add(kind="refuse", count=None, probability=0.5)
@@ -163,7 +163,7 @@ async def test_a_reset_in_the_middle_of_a_download(open_sandbox: Open) -> None:
         await api.http.get(url)
 
 
-async def test_a_stalled_answer_comes_in_the_end(open_sandbox: Open) -> None:
+async def test_a_stalled_answer_is_completed(open_sandbox: Open) -> None:
     api = await open_sandbox()
     url = await big_file(api)
     api.sandbox.faults.add(kind="stall", path="/storage/*", after_bytes=10, seconds=0.2)
@@ -182,7 +182,7 @@ async def test_a_delayed_answer_is_right(open_sandbox: Open) -> None:
     assert "queue" in (await api.get("app/queue")).json()
 
 
-async def test_the_wire_can_be_slow(open_sandbox: Open) -> None:
+async def test_connections_can_be_slow(open_sandbox: Open) -> None:
     api = await open_sandbox()
     url = await big_file(api)
     api.sandbox.bytes_per_second = 1000
@@ -197,20 +197,20 @@ async def test_the_wire_can_be_slow(open_sandbox: Open) -> None:
 
 
 @pytest.mark.parametrize("kind", ["garble", "truncate", "empty"])
-async def test_spoilt_json(open_sandbox: Open, kind: str) -> None:
+async def test_invalid_json(open_sandbox: Open, kind: str) -> None:
     api = await open_sandbox()
     right = await api.get("app/queue")
     api.sandbox.faults.add(kind=kind)
-    spoilt = await api.get("app/queue")
-    assert spoilt.status_code == 200
+    changed = await api.get("app/queue")
+    assert changed.status_code == 200
     with pytest.raises(ValueError):
-        spoilt.json()
-    assert len(spoilt.content) == {"garble": len(right.content), "truncate": len(right.content) // 2, "empty": 0}[kind]
+        changed.json()
+    assert len(changed.content) == {"garble": len(right.content), "truncate": len(right.content) // 2, "empty": 0}[kind]
 
 
 @pytest.mark.parametrize("status", [200, 502, 503, 520, 524])
 @pytest.mark.parametrize(("kind", "jobs"), [("html", 0), ("html_after", 1)])
-async def test_pages_of_the_edge(open_sandbox: Open, kind: str, jobs: int, status: int) -> None:
+async def test_error_pages_of_the_edge(open_sandbox: Open, kind: str, jobs: int, status: int) -> None:
     api = await open_sandbox()
     api.sandbox.faults.add(kind=kind, status=status)
     answer = await api.create(b"x")
@@ -220,7 +220,7 @@ async def test_pages_of_the_edge(open_sandbox: Open, kind: str, jobs: int, statu
 
 
 @pytest.mark.parametrize("value", [5, 0, "soon", "Sun, 22 Nov 2026 12:00:00 GMT", None])
-async def test_rate_limits_at_will(open_sandbox: Open, value: Any) -> None:
+async def test_injected_rate_limits(open_sandbox: Open, value: Any) -> None:
     api = await open_sandbox()
     api.sandbox.faults.add(kind="rate_limit", retry_after=value)
     answer = await api.get("app/queue")

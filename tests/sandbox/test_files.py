@@ -48,7 +48,7 @@ def test_a_range_of_another_version_gives_the_whole_file(condition: str, status:
 
 
 @given(st.integers(0, 1000), st.text(max_size=12) | st.from_regex(r"bytes=\d{0,4}-\d{0,4}", fullmatch=True))
-def test_what_is_chosen_is_always_inside_the_file(size: int, asked: str) -> None:
+def test_a_range_is_always_inside_the_file(size: int, asked: str) -> None:
     portion = choose(size, ETAG, MODIFIED, asked, None)
     assert 0 <= portion.start <= portion.start + portion.length <= size
     if portion.status == 206:

@@ -28,7 +28,7 @@ def multipart(content: bytes, name: str = "Ä song.mp3", **fields: str) -> tuple
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(st.binary(max_size=3000), st.integers(1, 700), st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])))
-async def test_a_form_arrives_whole_however_it_is_cut(tmp_path: Path, content: bytes, size: int, value: str) -> None:
+async def test_a_form_is_the_same_in_pieces_of_any_size(tmp_path: Path, content: bytes, size: int, value: str) -> None:
     body, content_type = multipart(content, field=value)
     form = await read(tmp_path, body, content_type, size=size)
     upload = form.files["audiofile"]
@@ -51,14 +51,14 @@ async def test_a_cut_body_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_too_much_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_too_large_body_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     body, content_type = multipart(b"x" * 5000)
     with pytest.raises(TooLargeError):
         await read(tmp_path, body, content_type, limit=3000)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_fields_are_not_where_large_things_go(tmp_path: Path) -> None:
+async def test_ordinary_fields_are_limited(tmp_path: Path) -> None:
     body, content_type = multipart(b"", field="x" * (FIELD_LIMIT + 1))
     with pytest.raises(TooLargeError):
         await read(tmp_path, body, content_type, size=100_000)
@@ -73,7 +73,7 @@ async def test_garbage_is_refused(tmp_path: Path) -> None:
         await read(tmp_path, b"--b\r\nX: y\r\n\r\nvalue\r\n--b--\r\n", "multipart/form-data; boundary=b")
 
 
-async def test_small_forms_need_no_multipart(tmp_path: Path) -> None:
+async def test_urlencoded_forms(tmp_path: Path) -> None:
     form = await read(tmp_path, b"a=1&b=%C3%A4+x&c=", "application/x-www-form-urlencoded")
     assert form.fields == {"a": "1", "b": "ä x", "c": ""}
     assert (await read(tmp_path, b"", "")).fields == {}

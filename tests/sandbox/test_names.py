@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mvsep_async.sandbox.names import date_text, job_hash, size_text, slug, split_extension
 
 
-def test_hash_is_the_one_that_was_recorded() -> None:
+def test_a_hash_has_the_recorded_form() -> None:
     assert (
         job_hash(1679901361, "0e3e5c6c85ffff", "13 Dimensions.mp3", 80) == "20230327071601-0e3e5c6c85-13-dimensions.mp3"
     )
@@ -38,9 +38,9 @@ def test_extension_is_split_off(name: str, parts: tuple[str, str]) -> None:
     assert split_extension(name) == parts
 
 
-def test_sizes_read_like_the_recorded_one() -> None:
+def test_sizes_have_the_recorded_form() -> None:
     assert [size_text(n) for n in (5, 5_976_883, 3 * 1024**3)] == ["5.00 B", "5.70 MB", "3.00 GB"]
 
 
-def test_dates_read_like_the_recorded_ones() -> None:
+def test_dates_have_the_recorded_form() -> None:
     assert date_text(0) == "1970-01-01 00:00:00"

@@ -37,7 +37,7 @@ def test_fixed_minute_lets_at_most_twice_the_limit_into_any_minute(gaps: list[fl
 
 
 @pytest.mark.parametrize("kind", ["fixed", "sliding"])
-def test_waiting_as_told_is_enough(kind: Kind) -> None:
+def test_retry_after_is_long_enough(kind: Kind) -> None:
     limiter = RateLimiter()
     for _ in range(3):
         assert limiter.hit("k", 10, limit=3, window=60, kind=kind).allowed
@@ -47,7 +47,7 @@ def test_waiting_as_told_is_enough(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fixed", "sliding"])
-def test_remaining_counts_down_for_each_key_alone(kind: Kind) -> None:
+def test_remaining_counts_down_for_each_key(kind: Kind) -> None:
     limiter = RateLimiter()
     left = [limiter.hit("a", 0, limit=3, window=60, kind=kind).remaining for _ in range(3)]
     assert left == [2, 1, 0]

@@ -44,7 +44,7 @@ def test_it_works_with_trio() -> None:
     assert anyio.run(main, backend="trio") == 200
 
 
-def test_what_it_did_can_be_read_afterwards() -> None:
+def test_jobs_and_requests_can_be_read_afterwards() -> None:
     with Sandbox(stems="copy", manual=True) as sandbox:
         data = {"api_token": sandbox.premium_token}
         httpx.post(f"{sandbox.url}/api/separation/create", data=data, files={"audiofile": ("a.wav", b"x")})
@@ -53,7 +53,7 @@ def test_what_it_did_can_be_read_afterwards() -> None:
     assert len(sandbox.requests) == 1
 
 
-def test_nothing_stays_on_the_disk(tmp_path: Path) -> None:
+def test_its_files_are_deleted_at_the_end(tmp_path: Path) -> None:
     with Sandbox(stems="copy", folder=tmp_path) as sandbox:
         data = {"api_token": sandbox.premium_token}
         httpx.post(f"{sandbox.url}/api/separation/create", data=data, files={"audiofile": ("a.wav", b"x")})
@@ -82,7 +82,7 @@ def test_it_must_be_started_and_only_once() -> None:
         pass
 
 
-def test_no_thread_stays() -> None:
+def test_its_thread_ends() -> None:
     before = set(threading.enumerate())
     with Sandbox():
         assert set(threading.enumerate()) - before
@@ -136,7 +136,7 @@ async def test_jobs_go_on_by_themselves_unless_manual(open_sandbox: Open) -> Non
     assert [round(job.done_at - job.started_at) for job in records if job.done_at and job.started_at] == [100, 200]
 
 
-async def test_jobs_take_as_long_as_their_audio_over_speed(open_sandbox: Open, song: bytes) -> None:
+async def test_processing_takes_audio_length_divided_by_speed(open_sandbox: Open, song: bytes) -> None:
     api = await open_sandbox(manual=False, stems="separate", speed=0.01, queue_seconds=50)
     hash_ = await api.made(song)
     assert (await api.status(hash_))["status"] == "waiting"
@@ -266,7 +266,7 @@ async def test_invalid_commands_are_refused(open_sandbox: Open) -> None:
         assert (await api.http.post(f"{base}/{command}", json=arguments)).status_code == status
 
 
-async def test_it_speaks_tls() -> None:
+async def test_tls() -> None:
     authority = trustme.CA()
     served, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(served)
@@ -323,7 +323,7 @@ def test_a_missing_extra_is_named() -> None:
     assert "ImportError" in result.stderr
 
 
-def test_what_is_public_is_there() -> None:
+def test_all_public_names_exist() -> None:
     assert all(hasattr(mvsep_async.sandbox, name) for name in mvsep_async.sandbox.__all__)
 
 

@@ -54,7 +54,7 @@ def test_voice_and_guitar_come_apart_in_every_format(tmp_path: Path, container: 
         (Format.FLAC_24, "FLAC", "PCM_24"),
     ],
 )
-def test_formats_are_what_they_are_called(
+def test_output_formats_have_the_right_encoding(
     tmp_path: Path, output_format: Format, container: str, subtype: str, song: bytes
 ) -> None:
     source, target = tmp_path / "song", tmp_path / "stem"
@@ -71,7 +71,7 @@ def test_mp3_is_of_320_kbps(tmp_path: Path) -> None:
     assert target.stat().st_size * 8 / 10 == pytest.approx(320_000, rel=0.02)
 
 
-def test_mp3_of_a_rate_that_it_cannot_hold_is_resampled(tmp_path: Path) -> None:
+def test_mp3_is_resampled_to_a_rate_that_it_supports(tmp_path: Path) -> None:
     assert [writable_rate(rate, Format.MP3) for rate in (96000, 44100, 7000, 23000)] == [48000, 44100, 8000, 22050]
     assert writable_rate(96000, Format.WAV_16) == 96000
     source, target = tmp_path / "song", tmp_path / "stem"

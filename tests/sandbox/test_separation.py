@@ -98,7 +98,7 @@ async def test_premium_features_are_refused_to_free_accounts(
         ("status", {"success": False}),
     ],
 )
-async def test_reasons_are_where_the_quirk_puts_them(open_sandbox: Open, style: Any, expected: dict[str, Any]) -> None:
+async def test_refusals_come_in_every_seen_shape(open_sandbox: Open, style: Any, expected: dict[str, Any]) -> None:
     api = await open_sandbox(quirks=Quirks(error_style=style))
     assert (await api.create(sep_type="9999")).json() == expected
 
@@ -117,7 +117,7 @@ async def test_one_job_too_many_is_refused(open_sandbox: Open) -> None:
 
 
 @pytest.mark.parametrize(("refusal", "body"), [("silent", {"success": False}), ("Too much", None)])
-async def test_the_refusal_says_what_it_is_told(open_sandbox: Open, refusal: str, body: Any) -> None:
+async def test_the_text_of_the_slot_refusal_can_be_set(open_sandbox: Open, refusal: str, body: Any) -> None:
     api = await open_sandbox(premium_limit=0, refusal=refusal)
     answer = await api.create()
     assert (answer.status_code, answer.json()) == (400, body or {"success": False, "errors": ["Too much"]})
@@ -222,7 +222,7 @@ async def test_options_set_and_add_stems(open_sandbox: Open, options: dict[str, 
 
 
 @pytest.mark.parametrize("value", ["--5", "-", "4 0", "1_0", "٤٠", "9" * 5000])
-async def test_what_is_no_number_is_refused(open_sandbox: Open, value: str) -> None:
+async def test_invalid_numbers_are_refused(open_sandbox: Open, value: str) -> None:
     api = await open_sandbox()
     for name in ("sep_type", "output_format"):
         assert (await api.create(**{name: value})).status_code == 400
@@ -248,6 +248,8 @@ async def test_result_quirks(open_sandbox: Open) -> None:
     api.sandbox.finish(hash_)
     data = (await api.status(hash_))["data"]
     assert data["tags"] is None
+    image = await api.http.get(data["image"])
+    assert (image.headers["content-type"], image.content[1:4]) == ("image/png", b"PNG")
     drums = next(file for file in data["files"] if file["type"] == "Drums (full)")
     assert len(drums["peaks"]) == 500
     assert (drums["name"], drums["stem"], drums["link"]) == ("Drums (full)", "drums (full)", drums["url"])
@@ -320,7 +322,7 @@ async def test_a_file_that_breaks_off_fails_while_it_is_separated(open_sandbox: 
     assert (await api.until(hash_, "failed"))["data"]["message"]
 
 
-async def test_shown_statuses_are_shown_until_taken_back(open_sandbox: Open) -> None:
+async def test_a_status_can_be_overridden(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
     api.sandbox.show(hash_, "queued", message="hm")
@@ -346,7 +348,7 @@ async def test_deleted_and_unknown_jobs_are_not_found(open_sandbox: Open) -> Non
     assert (await api.get("separation/get")).status_code == 400
 
 
-async def test_early_looks_find_nothing(open_sandbox: Open) -> None:
+async def test_a_job_may_be_not_found_at_first(open_sandbox: Open) -> None:
     api = await open_sandbox(quirks=Quirks(early_not_found=10))
     hash_ = await api.made()
     assert (await api.status(hash_))["status"] == "not_found"
@@ -396,7 +398,7 @@ async def test_cancel_before_processing_gives_the_credits_back(open_sandbox: Ope
     assert [(entry["job_exists"], entry["credits"]) for entry in history.json()["data"]] == [(False, None)]
 
 
-async def test_cancel_while_processing_keeps_them(open_sandbox: Open) -> None:
+async def test_cancel_while_processing_keeps_the_credits(open_sandbox: Open) -> None:
     api = await open_sandbox()
     hash_ = await api.made()
     api.sandbox.start(hash_)
@@ -462,7 +464,7 @@ async def test_an_account_without_credits_is_not_premium(open_sandbox: Open) -> 
     assert api.sandbox.jobs[-1].credits == 0
 
 
-async def test_a_lost_body_takes_no_slot(open_sandbox: Open) -> None:
+async def test_an_interrupted_upload_takes_no_slot(open_sandbox: Open) -> None:
     api = await open_sandbox()
 
     async def cut() -> Any:
@@ -476,7 +478,7 @@ async def test_a_lost_body_takes_no_slot(open_sandbox: Open) -> None:
     assert api.sandbox.jobs == []
 
 
-async def test_the_wrong_method_or_path_is_said(open_sandbox: Open) -> None:
+async def test_unknown_methods_and_paths(open_sandbox: Open) -> None:
     api = await open_sandbox()
     wrong: list[httpx.Response] = [await api.get("separation/create"), await api.get("separation/none")]
     assert [answer.status_code for answer in wrong] == [405, 404]

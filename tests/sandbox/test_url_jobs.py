@@ -48,7 +48,7 @@ async def test_a_url_job_goes_through_its_stages(open_sandbox: Open, song: bytes
 
 
 @pytest.mark.parametrize("pending", ["message", "not_found", "status"])
-async def test_while_it_is_fetched(open_sandbox: Open, pending: Any) -> None:
+async def test_get_remote_while_the_file_is_fetched(open_sandbox: Open, pending: Any) -> None:
     origin, api = await open_sandbox(), await open_sandbox(fetch_seconds=3600, quirks=Quirks(remote_pending=pending))
     created = (await api.create(None, url=await file_url(origin, b"x", "x.wav"))).json()
     assert created["success"] == "true"
@@ -70,7 +70,7 @@ async def test_the_hash_may_be_in_the_link_only(open_sandbox: Open) -> None:
 
 
 @pytest.mark.parametrize("remote_type", ["direct", "mega", "drive", "dropbox"])
-async def test_clouds_are_tried_without_a_network(open_sandbox: Open, tmp_path: Path, remote_type: str) -> None:
+async def test_cloud_storage_works_without_a_network(open_sandbox: Open, tmp_path: Path, remote_type: str) -> None:
     api = await open_sandbox()
     (tmp_path / "From a Cloud.mp3").write_bytes(b"bytes")
     url = "https://cloud.example/file/abc"
@@ -79,7 +79,7 @@ async def test_clouds_are_tried_without_a_network(open_sandbox: Open, tmp_path: 
     assert done["data"]["hash"].endswith("-from-a-cloud.mp3")
 
 
-async def test_what_cannot_be_fetched_fails(open_sandbox: Open) -> None:
+async def test_a_url_that_cannot_be_fetched_fails(open_sandbox: Open) -> None:
     origin, api = await open_sandbox(), await open_sandbox()
     for url in (
         f"{origin.sandbox.url}/storage/processed/none.mp3",

@@ -9,11 +9,17 @@ from starlette.routing import Route
 from mvsep_async.sandbox.create_request import check
 from mvsep_async.sandbox.jobs import Job
 from mvsep_async.sandbox.refusals import Refusal, missing
+from mvsep_async.sandbox.render import IMAGE_NAME
 from mvsep_async.sandbox.server import files
 
 from .handling import Backend, api, authenticate, edge_refusal, host_of, read_fields, read_upload
 
 MIRROR_CREDITS = 1
+_IMAGE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c020000000b4944415478da6364f80f00010501012718e366"
+    "0000000049454e44ae426082"
+)
+"""A transparent PNG of one pixel."""
 
 
 def routes(backend: Backend) -> list[Route]:
@@ -93,6 +99,8 @@ async def _delete(backend: Backend, request: Request) -> object:
 def _result(backend: Backend, request: Request) -> Response:
     name = request.path_params["name"]
     job = backend.service.by_serial(request.path_params["serial"])
+    if job is not None and name == IMAGE_NAME:
+        return _refused(backend, request, job) or Response(_IMAGE, media_type="image/png")
     path = next((file.path for file in job.results.files if file.name == name), None) if job else None
     if job is None or path is None:
         return edge_refusal(backend.service, 404)

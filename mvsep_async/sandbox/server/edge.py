@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mvsep_async.sandbox.faults import Fault, FaultBoard, FaultKind
 from mvsep_async.sandbox.settings import SandboxSettings
 
+from .body_timer import BodyTimer
 from .link import Link
 from .listener import Connections, break_connection, end_connection
 from .rate_limit import RateDecision, RateLimiter
@@ -92,10 +93,13 @@ class Edge:
         status = sent = 0
         more = True
 
+        def cut() -> None:
+            break_connection(self.connections, scope["client"], reset=False)
+
+        timer = BodyTimer(receive, self.settings.body_read_timeout, cut)
+
         async def answer(message: Message) -> None:
             nonlocal status, sent
-            if scope["client"] not in self.connections:
-                raise ConnectionBroken  # uvicorn would silently accept the rest of a large answer
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -104,6 +108,8 @@ class Edge:
                     headers.setdefault("X-RateLimit-Limit", str(decision.limit))
                     headers.setdefault("X-RateLimit-Remaining", str(decision.remaining))
             for piece in self._pieces(message):
+                if scope["client"] not in self.connections:
+                    raise ConnectionBroken  # uvicorn would silently accept the rest of a large answer
                 size = len(piece.get("body", b""))
                 await self._pass_link(size, self._downlink)
                 sent += size
@@ -113,11 +119,7 @@ class Edge:
             nonlocal more
             if not more:
                 return await receive()
-            with anyio.move_on_after(self.settings.body_read_timeout) as scope_of_read:
-                message = await receive()
-            if scope_of_read.cancelled_caught:
-                break_connection(self.connections, scope["client"], reset=False)
-                raise ConnectionBroken
+            message = await timer.receive()
             more = message.get("more_body", False)
             await self._pass_link(len(message.get("body", b"")), self._uplink)
             return message
@@ -137,6 +139,7 @@ class Edge:
             if scope["client"] in self.connections:
                 raise
         finally:
+            timer.stop()
             self.log.add(_record(scope, status, arrived, fault, sent))
 
     def _pieces(self, message: Message) -> Iterator[Message]:
