@@ -1,4 +1,4 @@
-"""Hearing from the service that a job changed: an ASGI application that believes nothing it is told."""
+"""An ASGI application for the service's webhooks, which are only hints that a job changed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mvsep_async.sources import is_url
 __all__ = ["MAX_BODY", "WebhookReceiver"]
 
 MAX_BODY: Final = 1024 * 1024
-"""Most bytes of a webhook that are read. The service sends a job's whole answer along; only its hash counts."""
+"""Most bytes of a webhook that are read. The service sends the whole status of the job; only its hash is used."""
 
 _NAMED: Final = re.compile(rb'"(?:job_)?hash"\s*:\s*("(?:[^"\\]|\\.){1,600}")')
-"""A hash in the JSON of a webhook. Searching for it takes a fortieth of the time of parsing, which for the waveforms
-that an answer may hold would be tens of milliseconds on the event loop, and nothing else in there is believed."""
+"""A hash in the JSON of a webhook. Searching takes a fortieth of the time of parsing, which would block the event loop
+for tens of milliseconds if there are waveforms in it; and nothing else in it is used."""
 
 _MOST_NAMES: Final = 8
-"""Hashes looked up of one webhook: the service names the same job once or twice."""
+"""Most hashes of one webhook that are looked up: the service names the same job once or twice."""
 
 _PLAIN: Final = [(b"content-type", b"text/plain; charset=utf-8")]
 
@@ -36,28 +36,28 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 class WebhookReceiver:
     """An ASGI application for the service's webhooks: mount it in Starlette or FastAPI, or serve it alone.
 
-    Webhooks are not signed, so one only makes the client look soon at the job that it names: a forged, repeated, late
-    or unknown one changes nothing and costs at most one look, ever rarer ones if they keep being wrong. While the
-    client is not open they are answered 503; what they would have said is found out when it looks.
+    Webhooks are not signed, so each one only makes the client poll the job that it names soon: a forged, repeated, late
+    or unknown one changes nothing and costs at most one request, less and less often if they keep being wrong. While
+    the client is not open the answer is 503, and the job is polled as usual later.
 
-    `public_url`: the address under which this application is reached from outside, the mount's prefix included; with
-    it, `client.webhook_url` is set, and every submit carries `url`. Serve it on the event loop of the client. Raises
-    `ConfigurationError` if it is no http(s) address.
+    `public_url`: the public address of this application, including the prefix of its mount. With it,
+    `client.webhook_url` is set, and every submit carries `url`. Serve the application on the client's event loop.
+    Raises `ConfigurationError` if it is not an http(s) URL.
     """
 
     def __init__(self, client: MVSepClient, public_url: str | None = None) -> None:
         self._client = client
         self.path = f"/mvsep-{token_urlsafe(24)}"
-        """The path that is answered, below wherever this is mounted; nobody can guess it, anything else is a 404."""
+        """The path that is answered, below the mount. It cannot be guessed; any other path is a 404."""
         self.url: str | None = None
-        """The whole address, when `public_url` was given."""
+        """The complete address, if `public_url` was given."""
         if public_url is not None:
             if not is_url(public_url):
-                raise ConfigurationError(f"public_url must be an http(s) address, not {public_url[:120]!r}")
+                raise ConfigurationError(f"public_url must be an http(s) URL, not {public_url[:120]!r}")
             self.url = client.webhook_url = public_url.rstrip("/") + self.path
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one connection, as ASGI 3 says."""
+        """Handle one connection (ASGI 3)."""
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
@@ -66,35 +66,35 @@ class WebhookReceiver:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _handle(self, scope: Message, receive: Receive) -> tuple[int, str]:
-        # Frameworks and proxies differ in whether `path` holds the mount's prefix; what is secret is the last part.
+        # Frameworks and proxies differ in whether `path` has the mount's prefix; the secret is the last part.
         last = "/" + str(scope["path"]).rpartition("/")[2]
         if not compare_digest(last.encode(errors="replace"), self.path.encode()):
             return 404, "not found"
         if scope["method"] in ("GET", "HEAD"):
-            return 200, "ok"  # the service tries the address before it uses it
+            return 200, "ok"  # the service tests the address before it uses it
         if scope["method"] != "POST":
             return 405, "method not allowed"
         body = await _body(receive)
         if body is None:
             return 413, "too large"
         try:
-            # One webhook is about one job, so it is good for one look, however many it names.
+            # One webhook is about one job, so it causes one poll, however many hashes it has.
             any(self._client.poll_soon(hash) for hash in islice(_hashes(body), _MOST_NAMES))
         except ClientClosedError:
             return 503, "not open"
-        return 200, "ok"  # also where nothing came of it: who does not know our jobs learns nothing about them
+        return 200, "ok"  # for unknown hashes too: the answer must not reveal which jobs exist
 
     def __repr__(self) -> str:
         return f"<WebhookReceiver {'mounted' if self.url is None else 'public'}>"
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Read a request's body; `None` if it is longer than anything that the service sends."""
+    """Read the body of a request; `None` if it is longer than `MAX_BODY`."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b""  # half a webhook names nobody for sure
+            return b""  # an incomplete webhook is ignored
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
             return None
@@ -103,12 +103,12 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 def _hashes(body: bytes) -> Iterator[str]:
-    """Give the hashes that a webhook names: `hash` or `job_hash`, wherever they stand."""
+    """Yield the hashes in a webhook: `hash` or `job_hash`, at any level."""
     for found in _NAMED.finditer(body):
         try:
             yield json.loads(found[1])
         except ValueError:
-            continue  # no text, whatever it is
+            continue  # not a valid JSON string
 
 
 async def _answer(send: Send, status: int, text: str) -> None:

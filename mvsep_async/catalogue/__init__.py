@@ -1,1 +1,1 @@
-"""What the service can do: algorithms by name, their options checked, their stems and their price."""
+"""The service's algorithms: found by name, their options checked, their stems and their price."""

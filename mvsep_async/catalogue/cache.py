@@ -1,4 +1,4 @@
-"""The catalogue on disk, between one process and the next."""
+"""A disk cache of the catalogue, shared by successive processes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _FORMAT: Final = 1
 
 
 class DiskCache:
-    """Keeps the catalogue of one address of the service in a folder.
+    """Stores the catalogue of one base URL in a folder.
 
-    Losing it costs three requests, so nothing about it is an error: a file that is damaged, of another format or
-    unreadable is as good as none, and a folder that cannot be written keeps nothing.
+    Losing it costs three requests, so nothing here is an error: a file that is damaged, of another format or unreadable
+    is ignored, and so is a folder that cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], address: str) -> None:
@@ -34,21 +34,21 @@ class DiskCache:
         self.path = Path(folder) / f"catalogue-{digest}.json"
 
     async def load(self, *, now: float, max_age: float) -> Catalogue | None:
-        """Return what is kept if it is at most `max_age` seconds old at `now`, seconds since the epoch, else `None`."""
+        """Return the stored catalogue if it is at most `max_age` seconds old at `now` (epoch seconds), else `None`."""
         return await in_thread(self._load, now, max_age)
 
     async def save(self, catalogue: Catalogue, *, now: float) -> None:
-        """Keep a catalogue in place of the one before; whoever reads meanwhile gets one of the two, whole."""
+        """Replace the stored catalogue atomically: a concurrent reader gets the old or the new one, complete."""
         await in_thread(self._save, catalogue.entries, now)
 
     def _load(self, now: float, max_age: float) -> Catalogue | None:
         try:
-            kept = json.loads(self.path.read_bytes())
-            age = now - float(kept["saved_at"])
-            # One from the future was kept before the clock was put back: any age will do for it, no other.
-            if kept["format"] != _FORMAT or not (0 <= age <= max_age or (age < 0 and isinf(max_age))):
+            stored = json.loads(self.path.read_bytes())
+            age = now - float(stored["saved_at"])
+            # A negative age means that the clock was set back: only a caller who accepts any age gets that file.
+            if stored["format"] != _FORMAT or not (0 <= age <= max_age or (age < 0 and isinf(max_age))):
                 return None
-            catalogue = Catalogue(kept["algorithms"])
+            catalogue = Catalogue(stored["algorithms"])
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, ProtocolError):
             return None
         return catalogue if len(catalogue) else None

@@ -22,20 +22,19 @@ __all__ = ["Catalogue"]
 
 _WHAT: Final = "app/algorithms"
 _NAME, _GROUP, _DESCRIPTION = 4, 2, 1
-"""Weights of a word in a search: by where it stands."""
+"""Weights of a word in a search, by the text that it is in."""
 
 
 class Catalogue:
-    """All algorithms that the service answered with.
+    """All algorithms of the service, by number and name.
 
-    The answer has about a megabyte, most of it never looked at: here it is only sorted by number and name. An algorithm
-    is decoded when it is first asked for.
+    The service's answer has about a megabyte, most of which is never used, so each algorithm is decoded on first use.
     """
 
     def __init__(self, *answers: Json) -> None:
-        """Take one or more answers of `app/algorithms`; of a number that comes twice, the first counts.
+        """Index one or more answers of `app/algorithms`; of two entries with the same number, the first is used.
 
-        Raises `ProtocolError` for what is no such answer.
+        Raises `ProtocolError` for any other answer.
         """
         self._raw: dict[int, dict[str, Json]] = {}
         for answer in answers:
@@ -58,7 +57,7 @@ class Catalogue:
         return sep_type in self._raw
 
     def __getitem__(self, sep_type: int) -> Algorithm:
-        """Return the algorithm of this number; raises `KeyError` where there is none."""
+        """Return the algorithm with this number; raises `KeyError` if there is none."""
         found = self._decoded.get(sep_type)
         if found is None:
             found = self._decoded[sep_type] = decode(self._raw[sep_type], Algorithm, what=_WHAT)
@@ -69,7 +68,7 @@ class Catalogue:
 
     @property
     def entries(self) -> list[Json]:
-        """The answer itself, entry by entry: what a cache keeps, and what `Catalogue` takes."""
+        """The entries of the service's answer: a cache stores them, and `Catalogue` takes them."""
         return list(self._raw.values())
 
     @property
@@ -78,11 +77,11 @@ class Catalogue:
         return dict(self._names)
 
     def find(self, wanted: int | str | Algorithm) -> Algorithm:
-        """Return the one algorithm of this number or name.
+        """Return the algorithm with this number or name.
 
         A number, or a text of digits, is a `sep_type`, never an `id`. A name is compared without case: the whole name,
-        or else all of it before the parenthesis. Raises `InvalidRequestError` for what is ambiguous, listing the
-        candidates, and for what is not there, with the nearest names and their numbers.
+        or else the part before the parenthesis. Raises `InvalidRequestError` for an ambiguous name, with the
+        candidates, and for an unknown one, with the nearest names and their numbers.
         """
         if isinstance(wanted, Algorithm):
             return wanted
@@ -94,29 +93,29 @@ class Catalogue:
         except InvalidRequestError as error:
             if error.candidates:
                 raise
-        # Nothing looks like it; perhaps something is made of the same words.
+        # No similar name: suggest algorithms with the same words.
         return self[self._by_name.find(str(wanted), also=self._search(str(wanted)))]
 
     def search(self, words: str) -> list[Algorithm]:
-        """Return the algorithms that have all these words in name, group or description, the best first.
+        """Return the algorithms with all these words in name, group or description, best match first.
 
-        Where none has all, those that have some. Words in a name count most.
+        If none has all of them, those with some. Words in a name count most.
         """
         return [self[number] for number in self._search(words)]
 
     def validate(self, algorithm: int | str | Algorithm, options: Options | None = None) -> dict[str, str]:
-        """Return the options as the service takes them, `add_optN` → key.
+        """Return the options in the service's form, `add_optN` → key.
 
-        Raises `InvalidRequestError` for an algorithm that is not there and for options that cannot be, see `options`.
+        Raises `InvalidRequestError` for an unknown algorithm and for invalid options.
         """
         return validate(self.find(algorithm), options)
 
     def credits(self, algorithm: int | str | Algorithm, options: Options | None, duration_seconds: float) -> int:
-        """Return the credits that a premium job of this length costs: the service's formula, and its price rules."""
+        """Return the price of a premium job of this length in credits, by the service's formula and price rules."""
         return credits_for(self.find(algorithm), options, duration_seconds)
 
     def stems(self, algorithm: int | str | Algorithm, options: Options | None = None) -> tuple[str, ...]:
-        """Return the stems that the service says come out, as its results name them (`OutputFile.stem`)."""
+        """Return the stems of the results, named as in `OutputFile.stem`; empty if the service does not list them."""
         return tuple(outputs_for(self.find(algorithm), options).values())
 
     def check_plan(
@@ -128,9 +127,9 @@ class Catalogue:
         *,
         registered: bool = True,
     ) -> None:
-        """Raise `InvalidRequestError` where the algorithm, the format or a choice is not for this account.
+        """Raise `InvalidRequestError` if the account may not use the algorithm, the format or a choice.
 
-        `user`: `None` where no more is known than whether there is an account, which is `registered`.
+        `user`: `None` if it is only known whether there is an account, which is `registered`.
         """
         check_plan(self.find(algorithm), output_format, user, options, registered=registered)
 
@@ -159,15 +158,15 @@ def _entries(answer: Json) -> list[dict[str, Json]]:
     if isinstance(entries, dict) and entries and all(key.isdecimal() for key in entries):
         entries = list(entries.values())
     if not isinstance(entries, list):
-        raise ProtocolError(f"the answer to {_WHAT} is no list of algorithms but {type(entries).__name__}")
+        raise ProtocolError(f"the answer to {_WHAT} should be a list of algorithms, not {type(entries).__name__}")
     found = [entry for entry in entries if isinstance(entry, dict)]
     if len(found) < len(entries):
-        raise ProtocolError(f"the answer to {_WHAT} has entries that are no algorithms")
+        raise ProtocolError(f"the answer to {_WHAT} has entries that are not algorithms")
     return found
 
 
 def _number(entry: dict[str, Json]) -> int | None:
-    """Return an entry's `sep_type`, `None` for one that cannot be used: without number or name."""
+    """Return an entry's `sep_type`; `None` for an unusable entry, without number or name."""
     name, number = entry.get("name"), entry.get("render_id")
     if not isinstance(name, str) or not name.strip() or number is None:
         return None

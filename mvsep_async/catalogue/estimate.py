@@ -1,4 +1,4 @@
-"""What a whole library would cost, before anything is uploaded."""
+"""The price of a whole library, before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mvsep_async.errors import InvalidRequestError
 __all__ = ["Estimate", "SongEstimate", "estimate"]
 
 _READERS: Final = 4
-"""Files read at one time, our choice: reading a duration is a few small reads, so this is for slow disks."""
+"""Files read at one time, by our choice: a duration takes a few small reads, so more only helps on slow disks."""
 
 
 @frozen
 class SongEstimate:
-    """One song: its length in seconds, and what it would cost as a premium job."""
+    """One song: its length in seconds, and its price as a premium job."""
 
     path: Path
     seconds: float
@@ -35,7 +35,7 @@ class SongEstimate:
 
 @frozen
 class Estimate:
-    """What separating some songs would cost. `unreadable`: the files whose length is not known, and why."""
+    """The price of separating some songs. `unreadable`: the files whose length is not known, with the reason."""
 
     algorithm: Algorithm
     songs: tuple[SongEstimate, ...]
@@ -43,12 +43,12 @@ class Estimate:
 
     @property
     def credits(self) -> int:
-        """Credits of all the songs together."""
+        """The credits of all songs together."""
         return sum(song.credits for song in self.songs)
 
     @property
     def seconds(self) -> float:
-        """Length of all the songs together."""
+        """The length of all songs together, in seconds."""
         return sum(song.seconds for song in self.songs)
 
 
@@ -57,7 +57,7 @@ async def estimate(
     algorithm: Algorithm,
     options: Options | None = None,
 ) -> Estimate:
-    """Return what these files, and the audio files in these folders, would cost as premium jobs.
+    """Return the price of these files, and of the audio files in these folders, as premium jobs.
 
     Lengths are read from the files' headers in worker threads. Raises `InvalidRequestError` for a path that does not
     exist, a folder without audio, and an invalid option.
@@ -97,7 +97,7 @@ def _songs(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, fl
                     yield Path(found.path), found.reason
                 empty = empty and found is None
             if empty:
-                raise InvalidRequestError(f"the folder {path} has no audio in it")
+                raise InvalidRequestError(f"there are no audio files in {path}: check the folder")
         elif not path.exists():
             raise InvalidRequestError(f"there is no file {path}")
         else:
@@ -105,7 +105,7 @@ def _songs(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, fl
 
 
 def _length(path: Path) -> float | str:
-    """Return a file's length in seconds, or why it is not known."""
+    """Return a file's length in seconds, or the reason why it is not known."""
     import mutagen
 
     try:
@@ -114,5 +114,5 @@ def _length(path: Path) -> float | str:
     except (mutagen.MutagenError, *DAMAGED) as error:
         return f"cannot be read: {str(error)[:150] or type(error).__name__}"
     if info is None:
-        return "is of no known audio format"
-    return length if length > 0 else "does not tell its length"
+        return "is not of a known audio format"
+    return length if length > 0 else "has no duration in its header"

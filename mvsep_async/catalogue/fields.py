@@ -13,7 +13,7 @@ __all__ = ["Condition", "Field", "OutputOverride", "PriceRule", "exact", "labels
 
 
 def labels(value: Json) -> Mapping[str, str]:
-    """Read key → label, sent as JSON text or decoded; a list stands for the keys `0`, `1`…"""
+    """Read key → label from JSON or JSON text; a list has the keys `0`, `1`…"""
     decoded = json_text(value)
     if decoded is None:
         return {}
@@ -25,12 +25,12 @@ def labels(value: Json) -> Mapping[str, str]:
 
 
 def exact(value: Json) -> Decimal:
-    """Read a factor such as `"1.5000"` exactly; raises `Unfit` for what is no number or negative."""
+    """Read a factor such as `"1.5000"` exactly; raises `Unfit` if it is negative or not a number."""
     try:
         number = Decimal(str(value)) if isinstance(value, str | int | float) else Decimal("NaN")
     except InvalidOperation:
         number = Decimal("NaN")
-    # Beyond these limits it is nonsense, and would cost the arithmetic dearly.
+    # Larger or finer numbers are nonsense, and would make the exact arithmetic slow.
     if number.is_finite() and 0 <= number <= 10**6 and number.adjusted() >= -12:
         return number
     if number == 0:
@@ -49,7 +49,7 @@ def _keys(value: Json) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Condition:
-    """When a field is shown or hidden: by whether another field's value is among `values`."""
+    """When a field is shown or hidden: depending on whether another field's value is in `values`."""
 
     depends_on: int | None = field(default=None, metadata=wire("depends_on_field_id"))
     operator: str = "in"
@@ -60,7 +60,7 @@ class Condition:
 
 @frozen(kw_only=True)
 class PriceRule:
-    """What a choice does to the price; `multiplier` is the only mode known."""
+    """The effect of a choice on the price; `multiplier` is the only known mode."""
 
     option_key: str
     mode: str = "multiplier"
@@ -70,7 +70,7 @@ class PriceRule:
 
 @frozen(kw_only=True)
 class OutputOverride:
-    """What a choice does to the stems that come out: `set` replaces them, `add` adds to them."""
+    """The effect of a choice on the stems: `set` replaces them, `add` adds to them."""
 
     mode: str = "set"
     outputs: Mapping[str, str] = field(factory=dict, metadata=wire("outputs", via=labels))
@@ -81,9 +81,9 @@ class OutputOverride:
 class Field:
     """One option of an algorithm.
 
-    `name`: what it is called in `options` (`add_opt1`…), `label`: what the site calls it. `options`: key → label of its
-    choices, empty for free text. `default`: the key that holds when nothing is chosen, if there is one. `server_key`:
-    its name in `output_variants`. `registered_only_keys`: choices for registered users only.
+    `name`: its name in `options` (`add_opt1`…), `label`: its name on the site. `options`: key → label of its choices,
+    empty for free text. `default`: the key used when nothing is chosen, `None` without one. `server_key`: its name in
+    `output_variants`. `registered_only_keys`: choices for registered users only. `help_link`: its page of help.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Field:
 
     @property
     def free_text(self) -> bool:
-        """Whether it takes any text in place of a choice."""
+        """Whether it takes any text instead of a choice."""
         return not self.options
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Finding by name: what counts as the same, what was perhaps meant, and an index of words."""
+"""Lookup by name: which names are equal, which are similar, and an index of words."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _WORD: Final = re.compile(r"\w+")
 
 
 def folded(text: str) -> str:
-    """Return `text` without case and with single spaces, which is how names are compared."""
+    """Return `text` in lower case with single spaces, the form in which names are compared."""
     return " ".join(text.casefold().split())
 
 
 def head(text: str) -> str:
-    """Return all of a name before its parenthesis, compared like `folded`; the whole name where there is none."""
+    """Return the part of a name before its parenthesis, folded; the whole name if there is no parenthesis."""
     return folded(text.partition("(")[0]) or folded(text)
 
 
 def nearest(text: str, names: Iterable[str], *, most: int = 5) -> list[str]:
-    """Return the names most like `text`, the likeliest first, by the whole name or all before its parenthesis."""
+    """Return the names most similar to `text`, best match first; a name may leave out its parenthesis."""
     wanted = folded(text)[:200]
     forms: dict[str, list[str]] = {}
     for name in names:
@@ -37,7 +37,7 @@ def nearest(text: str, names: Iterable[str], *, most: int = 5) -> list[str]:
 
 
 def numeric(wanted: int | str) -> int | None:
-    """Return the number that a number, or a text of digits, stands for; `None` for a name."""
+    """Return the number of a number or a text of digits; `None` for a name."""
     if isinstance(wanted, bool):
         return None
     if isinstance(wanted, int):
@@ -47,7 +47,7 @@ def numeric(wanted: int | str) -> int | None:
 
 
 class NameIndex:
-    """Numbers by name: without case, by the whole name, or else by all of it before the parenthesis."""
+    """Numbers by name, without case: by the whole name, or else by the part before the parenthesis."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         self._names = names
@@ -58,34 +58,34 @@ class NameIndex:
             self._heads.setdefault(head(name), []).append(number)
 
     def find(self, name: str, *, also: Sequence[int] = ()) -> int:
-        """Return the one number of this name; `also` are numbers to suggest besides the nearest names.
+        """Return the number with this name; `also`: numbers to suggest besides the nearest names.
 
-        Raises `InvalidRequestError` with the candidates for a name that several have, or none has.
+        Raises `InvalidRequestError` with the candidates for a name that several have, and for an unknown one.
         """
         found = self._whole.get(folded(name)) or self._heads.get(folded(name)) or []
         if len(found) == 1:
             return found[0]
         if found:
             raise InvalidRequestError(
-                f"several algorithms are called {name[:80]!r}: {self.listed(found)}; give the number or the whole name",
+                f"the algorithm {name[:80]!r} is ambiguous: {self.listed(found)}; give the number or the whole name",
                 candidates=[self._names[number] for number in found],
             )
         near = [number for like in nearest(name, self._names.values()) for number in self._whole[folded(like)]]
         numbers = list(dict.fromkeys([*near, *also]))[:5]
-        hint = f": perhaps {self.listed(numbers)}" if numbers else ""
+        hint = f"; did you mean {self.listed(numbers)}?" if numbers else "; client.catalogue() lists all"
         raise InvalidRequestError(
-            f"there is no algorithm called {name[:80]!r}{hint}", candidates=[self._names[number] for number in numbers]
+            f"unknown algorithm {name[:80]!r}{hint}", candidates=[self._names[number] for number in numbers]
         )
 
     def listed(self, numbers: Iterable[int]) -> str:
-        """Return names with their numbers, for a message."""
+        """Return names with their numbers, for an error message."""
         return ", ".join(f"{self._names[number]} = {number}" for number in numbers)
 
 
 class WordIndex:
-    """Numbers by the words of their texts: a search looks words up, it reads no text again.
+    """Numbers by the words of their texts.
 
-    `texts`: number → its texts with their weight. The order of the numbers decides between equals.
+    `texts`: number → its texts with their weights. Equal matches keep the order of the numbers.
     """
 
     def __init__(self, texts: Mapping[int, Sequence[tuple[str, int]]]) -> None:
@@ -99,9 +99,9 @@ class WordIndex:
         self._words = sorted(self._weights)
 
     def search(self, text: str) -> list[int]:
-        """Return the numbers that have all the words of `text`, or else some, the best first.
+        """Return the numbers with all words of `text`, or else with some, best match first.
 
-        A word counts fully as it stands, and half as the beginning of another.
+        A whole word counts fully, the beginning of a longer word half.
         """
         words = list(dict.fromkeys(_WORD.findall(text.casefold())))
         scores: dict[int, float] = {}

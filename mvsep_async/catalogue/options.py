@@ -1,4 +1,4 @@
-"""An algorithm's options: which of them are in effect, and whether those given can be."""
+"""The options of an algorithm: checking those given, and which are in effect."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mvsep_async.errors import InvalidRequestError
 __all__ = ["Options", "in_effect", "resolve", "validate"]
 
 Options = Mapping[str, str | int | float | bool | None]
-"""`add_optN`, or the field's label → key or label of the choice, or text; `None` leaves it to the service."""
+"""`add_optN` or the field's label → key or label of the choice, or text; `None` for the service's default."""
 
 _IN: Final = frozenset({"in", "=", "==", "eq", "equals", "is"})
 _NOT_IN: Final = frozenset({"not_in", "notin", "nin", "not in", "!=", "<>", "ne", "neq", "not_equals", "is_not"})
 _SHOWN: Final = 30
-"""Most choices that an error lists."""
+"""Most choices listed in an error."""
 
 
 def validate(algorithm: Algorithm, options: Options | None = None) -> dict[str, str]:
-    """Return the given options as the service takes them, and see that none is missing.
+    """Return the given options in the service's form; raises `InvalidRequestError` for invalid or missing ones.
 
-    Like `resolve`, and raises `InvalidRequestError` also for a required option that is not given and has no default.
+    Like `resolve`, and also checks that every required option without a default is given.
     """
     chosen = resolve(algorithm, options)
     missing = {
-        field.name: [f"{field} must be given: {'a text' if field.free_text else f'one of {_listed(field)}'}"]
+        field.name: [f"{field} is required: give {'a text' if field.free_text else f'one of {_listed(field)}'}"]
         for field in algorithm.fields
         if field.name not in chosen and _is_missing(field, algorithm, chosen)
     }
@@ -38,10 +38,10 @@ def validate(algorithm: Algorithm, options: Options | None = None) -> dict[str, 
 
 
 def resolve(algorithm: Algorithm, options: Options | None = None) -> dict[str, str]:
-    """Return the given options as the service takes them, `add_optN` → key, in the order of the algorithm's fields.
+    """Return the given options in the service's form, `add_optN` → key, in the order of the algorithm's fields.
 
     Defaults are not filled in. Raises `InvalidRequestError`, whose `fields` name every problem: an option that the
-    algorithm lacks, or that does not apply beside the others, a choice that is not offered.
+    algorithm does not have, one that does not apply together with the others, a choice that is not offered.
     """
     problems: dict[str, list[str]] = {}
     candidates: list[str] = []
@@ -67,7 +67,7 @@ def resolve(algorithm: Algorithm, options: Options | None = None) -> dict[str, s
 
 
 def in_effect(algorithm: Algorithm, chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return the value that each field has beside these choices, defaults included; hidden fields have none."""
+    """Return the value of each field for these choices, defaults included, without hidden fields."""
     values = ((field, _value(field, algorithm, chosen, ())) for field in algorithm.fields)
     return {field.name: value for field, value in values if value is not None}
 
@@ -76,12 +76,12 @@ def _problem(
     algorithm: Algorithm, problems: Mapping[str, Sequence[str]], candidates: Sequence[str] = ()
 ) -> InvalidRequestError:
     texts = [text for said in problems.values() for text in said]
-    hint = f"; perhaps {' or '.join(candidates)} was meant" if candidates else ""
+    hint = f"; did you mean {' or '.join(candidates)}?" if candidates else ""
     return InvalidRequestError(f"{algorithm}: {'; '.join(texts)}{hint}", fields=problems, candidates=candidates)
 
 
 def _value(field: Field, algorithm: Algorithm, chosen: Mapping[str, str], asking: tuple[str, ...]) -> str | None:
-    if field.name in asking:  # Fields that depend on each other in a circle: none of them hides another.
+    if field.name in asking:  # Fields that depend on each other in a circle do not hide each other.
         return chosen.get(field.name, field.default)
     if _failed(field, algorithm, chosen, asking) is not None:
         return None
@@ -91,10 +91,10 @@ def _value(field: Field, algorithm: Algorithm, chosen: Mapping[str, str], asking
 def _failed(
     field: Field, algorithm: Algorithm, chosen: Mapping[str, str], asking: tuple[str, ...] = ()
 ) -> tuple[Condition, Field, str | None] | None:
-    """Return the condition that hides a field, with the field it looks at and that one's value.
+    """Return the condition that hides a field, with the field that it depends on and the value of that field.
 
-    A field is there when all its `show` conditions hold and no `hide` condition does (all of them: an inference, only
-    single ones were seen). What cannot be judged, an unknown operator or field, hides nothing.
+    A field is shown when all its `show` conditions hold and none of its `hide` conditions does. That they combine so is
+    inferred: only single ones were seen. A condition with an unknown operator or field hides nothing.
     """
     for condition in field.conditions:
         other = next((other for other in algorithm.fields if other.id == condition.depends_on), None)
@@ -120,8 +120,8 @@ def _hidden_because(field: Field, algorithm: Algorithm, chosen: Mapping[str, str
     condition, other, value = failed
     wanted = " or ".join(_named(other, key) for key in condition.values)
     negated = (condition.operator.strip().lower() in _NOT_IN) != (condition.action.strip().lower() == "hide")
-    now = "it does not apply itself" if value is None else f"it is {_named(other, value)}"
-    return f"when {other} is {'not ' if negated else ''}{wanted}, and {now}"
+    actual = "that one does not apply" if value is None else f"it is {_named(other, value)}"
+    return f"when {other} is {'not ' if negated else ''}{wanted}, but {actual}"
 
 
 def _is_missing(field: Field, algorithm: Algorithm, chosen: Mapping[str, str]) -> bool:
@@ -129,7 +129,7 @@ def _is_missing(field: Field, algorithm: Algorithm, chosen: Mapping[str, str]) -
 
 
 def _field(algorithm: Algorithm, name: str) -> Field:
-    """Find a field by its name or label, without case, spaces and underscores mattering in the name."""
+    """Find a field by its name or label, ignoring case, and spaces and underscores in the name."""
     plain = folded(name).replace("_", "").replace(" ", "")
     for field in algorithm.fields:
         if plain == field.name.lower().replace("_", ""):
@@ -141,19 +141,19 @@ def _field(algorithm: Algorithm, name: str) -> Field:
             return found[0]
         if found:
             raise InvalidRequestError(
-                f"{name[:60]!r} can mean {' or '.join(field.name for field in found)}: use that name",
+                f"the option {name[:60]!r} is ambiguous: use {' or '.join(field.name for field in found)}",
                 candidates=[field.name for field in found],
             )
     there = ", ".join(str(field) for field in algorithm.fields)
     labelled = {field.label: field.name for field in algorithm.fields if field.label}
     raise InvalidRequestError(
-        f"there is no option {name[:60]!r}: " + (f"it has {there}" if there else "it has no options"),
+        f"unknown option {name[:60]!r}: " + (f"the options are {there}" if there else "it has no options"),
         candidates=[labelled[label] for label in nearest(name, labelled)],
     )
 
 
 def _choice(field: Field, text: str) -> str:
-    """Return the key that a key, a label or the unmistakable beginning of a label stands for; free text as it is."""
+    """Return the key for a key, a label or an unambiguous beginning of a label; free text as it is."""
     if field.free_text:
         if field.required and not text.strip():
             raise InvalidRequestError(f"{field} must not be empty")
@@ -167,12 +167,12 @@ def _choice(field: Field, text: str) -> str:
             return found[0]
         if found:
             raise InvalidRequestError(
-                f"{field} has several choices {text[:60]!r}: {', '.join(_named(field, key) for key in found)}",
+                f"the choice {text[:60]!r} of {field} is ambiguous: {', '.join(_named(field, key) for key in found)}",
                 candidates=found,
             )
     labelled = {label: key for key, label in field.options.items()}
     raise InvalidRequestError(
-        f"{field} has no choice {text[:60]!r}: it offers {_listed(field)}",
+        f"{field} has no choice {text[:60]!r}: use {_listed(field)}",
         candidates=[labelled[label] for label in nearest(text, labelled)],
     )
 

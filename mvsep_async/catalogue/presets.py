@@ -1,4 +1,4 @@
-"""Names for what is separated most often, so that nobody has to know the numbers."""
+"""Names for common separations, so that one need not know the numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _frozen_options(options: Mapping[str, object]) -> Mapping[str, str]:
 
 @frozen
 class Preset:
-    """One algorithm with its options. `stems`: those to keep, `None` for all."""
+    """An algorithm with its options, for the `algorithm` of `submit`. `stems`: those to download, `None` for all."""
 
     name: str
     algorithm: int | str
@@ -38,29 +38,29 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             Preset("four-stems", 20, about="vocals, drums, bass and the rest, by Demucs4"),
             Preset("six-stems", 63, about="vocals, bass, drums, guitar, piano and the rest, by BS Roformer SW"),
             Preset("all-in", 30, about="every instrument the service knows well, by several models (premium)"),
-            Preset("karaoke", 49, about="lead voice apart from backing voices and music"),
-            Preset("male-female", 57, about="male voices apart from female ones"),
+            Preset("karaoke", 49, about="the lead voice; backing voices and music"),
+            Preset("male-female", 57, about="male voices; female voices"),
             Preset("drums", 44, about="drums and the rest"),
             Preset("drum-kit", 37, about="kick, snare, toms, hi-hat, ride and crash of a song's drums"),
             Preset("bass", 41, about="bass and the rest"),
             Preset("guitar", 31, about="guitar and the rest"),
             Preset("piano", 29, about="piano and the rest"),
             Preset("film", 56, about="speech, music and effects of a film"),
-            Preset("dereverb", 22, about="the sound without its reverb"),
-            Preset("denoise", 47, about="the sound without its noise"),
-            Preset("crowd", 34, about="the crowd of a live recording apart from the music"),
+            Preset("dereverb", 22, about="the recording without reverb"),
+            Preset("denoise", 47, about="the recording without noise"),
+            Preset("crowd", 34, about="the crowd of a live recording; the music"),
         )
     }
 )
-"""Numbers are the service's `sep_type`; options are left at its own defaults, which follow its newest models."""
+"""Numbers are the service's `sep_type`. Options are the service's defaults, which follow its newest models."""
 
 
 def find_preset(name: str) -> Preset:
-    """Return the preset of this name, without case; raises `InvalidRequestError` with the likeliest ones."""
+    """Return the preset with this name, without case; raises `InvalidRequestError` with the most similar names."""
     found = PRESETS.get(name.strip().lower())
     if found is None:
         near = nearest(name, PRESETS) or list(PRESETS)
         raise InvalidRequestError(
-            f"there is no preset called {name[:60]!r}: perhaps {' or '.join(near[:5])}", candidates=near
+            f"unknown preset {name[:60]!r}; did you mean {' or '.join(near[:5])}?", candidates=near
         )
     return found

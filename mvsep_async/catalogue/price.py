@@ -1,4 +1,4 @@
-"""What a separation costs: the documented formula, in exact arithmetic."""
+"""The price of a separation, by the documented formula in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _SECONDS_A_CREDIT: Final = 60
 
 
 def credits_per_minute(algorithm: Algorithm, options: Options | None = None) -> Fraction:
-    """Return the credits of one minute: the coefficient times the multipliers of all the choices in effect.
+    """Return the credits per minute: the coefficient times the multipliers of all choices in effect.
 
-    That price rules multiply is inferred from their only known mode. Raises `InvalidRequestError` for options that
-    cannot be.
+    That price rules multiply is inferred from their only known mode. Raises `InvalidRequestError` for invalid options.
     """
     rate = Fraction(algorithm.price_coefficient)
     values = in_effect(algorithm, resolve(algorithm, options))
@@ -31,16 +30,18 @@ def credits_per_minute(algorithm: Algorithm, options: Options | None = None) -> 
 
 
 def credits_for(algorithm: Algorithm, options: Options | None, duration_seconds: float) -> int:
-    """Return the credits that a premium job of this length costs, at least 1.
+    """Return the price of a premium job of this length in credits, at least 1.
 
-    Raises `InvalidRequestError` for options that cannot be, and for a duration that is none.
+    Raises `InvalidRequestError` for invalid options, and for a negative or invalid duration.
     """
     rate = credits_per_minute(algorithm, options)
     try:
-        # By way of its text, so that 0.1 is a tenth; a float's own binary value can fall just short of a whole credit.
+        # From the text, so that 0.1 is a tenth: the binary value can be slightly less than a whole credit.
         duration = Fraction(str(duration_seconds))
     except ValueError:
         duration = Fraction(-1)
     if duration < 0:
-        raise InvalidRequestError(f"a duration is a number of seconds from 0 on, not {str(duration_seconds)[:40]!r}")
+        raise InvalidRequestError(
+            f"duration_seconds must be a number of seconds, 0 or more, not {str(duration_seconds)[:40]!r}"
+        )
     return max(1, duration * rate // _SECONDS_A_CREDIT)

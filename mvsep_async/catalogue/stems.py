@@ -1,4 +1,4 @@
-"""Which stems come out, by the options chosen."""
+"""The stems of an algorithm, by the chosen options."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["outputs_for"]
 
 
 def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[str, str]:
-    """Return the stems that the service says come out, stem → label, empty where it does not say.
+    """Return the stems of the results, stem → label; empty if the service does not list them.
 
-    The algorithm's own outputs, unless results of this very combination of options were seen (`output_variants`); then
-    what the choices say: those that set the outputs first, then those that add to them. Raises `InvalidRequestError`
-    for options that cannot be.
+    These are the outputs of this combination of options (`output_variants`), else those of the algorithm, changed by
+    the choices: first those that set the outputs, then those that add to them. Raises `InvalidRequestError` for invalid
+    options.
     """
     values = in_effect(algorithm, resolve(algorithm, options))
     outputs = dict(algorithm.outputs) or {stem: stem for stem in algorithm.output_stems}

@@ -1,13 +1,13 @@
-"""The one converter from the service's JSON to the models: lenient with types, strict with meaning.
+"""Decoding of the service's JSON into the models: lenient with types, strict with meaning.
 
-The rules, all from answers that the service was seen to give:
+The rules, from answers that the service was seen to give:
 
 - numbers and flags also come as text (`"42.5"`, `"1"`, `"true"`), flags as 0/1, text as numbers;
-- `null`, and `[]` where something else is expected (PHP's empty mapping), mean no value: the default holds;
-- a field that may be `None` is one that we can do without: what does not fit it is left in `extra` under its key;
-  what does not fit any other field makes the answer a `ProtocolError`;
-- an object in which not one key is known is not the thing that was asked for;
-- every key that no field wants stays in `extra`, except waveform `peaks` (megabytes) and secrets.
+- `null`, and `[]` in place of another type (PHP's empty mapping), mean no value: the default is used;
+- a value that does not fit a field that may be `None` is left in `extra` under its key; one that does not fit any other
+  field is a `ProtocolError`;
+- an object without a single known key is a `ProtocolError`;
+- unknown keys are kept in `extra`, except waveform `peaks` (megabytes) and secrets.
 """
 
 import json
@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 
 def decode(data: Json, cls: type[T], *, what: str) -> T:
-    """Build a `cls` from decoded JSON; `what` names the answer in the error.
+    """Build a `cls` from decoded JSON; `what` names the answer in errors.
 
-    Raises `ProtocolError` with the place and a redacted, shortened excerpt of what does not fit.
+    Raises `ProtocolError` with the place and a redacted, shortened excerpt of a value that does not fit.
     """
     try:
         return _converter.structure(data, cls)
@@ -43,9 +43,9 @@ def decode(data: Json, cls: type[T], *, what: str) -> T:
         problem = f"{'.'.join(unfit.path) or 'it'} should be {unfit.expected}, not {_shown(unfit)}"
     except RecursionError:
         problem = "it is nested too deeply"
-    # Raised out here, without the data: no traceback carries the whole answer along, in which there may be a token.
+    # Raised here, without the data: a traceback must not hold the whole answer, which may have a token in it.
     del data
-    raise ProtocolError(f"the answer to {what} cannot be understood: {problem}")
+    raise ProtocolError(f"the answer to {what} could not be decoded: {problem}")
 
 
 def wire(
@@ -55,22 +55,22 @@ def wire(
     dispensable: bool = False,
     stays: bool = False,
 ) -> dict[str, object]:
-    """Return attrs metadata: the keys that a field has at the service, the best one first, and how its value is read.
+    """Return attrs metadata: the service's keys for a field, the preferred one first, and how its value is read.
 
-    `via` reads it in place of the field's type; `first` prepares it for the type. `dispensable`: treat it as a field
-    that may be `None`, though its default is another. `stays`: in `extra` as well, since not all of
-    the value is read.
+    `via` reads the value instead of the field's type; `first` prepares it for the type. `dispensable`: treat the field
+    like one that may be `None`, though it has another default. `stays`: keep the value in `extra` too, since only a
+    part of it is read.
     """
     return {"keys": keys, "via": via, "first": first, "dispensable": dispensable, "stays": stays}
 
 
 def payload(answer: Json) -> Json:
-    """Return what stands in an answer's `data`, or the answer itself where it has no such envelope."""
+    """Return the `data` of an answer, or the answer itself if it has no such envelope."""
     return answer["data"] if isinstance(answer, dict) and answer.get("data") is not None else answer
 
 
 def record(answer: Json) -> Json:
-    """Return the one thing in an answer's `data` together with what stands beside it, which is to be kept as well."""
+    """Return the object in an answer's `data`, merged with the keys beside it, which are to be kept as well."""
     data = payload(answer)
     if data is answer or not isinstance(answer, dict) or not isinstance(data, dict):
         return data
@@ -79,7 +79,7 @@ def record(answer: Json) -> Json:
 
 def _shown(problem: Unfit) -> str:
     if problem.path and problem.path[-1] in NEVER_KEPT:
-        return "what it is"
+        return "its value"
     return excerpt(redact(json.dumps(_pruned(problem.value), ensure_ascii=False)).encode("utf-8", "replace"))
 
 
@@ -144,7 +144,7 @@ def _sequence_factory(make: Callable[[Any], Any], cls: Any) -> Callable[[Any, An
 
 @attrs.frozen
 class _Slot:
-    """How one attribute is found and read."""
+    """How one attribute is found and decoded."""
 
     name: str
     keys: tuple[str, ...]
@@ -203,7 +203,7 @@ def _object_factory(cls: Any) -> Callable[[Any, Any], Any]:
 
 
 def _take(slot: _Slot, rest: dict[str, Json]) -> tuple[bool, Any]:
-    """Find a slot's value, and take it out of `rest` unless it does not fit and can be done without."""
+    """Return whether a slot has a value, and the value, removed from `rest` if it was read."""
     misfit: Unfit | None = None
     for key in slot.keys:
         value = rest.get(key)

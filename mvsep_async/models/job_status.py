@@ -1,4 +1,4 @@
-"""One look at a job: what `separation/get` and `separation/get-remote` say, as a value."""
+"""The status of a job: the answers of `separation/get` and `separation/get-remote`, decoded."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ __all__ = ["JobKind", "JobStatus", "read_job", "read_remote"]
 
 
 class JobKind(Enum):
-    """What a status means. Whatever is not known means that the service is still at it."""
+    """The meaning of a status. An unknown status means that the job is still running."""
 
     WAITING = "waiting"
     DISTRIBUTING = "distributing"
@@ -26,21 +26,21 @@ class JobKind(Enum):
     DONE = "done"
     FAILED = "failed"
     NOT_FOUND = "not_found"
-    """Deleted, expired, never there — or, soon after create, not yet registered."""
+    """Deleted, expired, never created; or, soon after create, not registered yet."""
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """Still working, in words that we do not know."""
+    """Still running, with a status that is not known."""
 
     @property
     def final(self) -> bool:
-        """Whether the service is through with the job; `NOT_FOUND` soon after create is the caller's to judge."""
+        """Whether the job is over; soon after create, `NOT_FOUND` can also mean that it is not registered yet."""
         return self in _FINAL
 
 
 _FINAL: Final = frozenset({JobKind.DONE, JobKind.FAILED, JobKind.NOT_FOUND, JobKind.CANCELLED})
 _KINDS: Final = {kind.value: kind for kind in JobKind} | {"canceled": JobKind.CANCELLED}
 _ENVELOPE: Final = frozenset({"success", "status", "data", "message", "errors", "error", "hash", "link", "files"})
-"""What has its meaning beside `data`, or, the last three, only in it."""
+"""Keys beside `data` that are read here, or, the last three, only inside it."""
 _NOT_YET: Final = re.compile(r"being downloaded|please wait|in progress|not (?:yet )?ready", re.IGNORECASE)
 _GONE: Final = re.compile(
     r"not[ _]found|no (?:such|query results)|does ?n[o']t exist|do not exist|expired|deleted|unknown|invalid",
@@ -50,11 +50,11 @@ _GONE: Final = re.compile(
 
 @frozen(kw_only=True)
 class JobStatus:
-    """The state of a job at one moment.
+    """The status of a job at one moment.
 
-    `status`: the service's word, in lower case, empty when it gave none. `queue_position`: this job's place,
-    `queue_length`: unprocessed jobs at this user's priority. `separation`: there when the job is done, except for a URL
-    job's first stage, which then names the real job in `hash` and `link`.
+    `status`: the service's word in lower case, empty if there is none. `queue_position`: the job's place among
+    `queue_length` unprocessed jobs of the same priority. `separation`: the result of a job that is done; a URL job's
+    first stage has none, and names the real job in `hash` and `link` instead.
     """
 
     kind: JobKind = field(metadata=wire("kind", via=JobKind))
@@ -71,23 +71,23 @@ class JobStatus:
 
 
 def read_job(answer: Json, *, hash: str) -> JobStatus:
-    """Read an answer of `separation/get` about the job `hash`.
+    """Read the answer of `separation/get` for the job `hash`.
 
-    Raises `ProtocolError` for what is no such answer, a refusal without a recognisable reason included.
+    Raises `ProtocolError` for any other answer, and for a refusal whose reason is not recognised.
     """
     what = "separation/get"
     body, kind, status, beside = _opened(answer, what)
     if kind is not JobKind.DONE:
         return _status({**beside, **body}, kind, status, hash, what)
     if "files" not in body:
-        raise ProtocolError(f"the answer to {what} says done without a list of files", hash=hash)
+        raise ProtocolError(f"the answer to {what} has status done but no list of files", hash=hash)
     return _done(body, beside, kind, status, hash, what)
 
 
 def read_remote(answer: Json, *, hash: str) -> JobStatus:
-    """Read an answer of `separation/get-remote` about the URL job `hash`: when done, it names the real job.
+    """Read the answer of `separation/get-remote` for the URL job `hash`; when done, it names the real job.
 
-    Raises `ProtocolError` for what is no such answer, a `done` without the real job's hash included.
+    Raises `ProtocolError` for any other answer, and for `done` without the hash of the real job.
     """
     what = "separation/get-remote"
     body, kind, status, beside = _opened(answer, what)
@@ -96,10 +96,10 @@ def read_remote(answer: Json, *, hash: str) -> JobStatus:
     real = with_hash(body).get("hash")
     if isinstance(real, str) and real and "files" not in body:
         return _status({**beside, **body}, kind, status, real, what)
-    # Not seen, but cheap to understand: the result itself, without the step in between.
+    # Not seen, but easy to read: the result itself, without the step in between.
     real = real if isinstance(real, str) and real else hash
     if "files" not in body:
-        raise ProtocolError(f"the answer to {what} says done without the hash of the real job", hash=hash)
+        raise ProtocolError(f"the answer to {what} has status done but no hash of the real job", hash=hash)
     return _done(body, beside, kind, status, real, what)
 
 
@@ -119,12 +119,9 @@ def _status(
 
 
 def _opened(answer: Json, what: str) -> tuple[dict[str, Json], JobKind, str, dict[str, Json]]:
-    """Take an answer apart: its `data`, with the message in one place, what it means, the word it used, and the rest.
-
-    The rest is what nobody knows beside `data`.
-    """
+    """Split an answer into its `data` with the message, its meaning, its status word, and the unknown keys beside."""
     if not isinstance(answer, dict):
-        raise ProtocolError(f"the answer to {what} is no object: {type(answer).__name__}")
+        raise ProtocolError(f"the answer to {what} should be an object, not {type(answer).__name__}")
     data = answer.get("data")
     body = dict(data) if isinstance(data, dict) else {}
     messages = (body.pop("message", None), data, answer.get("message"), answer.get("errors"), answer.get("error"))

@@ -1,4 +1,4 @@
-"""The answer that says only how it went."""
+"""The answer of calls that return no data."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ __all__ = ["Message"]
 
 @frozen(kw_only=True)
 class Message:
-    """The service's word on something that was done; `message` is empty when it had none."""
+    """Whether a call succeeded; `message` is the service's text, empty if there is none."""
 
     success: bool = True
     message: str = field(default="", metadata=wire("message", via=lambda value: flat_text(value) or ""))

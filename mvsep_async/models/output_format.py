@@ -1,4 +1,4 @@
-"""The audio formats that a result can have."""
+"""The audio formats of results."""
 
 import re
 from enum import IntEnum
@@ -10,7 +10,7 @@ __all__ = ["OutputFormat"]
 
 
 class OutputFormat(IntEnum):
-    """What the stems are encoded as; the numbers are the service's `output_format`."""
+    """The encoding of the stems; the numbers are the service's `output_format`."""
 
     MP3 = 0
     """320 kbps, constant."""
@@ -27,7 +27,7 @@ class OutputFormat(IntEnum):
 
     @property
     def premium(self) -> bool:
-        """Whether the service makes this format for premium accounts only."""
+        """Whether this format is for premium accounts only."""
         return self in (OutputFormat.WAV_32, OutputFormat.FLAC_24)
 
     @property
@@ -39,7 +39,7 @@ class OutputFormat(IntEnum):
     def parse(cls, value: "str | int | OutputFormat") -> Self:
         """Read a format from its label, its member name or its number; `wav` and `flac` mean 16 bit.
 
-        Raises `InvalidRequestError` listing the formats that there are.
+        Raises `InvalidRequestError` with the list of formats.
         """
         text = str(int(value) if isinstance(value, int) else value).strip().lower().removeprefix(".")
         for member in cls:
@@ -47,8 +47,7 @@ class OutputFormat(IntEnum):
                 return member
         labels = [member.label for member in cls]
         raise InvalidRequestError(
-            f"there is no output format {str(value)[:60]!r}: it is one of {', '.join(labels)} "
-            "(wav and flac mean 16 bit)",
+            f"unknown output format {str(value)[:60]!r}: use one of {', '.join(labels)} (wav and flac mean 16 bit)",
             candidates=labels,
         )
 

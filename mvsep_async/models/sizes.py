@@ -1,4 +1,4 @@
-"""File sizes as the service writes them."""
+"""File sizes in the service's text form."""
 
 import re
 from typing import Final
@@ -10,10 +10,10 @@ _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_size(text: str | None) -> int | None:
-    """Return the bytes that a text such as `5.70 MB` stands for, `None` where it says nothing.
+    """Return the number of bytes of a text such as `5.70 MB`, `None` if it has no size.
 
-    Rounded by the service to a hundredth of its unit, so good for a progress bar and never for a check. A megabyte is
-    taken as 1024 × 1024 bytes, the habit of PHP programs.
+    The service rounds to a hundredth of the unit, so this is precise enough for a progress bar, not for a check. A
+    megabyte is 1024 × 1024 bytes, as PHP programs usually count.
     """
     match = _SIZE.fullmatch(text or "")
     if match is None:

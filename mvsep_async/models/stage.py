@@ -1,4 +1,4 @@
-"""Where a job stands, as its owner sees it."""
+"""The stages of a job."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ __all__ = ["Stage"]
 
 
 class Stage(StrEnum):
-    """What is happening to a job. A URL job has `FETCHING` where a file has `UPLOADING`."""
+    """The stage of a job. A URL job has `FETCHING` instead of `UPLOADING`."""
 
     QUEUED = "queued"
-    """Here, waiting for a slot of the account; nothing was sent or paid."""
+    """In the local queue, waiting for a slot of the account; nothing is sent or paid yet."""
     UPLOADING = "uploading"
     FETCHING = "fetching"
     """The service fetches the song from its URL."""
     WAITING = "waiting"
     """In the service's queue."""
     DISTRIBUTING = "distributing"
-    """A long song, being split over several GPUs."""
+    """A long song is being split over several GPUs."""
     PROCESSING = "processing"
     MERGING = "merging"
     DONE = "done"
     """Separated; the stems are at the service."""
     DOWNLOADING = "downloading"
     FINISHED = "finished"
-    """Separated, and the stems asked for are on disk, complete."""
+    """Separated, and the requested stems are complete on disk."""
     FAILED = "failed"
     CANCELLED = "cancelled"

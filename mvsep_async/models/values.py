@@ -1,4 +1,4 @@
-"""Single values of the service's JSON, read leniently: text, numbers, flags, addresses, JSON inside JSON."""
+"""Lenient reading of single JSON values: text, numbers, flags, URLs, JSON inside JSON."""
 
 import json
 import math
@@ -28,15 +28,15 @@ NEVER_KEPT: Final = frozenset({"peaks", "api_token", "token", "password"})
 """Keys whose values are dropped: waveforms (megabytes) and secrets."""
 
 _DEEPEST: Final = 60
-"""Levels of nesting that are kept. Audio tags have about five; Python gives up near a thousand."""
+"""Levels of nesting that are kept. Audio tags have about five; Python's recursion ends near a thousand."""
 _DEEPEST_TEXT: Final = 4
-"""Levels of fields in a message: one was seen."""
+"""Levels of fields in a message; one was seen."""
 
 
 class Unfit(Exception):
-    """A value is not what a field needs; `path` leads to it from the outermost object.
+    """A value does not fit a field; `path` leads to it from the outermost object.
 
-    Never leaves the package: `decode` makes a `ProtocolError` of it.
+    Internal: `decode` turns it into a `ProtocolError`.
     """
 
     def __init__(self, expected: str, value: Json, path: tuple[str, ...] = ()) -> None:
@@ -46,12 +46,12 @@ class Unfit(Exception):
         self.path = path
 
     def inside(self, key: str) -> "Unfit":
-        """Return the same misfit, seen from one level further out."""
+        """Return the same error with `key` in front of its path."""
         return Unfit(self.expected, self.value, (key, *self.path))
 
 
 def kept(value: Json, *, depth: int = 0) -> Json:
-    """Return a JSON value without waveform peaks and secrets; raises `Unfit` where it is nested absurdly."""
+    """Return a JSON value without waveform peaks and secrets; raises `Unfit` if it is nested too deeply."""
     if depth > _DEEPEST:
         raise Unfit(f"nested less than {_DEEPEST} deep", None)
     if isinstance(value, dict):
@@ -62,7 +62,7 @@ def kept(value: Json, *, depth: int = 0) -> Json:
 
 
 def url_text(value: Json) -> str:
-    """Read a URL: PHP's leftover `\\/` escapes undone, an API token in it (never seen, never wanted) removed."""
+    """Read a URL: undo PHP's leftover `\\/` escapes, and remove an API token in its query."""
     text = read_text(value).strip().replace("\\/", "/")
     if not text:
         raise Unfit("an address", value)
@@ -70,7 +70,7 @@ def url_text(value: Json) -> str:
 
 
 def json_text(value: Json) -> Json:
-    """Read JSON that was sent as text inside JSON; what is decoded already passes."""
+    """Decode JSON that was sent as text inside JSON; other values are returned unchanged."""
     if not isinstance(value, str):
         return value
     if not value.strip():
@@ -85,7 +85,7 @@ def json_text(value: Json) -> Json:
 def flat_text(value: Json, *, depth: int = 0) -> str | None:
     """Join a message in any of its shapes (a text, a list, a mapping of fields to lists) into one line.
 
-    What is nested deeper than such messages are is left out.
+    Levels deeper than such messages have are left out.
     """
     if depth > _DEEPEST_TEXT:
         return None

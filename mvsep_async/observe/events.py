@@ -1,4 +1,4 @@
-"""What can be observed of a client, as frozen values. None holds the token, a URL's query, or a whole answer."""
+"""The events of a client, as frozen values. None of them holds the token, a URL's query, or a whole answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("mvsep_async")
 
 @frozen
 class Submitted:
-    """A job was put in line."""
+    """A job was put in the local queue."""
 
     job: str
     algorithm: int | None
@@ -40,7 +40,7 @@ class Submitted:
 
 @frozen
 class SlotTaken:
-    """A job's create begins. `held`: slots in use with it, of `limit`; `attempt`: 1 the first time."""
+    """A job takes a slot and its create begins. `held`: slots now in use, of `limit`; `attempt`: from 1."""
 
     job: str
     held: int
@@ -50,7 +50,7 @@ class SlotTaken:
 
 @frozen
 class SlotFreed:
-    """A job lets its slot go: it is over at the service, or its create came to nothing. `held` remain, of `limit`."""
+    """A job releases its slot: it is over, or its create failed. `held`: slots still in use, of `limit`."""
 
     job: str
     held: int
@@ -59,7 +59,7 @@ class SlotFreed:
 
 @frozen
 class Uploaded:
-    """The service accepted a job: `size` bytes in `seconds`, the search for a lost answer included."""
+    """The service accepted a job: `size` bytes in `seconds`, including the search after a lost answer."""
 
     job: str
     hash: str
@@ -69,9 +69,10 @@ class Uploaded:
 
 @frozen
 class Answered:
-    """The separation of a job is over: done, failed or cancelled. Each `Submitted` has one, or the client is closed.
+    """The separation of a job is over: done, failed or cancelled. Follows every `Submitted`, unless the client closes.
 
-    `seconds`: since the service accepted it, or since a job of an earlier run was taken up; `None` if it never did.
+    `seconds`: since the service accepted it, or since a job of an earlier run was resumed; `None` if it was never
+    accepted.
     """
 
     job: str
@@ -83,7 +84,7 @@ class Answered:
 
 @frozen
 class Downloaded:
-    """A file is complete on disk; `size` bytes, of which `received` came now and the rest in an earlier run."""
+    """A file is complete on disk: `size` bytes, `received` of them now and the rest by an earlier attempt."""
 
     job: str
     path: Path
@@ -94,7 +95,7 @@ class Downloaded:
 
 @frozen
 class Left:
-    """The client was closed with a job begun and not answered: it stays where it is, at `stage`."""
+    """The client was closed while a job was unfinished; the job stays at `stage`."""
 
     job: str
     hash: str | None
@@ -103,9 +104,10 @@ class Left:
 
 @frozen
 class Retried:
-    """Something failed and is tried again, from its beginning or from where it stood.
+    """Something failed and is tried again, from the beginning or from where it stopped.
 
-    `what`: the call's path, or the step of a job: "create", "look", "download". `job`: `None` for a call of its own.
+    `what`: the path of the call, or the step of a job: "create", "look", "download". `job`: `None` if the call belongs
+    to no job.
     """
 
     what: str
@@ -115,7 +117,7 @@ class Retried:
 
 @frozen
 class BudgetWaited:
-    """A request waits `seconds` for its turn in the minute's budget."""
+    """A request waits `seconds` for the request budget of the minute."""
 
     seconds: float
 
@@ -125,7 +127,7 @@ Listener: TypeAlias = Callable[[Event], None]
 
 
 def emitter(listener: Listener | None) -> Listener:
-    """Return a listener that never raises: who looks on cannot bring down what is looked at."""
+    """Return a listener that logs exceptions instead of raising them: a hook must not break the client."""
 
     def emit(event: Event) -> None:
         if listener is None:
@@ -133,6 +135,6 @@ def emitter(listener: Listener | None) -> Listener:
         try:
             listener(event)
         except Exception:
-            logger.exception("the on_event hook failed at %s", type(event).__name__)
+            logger.exception("the on_event hook raised for %s", type(event).__name__)
 
     return emit

@@ -1,4 +1,4 @@
-"""A subscriber that logs."""
+"""A listener that logs events."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ __all__ = ["LogEvents"]
 
 
 class LogEvents:
-    """Logs each event in one line: retries and failures as warnings, the rest as information.
+    """Logs each event in one line: retries and failures as warnings, budget waits as debug, the rest as info.
 
-    `logger`: by default `mvsep_async.events`. The event's fields come along as `record.mvsep`, for handlers that write
-    structured logs.
+    `logger`: by default `mvsep_async.events`. The fields of the event are in `record.mvsep`, for structured logs.
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
@@ -41,6 +40,6 @@ def _level(event: Event) -> int:
 
 
 def _shown(value: object) -> str:
-    """Return a value as one word of one line, whatever a file or an error is called."""
+    """Return a value as one word; a text with spaces or control characters is quoted."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     return text if text.isprintable() and " " not in text else repr(text)

@@ -1,4 +1,4 @@
-"""A subscriber that feeds OpenTelemetry, where that package is installed."""
+"""A listener that reports to OpenTelemetry, if that package is installed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["Telemetry"]
 
 
 class Telemetry:
-    """Turn events into metrics, and each job into a span `mvsep.job` from its first slot to the service's answer.
+    """Reports events as metrics, and each job as a span `mvsep.job` from its first slot to the end of the separation.
 
     Metrics: `mvsep.jobs` (submitted and answered, by `mvsep.stage`), `mvsep.job.duration` (s, accepted to over),
     `mvsep.slots.held`, `mvsep.uploaded` and `mvsep.downloaded` (bytes), `mvsep.retries` (by `mvsep.step`),
-    `mvsep.budget.wait` (s). One may serve several clients. By default the global providers are used; needs the package
-    `opentelemetry-api` (extra `telemetry`) and raises `ImportError` without it.
+    `mvsep.budget.wait` (s). One object may serve several clients. By default the global providers are used. Raises
+    `ImportError` without the package `opentelemetry-api` (extra `telemetry`).
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Telemetry:
             self._spans[job] = self._tracer.start_span("mvsep.job", attributes={"mvsep.job": job})
 
     def _free(self, job: str) -> None:
-        if job in self._holding:  # jobs of an earlier run hold slots that nobody was told of
+        if job in self._holding:  # slots of jobs from an earlier run had no event
             self._holding.remove(job)
             self._slots.add(-1)
 

@@ -61,7 +61,7 @@ async def test_a_folder_is_walked_as_everywhere(tmp_path: Path) -> None:
 async def test_a_silent_file_of_no_length_is_unreadable(tmp_path: Path) -> None:
     found = await estimate(song(tmp_path / "none.wav", 0), MADE)
     assert found.songs == ()
-    assert found.unreadable[0][1] == "does not tell its length"
+    assert found.unreadable[0][1] == "has no duration in its header"
 
 
 async def test_what_is_not_there_or_has_no_audio(tmp_path: Path) -> None:

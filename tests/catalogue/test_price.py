@@ -63,7 +63,7 @@ def test_the_recorded_sample_has_its_price() -> None:
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "long"])
 def test_what_is_no_duration(seconds: float) -> None:
-    with pytest.raises(InvalidRequestError, match="a duration is"):
+    with pytest.raises(InvalidRequestError, match="duration_seconds must be"):
         credits_for(algorithm(), {}, seconds)
 
 

@@ -210,7 +210,7 @@ def test_a_url_job_that_answers_the_result_itself() -> None:
 
 
 def test_a_done_url_job_without_the_real_one_is_no_answer() -> None:
-    with pytest.raises(ProtocolError, match="without the hash"):
+    with pytest.raises(ProtocolError, match="no hash of the real job"):
         read_remote({"status": "done", "data": {"link": "https://mvsep.com/"}}, hash="short")
 
 

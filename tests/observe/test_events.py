@@ -193,7 +193,7 @@ async def test_an_observer_that_raises_disturbs_nothing_and_is_logged(
 
     async with client_of(sandbox, on_event=broken) as client:
         assert await client.separate(song, tmp_path, algorithm=40)
-    failures = [record for record in caplog.records if "on_event hook failed" in record.message]
+    failures = [record for record in caplog.records if "on_event hook raised" in record.message]
     assert {"Submitted", "Answered", "Downloaded"} <= {record.message.split()[-1] for record in failures}
     assert all(record.levelno == logging.ERROR for record in failures)
 

@@ -67,7 +67,7 @@ def test_a_recipe_without_a_name_is_called_after_its_file(tmp_path: Path) -> Non
     ("old", "new", "place", "why"),
     [
         ('name = "voice"', 'nmae = "voice"', "line 10, step 1, nmae", "perhaps 'name'"),
-        ('preset = "vocals"', 'preset = "vocls"', "line 11, step 1, preset", "perhaps vocals"),
+        ('preset = "vocals"', 'preset = "vocls"', "line 11, step 1, preset", "did you mean vocals"),
         ('preset = "vocals"', 'preset = "vocals"\nalgorithm = 40', "line 11, step 1, preset", "either"),
         ('preset = "vocals"', "", "line 9, step 1", "either"),
         ("keep = []", 'keep = "Vocals"', "line 12, step 1, keep", "a list"),
