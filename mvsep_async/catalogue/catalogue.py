@@ -138,12 +138,12 @@ class Catalogue:
             return self[number]
         by_id = [found for found, entry in self._raw.items() if entry.get("id") == number]
         hint = (
-            f"; {number} is the id of {self._by_name.listed(by_id)}: algorithms go by sep_type, not by id"
+            f": {number} is the id of {self._by_name.listed(by_id)}; give the sep_type, not the id"
             if by_id
-            else ""
+            else "; client.catalogue() lists all"
         )
         raise InvalidRequestError(
-            f"there is no algorithm with sep_type {number} among the {len(self)} of the service{hint}",
+            f"unknown algorithm: there is no sep_type {number}{hint}",
             candidates=[self._names[found] for found in by_id],
         )
 

@@ -67,7 +67,7 @@ async def test_a_silent_file_of_no_length_is_unreadable(tmp_path: Path) -> None:
 async def test_what_is_not_there_or_has_no_audio(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"no file .*none\.mp3"):
         await estimate([tmp_path / "none.mp3"], MADE)
-    with pytest.raises(InvalidRequestError, match="has no audio"):
+    with pytest.raises(InvalidRequestError, match="no audio files"):
         await estimate(tmp_path, MADE)
 
 

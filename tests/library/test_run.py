@@ -322,7 +322,7 @@ async def test_credits_end_where_the_limit_is(sandbox: Sandbox, separate: Separa
     assert result.stopped is not None
     assert "limit of 3 credits" in result.stopped
     assert before - sandbox.minutes(sandbox.premium_token) == 3
-    assert any("has no duration in its header" in notice.why for notice in result.notices)
+    assert any("does not tell its length" in notice.why for notice in result.notices)
     assert not result.complete
 
 
