@@ -173,9 +173,13 @@ class SourcePreparer:
     async def _folder(self) -> Path:
         """Return the folder for songs that live no longer than this process."""
         async with self._opening:
-            if self._temporary is None:
-                self._temporary = await in_thread(lambda: tempfile.TemporaryDirectory(prefix="mvsep-"))
-            return Path(self._temporary.name)
+            return await in_thread(self._make_folder)
+
+    def _make_folder(self) -> Path:
+        # Kept by the thread that makes it: the result of a call whose caller is cancelled meanwhile is lost.
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="mvsep-")
+        return Path(self._temporary.name)
 
     async def discard_source(self, held: PreparedSource) -> None:
         """Remove the copy of a song that no job was made for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ async def test_submit_of_a_song_that_is_spooled(
     held: Sandbox, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folders: list[str] = []
+
+    class Recorded(tempfile.TemporaryDirectory[str]):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            folders.append(self.name)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Recorded)
     async with client_of(held, concurrency=1) as client:
 
         async def run(number: int) -> Outcome[Job]:
@@ -52,6 +61,7 @@ async def test_submit_of_a_song_that_is_spooled(
             return outcome
 
         assert await at_every_suspension(run) > 3
+        assert len(folders) == 1, "a folder was made for a call that was cancelled, and lost"
         jobs = client.jobs()
         for job in jobs:
             await reached(job, Stage.WAITING)

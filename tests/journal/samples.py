@@ -100,10 +100,13 @@ separations = whole(
     size=maybe_text,
     tags=st.none(),
     input_file=st.none() | whole(InputFile, url=maybe_text, name=maybe_text, size=maybe_text, extra=extras),
-    files=st.lists(whole(OutputFile, url=text, name=text, stem=text, size=maybe_text, extra=extras), max_size=2).map(
-        tuple
-    ),
+    files=st.lists(
+        whole(OutputFile, url=text, name=text, stem=text, size=maybe_text, bytes=st.none() | counts, extra=extras),
+        max_size=2,
+    ).map(tuple),
     date=maybe_text,
+    image=maybe_text,
+    transcription=maybe_text,
     extra=extras,
 )
 _CARRIED = {
@@ -113,6 +116,8 @@ _CARRIED = {
     "retry_after": st.none() | seconds,
     "fields": st.dictionaries(text, st.lists(text, max_size=2), max_size=2),
     "candidates": st.lists(text, max_size=2),
+    "reason": text,
+    "stated": st.booleans(),
     "found": st.lists(text, max_size=2),
 }
 
