@@ -71,7 +71,7 @@ def _commands() -> str:
 
 def _parts() -> str:
     """Return what each part is for, in its own words, from the top of the drawing to its bottom."""
-    package = draw_layers.ROOT / draw_layers.PACKAGE
+    package = draw_layers.FOLDER
     rows = []
     for name in draw_layers.parts():
         source = package / name / "__init__.py" if (package / name).is_dir() else package / f"{name}.py"

@@ -19,11 +19,13 @@ from typing import Final, TypeAlias
 
 from drawing import Point, box, descent, document, region
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGE: Final = "mvsep_async"
+import mvsep_async
 
-_HIDDEN: Final = frozenset({"__init__", "__main__", "_version"})
-"""They only name what is elsewhere."""
+PACKAGE: Final = "mvsep_async"
+FOLDER: Final = Path(mvsep_async.__file__).parent
+
+_PRIVATE: Final = "_"
+"""Parts whose names begin so are not drawn: they only help to name what is elsewhere."""
 
 _WIDTH: Final = 870
 _ROW: Final = 74
@@ -59,7 +61,7 @@ def _drawn(node: Node, x: float, y: float, width: float) -> str:
         parts.append(region(((left, y - 25), (right, y - 25), (right, y + 25), (left, y + 25)), "working"))
     at = x - width / 2
     for name in node:
-        kinds = ("slot",) if (ROOT / PACKAGE / name).is_dir() else ()
+        kinds = ("slot",) if (FOLDER / name).is_dir() else ()
         parts.append(box((at + _wide(name) / 2, y), (_wide(name), _HEIGHT), name, *kinds))
         at += _wide(name) + 8
     return "\n".join(parts)
@@ -77,11 +79,11 @@ def _points(way: Sequence[Node], places: Mapping[Node, tuple[float, float, float
 def imports() -> dict[str, set[str]]:
     """Return each part with those that it imports when it runs, not only for type checkers."""
     found: dict[str, set[str]] = {}
-    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
-        own = path.relative_to(ROOT / PACKAGE).with_suffix("").parts[0]
-        if own not in _HIDDEN:
-            named = set(_imported(ast.parse(path.read_text("utf-8"))))
-            found.setdefault(own, set()).update(named - {own} - _HIDDEN)
+    for path in sorted(FOLDER.rglob("*.py")):
+        own = path.relative_to(FOLDER).with_suffix("").parts[0]
+        if not own.startswith(_PRIVATE):
+            named = {name for name in _imported(ast.parse(path.read_text("utf-8"))) if not name.startswith(_PRIVATE)}
+            found.setdefault(own, set()).update(named - {own})
     return found
 
 

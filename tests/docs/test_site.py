@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import mvsep_async
 from mvsep_async.jobs.lifecycle import JobState
 from tests.docs.pages import ROOT
 
@@ -55,7 +56,7 @@ def test_the_drawings_are_those_of_the_code(site: Path) -> None:
     page = (site / "design.html").read_text("utf-8")
     assert page.count('<svg class="drawing"') == 2
     drawn = set(re.findall(r'<text class="name"[^>]*>(\w+)</text>', page))
-    inside = (path for path in (ROOT / "mvsep_async").iterdir() if not path.name.startswith("_"))
+    inside = (path for path in Path(mvsep_async.__file__).parent.iterdir() if not path.name.startswith("_"))
     parts = {path.stem for path in inside if path.suffix == ".py" or path.is_dir()}
     assert drawn == parts | {state.value for state in JobState}
 
