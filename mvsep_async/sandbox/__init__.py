@@ -8,21 +8,22 @@ async with Sandbox(speed=60.0) as sandbox:
 
 from __future__ import annotations
 
-try:
-    import numpy as _numpy  # noqa: F401
-    import python_multipart as _python_multipart  # noqa: F401
-    import soundfile as _soundfile  # noqa: F401
-    import starlette as _starlette  # noqa: F401
-    import uvicorn as _uvicorn  # noqa: F401
-except ImportError as error:
-    message = f'The sandbox needs packages that are not installed ({error.name}): pip install "mvsep-async[sandbox]"'
-    raise ImportError(message, name=error.name) from error
+from importlib.util import find_spec
 
-from .faults import Fault, FaultKind
-from .jobs import JobRecord
-from .sandbox import Sandbox
-from .serve import serve
-from .server.edge import RequestRecord
-from .settings import Quirks, SandboxSettings
+_EXTRA = ("av", "numpy", "python_multipart", "soundfile", "starlette", "uvicorn")
+
+for _name in _EXTRA:
+    if find_spec(_name) is None:
+        raise ImportError(
+            f'The sandbox needs packages that are not installed ({_name}): pip install "mvsep-async[sandbox]"',
+            name=_name,
+        )
+
+from .faults import Fault, FaultKind  # noqa: E402 - the check comes first
+from .jobs import JobRecord  # noqa: E402
+from .sandbox import Sandbox  # noqa: E402
+from .serve import serve  # noqa: E402
+from .server.edge import RequestRecord  # noqa: E402
+from .settings import Quirks, SandboxSettings  # noqa: E402
 
 __all__ = ["Fault", "FaultKind", "JobRecord", "Quirks", "RequestRecord", "Sandbox", "SandboxSettings", "serve"]

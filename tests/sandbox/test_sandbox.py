@@ -316,11 +316,18 @@ def test_serving_ends_with_a_signal(number: signal.Signals) -> None:
         assert process.wait() == 0
 
 
-def test_a_missing_extra_is_named() -> None:
-    script = "import sys; sys.modules['uvicorn'] = None; import mvsep_async.sandbox"
+@pytest.mark.parametrize("name", ["uvicorn", "av"])
+def test_a_missing_package_is_named(name: str) -> None:
+    script = f"import sys; sys.modules[{name!r}] = None; import mvsep_async.sandbox"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=_env(), check=False)
-    assert result.stderr.strip().splitlines()[-1].endswith('pip install "mvsep-async[sandbox]"')
-    assert "ImportError" in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError")
+    assert last.endswith(f'({name}): pip install "mvsep-async[sandbox]"')
+
+
+def test_av_is_imported_only_when_it_is_needed() -> None:
+    script = "import sys, mvsep_async.sandbox; sys.exit('av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], env=_env(), check=False).returncode == 0
 
 
 def test_all_public_names_exist() -> None:
