@@ -159,10 +159,17 @@ def _entries(answer: Json) -> list[dict[str, Json]]:
         entries = list(entries.values())
     if not isinstance(entries, list):
         raise ProtocolError(f"the answer to {_WHAT} should be a list of algorithms, not {type(entries).__name__}")
-    found = [entry for entry in entries if isinstance(entry, dict)]
-    if len(found) < len(entries):
+    # With a token, the service was seen to answer groups that hold the algorithms.
+    flat = [inner for entry in entries for inner in _of_group(entry)]
+    found = [entry for entry in flat if isinstance(entry, dict)]
+    if len(found) < len(flat):
         raise ProtocolError(f"the answer to {_WHAT} has entries that are not algorithms")
     return found
+
+
+def _of_group(entry: Json) -> list[Json]:
+    algorithms = entry.get("algorithms") if isinstance(entry, dict) else None
+    return algorithms if isinstance(algorithms, list) else [entry]
 
 
 def _number(entry: dict[str, Json]) -> int | None:

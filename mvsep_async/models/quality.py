@@ -76,6 +76,7 @@ class QualityEntry:
     date: str | None = None
     algo_name: str | None = None
     main_text: str | None = field(default=None, repr=False)
+    ensemble: bool | None = None
     proc: str | None = None
     proc_remote_date: str | None = None
     message: str | None = field(default=None, metadata=wire("msg"))

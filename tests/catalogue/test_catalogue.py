@@ -239,3 +239,13 @@ def test_a_whole_name_in_any_case_is_found(algorithm) -> None:  # type: ignore[n
     alike = [other for other in MANY if other.name.casefold() == algorithm.name.casefold()]
     found = outcome(lambda: MANY.find(f"  {algorithm.name.upper()} "))
     assert found is algorithm if len(alike) == 1 else isinstance(found, InvalidRequestError)
+
+
+def test_an_answer_that_is_nested_by_group() -> None:
+    entries = recorded("algorithms_sample")
+    assert isinstance(entries, list)
+    groups: Json = [
+        {"id": 1, "name": "A", "algorithms": entries[:2]},
+        {"id": 2, "name": "B", "algorithms": entries[2:]},
+    ]
+    assert Catalogue(groups).names == Catalogue(entries).names
