@@ -15,7 +15,7 @@ from PyQt6.QtWidgets import QApplication, QMessageBox  # noqa: E402
 
 
 def show(level: str) -> object:
-    """A message box that is printed, because nobody would click it away."""
+    """Replace a message box, which would wait for a click, by a printed line."""
     return lambda parent, title, text: print(level, title, text, flush=True)  # noqa: T201
 
 

@@ -67,7 +67,7 @@ class Api:
         return answer
 
     async def until(self, hash_: str, *statuses: str) -> dict[str, Any]:
-        """Look until the job has one of the statuses; the test's own timeout ends what never comes."""
+        """Poll until the job has one of the statuses (pytest has a timeout)."""
         while True:
             answer = await self.status(hash_)
             if answer["status"] in statuses:

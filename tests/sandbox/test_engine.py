@@ -92,7 +92,7 @@ def test_ending_twice_frees_one_slot_only() -> None:
     st.lists(st.floats(0, 200), max_size=10),
 )
 def test_workers_limit_running_jobs_and_polling_changes_nothing(
-    plan: list[tuple[float, float, Priority]], workers: int, looks: list[float]
+    plan: list[tuple[float, float, Priority]], workers: int, polls: list[float]
 ) -> None:
     def played(moments: list[float]) -> list[tuple[float | None, float | None]]:
         jobs = [make_job(n, at=at, seconds=length, priority=who) for n, (at, length, who) in enumerate(plan)]
@@ -113,4 +113,4 @@ def test_workers_limit_running_jobs_and_polling_changes_nothing(
             assert len(alongside) <= workers
         return [(job.started_at, job.ended_at) for job in jobs]
 
-    assert played(looks) == played([])
+    assert played(polls) == played([])

@@ -123,7 +123,7 @@ async def test_accounts_can_be_added(open_sandbox: Open) -> None:
     api.sandbox.set_minutes(token, 3)
     assert (await api.user(token))["premium_minutes"] == 3
     with pytest.raises(KeyError):
-        api.sandbox.minutes("nobody's")
+        api.sandbox.minutes("unknown")
 
 
 async def test_jobs_go_on_by_themselves_unless_manual(open_sandbox: Open) -> None:

@@ -78,7 +78,8 @@ class _SoundFileReader:
 
     def blocks(self, frames: int) -> Iterator[Block]:
         try:
-            yield from self._song.blocks(frames, dtype="float32", always_2d=True)
+            for block in self._song.blocks(frames, dtype="float32", always_2d=True):
+                yield np.asarray(block, np.float32)
         except soundfile.LibsndfileError as error:
             raise NotAudioError(str(error)) from error
 
@@ -103,6 +104,7 @@ class _FFmpegReader:
 
     def _pieces(self) -> Iterator[Block]:
         import av
+        from av.error import FFmpegError
 
         channels = min(2, self._stream.codec_context.channels)
         resampler = av.AudioResampler("flt", "mono" if channels == 1 else "stereo", self.rate)
@@ -110,18 +112,19 @@ class _FFmpegReader:
             for frame in chain(self._container.decode(self._stream), (None,)):
                 for part in resampler.resample(frame):
                     yield part.to_ndarray().astype(np.float32, copy=False).reshape(-1, channels)
-        except (av.FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             raise NotAudioError(str(error)) from error
 
 
 @contextmanager
 def _ffmpeg(file: BinaryIO) -> Iterator[tuple[InputContainer, AudioStream]]:
     import av
+    from av.error import FFmpegError
 
     # A file object rather than a path: FFmpeg then knows no folder in which it could look for other files.
     try:
         container = av.open(file, "r", options={"format_whitelist": _FFMPEG_FORMATS})
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise NotAudioError(str(error)) from error
     with container:
         if not container.streams.audio:

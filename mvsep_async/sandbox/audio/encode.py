@@ -25,7 +25,7 @@ _M4A_BITS_PER_SECOND = 256_000
 class AudioWriter(Protocol):
     """An open audio file, stereo."""
 
-    def write(self, block: Block) -> None:
+    def write(self, block: Block, /) -> None:
         """Append frames."""
         ...
 

@@ -49,8 +49,8 @@ class Listener:
 
     _app: ASGIApp
     _connections: Connections
-    _tls: ssl.SSLContext | None = field(kw_only=True)
-    _socket_buffer: Callable[[], int | None] = field(kw_only=True, default=lambda: None)
+    _tls: ssl.SSLContext | None = field(kw_only=True, alias="tls")
+    _socket_buffer: Callable[[], int | None] = field(kw_only=True, default=lambda: None, alias="socket_buffer")
     """The size of a new connection's socket buffers; None: the system's choice."""
     _state: ServerState = field(factory=ServerState, init=False)
     _server: asyncio.Server | None = field(default=None, init=False)
@@ -122,7 +122,7 @@ def protocol_factory(
 
 def break_connection(connections: Connections, client: Any, *, reset: bool) -> None:
     """Break the connection of the client at that address, without sending what is buffered; with a RST if `reset`."""
-    transport = connections.get(tuple(client or ()))
+    transport = connections.get(client)
     if transport is None:
         return
     if reset:
@@ -134,6 +134,6 @@ def break_connection(connections: Connections, client: Any, *, reset: bool) -> N
 
 def end_connection(connections: Connections, client: Any) -> None:
     """Close the connection after what was written to it has been sent."""
-    transport = connections.get(tuple(client or ()))
+    transport = connections.get(client)
     if transport is not None:
         transport.close()
