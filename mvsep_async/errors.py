@@ -1,11 +1,10 @@
-"""Every exception of the package. All derive from `MVSepError`, in three branches by who has to act.
+"""Every exception of the package. All derive from `MVSepError`, most in three branches by who has to act.
 
     MVSepError
     ├── UsageError                    the call or its settings are wrong: change them
     │   ├── ConfigurationError          a setting is missing or not valid
     │   ├── InvalidRequestError         the song, the algorithm or an option is not valid
-    │   ├── ClientClosedError           the client was closed while the call waited
-    │   └── JournalError                the journal is locked, damaged or not writable
+    │   └── ClientClosedError           the client was closed while the call waited
     ├── ServiceError                  the service refused the call or did not answer properly
     │   ├── AuthenticationError         wrong token, or wrong email and password
     │   ├── NoFreeSlotError             the account has its limit of unfinished jobs
@@ -16,12 +15,13 @@
     │   ├── JobFailedError              the separation failed
     │   ├── JobNotFoundError            no such job: deleted, expired, or never created
     │   └── JobCancelledError           the job was cancelled
-    └── WireError                     the network or this machine failed on the way
-        ├── TransportError              no connection, or it broke
-        ├── UploadError                 the song could not be read or sent
-        ├── DownloadError               a stem could not be fetched or written
-        ├── SubmissionUnknownError      a job may or may not have been created
-        └── JobTimeoutError             the wait ended, the job goes on (also a TimeoutError)
+    ├── WireError                     the network or this machine failed on the way
+    │   ├── TransportError              no connection, or it broke
+    │   ├── UploadError                 the song could not be read or sent
+    │   ├── DownloadError               a stem could not be fetched or written
+    │   └── SubmissionUnknownError      a job may or may not have been created
+    ├── JournalError                  the journal is locked, damaged or not writable, or its disk is full
+    └── JobTimeoutError               the wait ended, the job goes on (also a TimeoutError)
 
 No exception ever holds the token.
 """
@@ -117,10 +117,6 @@ class InvalidRequestError(UsageError):
 
 class ClientClosedError(UsageError):
     """The client was closed while the call waited. An accepted job goes on at the service."""
-
-
-class JournalError(UsageError):
-    """The journal is locked, damaged, made by a later version, or not writable."""
 
 
 class ServiceError(MVSepError):
@@ -273,5 +269,9 @@ class SubmissionUnknownError(WireError):
         self.found = tuple(found)
 
 
-class JobTimeoutError(WireError, TimeoutError):
+class JournalError(MVSepError):
+    """The journal is locked, damaged, made by a later version, or not writable; a full disk is among the reasons."""
+
+
+class JobTimeoutError(MVSepError, TimeoutError):
     """The wait for a job timed out. The job goes on: wait again, or `client.attach(hash)` later."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from mvsep_async.errors import AuthenticationError, ClientClosedError, InvalidRequestError, MVSepError, UsageError
+from mvsep_async.errors import (
+    AuthenticationError,
+    ClientClosedError,
+    InvalidRequestError,
+    JournalError,
+    MVSepError,
+    UsageError,
+)
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "error_line", "exit_code", "root_cause"]
 
@@ -35,7 +42,7 @@ def exit_code(error: BaseException) -> int | None:
             return FAILED
         case InvalidRequestError() if error.status is not None:
             return FAILED  # the service's word, not ours
-        case UsageProblem() | UsageError() | AuthenticationError():
+        case UsageProblem() | UsageError() | AuthenticationError() | JournalError():
             return USAGE
         case MVSepError() | OSError():
             return FAILED

@@ -1,7 +1,8 @@
-"""Jobs as table rows and back: nothing here touches a disk.
+"""Convert jobs to table rows and back, without touching a disk.
 
-What a person may want to read with the sqlite3 shell has a column of its own; what only comes as a whole is JSON.
-Text that is not Unicode (a file name in an old encoding) is kept as bytes.
+What a person may want to read in an sqlite3 shell has a column of its own, the rest is JSON. Text that is not valid
+Unicode (a file name in an old encoding) is stored as bytes. Tokens that the service repeats in a link or a message are
+masked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from attrs import Attribute, asdict
 from mvsep_async.errors import JournalError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
+from mvsep_async.http.redaction import redact
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record, SafeFile
 from mvsep_async.jobs.lifecycle import JobState
@@ -72,7 +74,7 @@ def request_row(request: JobRequest, *, spool: Path) -> Row:
 
 
 def facts_row(state: JobState, facts: Facts) -> Row:
-    """Return the values of `FACT_COLUMNS`. Of a separation the audio tags are left out: large, and never needed."""
+    """Return the values of `FACT_COLUMNS`. A separation's audio tags are left out: they are large and not needed."""
     if facts is NOTHING:
         return (state.value, *_UNTOUCHED)
     return (
@@ -83,8 +85,8 @@ def facts_row(state: JobState, facts: Facts) -> Row:
         facts.attempts,
         facts.intent_at,
         facts.accepted_at,
-        None if facts.separation is None else _json(_separation_json(facts.separation)),
-        None if facts.error is None else _json(error_to_json(facts.error)),
+        None if facts.separation is None else redact(_json(_separation_json(facts.separation))),
+        None if facts.error is None else redact(_json(error_to_json(facts.error))),
         _json([(name, _absolute(path)) for name, path in facts.planned]) if facts.planned else None,
         _json([_absolute(path) for path in facts.paths]) if facts.paths else None,
     )

@@ -1,9 +1,10 @@
-"""The journal's file: opened, read, written and tidied by blocking calls, all from one thread."""
+"""The SQLite file of a journal, for blocking calls from one thread at a time."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
@@ -24,11 +25,11 @@ __all__ = ["Store"]
 
 _MAGIC: Final = b"SQLite format 3\0"
 _CHECKPOINT_PAGES: Final = 4000
-"""Pages of the write-ahead log (16 MiB) that are written back at a time: SQLite's 1000 cost a submit a fifth more."""
+"""Pages of the write-ahead log (16 MiB) between two checkpoints: with SQLite's 1000 a submit takes a fifth longer."""
 _SLACK_PAGES: Final = 256
 """Free pages (1 MiB) that may stay in the file after pruning."""
 _BUSY_SECONDS: Final = 5.0
-"""How long another program's lock is waited for, in our thread."""
+"""How long to wait for another program's lock on the database."""
 
 _COLUMNS: Final = ("number", *ORDER_COLUMNS)
 _READ_JOBS: Final = f"SELECT {', '.join((*_COLUMNS, *FACT_COLUMNS))} FROM jobs ORDER BY number"  # noqa: S608
@@ -44,30 +45,32 @@ _FORGET: Final = "DELETE FROM jobs WHERE number = ?"
 
 
 class Store:
-    """One journal file. Every method blocks, and raises `JournalError` for whatever goes wrong with the file."""
+    """One journal file. Every method blocks, and raises `JournalError` for anything wrong with the file."""
 
     def __init__(self, path: Path, spool: Path, *, steps: Sequence[Step] = STEPS) -> None:
         self.path = path
         self.spool = spool
         self._steps = steps
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        # Two locks: one by the name, which stays when the journal is replaced, and one on the journal itself, which
+        # stays when the lock file is removed.
+        self._name_lock = FileLock(path.with_name(path.name + ".lock"))
+        self._file_lock = FileLock(path, pid=False)
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
         self._synced: bool | None = None
         self._unneeded: list[str] = []
-        # Which row is whose is known here, for 80 bytes a job: an index of ids would double what a submit writes.
+        # The row numbers are kept in memory, at 80 bytes a job: an index of ids would double what a submit writes.
         self._numbers: dict[str, int] = {}
         self._highest = 0
 
     def open(self) -> list[Record]:
-        """Lock the journal, make it if there is none, and return what it holds, in request of submission."""
+        """Lock the journal, create it if there is none, and return its records in the order of submission."""
         try:
             with self._explained():
                 self._prepare()
                 self._check()
                 connection = self._connection = self._connect("mode=rw")
                 self._make_ready(connection)
-                self._file = self.path.stat()
                 numbered = self._read(connection)
                 self._numbers = {record.request.id: number for number, record in numbered}
                 self._highest = max(self._numbers.values(), default=0)
@@ -79,12 +82,12 @@ class Store:
         return records
 
     def peek(self) -> list[Record]:
-        """Return what the journal holds without locking or changing it."""
+        """Return the records of the journal without locking or changing it."""
         with self._explained():
             try:
                 self._look_at_file()
             except FileNotFoundError:
-                raise JournalError(f"there is no journal {self.path}") from None
+                raise JournalError(f"there is no journal at {self.path}") from None
             with closing(self._connect_to_look()) as connection:
                 if self._known_version(connection) < len(self._steps):
                     raise JournalError(
@@ -93,10 +96,10 @@ class Store:
                 return [record for _, record in self._read(connection)]
 
     def write(self, notes: Notes, *, synced: bool) -> None:
-        """Write all notes or none. `synced`: and have them, and all written before, safe from a loss of power."""
+        """Write all notes or none. `synced`: they, and all notes before them, survive a loss of power."""
         connection = self._connection
         assert connection is not None
-        self._see_file()
+        self._check_still_there()
         numbers = self._numbers
         pruned = {job: numbers.pop(job) for job in notes.forgotten if job in numbers}
         numbers.update(zip(notes.added, count(self._highest + 1), strict=False))
@@ -125,8 +128,8 @@ class Store:
         self._highest += len(notes.added)
         self._unneeded += unneeded
 
-    def _see_file(self) -> None:
-        """Raise `JournalError` when the file is no longer there: SQLite would go on writing what nobody finds again."""
+    def _check_still_there(self) -> None:
+        """Raise `JournalError` if the file was removed or replaced: SQLite would go on writing to the old one."""
         assert self._file is not None
         try:
             there = os.path.samestat(os.stat(self.path), self._file)  # noqa: PTH116 -- asked before each transaction
@@ -136,14 +139,14 @@ class Store:
             raise gone(self.path)
 
     def _prune(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> list[str]:
-        """Delete jobs, and return the names of the songs in the spool folder that they alone needed."""
+        """Delete jobs, and return the names of their songs in the spool folder."""
         rows = [(number,) for number in numbers]
         unneeded = [name for row in rows for (name,) in connection.execute(_SPOOLED, row)]
         connection.executemany(_FORGET, rows)
         return unneeded
 
     def _apply(self, connection: sqlite3.Connection, notes: Notes) -> None:
-        """Write all but the pruning; what is noted of jobs that were pruned is passed over."""
+        """Write all but the pruning; skip notes about pruned jobs."""
         numbers = self._numbers
         before = connection.total_changes
         if notes.added:
@@ -155,82 +158,101 @@ class Store:
             files = ((path, *sizes, numbers[job]) for (job, path), sizes in notes.files.items() if job in numbers)
             connection.executemany(_FILE, files)
         if connection.total_changes == before:
-            # Something has to be written for SQLite to sync the log, and with it what is in it already.
+            # SQLite syncs its log only when something is written.
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
 
     def tidy(self) -> None:
-        """Give the disk back what pruned jobs took: their songs in the spool folder, and the free pages of the file."""
+        """Free the disk space of pruned jobs: their songs in the spool folder, and the free pages of the file."""
         with self._explained():
             names, self._unneeded = self._unneeded, []
             for name in names:
-                # A name that leads elsewhere is somebody's own file.
+                # A path to another folder is not a spooled song.
                 if os.path.basename(name) == name:  # noqa: PTH119 -- compared as text, not as a path
                     (self.spool / name).unlink(missing_ok=True)
             connection = self._connection
             assert connection is not None
             if connection.execute("PRAGMA freelist_count").fetchone()[0] > _SLACK_PAGES:
-                # As a script: `execute` would take one step of it, which frees one page.
+                # As a script: `execute` would stop after freeing one page.
                 connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
 
     def close(self) -> None:
-        """Close the file and give back the lock; closing again changes nothing."""
+        """Close the file and release the locks; closing again does nothing."""
         connection, self._connection = self._connection, None
         try:
             if connection is not None:
                 with self._explained():
                     connection.close()
         finally:
-            self._lock.release()
-
-    # --- opening
+            # After SQLite's: closing any descriptor of a file releases all POSIX locks of the process on it.
+            self._file_lock.release()
+            self._name_lock.release()
 
     def _prepare(self) -> None:
-        """Take the lock, and see that there is a file that looks like a journal, a new one if there was none."""
+        """Acquire the locks and check that the file looks like a journal; create it if there is none."""
         if not self.path.parent.exists():
-            # One folder is made; where more is missing, that is more likely a typing error or a lost mount.
+            # Only the last folder is created: if more is missing, it is more likely a typing error or a missing mount.
             try:
                 self.path.parent.mkdir()
             except FileNotFoundError:
                 raise JournalError(
-                    f"there is no folder {self.path.parent.parent} to make the journal {self.path} in: make it, or "
-                    "correct the path"
+                    f"the journal {self.path} cannot be created: there is no folder {self.path.parent.parent}; "
+                    "create it or correct the path"
                 ) from None
         if self.path.is_dir():
             raise JournalError(f"the journal {self.path} is a folder: give the path of a file in it")
         try:
-            self._lock.acquire()
+            self._name_lock.acquire()
+            try:
+                self._look_at_file()
+            except FileNotFoundError:
+                self._create()
+            self._lock_file()
         except LockedError as error:
             raise in_use(self.path, error.pid, os.getpid()) from None
+
+    def _lock_file(self) -> None:
+        if os.name == "nt":  # where a file that is open can be neither removed nor replaced
+            self._file = self.path.stat()
+            return
         try:
-            self._look_at_file()
-        except FileNotFoundError:
-            self._create()
+            self._file_lock.acquire()
+        except OSError:  # without `flock`, as on some network shares
+            self._file = self.path.stat()
+        else:
+            self._file = self._file_lock.locked_file()
+        self._check_still_there()
+        if not _is_own(self._file, self.path.parent):
+            raise JournalError(
+                f"the journal {self.path} belongs to another user (uid {self._file.st_uid}) and is not trusted: give "
+                "another path, or take it over with chown"
+            )
 
     def _look_at_file(self) -> None:
         found = self.path.stat()
         if S_ISDIR(found.st_mode):
             raise JournalError(f"the journal {self.path} is a folder: give the path of a file in it")
         if not S_ISREG(found.st_mode):
-            raise not_a_journal(self.path, "it is no regular file")
+            raise not_a_journal(self.path, "it is not a regular file")
         with self.path.open("rb") as file:
             head = file.read(len(_MAGIC))
         if not head:
-            # A journal gets its name when it is whole, so this was one that lost its content, or never was one.
-            raise not_a_journal(self.path, "it is empty; to begin a new one, remove it")
+            # A journal gets its name when it is complete: this one lost its content, or was never a journal.
+            raise not_a_journal(self.path, "it is empty; remove it to start a new one")
         if head != _MAGIC:
-            raise not_a_journal(self.path, "it does not begin as one")
+            raise not_a_journal(self.path, "it is not an SQLite database")
 
     def _create(self) -> None:
-        """Make a new journal under another name and rename it, so that a killed process leaves a whole one or none."""
+        """Create a journal under another name and rename it, so that a killed process leaves a complete one or none."""
         log = self._beside("-wal")
         if log.exists() and log.stat().st_size:
             raise JournalError(
-                f"the journal {self.path} is gone, but {log.name} of it is still there: put the journal back, or move "
-                f"that away too"
+                f"the journal {self.path} is missing, but its {log.name} exists: put the journal back, or move that "
+                "file away too"
             )
         new = self._beside(".new")
         for left in (new, self._beside(".new-wal"), self._beside(".new-shm"), self._beside(".new-journal")):
             left.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))  # SQLite gives the files beside it the same mode
         connection = sqlite3.connect(new, isolation_level=None)
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -246,14 +268,14 @@ class Store:
         return sqlite3.connect(f"{self.path.as_uri()}?{query}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
 
     def _connect_to_look(self) -> sqlite3.Connection:
-        """Connect in a way that changes nothing, not even by closing; and leaves no files beside a closed journal."""
+        """Connect without changing anything, also by closing, and without leaving files beside a closed journal."""
         log = self._beside("-wal")
         logged = log.exists() and log.stat().st_size > 0
-        # Without a log, nobody changes the file itself: who has it open begins by writing the log.
+        # Without a log the file does not change: a client that opens it writes the log first.
         return self._connect("mode=ro" if logged else "mode=ro&immutable=1")
 
     def _check(self) -> None:
-        """See that the file is ours and whole, before anything could be changed in it."""
+        """Check that the file is a journal and intact before anything in it can change."""
         with closing(self._connect_to_look()) as connection:
             self._known_version(connection)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -261,14 +283,14 @@ class Store:
             raise damaged(self.path, verdict)
 
     def _make_ready(self, connection: sqlite3.Connection) -> None:
-        """See that the file may be written, and bring its tables up to date."""
+        """Check that the file can be written, and migrate its tables."""
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, self._steps)
-        # A file or folder that may not be written shows only when something is.
+        # Only a write shows whether the file and its folder are writable.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA user_version = {len(self._steps)}")
         connection.execute("ROLLBACK")
@@ -285,7 +307,7 @@ class Store:
     def _read(self, connection: sqlite3.Connection) -> list[tuple[int, Record]]:
         reader = RowReader(spool=self.spool)
         files: dict[int, tuple[SafeFile, ...]] = {}
-        # An error's traceback would keep an open cursor alive, and that the file.
+        # An error's traceback would keep an open cursor alive, and with it the file open.
         with closing(connection.cursor()) as cursor:
             try:
                 for job, path, size, safe in cursor.execute(_READ_FILES):
@@ -296,15 +318,13 @@ class Store:
                 raise damaged(self.path, str(error)) from error
 
     def _drop_orphans(self, records: Sequence[Record]) -> None:
-        """Remove songs from the spool folder that came from processes killed before their jobs were noted."""
+        """Remove songs from the spool folder whose process was killed before their jobs were recorded."""
         if not self.spool.is_dir() or self.spool.is_symlink():
             return
         needed = {record.request.source.path for record in records if isinstance(record.request.source, Spooled)}
         for path in self.spool.iterdir():
             if path not in needed and (path.is_file() or path.is_symlink()):
                 path.unlink()
-
-    # --- the rest
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
@@ -313,14 +333,22 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except UnicodeDecodeError as error:  # out of sqlite3, where it meets text that is none
+        except UnicodeDecodeError as error:  # from sqlite3, for text that is not UTF-8
             raise damaged(self.path, str(error)) from error
         except (OSError, sqlite3.Error) as error:
             raise explained(self.path, error) from error
 
 
+def _is_own(found: os.stat_result, folder: Path) -> bool:
+    """Return whether a file is this user's: it has the owner of this process, or of files that it creates there."""
+    if not hasattr(os, "geteuid") or found.st_uid == os.geteuid():
+        return True
+    with tempfile.TemporaryFile(dir=folder) as file:  # some network shares give every file one owner
+        return os.fstat(file.fileno()).st_uid == found.st_uid
+
+
 def _sync_folder(folder: Path) -> None:
-    """Have a new name in a folder survive a loss of power; Windows does so by itself."""
+    """Make a rename survive a loss of power; Windows does so by itself."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

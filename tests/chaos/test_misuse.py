@@ -47,7 +47,7 @@ def take_away(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "advice"),
     [
-        (damage, "Put back a copy"),
+        (damage, "Restore a copy"),
         (make_newer, "upgrade mvsep-async"),
         (empty, "remove it"),
         (put_text, "give another path"),
@@ -81,7 +81,7 @@ async def test_a_journal_has_one_client(sandbox: Sandbox, client_of: NewClient, 
     path = tmp_path / "j.db"
     async with client_of(sandbox, journal=path) as client:
         second: MVSepClient = client_of(sandbox, journal=path)
-        with pytest.raises(JournalError, match=r"in use by .*one client a journal"):
+        with pytest.raises(JournalError, match=r"in use by .*one client at a time"):
             await second.__aenter__()
         job = await client.submit(song, algorithm=40)
         await job

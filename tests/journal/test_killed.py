@@ -74,12 +74,24 @@ async def test_one_process_a_journal(tmp_path: Path, processes: ForkServerContex
     with running(processes, victim.hold, path) as told:
         holder = told.recv()
         journal = SqliteJournal(path)
-        with pytest.raises(JournalError, match=f"in use by process {holder}: .*[Ww]ait for it"):
+        with pytest.raises(JournalError, match=f"in use by process {holder}, .*[Ww]ait for it"):
             await journal.open()
         assert list(await SqliteJournal.peek(path)) == []
     told.close()
     assert list(await journal.open()) == []
     await journal.close()
+
+
+async def test_a_forked_child_does_not_keep_the_journal(tmp_path: Path, processes: ForkServerContext) -> None:
+    path = tmp_path / "j.db"
+    with running(processes, victim.hold_and_fork, path) as told:
+        told.recv()
+    # The parent is killed; its child lives on until the pipe is closed.
+    journal = SqliteJournal(path)
+    assert list(await journal.open()) == []
+    assert not told.poll()
+    await journal.close()
+    told.close()
 
 
 @pytest.mark.parametrize("moment", ["locked", "made", "renamed"])

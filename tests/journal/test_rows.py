@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from mvsep_async.errors import JobFailedError, JournalError
+from mvsep_async.http.redaction import protect
+from mvsep_async.http.token import Token
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
@@ -166,3 +168,22 @@ def test_a_file_that_we_cannot_have_written_is_an_error(values: tuple[object, ob
 def test_a_file_comes_back() -> None:
     path = Path("/music/\udcff.mp3")
     assert RowReader(spool=SPOOL).file(path_value(path), None, 3).path == path
+
+
+def test_a_token_that_the_service_repeats_is_not_written(tables: sqlite3.Connection) -> None:
+    token = Token("s3cret-Token")
+    protect(token)
+    files = (
+        OutputFile(url="https://files.test/a.mp3?api_token=s3cret-Token&x=1", name="a.mp3", stem="Vocals"),
+        OutputFile(url="https://files.test/s3cret-Token/b.mp3", name="b.mp3", stem="Other"),
+        OutputFile(url="https://files.test/c.mp3?api_token=of-another-account", name="c.mp3", stem="Bass"),
+    )
+    separation = Separation(hash="h", algorithm="a", files=files, extra={"link": "https://x/?api_token=s3cret-Token"})
+    error = JobFailedError("failed at https://x/get?hash=h&api_token=s3cret-Token")
+    record = Record(a_request(), JobState.DONE, Facts(hash="h", separation=separation, error=error))
+    stored = repr(facts_row(record.state, record.facts))
+    assert "s3cret-Token" not in stored
+    assert "of-another-account" not in stored
+    found = kept(record, tables).facts.separation
+    assert found is not None
+    assert [file.name for file in found.files] == ["a.mp3", "b.mp3", "c.mp3"]

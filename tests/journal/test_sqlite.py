@@ -352,7 +352,7 @@ def test_a_full_disk_is_told_and_nothing_is_forgotten(path: Path, run: Any) -> N
             first, later = a_request(metadata="x" * 100_000), a_request()
             for order in (first, later):
                 journal.add(order)
-                with pytest.raises(JournalError, match="the disk is full; make room"):
+                with pytest.raises(JournalError, match="the disk is full; free some space"):
                     await journal.flush()
             journal.update(first.id, JobState.WAITING, Facts(hash="h"))
             with pytest.raises(JournalError, match="the disk is full"):

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from mvsep_async.jobs.journal import Record, SafeFile
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal import store as store_module
+from mvsep_async.journal.lock import FileLock
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import facts_row, path_value, request_row
 from mvsep_async.journal.schema import STEPS
@@ -192,7 +194,7 @@ def test_a_log_left_by_a_killed_process_is_taken_up(path: Path, tmp_path: Path) 
 
 
 def test_a_journal_in_use_is_refused(path: Path) -> None:
-    with opened(path), pytest.raises(JournalError, match=r"in use by another client of this process: .* another path"):
+    with opened(path), pytest.raises(JournalError, match=r"in use by another client of this process, .* another path"):
         a_store(path).open()
     with opened(path):
         pass
@@ -247,8 +249,8 @@ def no_head(path: Path) -> None:
     ("harm", "message"),
     [
         (garbage, "not a journal.* give another path"),
-        (empty, "is empty; to begin a new one, remove it"),
-        (no_head, "not a journal, or is one no more"),
+        (empty, "is empty; remove it to start a new one"),
+        (no_head, "not a journal: it is not an SQLite database"),
         (a_foreign_database, "a database of another program"),
         (a_newer_version, "newer mvsep-async .*: upgrade"),
         (an_unknown_state, "damaged .*dreaming.* move it away"),
@@ -287,7 +289,7 @@ def test_flipped_bytes_never_crash_and_never_start_afresh(path: Path) -> None:
 
 def test_the_log_of_a_journal_that_is_gone_is_not_mixed_into_a_new_one(path: Path) -> None:
     path.with_name("j.db-wal").write_bytes(b"x")
-    with pytest.raises(JournalError, match=r"j\.db-wal of it is still there: put the journal back"):
+    with pytest.raises(JournalError, match=r"j\.db-wal exists: put the journal back"):
         a_store(path).open()
     assert not path.exists()
 
@@ -299,16 +301,80 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("act", ["the lock file is removed", "the lock file is replaced", "the journal is replaced"])
+def test_no_second_client_gets_a_journal_in_use(path: Path, tmp_path: Path, act: str) -> None:
+    with opened(path):
+        lock = path.with_name("j.db.lock")
+        if act == "the journal is replaced":
+            with opened(tmp_path / "other.db"):
+                pass
+            (tmp_path / "other.db").replace(path)
+        else:
+            lock.unlink()
+            if act == "the lock file is replaced":
+                lock.write_text("1\n")
+        for _ in range(2):
+            with pytest.raises(JournalError, match="is in use by"), opened(path):
+                pytest.fail("two clients have one journal")
+    with opened(path):
+        pass
+
+
+def test_only_its_user_can_read_a_journal(path: Path) -> None:
+    with opened(path) as (store, _):
+        store.write(added(a_request()), synced=True)
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == dict.fromkeys(["j.db", "j.db-shm", "j.db-wal", "j.db.lock"], 0o600)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives a file to another user")
+def test_a_journal_of_another_user_is_not_trusted(path: Path) -> None:
+    with opened(path):
+        pass
+    os.chown(path, 54321, 54321)
+    with pytest.raises(JournalError, match=r"belongs to another user \(uid 54321\)"), opened(path):
+        pytest.fail("a journal of another user was opened")
+
+
+@pytest.mark.parametrize("plant", ["link", "hard link", "pipe"])
+def test_a_planted_lock_file_is_not_written_through(path: Path, tmp_path: Path, plant: str) -> None:
+    victim, lock = tmp_path / "victim", path.with_name("j.db.lock")
+    victim.write_text("precious")
+    match plant:
+        case "link":
+            lock.symlink_to(victim)
+        case "hard link":
+            os.link(victim, lock)
+        case _:
+            os.mkfifo(lock)
+    with pytest.raises(JournalError, match="cannot be used"), opened(path):
+        pytest.fail("the journal was opened")
+    assert victim.read_text() == "precious"
+
+
+def test_a_file_system_without_locks_on_the_journal_itself_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acquire = FileLock.acquire
+
+    def refuse(lock: FileLock) -> None:
+        if not lock.pid:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        acquire(lock)
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with opened(path) as (store, _):
+        store.write(added(a_request()), synced=True)
+
+
 def test_a_pipe_is_refused(path: Path) -> None:
     os.mkfifo(path)
-    with pytest.raises(JournalError, match="no regular file"):
+    with pytest.raises(JournalError, match="not a regular file"):
         a_store(path).open()
 
 
 def test_one_missing_folder_is_made_and_no_more(tmp_path: Path) -> None:
     with opened(tmp_path / "new" / "j.db"):
         pass
-    with pytest.raises(JournalError, match=f"no folder {tmp_path}/a/b to make the journal"):
+    with pytest.raises(JournalError, match=f"there is no folder {tmp_path}/a/b; create it"):
         a_store(tmp_path / "a" / "b" / "c" / "j.db").open()
     assert names(tmp_path) == ["new"]
 
@@ -320,7 +386,7 @@ def test_a_file_for_a_folder_is_refused(path: Path) -> None:
 
 
 def test_there_is_nothing_to_peek_at(path: Path) -> None:
-    with pytest.raises(JournalError, match=f"there is no journal {path}"):
+    with pytest.raises(JournalError, match=f"there is no journal at {path}"):
         a_store(path).peek()
     assert names(path.parent) == []
 
@@ -352,7 +418,7 @@ def test_somebody_elses_transaction_is_explained(path: Path, monkeypatch: pytest
     monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0)
     with opened(path) as (store, _), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(JournalError, match=r"being changed by another program .* try again"):
+        with pytest.raises(JournalError, match=r"being changed by another program.* try again"):
             store.write(added(a_request()), synced=False)
         other.execute("ROLLBACK")
         store.write(added(a_request()), synced=False)

@@ -1,6 +1,7 @@
 """What runs in a process of its own, to be killed."""
 
 import os
+import select
 import sqlite3
 from collections.abc import Callable
 from functools import partial
@@ -76,3 +77,20 @@ def die_while_creating(path: Path, moment: str) -> None:
         case "renamed":
             os.fsync = die
     anyio.run(SqliteJournal(path).open)
+
+
+def hold_and_fork(path: Path, told: Connection) -> None:
+    """Hold a journal, fork a child that stays alive as long as somebody reads from the pipe, and wait to be killed."""
+    anyio.run(_hold_and_fork, path, told)
+
+
+async def _hold_and_fork(path: Path, told: Connection) -> None:
+    journal = SqliteJournal(path)
+    await journal.open()
+    if os.fork() == 0:
+        told.send(os.getpid())
+        poller = select.poll()
+        poller.register(told.fileno(), select.POLLERR)
+        poller.poll()  # until the reader has closed its end
+        os._exit(0)
+    await anyio.sleep_forever()
