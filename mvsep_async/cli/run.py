@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import cast
 
 import anyio
 from cyclopts import CycloptsError, UnusedCliTokensError
@@ -60,9 +61,9 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
         return USAGE
     work = partial(command, *bound.args, **bound.kwargs)
     if inspect.iscoroutinefunction(command):
-        return _awaited(work)
-    result = work()
+        return _awaited(cast("Work", work))
     # A command that asks a person something does so first, and returns what is then to be awaited.
+    result = cast("Work | int | None", work())
     return _awaited(result) if callable(result) else result or DONE
 
 

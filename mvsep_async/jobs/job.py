@@ -229,7 +229,7 @@ class _Changes:
     """An iterator over one job's progress; `places`: its moving up in the local queue too."""
 
     _job: Job
-    _places: bool = True
+    _places: bool = field(default=True, alias="places")
     _box: Subscription | None = None
     _over: bool = False
 

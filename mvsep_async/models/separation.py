@@ -29,11 +29,11 @@ class OutputFile:
     size: str | None = None
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
 
-    @name.default
+    @name.default  # pyright: ignore[reportAttributeAccessIssue]
     def _(self) -> str:
         return _name_in(self.url)
 
-    @stem.default
+    @stem.default  # pyright: ignore[reportAttributeAccessIssue]
     def _(self) -> str:
         return PurePosixPath(self.name).stem or self.name
 

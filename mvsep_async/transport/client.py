@@ -115,9 +115,10 @@ class _Body(httpx.AsyncByteStream):
                 yield chunk
 
     async def aclose(self) -> None:
-        if hasattr(self._stream, "aclose"):
+        close = getattr(self._stream, "aclose", None)
+        if close is not None:
             with _mapped():
-                await self._stream.aclose()
+                await close()
 
 
 _ERRORS: Final[dict[type[Exception], type[httpx.TransportError]]] = {
