@@ -63,6 +63,7 @@ class MVSepClient:
 
     - `api_token`: by default the environment's `MVSEP_API_TOKEN`; without one, only what needs none can be done.
     - `base_url`: without `/api`, by default `MVSEP_BASE_URL`, else https://mvsep.com.
+    - `region`: `"de"`, `"de2"` or `"hk"`, short for the `base_url` of that region; a job stays in its region.
     - `concurrency`: most unfinished jobs at the service at one time; `None` asks the account (10 premium, 1 otherwise).
     - `journal`: path of an SQLite file that makes jobs survive the process; `None` keeps them in memory.
     - `requests_per_minute`: `None` is 60 until the service's headers say otherwise.
@@ -85,6 +86,7 @@ class MVSepClient:
         api_token: str | None = None,
         *,
         base_url: str | None = None,
+        region: str | None = None,
         concurrency: int | None = None,
         journal: str | PathLike[str] | None = None,
         requests_per_minute: int | None = None,
@@ -100,6 +102,7 @@ class MVSepClient:
         self._options = ClientConfig.of(
             api_token=api_token,
             base_url=base_url,
+            region=region,
             concurrency=concurrency,
             journal=journal,
             requests_per_minute=requests_per_minute,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import httpx
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mvsep_async.errors import ConfigurationError
-from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
+from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
 from mvsep_async.http.token import Token
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class ClientConfig:
         *,
         api_token: str | None,
         base_url: str | None,
+        region: str | None,
         concurrency: int | None,
         journal: str | PathLike[str] | None,
         requests_per_minute: int | None,
@@ -86,7 +87,7 @@ class ClientConfig:
         pause = default_poll_interval.get() if poll_interval is None else poll_interval
         return cls(
             token=_token(api_token),
-            base=Host.parse(base_url or os.environ.get("MVSEP_BASE_URL") or DEFAULT_BASE_URL),
+            base=_base(base_url, region),
             concurrency=_limit("concurrency", concurrency),
             journal=None if journal is None else Path(journal),
             requests_per_minute=_limit("requests_per_minute", requests_per_minute),
@@ -97,6 +98,17 @@ class ClientConfig:
             cache=None if cache is None else Path(cache),
             on_event=_plain(on_event),
         )
+
+
+def _base(base_url: str | None, region: str | None) -> Host:
+    if region is None:
+        return Host.parse(base_url or os.environ.get("MVSEP_BASE_URL") or DEFAULT_BASE_URL)
+    if base_url is not None:
+        raise ConfigurationError(f"give base_url={base_url!r} or region={region!r}, not both")
+    if region not in REGIONS:
+        raise ConfigurationError(f"unknown region {region!r}: use one of {', '.join(REGIONS)}, or base_url")
+    default = Host.parse(DEFAULT_BASE_URL)
+    return evolve(default, name=f"{region}.{default.name}")
 
 
 def _token(given: str | None) -> Token | None:

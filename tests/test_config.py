@@ -6,6 +6,7 @@ import pytest
 
 from mvsep_async.client import MVSepClient
 from mvsep_async.config import default_poll_interval, time_scale_of
+from mvsep_async.errors import ConfigurationError
 from mvsep_async.testing import no_waiting
 from tests.conftest import STRANGER
 
@@ -34,3 +35,15 @@ def test_no_waiting_makes_new_clients_fast_and_is_undone() -> None:
     assert fast._options.poll_interval < 0.05
     assert slow._options.poll_interval == default_poll_interval.get() == 2.0
     assert time_scale_of(2.0, local=True) == 1.0
+
+
+def test_a_region_is_short_for_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MVSEP_BASE_URL", "http://127.0.0.1:8000")
+    assert repr(MVSepClient(STRANGER, region="de2")) == "<MVSepClient https://de2.mvsep.com new>"
+
+
+def test_an_unknown_region_and_two_addresses_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="unknown region 'fr': use one of de, de2"):
+        MVSepClient(STRANGER, region="fr")
+    with pytest.raises(ConfigurationError, match="not both"):
+        MVSepClient(STRANGER, region="de", base_url="https://mvsep.com")

@@ -20,7 +20,7 @@ from mvsep_async.download.folder import name_limit, probe
 from mvsep_async.download.part_file import is_taken, remove_leftovers
 from mvsep_async.download.paths import PlannedFile, chosen, folder_of, next_free, plan_paths, song_of
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import DownloadError, InvalidRequestError, JournalError, MVSepError
+from mvsep_async.errors import DownloadError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
@@ -113,13 +113,16 @@ class Downloader:
                 if job.state is JobState.DONE:
                     self.registry.apply(job, JobEvent.FAILED, error=error)
 
-    async def download(self, job: Job, target: Target) -> list[Path]:
-        """Download the results of a finished job and return their paths; calls for the same job take turns."""
+    async def download(self, job: Job, target: Target, *, mirror: bool = False) -> list[Path]:
+        """Download the results of a finished job and return their paths; calls for the same job take turns.
+
+        `mirror`: from the service's mirror, which costs a credit if any file is missing.
+        """
         check_layout(target.layout)
         async with self._jobs.for_key(job.id):
-            return await self._download(job, target)
+            return await self._download(job, target, mirror)
 
-    async def _download(self, job: Job, target: Target) -> list[Path]:
+    async def _download(self, job: Job, target: Target, mirror: bool) -> list[Path]:
         separation = job.facts.separation
         assert separation is not None
         try:
@@ -146,6 +149,8 @@ class Downloader:
             if not all_complete:
                 # After a power cut too, the files must be known to be this job's.
                 await self.registry.journal.flush(synced=True)
+                if mirror:
+                    planned = await self._at_mirror(job, planned)
                 paths |= await self._fetch_all(job, planned, target)
             succeeded = True
         finally:
@@ -292,6 +297,23 @@ class Downloader:
         self.registry.refine(job, paths=(*(known for known in job.facts.paths if known != path), path))
         self.registry.emit(Downloaded(job.id, path, fetched.size, fetched.received, self.clock() - began))
         return path
+
+    async def _at_mirror(self, job: Job, planned: list[PlannedFile]) -> list[PlannedFile]:
+        """Return the planned files with their links at the service's mirror. Each call costs a credit."""
+        separation = job.facts.separation
+        assert separation is not None
+        status = await self.separations.get(separation.hash, host=job.facts.host, mirror=True)
+        if status.separation is None:
+            raise JobNotFoundError(
+                f"the service no longer has job {separation.hash}: its results were deleted or expired",
+                job=job.id,
+                hash=separation.hash,
+            )
+        urls = {(file.name, file.stem): file.url for file in status.separation.files}
+        return [
+            evolve(file, file=evolve(file.file, url=urls.get((file.file.name, file.file.stem), file.file.url)))
+            for file in planned
+        ]
 
     async def _renew(self, job: Job, file: OutputFile) -> str:
         """Ask the service for a new link to the same file."""

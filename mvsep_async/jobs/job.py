@@ -40,7 +40,9 @@ class JobBackend(Protocol):
 
     async def cancel(self, job: Job) -> bool: ...
 
-    async def download(self, job: Job, target: Target) -> list[Path]: ...
+    async def download(self, job: Job, target: Target, *, mirror: bool) -> list[Path]: ...
+
+    async def delete(self, job: Job) -> bool: ...
 
 
 @define(eq=False, repr=False)
@@ -156,17 +158,28 @@ class Job:
         stems: Iterable[str] | None = None,
         layout: str = "{song}/{stem}",
         overwrite: bool = False,
+        mirror: bool = False,
     ) -> list[Path]:
         """Fetch the stems into `directory`, once the job is done, and return their paths: complete and verified.
 
         `stems`: only those (without case), by default all. Files are `<directory>/<song>/<stem>.<ext>` unless `layout`
-        says otherwise. What is there already, complete and from this job, is not fetched again; another file of that
-        name is replaced only with `overwrite`, else the new one gets a number. Cancelling leaves what arrived in
-        `.part` files, from which the next call goes on. Raises the job's error, `InvalidRequestError` for a stem or a
-        layout that cannot be, and `DownloadError`.
+        says otherwise. A complete file of this job is not fetched again; another file of that name is replaced only
+        with `overwrite`, else the new one gets a number. Cancelling leaves `.part` files, from which the next call goes
+        on. `mirror=True` downloads from the service's mirror, which can be faster: **each call costs one credit**,
+        unless all files are complete. Raises the job's error, `InvalidRequestError` for an unknown stem or an invalid
+        layout, and `DownloadError`.
         """
         chosen = None if stems is None else tuple(stems)
-        return await self._backend.download(self, Target(str(Path(directory)), chosen, layout, overwrite))
+        target = Target(str(Path(directory)), chosen, layout, overwrite)
+        return await self._backend.download(self, target, mirror=mirror)
+
+    async def delete(self) -> bool:
+        """Delete the finished job and its files at the service; `False` if the service no longer has it.
+
+        They cannot be restored. Files that were downloaded stay. Raises `InvalidRequestError` for a job that is not
+        over: cancel it, or wait for it.
+        """
+        return await self._backend.delete(self)
 
     def subscribe(self) -> Subscription:
         """Return a mailbox that gets every change from now on, for as long as it is held."""

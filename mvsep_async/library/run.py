@@ -47,7 +47,7 @@ async def separate_library(
     output_format: OutputFormat = OutputFormat.MP3,
     stems: Iterable[str] | None = None,
     layout: str | None = None,
-    order: Order = "as found",
+    order: Order = "as-found",
     max_credits: int | None = None,
     dry_run: bool = False,
     copy_tags: bool = False,
@@ -62,7 +62,7 @@ async def separate_library(
     - `options`, `output_format`, `stems`: of algorithms, as `submit` and `job.download` take them; recipes have theirs.
     - `layout`: such as `{albumartist}/{album}/{track} {title}/{stem}.{ext}`, see `PLACEHOLDERS`; by default the folders
       of the source are mirrored.
-    - `order`: `"as found"`, or `"shortest first"`, which reads all songs before the first is sent.
+    - `order`: `"as-found"`, or `"shortest-first"`, which reads all songs before the first is sent.
     - `max_credits`: what may be spent in this run, by estimate; the first song beyond it ends the submitting.
     - `dry_run`: only count songs, their length and their credits; nothing is sent or written.
     - `copy_tags`: write the song's tags and cover into its stems.
@@ -79,8 +79,8 @@ async def separate_library(
     """
     source, target = await anyio.to_thread.run_sync(_absolute, source_folder, target_folder)
     await anyio.to_thread.run_sync(check_folders, source, target)
-    if order not in ("as found", "shortest first"):
-        raise InvalidRequestError(f"the order is 'as found' or 'shortest first', not {order!r}")
+    if order not in ("as-found", "shortest-first"):
+        raise InvalidRequestError(f"order must be 'as-found' or 'shortest-first', not {order!r}")
     user = await _user(client, needed=not dry_run)
     works = works_of(
         algorithms,

@@ -36,7 +36,7 @@ from mvsep_async.recipes.keys import keys_of
 
 __all__ = ["Order", "Run"]
 
-Order: TypeAlias = Literal["as found", "shortest first"]
+Order: TypeAlias = Literal["as-found", "shortest-first"]
 
 _AHEAD: Final = 4
 """Songs under way beyond the slots: enough that a slot never waits for the next one, few enough to stop quickly."""
@@ -86,7 +86,7 @@ class Run:
 
     async def go(self, order: Order, repeat: int) -> None:
         """Plan and separate, then try again what failed."""
-        planned = self._planned() if order == "as found" else self._shortest_first()
+        planned = self._planned() if order == "as-found" else self._shortest_first()
         await self._pass(planned)
         for _ in range(repeat):
             if not self._again or self.stopped:

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from mvsep_async.download.downloader import Downloader
 from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.errors import InvalidRequestError, JobNotFoundError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry, goes_on_later
@@ -30,7 +31,7 @@ class Scheduler:
     """Takes jobs from the local queue to files on disk.
 
     Its parts know nothing of each other: what a change of one job means for them is decided in `react` alone.
-    `separations` is what it cancels with.
+    `separations`: for cancelling and deleting.
     """
 
     registry: JobRegistry
@@ -139,13 +140,27 @@ class Scheduler:
         finally:
             self.dispatcher.cancelling.discard(job.id)
 
-    async def download(self, job: Job, target: Target) -> list[Path]:
+    async def delete(self, job: Job) -> bool:
+        """Delete a finished `job` at the service; see `Job.delete`."""
+        if job.facts.separation is None and job.state not in OVER:
+            raise InvalidRequestError(
+                f"job {job.id} is not over ({job.stage.value}): cancel it, or wait for it", job=job.id, hash=job.hash
+            )
+        if job.facts.hash is None:
+            return False  # it never got to the service, or not beyond fetching its URL
+        try:
+            await self.separations.delete(job.facts.hash, host=job.facts.host)
+        except JobNotFoundError:
+            return False
+        return True
+
+    async def download(self, job: Job, target: Target, *, mirror: bool = False) -> list[Path]:
         """Fetch the stems of `job` once it is done; see `Job.download`."""
         if job.facts.separation is None:
             await job
         elif job.facts.error is not None and job.state is not JobState.FAILED:  # that failed at a download alone
             raise job.facts.error.with_traceback(None)
-        return await self.downloader.download(job, target)
+        return await self.downloader.download(job, target, mirror=mirror)
 
     def _over(self, job: Job) -> None:
         self.dispatcher.over(job)

@@ -290,9 +290,13 @@ class Session:
         with self.callers.enter():
             return await self.scheduler.cancel(job)
 
-    async def download(self, job: Job, target: Target) -> list[Path]:
+    async def download(self, job: Job, target: Target, *, mirror: bool = False) -> list[Path]:
         with self.callers.enter():
-            return await self.scheduler.download(job, target)
+            return await self.scheduler.download(job, target, mirror=mirror)
+
+    async def delete(self, job: Job) -> bool:
+        with self.callers.enter():
+            return await self.scheduler.delete(job)
 
     def _rejected(self, request: JobRequest, error: MVSepError) -> Job:
         error.job = request.id

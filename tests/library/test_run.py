@@ -335,7 +335,7 @@ async def test_the_shortest_come_first(held: Sandbox, client_of: NewClient, musi
             held.finish(event.job.hash)
 
     async with client_of(held, concurrency=1) as client:
-        await separate_library(client, music, stems, algorithms=40, order="shortest first", on_event=go_on)
+        await separate_library(client, music, stems, algorithms=40, order="shortest-first", on_event=go_on)
     assert [job.hash.rpartition("-")[2] for job in held.jobs] == ["b.wav", "c.wav", "a.wav"]
 
 

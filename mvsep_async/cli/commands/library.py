@@ -130,7 +130,7 @@ async def library(
             output_format=OutputFormat.parse(format or config.format.value or "mp3"),
             stems=stems or None,
             layout=layout,
-            order="as found" if order == "as-found" else "shortest first",
+            order=order,
             max_credits=max_credits,
             dry_run=dry_run,
             copy_tags=copy_tags,
