@@ -85,8 +85,8 @@ def facts_row(state: JobState, facts: Facts) -> Row:
         facts.attempts,
         facts.intent_at,
         facts.accepted_at,
-        None if facts.separation is None else redact(_json(_separation_json(facts.separation))),
-        None if facts.error is None else redact(_json(error_to_json(facts.error))),
+        None if facts.separation is None else _json(_masked(_separation_json(facts.separation))),
+        None if facts.error is None else _json(_masked(error_to_json(facts.error))),
         _json([(name, _absolute(path)) for name, path in facts.planned]) if facts.planned else None,
         _json([_absolute(path) for path in facts.paths]) if facts.paths else None,
     )
@@ -289,6 +289,19 @@ def _given(attribute: Attribute[Any], value: object) -> bool:
 
 def _separation_json(separation: Separation) -> dict[str, Json]:
     return asdict(separation, filter=_worth_keeping)
+
+
+def _masked(value: Any) -> Any:
+    """Mask tokens in all texts of a JSON value except keys."""
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {key: _masked(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_masked(item) for item in value]
+        case _:
+            return value
 
 
 def _worth_keeping(attribute: Attribute[Any], value: object) -> bool:
