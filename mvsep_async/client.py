@@ -56,6 +56,7 @@ class SubmitArguments(TypedDict, total=False):
     key: str | None
     metadata: Json
     on_unknown: OnUnknown
+    anyway: bool
 
 
 class MVSepClient:
@@ -208,6 +209,7 @@ class MVSepClient:
         key: str | None = None,
         metadata: Json = None,
         on_unknown: OnUnknown = "raise",
+        anyway: bool = False,
     ) -> Job:
         """Put a separation in line and return its job, as soon as it is in the journal; this waits for no slot.
 
@@ -220,6 +222,8 @@ class MVSepClient:
         - `key`: the same key again gives the job that exists. `metadata`: JSON of the caller's own.
         - `on_unknown`: what to do when a create's answer is lost and nothing can tell whether it was accepted (URLs and
           generators): `"raise"` `SubmissionUnknownError`, or `"resubmit"`, which may pay twice.
+        - `anyway`: send what the account's plan does not allow as far as is known: an algorithm or a format for premium
+          accounts, a song that is too long or too large. The service then decides.
 
         Raises `InvalidRequestError` for what cannot be, before anything is sent, and `ConfigurationError` without a
         token.
@@ -228,7 +232,7 @@ class MVSepClient:
         if key is not None and (known := session.registry.known(key=key)) is not None:
             return known  # whatever else is asked for, and though the service cannot say now what that means
         settings = await session.preparer.settings(
-            algorithm, options, output_format, remote_type, demo, webhook_url or self.webhook_url, on_unknown
+            algorithm, options, output_format, remote_type, demo, webhook_url or self.webhook_url, on_unknown, anyway
         )
         return await session.accept(source, settings, filename, group, priority, key, metadata)
 

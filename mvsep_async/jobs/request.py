@@ -29,6 +29,8 @@ class JobSettings:
     demo: bool = False
     webhook_url: str | None = None
     on_unknown: Literal["raise", "resubmit"] = "raise"
+    anyway: bool = False
+    """Send it although the account's plan does not allow it, as far as is known."""
 
 
 def _absolute(directory: str) -> str:

@@ -208,7 +208,7 @@ class Dispatcher:
 
     async def _create(self, job: Job) -> None:
         try:
-            error = await self.launcher.launch(job)
+            error = await self.launcher.launch(job, self.user)
         except MVSepError as final:
             self._fail(job, final)
             return

@@ -35,9 +35,11 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.separation import Created
 from mvsep_async.models.stage import Stage
+from mvsep_async.models.user import User
 from mvsep_async.naming import upload_name
 from mvsep_async.observe.events import Uploaded
 from mvsep_async.sources import Data, Pair, Spooled, is_url, label, remote_type_of
+from mvsep_async.submission.limits import check_limits
 
 __all__ = ["Fate", "Launcher", "fate_of"]
 
@@ -118,8 +120,8 @@ class Launcher:
     clock: Callable[[], float] = anyio.current_time
     _attempts: dict[str, _Attempt] = field(factory=dict)
 
-    async def launch(self, job: Job) -> MVSepError | None:
-        """Create `job` at the service, which has a slot and is `CREATING`.
+    async def launch(self, job: Job, user: User | None = None) -> MVSepError | None:
+        """Create `job` at the service, which has a slot and is `CREATING`. `user`: the account, if it is known.
 
         Afterwards the registry says `WAITING` or `FETCHING` and this returns `None`; or it says `LOST` or `QUEUED`, and
         this returns the error for which it is: no answer, refused, or not accepted. Raises the error of a job that can
@@ -128,7 +130,7 @@ class Launcher:
         attempt = self._attempts[job.id] = _Attempt(began=self.clock())
         try:
             with attempt.abort:
-                return await self._launch(job, attempt)
+                return await self._launch(job, attempt, user)
             return None
         finally:
             del self._attempts[job.id]
@@ -143,8 +145,9 @@ class Launcher:
         for attempt in self._attempts.values():
             attempt.close(self.clock() + _CLOSING)
 
-    async def _launch(self, job: Job, attempt: _Attempt) -> MVSepError | None:
+    async def _launch(self, job: Job, attempt: _Attempt, user: User | None) -> MVSepError | None:
         try:
+            await check_limits(job.request, user)
             parts = await _parts(job.request)
             await _check_unchanged(job)
             # The intent, with the tag in it, is safe on disk before the first byte goes out.

@@ -61,6 +61,7 @@ class SourcePreparer:
         demo: bool = False,
         webhook_url: str | None = None,
         on_unknown: OnUnknown = "raise",
+        anyway: bool = False,
     ) -> JobSettings:
         """Return the settings asked for, checked. The same ones are checked once and shared from then on.
 
@@ -71,14 +72,14 @@ class SourcePreparer:
             algorithm = algorithm.algorithm
         name = algorithm.sep_type if isinstance(algorithm, Algorithm) else algorithm
         given = tuple(sorted((key, str(value)) for key, value in options.items())) if options else ()
-        asked = (name, given, output_format, remote_type, demo, webhook_url, on_unknown)
+        asked = (name, given, output_format, remote_type, demo, webhook_url, on_unknown, anyway)
         known = self._known.get(asked)
         if known is None:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             with self.callers.enter():
                 known = self._known[asked] = await self._checked(
-                    name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown
+                    name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown, anyway
                 )
         return known
 
@@ -91,6 +92,7 @@ class SourcePreparer:
         demo: bool,
         webhook_url: str | None,
         on_unknown: OnUnknown,
+        anyway: bool,
     ) -> JobSettings:
         if self.token is None:
             raise ConfigurationError(
@@ -104,7 +106,7 @@ class SourcePreparer:
             raise InvalidRequestError(f"on_unknown is 'raise' or 'resubmit', not {on_unknown!r}")
         if number is None and options:
             raise InvalidRequestError("options belong to an algorithm: name it too")
-        premium_only = output_format.premium
+        premium_only = output_format.premium and not anyway
         known = (await in_thread(sep_types)).get(number) if isinstance(number, int) else None
         free = known is not None and known.orientation < AccountPlan.PREMIUM
         # A known type that is free needs no catalogue where there is nothing else to check.
@@ -112,8 +114,9 @@ class SourcePreparer:
             catalogue = await self.catalogue()
             algorithm = catalogue.find(number)
             options, number = catalogue.validate(algorithm, options), algorithm.sep_type
-            user = await self.user() if premium_only or algorithm.plan is AccountPlan.PREMIUM else None
-            catalogue.check_plan(algorithm, output_format, user, options)
+            if not anyway:
+                user = await self.user() if premium_only or algorithm.plan is AccountPlan.PREMIUM else None
+                catalogue.check_plan(algorithm, output_format, user, options)
         elif premium_only and not (await self.user()).is_premium:
             raise InvalidRequestError(
                 f"the format {output_format.label} is for premium accounts with credits left and spending enabled: "
@@ -127,6 +130,7 @@ class SourcePreparer:
             demo=demo,
             webhook_url=webhook_url,
             on_unknown=on_unknown,
+            anyway=anyway,
         )
 
     async def prepare_source(self, source: Source, filename: str | None, settings: JobSettings) -> PreparedSource:

@@ -236,6 +236,33 @@ async def test_an_algorithm_for_premium_accounts_is_refused_for_a_free_account(
     assert not calls(sandbox, "separation/create")
 
 
+async def test_a_song_too_long_for_a_free_account_fails_before_it_is_sent(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    song = tmp_path / "long.wav"
+    song.write_bytes(wav(601, rate=100))
+    async with client_of(sandbox, api_token=sandbox.free_token) as client:
+        for source in (song, Pair(song, song)):
+            job = await client.submit(source, algorithm=40 if source is song else 68)
+            with pytest.raises(InvalidRequestError, match=r"long\.wav lasts 10:01 min.*anyway=True"):
+                await job
+        assert not calls(sandbox, "separation/create")
+        await client.submit(song, algorithm=40, anyway=True)
+        await until(lambda: calls(sandbox, "separation/create"))
+    async with client_of(sandbox) as client:
+        await (await client.submit(song, algorithm=40))
+
+
+async def test_what_the_plan_does_not_allow_can_be_sent_anyway(
+    sandbox: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(sandbox, api_token=sandbox.free_token) as client:
+        job = await client.submit(song, algorithm=30, output_format=OutputFormat.WAV_32, anyway=True)
+        with pytest.raises(InvalidRequestError, match="purchase premium membership"):
+            await job
+    assert calls(sandbox, "separation/create") == 1
+
+
 async def test_a_preset_brings_its_options_and_stems(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:

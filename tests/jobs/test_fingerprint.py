@@ -42,6 +42,7 @@ def test_it_tells_files_apart(
         {"demo": True},
         {"webhook_url": "https://me/x"},
         {"on_unknown": "resubmit"},
+        {"anyway": True},
     ],
 )
 def test_only_what_changes_the_result_counts(changes: dict[str, object]) -> None:

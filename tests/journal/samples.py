@@ -66,6 +66,7 @@ settings_ = whole(
     demo=st.booleans(),
     webhook_url=maybe_text,
     on_unknown=st.sampled_from(["raise", "resubmit"]),
+    anyway=st.booleans(),
 )
 targets = whole(
     Target,

@@ -73,6 +73,7 @@ async def separate(
     publish: bool = False,
     concurrency: Annotated[int | None, Parameter(validator=_POSITIVE)] = None,
     on_unknown: Literal["raise", "resubmit"] = "raise",
+    anyway: bool = False,
     poll_interval: float | None = None,
     common: CommonOptions = COMMON,
 ) -> int:
@@ -97,6 +98,8 @@ async def separate(
         Most jobs at the service at one time; by default what the account may have.
     on_unknown
         When it cannot be known whether an address was accepted: fail, or resubmit and perhaps pay twice.
+    anyway
+        Send what the account's plan does not allow, as far as is known.
     poll_interval
         Seconds, the fastest that one job is looked at.
     """
@@ -132,6 +135,7 @@ async def separate(
                 remote_type=remote_type,
                 demo=publish,
                 on_unknown=on_unknown,
+                anyway=anyway,
             )
             return await run.follow(client, outcomes_of(stream), songs.search)
     except BaseException as error:
