@@ -23,7 +23,7 @@ from .faults import Fault, FaultKind  # noqa: E402 - the check comes first
 from .jobs import JobRecord  # noqa: E402
 from .sandbox import Sandbox  # noqa: E402
 from .serve import serve  # noqa: E402
-from .server.edge import RequestRecord  # noqa: E402
+from .server.request_log import RequestRecord  # noqa: E402
 from .settings import Quirks, SandboxSettings  # noqa: E402
 
 __all__ = ["Fault", "FaultKind", "JobRecord", "Quirks", "RequestRecord", "Sandbox", "SandboxSettings", "serve"]

@@ -27,8 +27,9 @@ from .faults import Fault, FaultBoard
 from .jobs import JobRecord, StatusOverride
 from .links import Links
 from .render import Renderer
-from .server.edge import Edge, RequestRecord
+from .server.edge import Edge
 from .server.listener import HOST, Connections, Listener, bind
+from .server.request_log import RequestRecord
 from .service import Service
 from .settings import SandboxSettings
 from .webhooks import Webhooks

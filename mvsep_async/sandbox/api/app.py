@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from mvsep_async.sandbox.faults import FaultBoard
 from mvsep_async.sandbox.server.edge import Edge
 from mvsep_async.sandbox.server.listener import Connections
+from mvsep_async.sandbox.server.request_log import RequestLog
 
 from . import control, routes_account, routes_quality, routes_separation, routes_site
 from .handling import Backend
@@ -16,19 +17,18 @@ from .handling import Backend
 
 def build(backend: Backend, faults: FaultBoard, connections: Connections) -> Edge:
     """Return the application of one service."""
-    service = backend.service
-    edge = Edge(Starlette(), service.settings, faults, connections, service.clock.now)
-    edge.app = Starlette(
+    service, log = backend.service, RequestLog()
+    app = Starlette(
         routes=[
             *routes_separation.routes(backend),
             *routes_site.routes(backend),
             *routes_account.routes(backend),
             *routes_quality.routes(backend),
-            *control.routes(backend, edge),
+            *control.routes(backend, faults, log),
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},
     )
-    return edge
+    return Edge(app, service.settings, faults, connections, log, service.clock.now)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

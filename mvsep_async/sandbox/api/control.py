@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mvsep_async.sandbox.faults import Fault
+from mvsep_async.sandbox.faults import Fault, FaultBoard
 from mvsep_async.sandbox.jobs import JobRecord, StatusOverride
-from mvsep_async.sandbox.server.edge import Edge
+from mvsep_async.sandbox.server.request_log import RequestLog
 from mvsep_async.sandbox.settings import Quirks, SandboxSettings
 
 from .handling import Backend
@@ -26,7 +26,7 @@ RECENT = 200
 Command = Callable[[Mapping[str, Any]], Any]
 
 
-def routes(backend: Backend, edge: Edge) -> list[Route]:
+def routes(backend: Backend, board: FaultBoard, log: RequestLog) -> list[Route]:
     """GET `state` and `requests`; GET, POST, DELETE `faults`; POST of a command with its arguments as a JSON object.
 
     Commands: `start`, `finish`, `fail`, `delete`, `show` (by `hash`), `occupy` and `release` (by `token`), `advance`,
@@ -34,20 +34,20 @@ def routes(backend: Backend, edge: Edge) -> list[Route]:
     """
 
     async def state(request: Request) -> Response:
-        return JSONResponse(describe(backend, edge))
+        return JSONResponse(describe(backend, board, log))
 
     async def requests(request: Request) -> Response:
-        return JSONResponse([attrs.asdict(record) for record in edge.log.entries])
+        return JSONResponse([attrs.asdict(record) for record in log.entries])
 
     async def faults(request: Request) -> Response:
         if request.method == "DELETE":
-            edge.faults.clear()
+            board.clear()
         elif request.method == "POST":
             try:
-                edge.faults.add(Fault.from_json(await request.json()))
+                board.add(Fault.from_json(await request.json()))
             except (TypeError, ValueError) as error:
                 return JSONResponse({"message": str(error)}, 400)
-        return JSONResponse(edge.faults.active())
+        return JSONResponse(board.active())
 
     async def run(request: Request) -> Response:
         command = commands(backend, request.headers.get("host", "")).get(request.path_params["command"])
@@ -128,7 +128,7 @@ def _fits(value: Any, annotation: str) -> bool:
             return False
 
 
-def describe(backend: Backend, edge: Edge) -> dict[str, Any]:
+def describe(backend: Backend, board: FaultBoard, log: RequestLog) -> dict[str, Any]:
     """Return the state of the sandbox as JSON."""
     service = backend.service
     now = service.refresh()
@@ -148,10 +148,10 @@ def describe(backend: Backend, edge: Edge) -> dict[str, Any]:
             }
             for account in service.accounts
         ],
-        "requests": [attrs.asdict(record) for record in list(edge.log.entries)[-RECENT:]],
+        "requests": [attrs.asdict(record) for record in list(log.entries)[-RECENT:]],
         "counts": {
-            "by_path": dict(edge.log.by_path),
-            "by_status": {str(status): count for status, count in edge.log.by_status.items()},
-            "faults_triggered": edge.faults.triggered,
+            "by_path": dict(log.by_path),
+            "by_status": {str(status): count for status, count in log.by_status.items()},
+            "faults_triggered": board.triggered,
         },
     }

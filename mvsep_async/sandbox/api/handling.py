@@ -17,7 +17,7 @@ from mvsep_async.sandbox.links import Links
 from mvsep_async.sandbox.parameters import integer
 from mvsep_async.sandbox.refusals import Refusal, invalid, missing, wrong_token
 from mvsep_async.sandbox.render import Renderer
-from mvsep_async.sandbox.server.edge import edge_page
+from mvsep_async.sandbox.server.fault_injection import edge_page
 from mvsep_async.sandbox.service import Service
 from mvsep_async.sandbox.settings import MIB
 

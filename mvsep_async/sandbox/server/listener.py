@@ -28,6 +28,13 @@ Connections = MutableMapping[tuple[str, int], asyncio.Transport]
 """Open connections by the client's address, which is in the scope of each request."""
 
 
+class ConnectionBroken(BaseException):
+    """The connection is closed, so the rest of its request is skipped.
+
+    Not an error: like a cancellation, it must pass through the error handling of the application.
+    """
+
+
 def bind(port: int) -> socket.socket:
     """Return a socket bound to that port (0: any that is free). `OSError` if it is in use."""
     # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; without, every answer is 40 ms late.
