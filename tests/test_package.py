@@ -1,4 +1,4 @@
-"""The package as a whole: what it exports, and what importing it costs."""
+"""The package as a whole: its exports, and the modules that importing it loads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_public_name_resolves() -> None:
     assert set(dir(mvsep_async)) >= DESIGNED
 
 
-def test_a_name_that_is_not_public_is_none() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
         mvsep_async.nonesuch  # noqa: B018
 
@@ -56,7 +56,7 @@ def test_all_errors_are_public_and_of_one_tree() -> None:
     assert issubclass(errors.JobTimeoutError, TimeoutError)
 
 
-def test_the_drawing_of_the_errors_is_the_tree() -> None:
+def test_the_drawing_of_the_errors_matches_the_classes() -> None:
     drawn: dict[str, str] = {}
     above: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -72,7 +72,7 @@ def test_the_drawing_of_the_errors_is_the_tree() -> None:
     }
 
 
-def test_an_error_can_be_told_of_several_jobs() -> None:
+def test_an_error_can_be_copied_for_several_jobs() -> None:
     original = errors.SubmissionUnknownError("lost", found=["a"])
     try:
         raise original
@@ -85,7 +85,7 @@ def test_an_error_can_be_told_of_several_jobs() -> None:
     assert original.job is None
 
 
-def test_importing_loads_next_to_nothing() -> None:
+def test_importing_the_package_loads_no_dependency() -> None:
     loaded = imported("import mvsep_async")
     assert not loaded & {*FOREIGN, "httpx", "anyio", "attrs", "cattrs", "asyncio"}
     assert {name for name in loaded if name.startswith("mvsep_async.")} == {"mvsep_async._lazy", "mvsep_async._version"}

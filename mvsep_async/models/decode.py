@@ -25,7 +25,16 @@ from mvsep_async.http.answer import excerpt
 from mvsep_async.http.call import Json
 from mvsep_async.http.redaction import redact
 from mvsep_async.http.token import Token
-from mvsep_async.models.values import NEVER_KEPT, Unfit, kept, read_bool, read_float, read_int, read_text, read_token
+from mvsep_async.models.values import (
+    DROPPED_KEYS,
+    Unfit,
+    cleaned,
+    read_bool,
+    read_float,
+    read_int,
+    read_text,
+    read_token,
+)
 
 __all__ = ["decode", "payload", "record", "wire"]
 
@@ -78,7 +87,7 @@ def record(answer: Json) -> Json:
 
 
 def _shown(problem: Unfit) -> str:
-    if problem.path and problem.path[-1] in NEVER_KEPT:
+    if problem.path and problem.path[-1] in DROPPED_KEYS:
         return "its value"
     return excerpt(redact(json.dumps(_pruned(problem.value), ensure_ascii=False)).encode("utf-8", "replace"))
 
@@ -86,7 +95,7 @@ def _shown(problem: Unfit) -> str:
 def _pruned(value: Json, depth: int = 0) -> Json:
     if isinstance(value, dict):
         shown = {} if depth > 2 else dict(list(value.items())[:8])
-        return {key[:40]: "…" if key in NEVER_KEPT else _pruned(item, depth + 1) for key, item in shown.items()}
+        return {key[:40]: "…" if key in DROPPED_KEYS else _pruned(item, depth + 1) for key, item in shown.items()}
     if isinstance(value, list):
         return [] if depth > 2 else [_pruned(item, depth + 1) for item in value[:5]]
     return value[:200] if isinstance(value, str) else value
@@ -156,7 +165,7 @@ class _Slot:
 
 def _reader(wanted: Any, first: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
     if isinstance(wanted, str):  # `Json` is a recursive alias, a text at run time: the value stays as it is.
-        return kept
+        return cleaned
     hook = _converter.get_structure_hook(wanted)
     return lambda value: hook(first(value) if first else value, wanted)
 
@@ -196,7 +205,7 @@ def _object_factory(cls: Any) -> Callable[[Any, Any], Any]:
             if found:
                 values[slot.name] = value
         if keeps_extra:
-            values["extra"] = kept(typing.cast("Json", rest))
+            values["extra"] = cleaned(typing.cast("Json", rest))
         return cls(**values)
 
     return structure

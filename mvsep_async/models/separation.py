@@ -9,7 +9,7 @@ from attrs import field, frozen
 from mvsep_async.http.call import Json
 from mvsep_async.models.decode import wire
 from mvsep_async.models.sizes import parse_size
-from mvsep_async.models.values import kept, read_size, url_text
+from mvsep_async.models.values import cleaned, read_size, url_text
 
 __all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link"]
 
@@ -79,7 +79,7 @@ class Separation:
     algorithm_description: str | None = None
     output_format: str | None = None
     size: str | None = None
-    tags: Json = field(default=None, repr=False, metadata=wire("tags", via=kept))
+    tags: Json = field(default=None, repr=False, metadata=wire("tags", via=cleaned))
     input_file: InputFile | None = None
     files: tuple[OutputFile, ...] = ()
     date: str | None = None

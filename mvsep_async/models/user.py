@@ -8,7 +8,7 @@ from attrs import field, frozen
 from mvsep_async.http.call import Json
 from mvsep_async.http.token import Token
 from mvsep_async.models.decode import wire
-from mvsep_async.models.values import Unfit, kept
+from mvsep_async.models.values import Unfit, cleaned
 
 __all__ = ["CreditAlert", "CurrentQueue", "Purchase", "QueuedJob", "User"]
 
@@ -69,7 +69,7 @@ def _job(item: Json) -> QueuedJob:
     hash = rest.pop("hash", None) or rest.pop("job_hash", None)
     if not isinstance(hash, str) or not hash:
         raise Unfit("a job with its hash", item)
-    return QueuedJob(hash=hash, extra=cast("Mapping[str, Json]", kept(rest)))
+    return QueuedJob(hash=hash, extra=cast("Mapping[str, Json]", cleaned(rest)))
 
 
 @frozen(kw_only=True)

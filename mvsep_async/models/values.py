@@ -9,11 +9,11 @@ from mvsep_async.http.call import Json
 from mvsep_async.http.token import Token
 
 __all__ = [
-    "NEVER_KEPT",
+    "DROPPED_KEYS",
     "Unfit",
+    "cleaned",
     "flat_text",
     "json_text",
-    "kept",
     "name_in",
     "read_bool",
     "read_float",
@@ -24,7 +24,7 @@ __all__ = [
     "url_text",
 ]
 
-NEVER_KEPT: Final = frozenset({"peaks", "api_token", "token", "password"})
+DROPPED_KEYS: Final = frozenset({"peaks", "api_token", "token", "password"})
 """Keys whose values are dropped: waveforms (megabytes) and secrets."""
 
 _DEEPEST: Final = 60
@@ -50,14 +50,14 @@ class Unfit(Exception):
         return Unfit(self.expected, self.value, (key, *self.path))
 
 
-def kept(value: Json, *, depth: int = 0) -> Json:
+def cleaned(value: Json, *, depth: int = 0) -> Json:
     """Return a JSON value without waveform peaks and secrets; raises `Unfit` if it is nested too deeply."""
     if depth > _DEEPEST:
         raise Unfit(f"nested less than {_DEEPEST} deep", None)
     if isinstance(value, dict):
-        return {key: kept(item, depth=depth + 1) for key, item in value.items() if key not in NEVER_KEPT}
+        return {key: cleaned(item, depth=depth + 1) for key, item in value.items() if key not in DROPPED_KEYS}
     if isinstance(value, list):
-        return [kept(item, depth=depth + 1) for item in value]
+        return [cleaned(item, depth=depth + 1) for item in value]
     return value
 
 

@@ -59,7 +59,7 @@ def test_a_number_is_never_an_id() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["twin", "Twin (C)"])
-def test_what_is_ambiguous_lists_the_candidates(wanted: str) -> None:
+def test_an_ambiguous_name_lists_the_candidates(wanted: str) -> None:
     with pytest.raises(InvalidRequestError, match="is ambiguous") as caught:
         MANY.find(wanted)
     assert "twin (c) = 71" in str(caught.value)
@@ -75,7 +75,7 @@ def test_what_is_ambiguous_lists_the_candidates(wanted: str) -> None:
         ("splitter", "spleeter = 0"),
     ],
 )
-def test_a_miss_suggests_the_nearest_with_their_numbers(wanted: str, suggested: str) -> None:
+def test_an_unknown_name_suggests_the_nearest_with_their_numbers(wanted: str, suggested: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         MANY.find(wanted)
     assert suggested in str(caught.value)
@@ -83,7 +83,7 @@ def test_a_miss_suggests_the_nearest_with_their_numbers(wanted: str, suggested: 
 
 
 @pytest.mark.parametrize("wanted", ["", "???", "x" * 10_000, 9999, "9" * 5000, -1])
-def test_a_hopeless_miss_says_so_briefly(wanted: int | str) -> None:
+def test_an_unknown_algorithm_has_a_short_error(wanted: int | str) -> None:
     with pytest.raises(InvalidRequestError, match="unknown algorithm") as caught:
         MANY.find(wanted)
     assert len(str(caught.value)) < 300
@@ -99,11 +99,11 @@ def test_search_ranks_and_needs_no_order() -> None:
     assert MANY.search("") == []
 
 
-def test_a_search_that_nothing_meets_whole_is_met_in_part() -> None:
+def test_a_search_without_full_match_returns_partial_matches() -> None:
     assert MANY.search("melband tuba")[0].sep_type == 48
 
 
-def test_a_find_reads_no_description_and_decodes_only_what_it_finds() -> None:
+def test_find_decodes_only_the_algorithm_that_it_returns() -> None:
     class Forbidden(str):
         __slots__ = ()
 
@@ -171,7 +171,7 @@ def test_the_stems_of_the_recorded_sample() -> None:
     assert CATALOGUE.stems("VibeVoice") == ()
 
 
-def test_several_answers_are_joined_and_the_first_counts() -> None:
+def test_several_answers_are_joined_and_the_first_entry_wins() -> None:
     joined = Catalogue([entry(1, "A")], {"success": "true", "data": [entry(1, "B"), entry(2, "C")]})
     assert joined.names == {1: "A", 2: "C"}
     assert Catalogue(joined.entries).names == joined.names
@@ -182,7 +182,7 @@ def test_entries_without_number_or_name_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, 7, "x", {"success": True}, [7], [[]], [None]])
-def test_what_is_no_catalogue(answer: Json) -> None:
+def test_other_answers_are_protocol_errors(answer: Json) -> None:
     with pytest.raises(ProtocolError, match="app/algorithms"):
         Catalogue(answer)
 
@@ -208,14 +208,14 @@ def test_an_older_answer_without_the_newer_keys() -> None:
 
 
 @pytest.mark.parametrize("overrides", [[1], {"171": 7}, {"171": {"mode": []}}, "{", 7])
-def test_overrides_that_cannot_be_read_are_left_aside(overrides: Json) -> None:
+def test_unreadable_overrides_are_ignored(overrides: Json) -> None:
     field = select(1, {"171": "new"}, "171", output_overrides=overrides)
     catalogue = Catalogue([entry(1, "A", algorithm_fields=[field], output_stems='["vocals"]')])
     assert catalogue.stems(1) == ("vocals",)
 
 
 @given(mutated(SAMPLE), st.text(max_size=12))
-def test_any_mutation_of_a_catalogue_is_borne(answer: Json, text: str) -> None:
+def test_any_mutation_of_a_catalogue_decodes_or_is_refused(answer: Json, text: str) -> None:
     catalogue = outcome(lambda: Catalogue(answer))
     if isinstance(catalogue, MVSepError):
         return
@@ -229,7 +229,7 @@ def test_any_mutation_of_a_catalogue_is_borne(answer: Json, text: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_find_gives_one_or_refuses(text: str) -> None:
+def test_find_returns_one_algorithm_or_refuses(text: str) -> None:
     found = outcome(lambda: MANY.find(text))
     assert isinstance(found, InvalidRequestError) or found.sep_type in MANY
 

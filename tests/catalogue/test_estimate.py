@@ -20,7 +20,7 @@ def song(path: Path, seconds: float) -> Path:
     return path
 
 
-async def test_a_folder_is_added_up(tmp_path: Path) -> None:
+async def test_the_price_of_a_folder(tmp_path: Path) -> None:
     song(tmp_path / "b.wav", 150)
     song(tmp_path / "deep" / "a.WAV", 10)
     (tmp_path / "cover.jpg").write_bytes(b"jpg")
@@ -33,7 +33,7 @@ async def test_a_folder_is_added_up(tmp_path: Path) -> None:
     assert found.algorithm is MADE
 
 
-async def test_what_cannot_be_read_is_named_and_the_rest_counts(tmp_path: Path) -> None:
+async def test_unreadable_files_are_listed_and_the_rest_is_counted(tmp_path: Path) -> None:
     good = song(tmp_path / "good.wav", 120)
     (tmp_path / "noise.mp3").write_bytes(b"\x00" * 4096)
     (tmp_path / "cut.flac").write_bytes(b"fLaC\x00")
@@ -46,7 +46,7 @@ async def test_what_cannot_be_read_is_named_and_the_rest_counts(tmp_path: Path) 
     assert all(reason for _, reason in found.unreadable)
 
 
-async def test_a_folder_is_walked_as_everywhere(tmp_path: Path) -> None:
+async def test_a_folder_is_walked_like_everywhere_else(tmp_path: Path) -> None:
     song(tmp_path / "no extension", 60)
     song(tmp_path / ".hidden.wav", 60)
     song(tmp_path / ".trash" / "old.wav", 60)
@@ -58,19 +58,19 @@ async def test_a_folder_is_walked_as_everywhere(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_silent_file_of_no_length_is_unreadable(tmp_path: Path) -> None:
+async def test_a_file_without_duration_is_unreadable(tmp_path: Path) -> None:
     found = await estimate(song(tmp_path / "none.wav", 0), MADE)
     assert found.songs == ()
     assert found.unreadable[0][1] == "has no duration in its header"
 
 
-async def test_what_is_not_there_or_has_no_audio(tmp_path: Path) -> None:
+async def test_missing_paths_and_folders_without_audio_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"no file .*none\.mp3"):
         await estimate([tmp_path / "none.mp3"], MADE)
     with pytest.raises(InvalidRequestError, match="no audio files"):
         await estimate(tmp_path, MADE)
 
 
-async def test_options_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+async def test_invalid_options_are_refused_before_files_are_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="has no choice"):
         await estimate([tmp_path / "none.mp3"], MADE, {"add_opt1": "x"})

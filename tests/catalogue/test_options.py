@@ -1,4 +1,4 @@
-"""Options, conditions and required fields against cases worked out by hand."""
+"""Options, conditions and required fields."""
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def test_flags_are_ones_and_zeros() -> None:
     assert validate(algorithm(switch), {"add_opt1": True}) == {"add_opt1": "1"}
 
 
-def test_an_unknown_option_lists_what_there_is_and_what_was_meant() -> None:
+def test_an_unknown_option_lists_the_options_and_the_nearest() -> None:
     with pytest.raises(
         InvalidRequestError, match=r"the options are 'Label 1' \(add_opt1\), 'Overlap' \(add_opt2\)"
     ) as caught:
@@ -55,38 +55,38 @@ def test_an_algorithm_without_options_says_so() -> None:
         validate(algorithm(), {"add_opt1": "2"})
 
 
-def test_an_unknown_choice_lists_what_there_is_and_what_was_meant() -> None:
+def test_an_unknown_choice_lists_the_choices_and_the_nearest() -> None:
     with pytest.raises(InvalidRequestError, match=r"use 3 \(ver. 2024 \(SDR 10\)\), 81") as caught:
         validate(algorithm(MODEL), {"add_opt1": "124 band"})
     assert caught.value.candidates == ("0.3",)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_in_one_error() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         validate(algorithm(MODEL, OVERLAP), {"add_opt1": "4", "Overlap": "3", "fish": "1"})
     assert list(caught.value.fields) == ["add_opt1", "Overlap", "fish"]
 
 
-def test_one_option_cannot_be_two_things() -> None:
+def test_an_option_with_two_values_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="given twice"):
         validate(algorithm(MODEL), {"add_opt1": "3", "Label 1": "81"})
 
 
-def test_a_label_that_two_fields_have_needs_the_name() -> None:
+def test_an_ambiguous_label_needs_the_name() -> None:
     twins = algorithm(select(1, {"a": "A"}, text="Model"), select(2, {"a": "A"}, text="model"))
     with pytest.raises(InvalidRequestError, match="add_opt1 or add_opt2") as caught:
         validate(twins, {"Model": "a"})
     assert caught.value.candidates == ("add_opt1", "add_opt2")
 
 
-def test_a_label_that_two_choices_have_needs_the_key() -> None:
+def test_an_ambiguous_choice_needs_the_key() -> None:
     twins = algorithm(select(1, {"a": "Big (1)", "b": "Big (2)"}))
     with pytest.raises(InvalidRequestError, match="is ambiguous"):
         validate(twins, {"add_opt1": "big"})
     assert validate(twins, {"add_opt1": "Big (2)"}) == {"add_opt1": "b"}
 
 
-def test_free_text_is_taken_as_it_is_and_demanded_where_required() -> None:
+def test_free_text_is_unchanged_and_required_text_must_be_given() -> None:
     speaking = algorithm(PROMPT)
     assert validate(speaking, {"Text prompt": " Hello, World "}) == {"add_opt3": " Hello, World "}
     assert resolve(speaking) == {}
@@ -96,7 +96,7 @@ def test_free_text_is_taken_as_it_is_and_demanded_where_required() -> None:
         assert "add_opt3" in str(caught.value)
 
 
-def test_a_required_choice_with_a_default_need_not_be_given() -> None:
+def test_a_required_choice_with_a_default_is_optional() -> None:
     assert validate(algorithm(select(1, {"a": "A"}, "a", required=1))) == {}
     with pytest.raises(InvalidRequestError, match=r"is required: give one of a \(A\)"):
         validate(algorithm(select(1, {"a": "A"}, None, required=1)))
@@ -130,7 +130,7 @@ def conditioned(*conditions: Json) -> list[str]:
     return [key for key in "abc" if "add_opt2" in in_effect(made, {"add_opt1": key})]
 
 
-def test_conditions_worked_out_by_hand() -> None:
+def test_conditions() -> None:
     assert conditioned() == ["a", "b", "c"]
     assert conditioned(when(1, "a", "c")) == ["a", "c"]
     assert conditioned(when(1, "a", action="hide")) == ["b", "c"]
@@ -145,7 +145,7 @@ def test_conditions_worked_out_by_hand() -> None:
     assert conditioned({**when(1), "value_json": "b"}) == ["b"]
 
 
-def test_what_cannot_be_judged_hides_nothing() -> None:
+def test_an_unknown_condition_hides_nothing() -> None:
     assert conditioned(when(9, "a")) == ["a", "b", "c"]
     assert conditioned(when(1, "a", operator="resembles")) == ["a", "b", "c"]
     assert conditioned(when(1, "a", action="blink")) == ["a", "b", "c"]
@@ -163,7 +163,7 @@ def test_a_hidden_field_has_no_value_for_others() -> None:
         validate(chain, {"add_opt3": "1"})
 
 
-def test_fields_that_depend_on_each_other_end() -> None:
+def test_fields_that_depend_on_each_other_terminate() -> None:
     circle = algorithm(
         select(1, {"0": "no", "1": "yes"}, "1", conditions=[when(2, "1")]),
         select(2, {"0": "no", "1": "yes"}, "1", conditions=[when(1, "1")]),
@@ -171,7 +171,7 @@ def test_fields_that_depend_on_each_other_end() -> None:
     assert in_effect(circle, {}) == {"add_opt1": "1", "add_opt2": "1"}
 
 
-def test_a_required_field_that_is_hidden_is_not_demanded() -> None:
+def test_a_hidden_required_field_is_not_required() -> None:
     asking = algorithm(select(1, {"0": "no", "1": "yes"}, "0"), {**PROMPT, "conditions": [when(1, "1")]})
     assert validate(asking) == {}
     with pytest.raises(InvalidRequestError, match="is required: give a text"):
@@ -189,7 +189,7 @@ def test_a_required_field_that_is_hidden_is_not_demanded() -> None:
         max_size=3,
     )
 )
-def test_validate_gives_keys_that_are_offered_or_refuses(options: dict[str, str]) -> None:
+def test_validate_returns_offered_keys_or_refuses(options: dict[str, str]) -> None:
     made = algorithm(MODEL, OVERLAP)
     taken = outcome(lambda: validate(made, options))
     if isinstance(taken, InvalidRequestError):

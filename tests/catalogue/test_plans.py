@@ -46,7 +46,7 @@ def test_choices_for_registered_users() -> None:
         check_plan(made, options={"add_opt1": "B"}, registered=False)
 
 
-def test_an_orientation_that_is_not_known_hinders_nobody() -> None:
+def test_an_unknown_orientation_is_for_everyone() -> None:
     odd = algorithm(orientation=7)
     check_plan(odd, registered=False)
     assert odd.extra["orientation"] == 7

@@ -1,4 +1,4 @@
-"""Credits against cases worked out by hand, and exactly."""
+"""Prices in credits, in exact arithmetic."""
 
 from fractions import Fraction
 
@@ -50,7 +50,7 @@ def test_the_rule_of_a_hidden_field_costs_nothing() -> None:
     assert credits_for(made, {"add_opt1": "s"}, 120) == 9
 
 
-def test_a_rule_of_an_unknown_mode_is_left_alone() -> None:
+def test_a_rule_with_an_unknown_mode_is_ignored() -> None:
     made = algorithm(select(1, {"1": "on"}, "1", price_rules=[{**times("1", "3"), "mode": "addition"}]))
     assert credits_for(made, {}, 120) == 2
 
@@ -62,12 +62,12 @@ def test_the_recorded_sample_has_its_price() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "long"])
-def test_what_is_no_duration(seconds: float) -> None:
+def test_invalid_durations_are_refused(seconds: float) -> None:
     with pytest.raises(InvalidRequestError, match="duration_seconds must be"):
         credits_for(algorithm(), {}, seconds)
 
 
-def test_options_that_cannot_be_have_no_price() -> None:
+def test_invalid_options_have_no_price() -> None:
     with pytest.raises(InvalidRequestError, match="has no choice"):
         credits_for(algorithm(FAST_SLOW), {"add_opt1": "medium"}, 60)
 

@@ -1,4 +1,4 @@
-"""Fetching the catalogue once, and keeping it on disk."""
+"""The catalogue is fetched once and cached on disk."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ class Service:
         return Catalogue(SCOPED[scopes or "single_upload"])
 
 
-async def test_all_scopes_are_fetched_once_for_everybody() -> None:
+async def test_all_scopes_are_fetched_once_for_all_callers() -> None:
     service = Service()
     store = CatalogueStore(service)
     found: list[Catalogue] = []
@@ -55,13 +55,13 @@ async def test_refresh_fetches_again() -> None:
     assert len(service.asked) == 2 * len(SCOPES)
 
 
-async def test_a_scope_that_the_service_refuses_has_nothing() -> None:
+async def test_a_rejected_scope_has_no_algorithms() -> None:
     service = Service()
     service.errors["no_upload"] = InvalidRequestError("no such scope")
     assert (await CatalogueStore(service).get()).names == {40: "A", 68: "C"}
 
 
-async def test_a_failed_fetch_is_tried_again_by_the_next() -> None:
+async def test_a_failed_fetch_is_retried_by_the_next_caller() -> None:
     service = Service()
     service.errors["matchering_upload"] = TransportError("cut")
     store = CatalogueStore(service)
@@ -71,7 +71,7 @@ async def test_a_failed_fetch_is_tried_again_by_the_next() -> None:
     assert len(await store.get()) == 3
 
 
-async def test_a_catalogue_on_disk_saves_the_fetch_until_it_is_old(tmp_path: Path) -> None:
+async def test_a_catalogue_on_disk_is_used_until_it_expires(tmp_path: Path) -> None:
     now = [1000.0]
 
     async def names(service: Service) -> dict[int, str]:
@@ -89,7 +89,7 @@ async def test_a_catalogue_on_disk_saves_the_fetch_until_it_is_old(tmp_path: Pat
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"format": 1}', b'{"format": 9, "saved_at": 1000}',
     b'{"format": 1, "saved_at": %s}' % (b"9" * 400)])  # fmt: skip
-async def test_a_damaged_cache_is_fetched_again_and_mended(tmp_path: Path, damage: bytes) -> None:
+async def test_a_damaged_cache_is_fetched_again_and_replaced(tmp_path: Path, damage: bytes) -> None:
     cache = DiskCache(tmp_path, ADDRESS)
     cache.path.write_bytes(damage)
     service = Service()
@@ -99,19 +99,19 @@ async def test_a_damaged_cache_is_fetched_again_and_mended(tmp_path: Path, damag
 
 
 @pytest.mark.parametrize("algorithms", [[7], {"fish": 1}, [], None])
-async def test_a_cache_of_something_else_is_none(tmp_path: Path, algorithms: object) -> None:
+async def test_a_cache_without_algorithms_is_ignored(tmp_path: Path, algorithms: object) -> None:
     cache = DiskCache(tmp_path, ADDRESS)
     cache.path.write_text(json.dumps({"format": 1, "saved_at": 1000, "algorithms": algorithms}))
     assert await cache.load(now=1000.0, max_age=10) is None
 
 
-async def test_a_cache_from_the_future_is_none(tmp_path: Path) -> None:
+async def test_a_cache_from_the_future_is_ignored(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, ADDRESS)
     await cache.save(Catalogue(SCOPED["no_upload"]), now=1000.0)
     assert await cache.load(now=999.0, max_age=10) is None
 
 
-async def test_an_old_catalogue_is_better_than_none(tmp_path: Path) -> None:
+async def test_an_old_catalogue_is_used_while_the_service_is_down(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, ADDRESS)
     await cache.save(Catalogue(SCOPED["no_upload"]), now=0.0)
     service = Service()
@@ -122,7 +122,7 @@ async def test_an_old_catalogue_is_better_than_none(tmp_path: Path) -> None:
         await CatalogueStore(service, cache=cache, now=lambda: 10**9).get()
 
 
-async def test_a_catalogue_from_before_the_clock_was_put_back_is_better_than_none(tmp_path: Path) -> None:
+async def test_a_catalogue_from_the_future_is_used_while_the_service_is_down(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, ADDRESS)
     await cache.save(Catalogue(SCOPED["no_upload"]), now=1000.0)
     service = Service()
@@ -130,7 +130,7 @@ async def test_a_catalogue_from_before_the_clock_was_put_back_is_better_than_non
     assert (await CatalogueStore(service, cache=cache, now=lambda: 10.0).get()).names == {62: "B"}
 
 
-async def test_a_catalogue_that_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+async def test_a_catalogue_that_cannot_be_encoded_is_not_stored(tmp_path: Path) -> None:
     deep: Json = "end"
     for _ in range(100_000):
         deep = [deep]
@@ -139,13 +139,13 @@ async def test_a_catalogue_that_cannot_be_written_is_not_kept(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_writable_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     cache = DiskCache(tmp_path / "file" / "folder", ADDRESS)
     assert len(await CatalogueStore(Service(), cache=cache).get()) == 3
 
 
-async def test_a_failed_save_leaves_what_was_there_and_no_litter(
+async def test_a_failed_save_leaves_the_old_file_and_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = DiskCache(tmp_path, ADDRESS)

@@ -1,4 +1,4 @@
-"""A caller without a wire: it notes what is asked, and answers through the core's own reading of answers."""
+"""A caller without a network: it records calls, and returns answers decoded as usual."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ async def test_wrong_credentials_without_fields(status: int) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_register_repeats_nothing_and_confirms_the_password() -> None:
+async def test_register_is_not_repeatable_and_confirms_the_password() -> None:
     caller = FakeCaller(recorded("register_200"), recorded("register_200"))
     api = AccountAPI(caller)
     message = await api.register("n", "e@x", "secret")
@@ -86,7 +86,7 @@ async def test_a_400_where_only_the_token_can_be_wrong(name: str, refusal: Json)
     assert caught.value.status == 400
 
 
-async def test_a_400_that_names_another_field_is_no_wrong_token() -> None:
+async def test_a_400_that_names_another_field_is_not_a_wrong_token() -> None:
     answer = (400, {"success": False, "errors": {"limit": ["may not be greater than 20"]}})
     with pytest.raises(InvalidRequestError) as caught:
         await AccountAPI(FakeCaller(answer)).history()
@@ -106,7 +106,7 @@ def _page(call: Call) -> Json:
     return {"success": True, "data": [{"id": n, "hash": f"h{n}"} for n in range(start, min(start + limit, 47))]}
 
 
-async def test_more_than_a_page_is_asked_for_in_pages() -> None:
+async def test_more_than_a_page_takes_several_calls() -> None:
     caller = FakeCaller(by=_page)
     assert [entry.id for entry in await AccountAPI(caller).history(start=5, limit=30)] == list(range(5, 35))
     assert [call.query for call in caller.calls] == [{"start": 5, "limit": 20}, {"start": 25, "limit": 10}]
@@ -175,6 +175,6 @@ def test_the_repr_is_short_and_hides_the_caller() -> None:
     assert repr(AccountAPI(FakeCaller())) == "AccountAPI()"
 
 
-async def test_what_stands_beside_the_account_is_kept() -> None:
+async def test_unknown_keys_beside_the_account_are_kept() -> None:
     user = await AccountAPI(FakeCaller({"success": True, "now": "today", "data": {"name": "N", "new": 1}})).user()
     assert (user.name, user.extra) == ("N", {"now": "today", "new": 1})

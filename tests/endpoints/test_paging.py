@@ -27,13 +27,13 @@ def identity(entry: int) -> int:
 
 
 @given(st.integers(0, 100), st.integers(0, 50), st.integers(1, 100))
-async def test_a_long_listing_is_split_and_whole(count: int, start: int, limit: int) -> None:
+async def test_a_long_listing_is_fetched_in_pages(count: int, start: int, limit: int) -> None:
     listing = Listing(count)
     assert await collect(listing, key=identity, start=start, limit=limit) == list(range(count))[start : start + limit]
     assert all(1 <= asked <= MAX_PAGE for _, asked in listing.asked)
 
 
-async def test_no_more_is_asked_than_wanted() -> None:
+async def test_the_last_page_is_as_short_as_needed() -> None:
     listing = Listing(100)
     await collect(listing, key=identity, start=3, limit=45)
     assert listing.asked == [(3, 20), (23, 20), (43, 5)]
@@ -44,16 +44,16 @@ async def test_all_pages(count: int) -> None:
     assert [entry async for entry in pages(Listing(count), key=identity)] == list(range(count))
 
 
-async def test_what_moves_to_the_next_page_is_not_given_twice() -> None:
+async def test_entries_that_move_to_the_next_page_are_not_repeated() -> None:
     found = [entry async for entry in pages(Listing(50, grows=frozenset({1, 2})), key=identity)]
     assert found == list(range(50))
 
 
-async def test_what_fills_a_short_page_does_not_end_the_listing() -> None:
+async def test_a_page_of_known_entries_does_not_end_the_listing() -> None:
     assert await collect(Listing(50, grows=frozenset({1})), key=identity, start=0, limit=21) == list(range(21))
 
 
-async def test_a_service_that_ignores_start_is_not_asked_for_ever() -> None:
+async def test_a_service_that_ignores_start_ends_the_listing() -> None:
     asked = []
 
     async def same(start: int, limit: int) -> list[int]:
@@ -65,7 +65,7 @@ async def test_a_service_that_ignores_start_is_not_asked_for_ever() -> None:
 
 
 @pytest.mark.parametrize(("start", "limit"), [(-1, 10), (0, 0), (0, -5)])
-async def test_impossible_pages_are_refused_before_anything_is_asked(start: int, limit: int) -> None:
+async def test_invalid_pages_are_refused_before_a_call(start: int, limit: int) -> None:
     listing = Listing(5)
     with pytest.raises(InvalidRequestError, match="start ≥ 0 and limit ≥ 1"):
         await collect(listing, key=identity, start=start, limit=limit)

@@ -17,7 +17,7 @@ def _entries(call: Call) -> list[Json]:
     ]
 
 
-async def test_queue_and_all_of_it() -> None:
+async def test_queue_and_all_its_pages() -> None:
     caller = FakeCaller(by=lambda call: _entries(call))
     api = QualityAPI(caller)
     assert [entry.id for entry in await api.queue(limit=3)] == [0, 1, 2]
@@ -75,7 +75,7 @@ async def test_add_streams_the_zip(tmp_path: Path) -> None:
     assert call.on_progress is hear
 
 
-async def test_add_without_a_file_asks_nothing(tmp_path: Path) -> None:
+async def test_add_without_a_file_sends_nothing(tmp_path: Path) -> None:
     caller = FakeCaller()
     with pytest.raises((UploadError, InvalidRequestError)):
         await QualityAPI(caller).add(tmp_path / "none.zip", algo_name="A", main_text="m", password="p")
@@ -116,7 +116,7 @@ async def test_the_wrong_password(answer: object) -> None:
     assert "MVSEP_API_TOKEN" not in str(caught.value)
 
 
-async def test_another_refusal_of_a_delete_stays_what_it_is() -> None:
+async def test_another_refusal_of_a_delete_is_unchanged() -> None:
     answer = (400, {"success": False, "errors": {"id": ["must be an integer"]}})
     with pytest.raises(InvalidRequestError, match="must be an integer"):
         await QualityAPI(FakeCaller(answer)).delete(7, "p")

@@ -53,7 +53,7 @@ async def test_create_from_a_file() -> None:
     assert call.on_progress is not None
 
 
-async def test_create_from_a_url_and_from_nothing() -> None:
+async def test_create_from_a_url_and_from_options_alone() -> None:
     caller = FakeCaller(CREATED, CREATED)
     api = SeparationsAPI(caller)
     await api.create(url="https://x/a.mp3", remote_type="mega")
@@ -63,7 +63,7 @@ async def test_create_from_a_url_and_from_nothing() -> None:
     assert caller.last.form == {"sep_type": 62, "add_opt1": "a song", "output_format": 0, "is_demo": 0}
 
 
-async def test_a_create_that_cannot_be_is_never_sent() -> None:
+async def test_an_invalid_create_is_never_sent() -> None:
     caller = FakeCaller()
     api = SeparationsAPI(caller)
     with pytest.raises(InvalidRequestError, match="not both"):
@@ -96,7 +96,7 @@ async def test_create_refused_or_garbled(answer: object, error: type[MVSepError]
         await SeparationsAPI(FakeCaller(answer)).create(files=(SONG,), sep_type=40)
 
 
-async def test_get_sends_no_token_and_asks_for_no_mirror() -> None:
+async def test_get_sends_no_token_and_no_mirror() -> None:
     caller = FakeCaller(recorded("separation_get_waiting"))
     status = await SeparationsAPI(caller).get("h")
     assert (status.kind, status.queue_position) == (JobKind.WAITING, 2)
@@ -105,7 +105,7 @@ async def test_get_sends_no_token_and_asks_for_no_mirror() -> None:
     assert (call.tolerant, call.priority) == (True, Priority.LOOK)
 
 
-async def test_the_mirror_costs_a_credit_so_it_needs_the_token_and_is_asked_once() -> None:
+async def test_the_mirror_needs_the_token_and_is_never_retried() -> None:
     caller = FakeCaller(recorded("separation_get_done"))
     host = Host.parse("https://sg.mvsep.com")
     status = await SeparationsAPI(caller).get("h", mirror=True, host=host, priority=Priority.LIKELY)
@@ -116,14 +116,14 @@ async def test_the_mirror_costs_a_credit_so_it_needs_the_token_and_is_asked_once
 
 
 @pytest.mark.parametrize("http_status", [200, 400, 404])
-async def test_a_job_that_is_not_there_is_an_answer(http_status: int) -> None:
+async def test_a_missing_job_is_a_status(http_status: int) -> None:
     answer = (http_status, {"success": False, "status": "not_found"})
     caller = FakeCaller(answer, answer)
     assert (await SeparationsAPI(caller).get("h")).kind is JobKind.NOT_FOUND
     assert (await SeparationsAPI(caller).get_remote("h")).kind is JobKind.NOT_FOUND
 
 
-async def test_a_url_job_in_its_stages() -> None:
+async def test_the_stages_of_a_url_job() -> None:
     caller = FakeCaller(
         (400, {"success": False, "message": "Your audio file is being downloaded, please wait a while..."}),
         {"success": True, "status": "done", "data": {"link": "https:\\/\\/x\\/get?hash=long"}},
@@ -190,7 +190,7 @@ async def test_known_refusals_of_create(text: str, error: type[MVSepError], fiel
         assert caught.value.retry_after == 24 * 3600
 
 
-async def test_an_empty_hash_is_never_asked_about() -> None:
+async def test_an_empty_hash_is_never_sent() -> None:
     caller = FakeCaller()
     api = SeparationsAPI(caller)
     for ask in (api.get, api.get_remote, api.cancel, api.delete):

@@ -15,7 +15,7 @@ async def test_algorithms_of_the_default_scope() -> None:
     assert (caller.last.path, caller.last.query, caller.last.auth) == ("app/algorithms", {}, Auth.NONE)
 
 
-async def test_several_scopes_are_asked_for_one_by_one_and_joined() -> None:
+async def test_several_scopes_take_one_call_each() -> None:
     sample = recorded("algorithms_sample")
     assert isinstance(sample, list)
     caller = FakeCaller(sample[:3], {"data": sample[2:]})
@@ -73,7 +73,7 @@ async def test_all_pages_of_the_listings() -> None:
     assert max(int(call.query["limit"]) for call in caller.calls) == 20
 
 
-async def test_a_refusal_has_the_services_words() -> None:
+async def test_a_refusal_has_the_services_text() -> None:
     answer = (400, {"success": False, "errors": {"lang": ["must be 2 characters"]}})
     with pytest.raises(InvalidRequestError, match="must be 2 characters"):
         await SiteAPI(FakeCaller(answer)).news(lang="english")

@@ -1,4 +1,4 @@
-"""A valid answer with something wrong in it, anywhere: what the decoding must bear."""
+"""Valid answers with one value changed anywhere, for tests of the decoding."""
 
 from __future__ import annotations
 

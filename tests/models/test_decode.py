@@ -1,4 +1,4 @@
-"""The lenient rules, one by one, and what is no answer."""
+"""The rules of the decoding, one by one."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -50,7 +50,7 @@ def test_whole_numbers_come_in_many_forms(sent: Json, read: int) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "seven", 7.5, float("nan"), float("inf"), "9" * 400, [7], {}])
-def test_what_is_no_whole_number_is_no_answer(sent: Json) -> None:
+def test_other_values_are_not_whole_numbers(sent: Json) -> None:
     with pytest.raises(ProtocolError, match="things"):
         decode({"id": sent}, Thing, what="things")
 
@@ -63,7 +63,7 @@ def test_flags_come_in_many_forms(sent: Json, read: bool) -> None:
     assert thing(on=sent).on is read
 
 
-def test_a_flag_that_says_nothing_is_no_answer() -> None:
+def test_other_values_are_not_flags() -> None:
     with pytest.raises(ProtocolError, match="on should be true or false"):
         thing(on=2)
 
@@ -103,7 +103,7 @@ def test_unknown_keys_are_kept_but_peaks_and_secrets_are_not() -> None:
     assert found.extra == {"new": {"deep": [1, {"a": 2}]}}
 
 
-def test_absurdly_deep_answers_are_refused() -> None:
+def test_deeply_nested_answers_are_refused() -> None:
     deep: Json = 1
     for _ in range(400):
         deep = [deep]
@@ -111,7 +111,7 @@ def test_absurdly_deep_answers_are_refused() -> None:
         thing(new=deep)
 
 
-def test_an_object_without_one_known_key_is_not_the_thing() -> None:
+def test_an_object_without_a_known_key_is_refused() -> None:
     with pytest.raises(ProtocolError, match="an object with"):
         decode({"fish": 1}, Inner, what="things")
 
@@ -125,7 +125,7 @@ def test_null_entries_of_a_list_are_skipped() -> None:
     assert decode([None, {"id": 4}], tuple[Thing, ...], what="things") == (Thing(id=4),)
 
 
-def test_the_best_key_that_fits_is_taken() -> None:
+def test_the_preferred_key_that_fits_is_used() -> None:
     assert thing(inner={"url": None, "link": "https:\\/\\/a\\/b"}).inner == Inner(url="https://a/b")
     found = thing(inner={"url": "u", "link": "l"}).inner
     assert found == Inner(url="u", extra={"link": "l"})
@@ -157,7 +157,7 @@ def test_an_error_shows_little_and_no_secret() -> None:
     assert caught.value.__context__ is None
 
 
-def test_the_envelope_is_opened_where_there_is_one() -> None:
+def test_the_envelope_is_optional() -> None:
     assert payload({"success": True, "data": [1]}) == [1]
     assert payload([1]) == [1]
     assert payload({"id": 1}) == {"id": 1}
@@ -188,5 +188,5 @@ def test_any_json_decodes_or_is_refused(value: Json) -> None:
 
 
 @given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_a_message_never_breaks_anything(message: Json) -> None:
+def test_any_message_can_be_flattened(message: Json) -> None:
     assert flat_text(message) is None or isinstance(flat_text(message), str)

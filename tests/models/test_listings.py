@@ -91,7 +91,7 @@ def test_the_queue_with_and_without_a_plan() -> None:
     )
 
 
-def test_a_queue_that_is_none() -> None:
+def test_a_queue_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ProtocolError):
         decode({"queue": "long"}, Queue, what="queue")
 
@@ -113,7 +113,7 @@ def test_messages(answer: Json, message: str) -> None:
     assert decode(answer, Message, what="message") == Message(success=True, message=message)
 
 
-def test_what_a_message_comes_with_is_kept() -> None:
+def test_unknown_keys_beside_a_message_are_kept() -> None:
     found = decode({"success": True, "message": "m", "data": [1], "new": 2}, Message, what="message")
     assert found == Message(message="m", extra={"data": [1], "new": 2})
 

@@ -33,7 +33,7 @@ def test_parse(text: str | int, member: OutputFormat) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["ogg", "", 6, -1, "wav24", "flac2"])
-def test_an_unknown_format_lists_what_there_is(wrong: str | int) -> None:
+def test_an_unknown_format_lists_the_formats(wrong: str | int) -> None:
     with pytest.raises(InvalidRequestError, match="mp3, wav16, flac16, m4a, wav32, flac24") as caught:
         OutputFormat.parse(wrong)
     assert "flac24" in caught.value.candidates

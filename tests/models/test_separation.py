@@ -1,4 +1,4 @@
-"""Finished separations, and what one look at a job can say."""
+"""Finished separations and the status of jobs."""
 
 from functools import partial
 
@@ -71,7 +71,7 @@ def test_name_and_stem_are_found_where_they_are(answer: dict[str, Json], name: s
     assert (found.name, found.stem) == (name, stem)
 
 
-def test_a_stem_without_address_is_no_answer() -> None:
+def test_a_stem_without_url_is_refused() -> None:
     with pytest.raises(ProtocolError, match="url should be there"):
         output(download="a.mp3", type="Vocals")
 
@@ -92,12 +92,12 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "MB", "5.7 apples", "1.2.3 MB", "-5 MB"])
-def test_a_size_that_says_nothing(text: str | None) -> None:
+def test_a_text_without_size(text: str | None) -> None:
     assert parse_size(text) is None
 
 
 @given(st.text())
-def test_any_size_text_is_borne(text: str) -> None:
+def test_any_size_text_is_parsed_or_none(text: str) -> None:
     size = parse_size(text)
     assert size is None or size >= 0
 
@@ -140,7 +140,7 @@ def test_every_status_word(word: str, kind: JobKind, success: Json) -> None:
         assert (status.kind, status.message, status.hash) == (kind, "because", HASH)
 
 
-def test_only_what_is_over_is_final() -> None:
+def test_final_kinds() -> None:
     assert {kind for kind in JobKind if kind.final} == {
         JobKind.DONE,
         JobKind.FAILED,
@@ -162,7 +162,7 @@ def test_only_what_is_over_is_final() -> None:
         ({"success": True, "data": {"files": []}}, JobKind.DONE),
     ],
 )
-def test_an_answer_without_status_is_judged_by_its_words(answer: Json, kind: JobKind) -> None:
+def test_an_answer_without_status_is_classified_by_its_message(answer: Json, kind: JobKind) -> None:
     assert read_job(answer, hash=HASH).kind is kind
 
 
@@ -181,7 +181,7 @@ def test_an_answer_without_status_is_judged_by_its_words(answer: Json, kind: Job
         {"success": True, "status": "done", "data": {"files": [{"type": "Vocals"}]}},
     ],
 )
-def test_what_is_no_look_at_a_job(answer: Json) -> None:
+def test_other_answers_are_not_a_job_status(answer: Json) -> None:
     with pytest.raises(ProtocolError):
         read_job(answer, hash=HASH)
 
@@ -209,7 +209,7 @@ def test_a_url_job_that_answers_the_result_itself() -> None:
     assert [file.stem for file in status.separation.files] == ["Vocals"]
 
 
-def test_a_done_url_job_without_the_real_one_is_no_answer() -> None:
+def test_a_done_url_job_without_the_real_hash_is_refused() -> None:
     with pytest.raises(ProtocolError, match="no hash of the real job"):
         read_remote({"status": "done", "data": {"link": "https://mvsep.com/"}}, hash="short")
 
@@ -222,11 +222,11 @@ def test_created_from_hash_or_link() -> None:
 
 
 @given(st.text())
-def test_any_link_is_borne(link: str) -> None:
+def test_any_link_is_parsed_or_none(link: str) -> None:
     assert hash_in_link(link) is None or hash_in_link(link)
 
 
-def test_what_stands_beside_the_data_is_kept() -> None:
+def test_unknown_keys_beside_the_data_are_kept() -> None:
     waiting = read_job({"success": True, "status": "waiting", "eta": 5, "data": {"queue_count": 3, "x": 1}}, hash=HASH)
     assert waiting.extra == {"eta": 5, "x": 1}
     done = read_job({**recorded("separation_get_done"), "hash": "another", "eta": 0}, hash=HASH)
@@ -236,7 +236,7 @@ def test_what_stands_beside_the_data_is_kept() -> None:
 
 
 @pytest.mark.parametrize("place", ["message", "errors", "data"])
-def test_a_message_of_any_depth_is_borne(place: str) -> None:
+def test_a_message_of_any_depth_decodes(place: str) -> None:
     deep: Json = "end"
     for _ in range(900):
         deep = {"a": deep}

@@ -67,7 +67,7 @@ def test_the_unfinished_jobs_in_every_shape(sent: Json, queue: CurrentQueue) -> 
 
 
 @pytest.mark.parametrize("sent", [True, "many", -1, [1], [{"status": "waiting"}], [[]]])
-def test_unfinished_jobs_that_cannot_be_read_are_unknown_and_kept(sent: Json) -> None:
+def test_unreadable_unfinished_jobs_are_unknown_and_kept_in_extra(sent: Json) -> None:
     found = user(current_queue=sent)
     assert found.current_queue == CurrentQueue()
     assert found.extra["current_queue"] == sent
@@ -77,11 +77,11 @@ def test_unfinished_jobs_that_cannot_be_read_are_unknown_and_kept(sent: Json) ->
     ("enabled", "minutes", "premium"),
     [(1, 5, True), (0, 5, False), (1, 0, False), (True, "0.5", True), (1, None, False)],
 )
-def test_premium_needs_credits_and_leave_to_spend_them(enabled: Json, minutes: Json, premium: bool) -> None:
+def test_premium_needs_credits_that_may_be_spent(enabled: Json, minutes: Json, premium: bool) -> None:
     assert user(premium_enabled=enabled, premium_minutes=minutes).is_premium is premium
 
 
-def test_credits_that_are_no_number_are_not_taken_for_none() -> None:
+def test_credits_that_are_not_a_number_are_refused() -> None:
     with pytest.raises(ProtocolError, match="premium_minutes should be a number"):
         user(premium_minutes="plenty")
 

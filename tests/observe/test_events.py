@@ -1,4 +1,4 @@
-"""Each event is told exactly where it happens, to whoever looks on, and disturbs nobody."""
+"""Events are emitted once, where they happen, and a listener cannot break the client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def only(events: list[Event], kind: type[Any]) -> Any:
     return event
 
 
-async def test_a_job_that_goes_well_tells_each_step_once_and_in_order(
+async def test_a_job_emits_each_step_once_and_in_order(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -69,7 +69,7 @@ async def test_a_job_that_goes_well_tells_each_step_once_and_in_order(
     assert all(event.size == event.received == event.path.stat().st_size for event in downloaded)
 
 
-async def test_a_stem_that_is_there_already_is_not_told_again(
+async def test_a_stem_that_is_on_disk_emits_nothing(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -80,9 +80,7 @@ async def test_a_stem_that_is_there_already_is_not_told_again(
     assert kinds(events).count("Downloaded") == len(paths)
 
 
-async def test_every_job_that_was_submitted_is_answered_once_however_it_ends(
-    held: Sandbox, client_of: NewClient, song: Path
-) -> None:
+async def test_every_submitted_job_emits_one_answer(held: Sandbox, client_of: NewClient, song: Path) -> None:
     events: list[Event] = []
     async with client_of(held, concurrency=3, on_event=events.append) as client:
         done, failed, cancelled, queued = [await client.submit(song, algorithm=40) for _ in range(4)]
@@ -111,9 +109,7 @@ async def test_every_job_that_was_submitted_is_answered_once_however_it_ends(
     assert "Left" not in kinds(events)
 
 
-async def test_closing_tells_of_the_jobs_that_were_begun_and_not_answered(
-    held: Sandbox, client_of: NewClient, song: Path
-) -> None:
+async def test_closing_emits_left_for_unfinished_jobs(held: Sandbox, client_of: NewClient, song: Path) -> None:
     events: list[Event] = []
     async with client_of(held, concurrency=2, on_event=events.append) as client:
         jobs = [await client.submit(song, algorithm=40) for _ in range(4)]
@@ -125,7 +121,7 @@ async def test_closing_tells_of_the_jobs_that_were_begun_and_not_answered(
     ]
 
 
-async def test_a_refused_create_gives_its_slot_back_and_is_tried_again(client_of: NewClient, song: Path) -> None:
+async def test_a_refused_create_frees_its_slot_and_is_retried(client_of: NewClient, song: Path) -> None:
     events: list[Event] = []
     async with Sandbox(stems="copy", job_seconds=0.0, premium_limit=1) as sandbox:
         sandbox.occupy(sandbox.premium_token, 1)
@@ -142,7 +138,7 @@ async def test_a_refused_create_gives_its_slot_back_and_is_tried_again(client_of
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-async def test_a_create_whose_answer_is_lost_is_told_of_when_it_is_found_or_sent_again(
+async def test_a_create_with_a_lost_answer_emits_when_it_is_found_or_resent(
     client_of: NewClient, song: Path, accepted: bool
 ) -> None:
     events: list[Event] = []
@@ -159,7 +155,7 @@ async def test_a_create_whose_answer_is_lost_is_told_of_when_it_is_found_or_sent
     assert kinds(events).count("Answered") == 1
 
 
-async def test_looks_downloads_and_calls_that_are_repeated_are_told(
+async def test_retries_of_polls_downloads_and_calls_are_emitted(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -175,7 +171,7 @@ async def test_looks_downloads_and_calls_that_are_repeated_are_told(
     assert all(event.error for event in events if isinstance(event, Retried))
 
 
-async def test_a_request_that_waits_for_the_budget_is_told(sandbox: Sandbox, client_of: NewClient) -> None:
+async def test_a_wait_for_the_budget_is_emitted(sandbox: Sandbox, client_of: NewClient) -> None:
     events: list[Event] = []
     sandbox.faults.add(kind="rate_limit", path="app/user", retry_after=1)
     async with client_of(sandbox, on_event=events.append) as client:
@@ -185,7 +181,7 @@ async def test_a_request_that_waits_for_the_budget_is_told(sandbox: Sandbox, cli
     assert all(0 < event.seconds <= 1.5 for event in waited)
 
 
-async def test_an_observer_that_raises_disturbs_nothing_and_is_logged(
+async def test_a_listener_that_raises_is_logged(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(event: Event) -> None:
@@ -198,7 +194,7 @@ async def test_an_observer_that_raises_disturbs_nothing_and_is_logged(
     assert all(record.levelno == logging.ERROR for record in failures)
 
 
-async def test_an_observer_that_would_have_to_be_awaited_is_refused() -> None:
+async def test_a_coroutine_function_is_refused_as_listener() -> None:
     async def wrong(event: Event) -> None:
         raise AssertionError("nobody would await this")
 

@@ -1,4 +1,4 @@
-"""The subscriber that logs: one line an event, at the level it deserves."""
+"""The listener that logs: one line an event, at the right level."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.conftest import NewClient
         (BudgetWaited(1.0), logging.DEBUG),
     ],
 )
-def test_what_went_wrong_is_a_warning(event: Event, level: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_failures_are_warnings(event: Event, level: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     LogEvents()(event)
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("mvsep_async.events", level)
 
 
-def test_a_line_stays_one_line_whatever_things_are_called(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_event_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     LogEvents()(Downloaded("a", Path("stems/Ночь\nDownloaded job=forged"), 10, 10, 0.25))
     assert caplog.messages == [
@@ -39,7 +39,7 @@ def test_a_line_stays_one_line_whatever_things_are_called(caplog: pytest.LogCapt
     ]
 
 
-def test_the_fields_come_along_for_structured_logs(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_record_has_the_fields_for_structured_logs(caplog: pytest.LogCaptureFixture) -> None:
     own = logging.getLogger("a.logger.of.my.own")
     own.setLevel(logging.INFO)
     LogEvents(own)(Submitted("a", 40, None))

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own SDK, fed by real jobs: its metrics and spans are what is looked at."""
+"""Metrics and spans of real jobs, as OpenTelemetry's own SDK collects them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_a_job_that_is_refused_and_sent_again_is_one_span(
     assert station.metric("mvsep.slots.held") == 0
 
 
-async def test_jobs_that_are_never_answered_end_their_spans_with_the_client(
+async def test_unfinished_jobs_end_their_spans_when_the_client_closes(
     held: Sandbox, client_of: NewClient, song: Path, station: Station
 ) -> None:
     async with client_of(held, concurrency=2, on_event=station.telemetry) as client:
@@ -143,7 +143,7 @@ async def test_one_telemetry_serves_several_clients(
     assert station.metric("mvsep.slots.held") == 0
 
 
-def test_slots_of_jobs_that_it_never_heard_of_do_not_count(station: Station) -> None:
+def test_slots_of_unknown_jobs_are_not_counted(station: Station) -> None:
     station.telemetry(SlotTaken("a", 1, 10, 1))
     station.telemetry(SlotFreed("of an earlier run", 1, 10))
     station.telemetry(Left("of an earlier run", "hash", Stage.WAITING))

@@ -1,4 +1,4 @@
-"""Webhooks from the sandbox and from forgers, over real sockets: what they bring about, and what they cost."""
+"""Real and forged webhooks over real sockets: their effect and their cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import STRANGER, NewClient
 from tests.serving import served
 
 NEVER = 3600.0
-"""A poll interval at which nothing is looked at within a test, unless a webhook says so."""
+"""A poll interval longer than any test: only a webhook causes a poll."""
 
 
 class Recorder:
@@ -58,9 +58,7 @@ async def at_service(client: MVSepClient, song: Path) -> Job:
     return job
 
 
-async def test_the_end_of_a_job_is_heard_of_long_before_the_next_look(
-    held: Sandbox, client_of: NewClient, song: Path
-) -> None:
+async def test_a_webhook_ends_a_job_before_the_next_poll(held: Sandbox, client_of: NewClient, song: Path) -> None:
     client = client_of(held, poll_interval=NEVER)
     async with public(WebhookReceiver(client), client) as recorder, client:
         job = await at_service(client, song)
@@ -72,7 +70,7 @@ async def test_the_end_of_a_job_is_heard_of_long_before_the_next_look(
     assert sorted(recorder.answers) == [("GET", 200), ("POST", 200)]
 
 
-async def test_a_failed_job_is_heard_of_too(held: Sandbox, client_of: NewClient, song: Path) -> None:
+async def test_a_webhook_for_a_failed_job(held: Sandbox, client_of: NewClient, song: Path) -> None:
     client = client_of(held, poll_interval=NEVER)
     async with public(WebhookReceiver(client), client), client:
         job = await at_service(client, song)
@@ -114,7 +112,7 @@ def in_a_mount_of_a_mount(receiver: WebhookReceiver) -> Any:
         (lambda receiver: receiver, "", {"root_path": "/outside"}),
     ],
 )
-async def test_it_is_found_wherever_it_is_mounted(
+async def test_it_works_below_any_mount(
     held: Sandbox,
     client_of: NewClient,
     song: Path,
@@ -189,9 +187,7 @@ async def settled(client: MVSepClient) -> None:
         await client.account.user()
 
 
-async def test_a_forged_end_is_not_believed_and_costs_one_look_however_often_it_is_repeated(
-    held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
-) -> None:
+async def test_a_forged_webhook_costs_one_poll(held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path) -> None:
     client = client_of(held, poll_interval=NEVER)
     async with forger(held, client) as post:
         job = await at_service(client, song)
@@ -213,9 +209,7 @@ async def test_a_forged_end_is_not_believed_and_costs_one_look_however_often_it_
         assert job.paths == ()
 
 
-async def test_one_webhook_brings_about_one_look_however_many_jobs_it_names(
-    held: Sandbox, client_of: NewClient, song: Path
-) -> None:
+async def test_one_webhook_causes_one_poll(held: Sandbox, client_of: NewClient, song: Path) -> None:
     client = client_of(held, poll_interval=NEVER)
     async with forger(held, client) as post:
         first, second = await at_service(client, song), await at_service(client, song)
@@ -225,7 +219,7 @@ async def test_one_webhook_brings_about_one_look_however_many_jobs_it_names(
         assert calls(held, "separation/get") == 1
 
 
-async def test_a_late_webhook_brings_about_nothing(held: Sandbox, client_of: NewClient, song: Path) -> None:
+async def test_a_late_webhook_has_no_effect(held: Sandbox, client_of: NewClient, song: Path) -> None:
     client = client_of(held, poll_interval=NEVER)
     async with forger(held, client) as post:
         job = await at_service(client, song)
@@ -255,7 +249,7 @@ async def test_a_late_webhook_brings_about_nothing(held: Sandbox, client_of: New
         b'{"hash":' * 10_000,
     ],
 )
-async def test_an_unknown_or_nonsensical_webhook_brings_about_nothing(
+async def test_an_unknown_or_invalid_webhook_has_no_effect(
     held: Sandbox, client_of: NewClient, song: Path, body: Any
 ) -> None:
     client = client_of(held, poll_interval=NEVER)
@@ -277,7 +271,7 @@ async def test_other_methods_and_bodies_that_are_too_large_are_refused(held: San
         assert (await http.post(url + receiver.path, content=b" " * (MAX_BODY + 1))).status_code == 413
 
 
-async def test_a_body_without_end_is_not_read_to_it() -> None:
+async def test_an_endless_body_is_read_up_to_the_limit() -> None:
     taken, statuses = 0, []
 
     async def receive() -> Any:
@@ -311,7 +305,7 @@ async def test_it_can_be_served_before_the_client_is_open_and_after_it_is_closed
         assert await asked() == (200, 503)
 
 
-async def test_a_websocket_is_turned_away() -> None:
+async def test_a_websocket_is_closed() -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -354,7 +348,7 @@ async def test_a_hash_is_read_as_json_would_read_it(hash: str, rest: dict[str, A
     assert looked_up == [hash]
 
 
-async def test_a_body_that_breaks_off_brings_about_nothing() -> None:
+async def test_an_incomplete_body_has_no_effect() -> None:
     messages = iter(
         [{"type": "http.request", "body": b'{"hash": "a"}', "more_body": True}, {"type": "http.disconnect"}]
     )
