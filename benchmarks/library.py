@@ -117,7 +117,7 @@ async def _run(what: str, library: Path, url: str, token: str) -> dict[str, Any]
     import anyio
 
     from mvsep_async import MVSepClient
-    from mvsep_async.library import LibraryEvent, What, separate_library
+    from mvsep_async.library import EventKind, LibraryEvent, separate_library
 
     lag = busy = 0.0
     reached = 0.0
@@ -133,7 +133,7 @@ async def _run(what: str, library: Path, url: str, token: str) -> dict[str, Any]
 
     def note(event: LibraryEvent) -> None:
         nonlocal reached
-        if event.what is What.BEGAN and not reached:
+        if event.kind is EventKind.STARTED and not reached:
             reached = time.perf_counter() - begun
             tasks.cancel_scope.cancel()
 

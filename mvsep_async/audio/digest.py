@@ -16,13 +16,17 @@ from mvsep_async.audio.extents import Extent, Source, find_extents
 from mvsep_async.audio.ogg import last_position, packets
 from mvsep_async.concurrency import thread_limiter
 
-__all__ = ["AudioContent", "audio_length", "content_of", "read_content"]
+__all__ = ["AudioContent", "FileChangedError", "audio_length", "content_of", "read_content"]
 
 _BYTES: Final = 15
 """Of a digest: 120 bits, so that two songs of a billion have the same one by chance with a probability below 1e-18."""
 
 _PIECE: Final = 1 << 20
 """Bytes hashed at one time: memory is the same for every file."""
+
+
+class FileChangedError(OSError):
+    """A file changed while it was read."""
 
 
 @frozen
@@ -48,7 +52,7 @@ def content_of(path: str | os.PathLike[str], *, stop: Callable[[], bool] = lambd
     """Read a file's audio and return its digest. It blocks, for about a second a gigabyte from memory.
 
     `stop` is asked between pieces; once it says yes, `InterruptedError` is raised. Raises `OSError` for a file that
-    cannot be read, or that changes meanwhile.
+    cannot be read, `FileChangedError` for one that changes meanwhile.
     """
     with _opened(path) as file:
         before = os.fstat(file.fileno())
@@ -61,7 +65,7 @@ def content_of(path: str | os.PathLike[str], *, stop: Callable[[], bool] = lambd
         length = _length(source)
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise OSError(f"{os.fspath(path)!r} changed while it was read")
+        raise FileChangedError(f"{os.fspath(path)!r} changed while it was read")
     return AudioContent(digest.hexdigest(), length, after.st_size, after.st_mtime_ns)
 
 

@@ -19,7 +19,7 @@ from mvsep_async.audio.formats import (
     is_text,
 )
 
-__all__ = ["AudioFile", "SkippedFile", "is_inside", "rejection", "walk"]
+__all__ = ["AudioFile", "SkippedFile", "audio_file", "is_inside", "rejection", "walk"]
 
 
 @frozen
@@ -84,6 +84,14 @@ def walk(folder: str | os.PathLike[str], *, exclude: Path | None = None) -> Iter
             else:
                 yield found
         pending.extend(reversed(below))
+
+
+def audio_file(path: str, name: str) -> AudioFile | SkippedFile:
+    """Return the song at `path` as it is now, or why there is none."""
+    try:
+        return _audio_file(path, name, os.stat(path)) or SkippedFile(path, "is not audio")  # noqa: PTH116
+    except OSError as error:
+        return SkippedFile(path, _unreadable(error))
 
 
 def rejection(path: str | os.PathLike[str]) -> str | None:

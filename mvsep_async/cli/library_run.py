@@ -20,7 +20,7 @@ from mvsep_async.cli.text import visible
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
-from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.models.stage import Stage
 
 __all__ = ["LibraryRun"]
@@ -49,18 +49,18 @@ class LibraryRun:
     def receive(self, event: LibraryEvent) -> None:
         """Take an event in; `separate_library` calls this."""
         self.tally = event.tally
-        song = (event.name or event.path, event.work)
-        match event.what:
-            case What.PROGRESS if event.job is not None:
+        song = (event.name or event.path, event.method)
+        match event.kind:
+            case EventKind.PROGRESS if event.job is not None:
                 self._jobs[event.job.id] = (*self._lane_name(event, event.job), event.job)
                 self._jobs_of_song.setdefault(song, set()).add(event.job.id)
-            case What.MADE | What.FAILED:
+            case EventKind.SEPARATED | EventKind.FAILED:
                 for job in self._jobs_of_song.pop(song, ()):
                     self._jobs.pop(job, None)
                 self._dashboard.write(self._document(event) if self.json else lambda glyphs: self._line(event, glyphs))
-            case What.NOTICE | What.REPEATING:
+            case EventKind.NOTICE | EventKind.RETRYING | EventKind.FOLLOWED | EventKind.FAILED_BEFORE:
                 self._note(event)
-            case What.LEFT_OUT if event.tally.left_out == 1:
+            case EventKind.SKIPPED if event.tally.skipped == 1:
                 self._note(event)
 
     async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[LibraryResult]]) -> LibraryResult:
@@ -76,13 +76,13 @@ class LibraryRun:
             if job.stage not in _NOT_RUNNING
         }
         tally = self.tally
-        ahead = tally.found - tally.kept if tally.ahead is None else tally.ahead
+        ahead = tally.found - tally.up_to_date if tally.total is None else tally.total
         return Snapshot(
             running=running,
             slots=client.slots,
-            queued=max(0, ahead - tally.made - tally.failed - tally.left_out - len(running)),
-            searching=tally.ahead is None,
-            done=tally.made,
+            queued=max(0, ahead - tally.separated - tally.failed - tally.skipped - len(running)),
+            searching=tally.total is None,
+            done=tally.separated,
             failed=tally.failed,
         )
 
@@ -99,28 +99,30 @@ class LibraryRun:
     def _lane_name(self, event: LibraryEvent, job: Job) -> tuple[str, str]:
         name, folder = job_name(job) if event.path is None else title_of(self._relative(event.path))
         name = event.name or name
-        return (f"{name}, {event.step}" if self.several or event.step != event.work else name), folder
+        return (f"{name}, {event.step}" if self.several or event.step != event.method else name), folder
 
     def _document(self, event: LibraryEvent) -> dict[str, Json]:
         return {
             "source": event.name or (None if event.path is None else str(event.path)),
-            "way": event.work,
-            "status": "done" if event.what is What.MADE else "failed",
+            "method": event.method,
+            "status": "done" if event.kind is EventKind.SEPARATED else "failed",
             "files": [str(path.absolute()) for path in event.paths],
-            "error": event.message if event.what is What.FAILED else None,
+            "error": event.message if event.kind is EventKind.FAILED else None,
         }
 
     def _line(self, event: LibraryEvent, glyphs: Glyphs) -> Text:
-        name, work = visible(event.name or str(self._relative(event.path))), visible(event.work or "")
-        if event.what is What.MADE:
+        name, method = visible(event.name or str(self._relative(event.path))), visible(event.method or "")
+        if event.kind is EventKind.SEPARATED:
             stems = ", ".join(visible(path.stem) for path in event.paths)
-            return Text.assemble((f"{glyphs.done} ", "green"), name, (f"  {work}: {stems}", "dim"))
+            return Text.assemble((f"{glyphs.done} ", "green"), name, (f"  {method}: {stems}", "dim"))
         why = " ".join(visible(event.message or "").split())
-        return Text.assemble((f"{glyphs.failed} ", "red"), name, (f"  {work}: {why}", "red"))
+        return Text.assemble((f"{glyphs.failed} ", "red"), name, (f"  {method}: {why}", "red"))
 
     def _notice(self, event: LibraryEvent) -> Text:
         told = visible(event.message or "")
-        if event.what is not What.NOTICE:
+        if event.kind is EventKind.FOLLOWED:
+            told = "was renamed, moved, copied or retagged: its stems followed, nothing was paid"
+        elif event.kind not in (EventKind.NOTICE, EventKind.FAILED_BEFORE):
             return Text.assemble(("- ", "yellow"), told or visible(event.name or str(self._relative(event.path))))
         return Text.assemble(("- ", "yellow"), visible(str(self._relative(event.path))), (f" {told}", "yellow"))
 

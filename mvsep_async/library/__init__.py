@@ -6,18 +6,18 @@ result = await separate_library(client, "Music", "Stems", algorithms=["BS Roform
 from __future__ import annotations
 
 from mvsep_async.library.layout import PLACEHOLDERS
-from mvsep_async.library.outcome import Failure, LibraryEvent, LibraryResult, Notice, Tally, What
-from mvsep_async.library.run import MANIFEST, Order, separate_library
+from mvsep_async.library.outcome import EventKind, Failure, LibraryEvent, LibraryResult, Notice, Tally
+from mvsep_async.library.run import MANIFEST, SongOrder, separate_library
 
 __all__ = [
     "MANIFEST",
     "PLACEHOLDERS",
+    "EventKind",
     "Failure",
     "LibraryEvent",
     "LibraryResult",
     "Notice",
-    "Order",
+    "SongOrder",
     "Tally",
-    "What",
     "separate_library",
 ]

@@ -1,4 +1,4 @@
-"""Reading from something that blocks, a little at a time, in a worker thread."""
+"""Iterate over a blocking iterator in a worker thread, in small batches."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 _SECONDS: Final = 0.02
 _MOST: Final = 64
-"""How long a batch is collected, and how large it gets: the first song is there at once, a thread is not needed for
-each one, and what the loop does about a batch takes it a few milliseconds at most."""
+"""Longest time and most items of a batch: the first song comes at once, many songs share a call to a thread, and the
+loop handles a batch within a few milliseconds."""
 
 
 async def in_batches(items: Iterator[T | None]) -> AsyncIterator[list[T]]:
-    """Give what `items` yields, `None` left out, in short lists; one thread at a time is at it.
+    """Yield what `items` yields, without `None`, in short lists; one thread at a time runs it.
 
-    One, because reading tags is Python all through: with several, the loop would wait for its turn behind them all.
+    Reading tags is pure Python: with several threads, the event loop would wait for the interpreter behind all of them.
     """
 
     def take() -> tuple[list[T], bool]:
         batch: list[T] = []
         until = time.monotonic() + _SECONDS
         for item in items:
-            # A moment for the loop's thread between two songs: left alone, Python hands over every 5 ms only.
+            # Let the event loop's thread run between two songs: by itself, Python switches threads every 5 ms only.
             time.sleep(0)
             if item is not None:
                 batch.append(item)

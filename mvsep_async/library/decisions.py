@@ -1,76 +1,104 @@
-"""What is to be done about a song, decided from what is known of it. Pure: no disk, no clock."""
+"""What to do about a song, decided from what is known of it. Pure: no disk, no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import define, frozen
 
-from mvsep_async.errors import (
-    DownloadError,
-    JobFailedError,
-    JobNotFoundError,
-    MVSepError,
-    ProtocolError,
-    ServiceUnavailableError,
-    TransportError,
-    UploadError,
-)
-from mvsep_async.library.manifest import ManifestFile, Row
+from mvsep_async.jobs.failures import FailureKind
+from mvsep_async.library.manifest import FailedSong, ManifestFile, SeparatedSong
 from mvsep_async.recipes.recipe import Recipe
 
-__all__ = ["CreditBudget", "Done", "Fetch", "Make", "decide", "worth_repeating"]
+__all__ = [
+    "Action",
+    "CreditBudget",
+    "FailedBefore",
+    "FetchMissing",
+    "Follow",
+    "Separate",
+    "UpToDate",
+    "check_stems",
+    "is_tried_again",
+    "seconds_until_quiet",
+]
+
+QUIET: Final = 2.0
+"""Seconds without a change after which a file counts as completely written, our choice: what copies or downloads a file
+writes more often."""
 
 
 @frozen
-class Done:
-    """All stems asked for are there. `edited`: those whose size is not the one they were made with."""
+class UpToDate:
+    """All stems asked for exist. `edited`: those whose size is not the one they were written with."""
 
     edited: tuple[ManifestFile, ...] = ()
 
 
 @frozen
-class Fetch:
-    """Some stems are missing, of a song that was separated: they are fetched, and only made again if they are gone.
-
-    `present`: the stems that are there.
-    """
+class FetchMissing:
+    """Some stems of a separated song are missing: they are fetched again. `present`: the stems that exist."""
 
     present: tuple[ManifestFile, ...]
 
 
 @frozen
-class Make:
-    """The song is to be separated. `stale`: what an earlier version of it was separated into."""
+class Follow:
+    """The song was separated under another name, or with other tags: its stems are brought to its place."""
 
-    stale: tuple[ManifestFile, ...] = ()
+    known: SeparatedSong
 
 
-def decide(
-    recipe: Recipe, size: int, mtime_ns: int, row: Row | None, on_disk: Mapping[str, int]
-) -> Done | Fetch | Make:
-    """Say what to do about a song as it is now (`size`, `mtime_ns`), and the row of its earlier separation.
+@frozen
+class FailedBefore:
+    """The song failed in an earlier run and is not tried again by itself."""
 
-    `on_disk`: the sizes of the row's files that are there, by their paths. A stem of another size was edited by its
-    owner: it is left alone. An empty one counts as missing.
+    failed: FailedSong
+
+
+@frozen
+class Separate:
+    """The song is sent. `replaced`: the separation of what was there under its name before."""
+
+    replaced: SeparatedSong | None = None
+
+
+Action: TypeAlias = UpToDate | FetchMissing | Follow | FailedBefore | Separate
+
+
+def check_stems(recipe: Recipe, known: SeparatedSong, on_disk: Mapping[str, int]) -> UpToDate | FetchMissing:
+    """Return whether a separated song lacks stems.
+
+    `on_disk`: the sizes of its files that exist, by their paths. A stem of another size was edited by the user: it
+    counts as present. An empty one counts as missing.
     """
-    if row is None:
-        return Make()
-    if (size, mtime_ns) != (row.size, row.mtime_ns):
-        return Make(row.files)
-    present = tuple(file for file in row.files if on_disk.get(file.path, 0) > 0)
-    if len(present) < len(row.files) or not _covers(recipe, row):
-        return Fetch(present)
-    return Done(tuple(file for file in present if on_disk[file.path] != file.size))
+    present = tuple(file for file in known.files if on_disk.get(file.path, 0) > 0)
+    if len(present) < len(known.files) or not _covers(recipe, known):
+        return FetchMissing(present)
+    return UpToDate(tuple(file for file in present if on_disk[file.path] != file.size))
 
 
-def _covers(recipe: Recipe, row: Row) -> bool:
+def is_tried_again(failed: FailedSong, *, retry_failed: bool) -> bool:
+    """Tell whether a song that failed in an earlier run is sent again."""
+    return failed.kind is FailureKind.TEMPORARY or (retry_failed and failed.kind is FailureKind.ON_REQUEST)
+
+
+def seconds_until_quiet(mtime_ns: int, now: float) -> float:
+    """Return how long to wait before looking again at a file that may still be written; 0 for one that is not young.
+
+    A time ahead of the clock, as servers with a clock of their own give it, counts as young for a minute.
+    """
+    age = now - mtime_ns / 1e9
+    return max(0.0, min(QUIET - age, QUIET)) if age > -60 else 0.0
+
+
+def _covers(recipe: Recipe, known: SeparatedSong) -> bool:
     """Tell whether all stems that are wanted now were wanted then, or came out all the same."""
     for step in recipe.keeping:
-        if step.name not in row.kept:
+        if step.name not in known.kept:
             return False
-        kept = row.kept[step.name]
+        kept = known.kept[step.name]
         if kept is None:
             continue
         if step.keep is None or {stem.casefold() for stem in step.keep} - {stem.casefold() for stem in kept}:
@@ -85,25 +113,13 @@ class CreditBudget:
     limit: int | None
     spent: int = 0
 
-    def take(self, credits: int | None) -> bool:
-        """Take what a song costs; `False`, and nothing taken, where it is too much or not known under a limit."""
+    def reserve(self, credits: int | None) -> bool:
+        """Reserve a song's credits; `False`, and nothing reserved, if they are too many, or unknown under a limit."""
         if self.limit is not None and (credits is None or self.spent + credits > self.limit):
             return False
         self.spent += credits or 0
         return True
 
-
-_WORTH: Final = (
-    DownloadError,
-    JobFailedError,
-    JobNotFoundError,
-    ProtocolError,
-    ServiceUnavailableError,
-    TransportError,
-    UploadError,
-)
-
-
-def worth_repeating(error: MVSepError) -> bool:
-    """Tell whether the same song may well succeed a second time: not where the request itself was refused."""
-    return isinstance(error, _WORTH)
+    def release(self, credits: int) -> None:
+        """Return reserved credits that were not spent."""
+        self.spent -= credits

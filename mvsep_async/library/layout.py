@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from mvsep_async.audio.tags import Tags
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.naming import check_layout, escaped, fill, placeholders, safe_name, song_name
 
-__all__ = ["PLACEHOLDERS", "Layout", "mirror", "place_key", "values_of"]
+__all__ = ["PLACEHOLDERS", "Layout", "mirror", "values_of"]
 
 _LATE: Final = ("stem", "step", "algorithm")
 """What is known only when a stem is there, or differs within a song."""
@@ -120,11 +119,6 @@ def values_of(name: str, tags: Tags) -> dict[str, str]:
         "composer": tags.get("composer"),
     }
     return {key: value or _UNKNOWN.get(key, "") for key, value in values.items()}
-
-
-def place_key(place: str) -> str:
-    """Return what two places share that a file system may take for one another."""
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", place).casefold())
 
 
 def _number(text: str) -> str:

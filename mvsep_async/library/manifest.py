@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,24 +14,38 @@ from typing import Any, Final
 from attrs import asdict, define, field, frozen
 
 from mvsep_async.errors import JournalError
+from mvsep_async.jobs.failures import FailureKind
 from mvsep_async.journal.lock import FileLock, LockedError
-from mvsep_async.library.layout import place_key
-from mvsep_async.library.timeline import Course, Span
+from mvsep_async.library.timeline import JobTimeline, Span
+from mvsep_async.naming import caseless
 
-__all__ = ["Manifest", "ManifestFile", "Row"]
+__all__ = ["FailedSong", "Manifest", "ManifestFile", "Renames", "SeparatedSong", "replaced_name"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _APPLICATION: Final = 0x4D56534C
 """`MVSL`: tells our files from other SQLite files."""
 
+Renames = Sequence[tuple[str, str]]
+"""Paths below the target folder, before and after."""
+
 _SCHEMA: Final = f"""
     CREATE TABLE IF NOT EXISTS songs (
-        source BLOB NOT NULL, work TEXT NOT NULL, way TEXT NOT NULL, title TEXT NOT NULL, size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL, seconds REAL, credits INTEGER, place TEXT NOT NULL, place_key TEXT NOT NULL,
-        files TEXT NOT NULL, kept TEXT NOT NULL, tagged INTEGER NOT NULL, courses TEXT NOT NULL, run TEXT NOT NULL,
-        finished REAL NOT NULL, PRIMARY KEY (source, work)
+        source BLOB NOT NULL, method TEXT NOT NULL, method_name TEXT NOT NULL, title TEXT NOT NULL,
+        size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content TEXT NOT NULL, audio_length INTEGER NOT NULL,
+        seconds REAL, credits INTEGER, place TEXT NOT NULL, place_key TEXT NOT NULL, files TEXT NOT NULL,
+        kept TEXT NOT NULL, tagged INTEGER NOT NULL, timelines TEXT NOT NULL, run TEXT NOT NULL,
+        finished REAL NOT NULL, renames TEXT, PRIMARY KEY (source, method)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS songs_place ON songs (place_key);
+    CREATE INDEX IF NOT EXISTS songs_content ON songs (content, method);
+    CREATE INDEX IF NOT EXISTS songs_length ON songs (audio_length);
+    CREATE TABLE IF NOT EXISTS failures (
+        source BLOB NOT NULL, method TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        content TEXT NOT NULL, audio_length INTEGER NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL,
+        PRIMARY KEY (content, method)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS failures_source ON failures (source, method);
+    CREATE INDEX IF NOT EXISTS failures_length ON failures (audio_length);
     PRAGMA application_id = {_APPLICATION};
     PRAGMA user_version = {_VERSION};
 """
@@ -50,29 +64,58 @@ class ManifestFile:
 
 
 @frozen(kw_only=True)
-class Row:
-    """A song that was separated in one way.
+class SeparatedSong:
+    """A song that was separated by one method.
 
-    `source`: its path relative to the source folder. `work`: the way, for short, `way`: its name. `kept`: of each step
-    the stems that were wanted, `None` for all. `seconds`, `credits`: `None` where not known. `run`: the run that made
-    it, `finished`: when, as a Unix time. `tagged`: whether the stems have the song's tags.
+    - `source`: its path relative to the source folder. `size`, `mtime_ns`, `content`, `audio_length`: of the file that
+      was sent, see `AudioContent`.
+    - `method`: the digest of the method, `method_name`: its name.
+    - `kept`: the stems wanted of each step, `None` for all.
+    - `seconds`, `credits`: `None` where not known. `tagged`: whether the stems have the song's tags.
+    - `run`: the run that made it, `finished`: when, as a Unix time.
     """
 
     source: str
-    work: str
-    way: str
+    method: str
+    method_name: str
     title: str
     size: int
     mtime_ns: int
+    content: str
+    audio_length: int
     seconds: float | None
     credits: int | None
     place: str
     files: tuple[ManifestFile, ...]
     kept: dict[str, list[str] | None]
     tagged: bool = False
-    courses: tuple[Course, ...] = ()
+    timelines: tuple[JobTimeline, ...] = ()
     run: str = ""
     finished: float = 0.0
+
+    @property
+    def replaced(self) -> bool:
+        """Whether its file has other audio by now, and its stems are set aside."""
+        return self.source.startswith("/")
+
+
+@frozen(kw_only=True)
+class FailedSong:
+    """A song that failed, and when it is tried again."""
+
+    source: str
+    method: str
+    size: int
+    mtime_ns: int
+    content: str
+    audio_length: int
+    kind: FailureKind
+    message: str
+
+
+def replaced_name(content: str) -> str:
+    """Return the `source` of a song whose file has other audio by now: no file name begins with a slash."""
+    return f"/{content}"
 
 
 @define(eq=False)
@@ -86,9 +129,9 @@ class Manifest:
 
     @classmethod
     def open(cls, path: Path) -> Manifest:
-        """Open the manifest for writing, making it if there is none, and keep others out of it.
+        """Open the manifest for writing, create it if it does not exist, and lock it.
 
-        Raises `JournalError` if another process has it, it is damaged, newer than this version, or cannot be written.
+        Raises `JournalError` if another process has it, it is damaged, newer than this version, or not writable.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +153,7 @@ class Manifest:
                     # do not work. A song is done every few seconds at most, so a sync for each is no burden.
                     db.execute("PRAGMA synchronous = FULL")
                     db.executescript(_SCHEMA)
-                    _make_claims(db)
+                    _create_claims(db)
                 except BaseException:
                     db.close()
                     raise
@@ -120,125 +163,218 @@ class Manifest:
         return cls(path, db, lock)
 
     @classmethod
-    def look_into(cls, path: Path) -> Manifest:
-        """Open the manifest without writing to the target folder, not even where there is none yet."""
+    def open_read_only(cls, path: Path) -> Manifest:
+        """Open the manifest without writing to the target folder; without one, an empty manifest in memory."""
         with _explained(path):
-            there = path.exists()
-            name = f"{path.absolute().as_uri()}?mode=ro" if there else ""
-            db = sqlite3.connect(name, uri=there, check_same_thread=False)
+            exists = path.exists()
+            name = f"{path.absolute().as_uri()}?mode=ro" if exists else ""
+            db = sqlite3.connect(name, uri=exists, check_same_thread=False)
             try:
-                if there:
+                if exists:
                     _check(path, db)
                 else:
                     db.executescript(_SCHEMA)
                 db.isolation_level = None
-                _make_claims(db)
+                _create_claims(db)
             except BaseException:
                 db.close()
                 raise
         return cls(path, db)
 
-    def row(self, source: str, work: str) -> Row | None:
-        """Return what is known of a song in one way."""
-        with self._lock, _explained(self.path):
-            found = self._db.execute(
-                f"SELECT {_COLUMNS} FROM songs WHERE source = ? AND work = ?",  # noqa: S608 -- names of our own
-                (os.fsencode(source), work),
-            ).fetchone()
-        return None if found is None else _row(found)
+    def song(self, source: str, method: str) -> SeparatedSong | None:
+        """Return the separation of the song of this name, whatever audio its file has by now."""
+        found = self._all(f"SELECT {_COLUMNS} FROM songs WHERE source = ? AND method = ?", os.fsencode(source), method)
+        return _song(found[0]) if found else None
 
-    def claim(self, key: str, source: str) -> str | None:
-        """Give the place `key` to a song, or return the name of the song that has it already."""
-        name = os.fsencode(source)
+    def songs_with(self, content: str, method: str) -> list[SeparatedSong]:
+        """Return the separations of this audio, under whatever name, at most a few."""
+        found = self._all(f"SELECT {_COLUMNS} FROM songs WHERE content = ? AND method = ? LIMIT 8", content, method)
+        return [_song(row) for row in found]
+
+    def failure(self, source: str, method: str) -> FailedSong | None:
+        """Return how the song of this name failed, whatever audio its file has by now."""
+        found = self._all(
+            f"SELECT {_FAILED} FROM failures WHERE source = ? AND method = ? LIMIT 1", os.fsencode(source), method
+        )
+        return _failed(found[0]) if found else None
+
+    def failure_of(self, content: str, method: str) -> FailedSong | None:
+        """Return how this audio failed, under whatever name."""
+        found = self._all(f"SELECT {_FAILED} FROM failures WHERE content = ? AND method = ?", content, method)
+        return _failed(found[0]) if found else None
+
+    def knows_length(self, audio_length: int) -> bool:
+        """Tell whether any audio of this length is known: if not, the audio itself need not be read to be compared."""
+        return bool(
+            self._all(
+                "SELECT 1 FROM songs WHERE audio_length = ? UNION ALL SELECT 1 FROM failures WHERE audio_length = ? "
+                "LIMIT 1",
+                audio_length,
+                audio_length,
+            )
+        )
+
+    def claim(self, place: str, source: str, *, moved: str | None = None) -> str | None:
+        """Reserve a place for a song, or return the name of the song that has it already.
+
+        `moved`: the earlier name of the song, whose places are its own.
+        """
+        name, before, key = os.fsencode(source), os.fsencode(moved or source), caseless(place)
         with self._lock, _explained(self.path):
             holder = self._db.execute(
                 "SELECT source FROM claims WHERE place_key = ? UNION ALL "
-                "SELECT source FROM songs WHERE place_key = ? AND source <> ? LIMIT 1",
-                (key, key, name),
+                "SELECT source FROM songs WHERE place_key = ? AND source NOT IN (?, ?) LIMIT 1",
+                (key, key, name, before),
             ).fetchone()
             if holder is not None and holder[0] != name:
                 return os.fsdecode(holder[0])
             self._db.execute("INSERT OR IGNORE INTO claims VALUES (?, ?)", (key, name))
         return None
 
-    def record(self, row: Row) -> None:
-        """Take in a song that is done; on disk when this returns."""
-        values = (
-            os.fsencode(row.source), row.work, row.way, row.title, row.size, row.mtime_ns, row.seconds, row.credits,
-            row.place, place_key(row.place), json.dumps([asdict(file) for file in row.files]), json.dumps(row.kept),
-            row.tagged,
-            json.dumps([[one.step, [[span.phase, span.start, span.end] for span in one.spans]] for one in row.courses]),
-            row.run, row.finished,
-        )  # fmt: skip
-        with self._lock, _explained(self.path):
-            marks = ", ".join("?" * len(values))
-            self._db.execute(f"INSERT OR REPLACE INTO songs ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+    def record(self, song: SeparatedSong) -> None:
+        """Store a song that is done, and forget that it failed; on disk when this returns."""
+        with self._transaction():
+            self._insert(song, None)
+            self._db.execute("DELETE FROM failures WHERE content = ? AND method = ?", (song.content, song.method))
 
-    def rows(self, *, run: str | None = None) -> Iterator[Row]:
-        """Give all rows, or those of one run, the latest last; a few are held at a time."""
+    def rename(self, before: str, song: SeparatedSong, renames: Renames) -> None:
+        """Store a song under a name of its own instead of `before`, and the renames of files that are to follow."""
+        with self._transaction():
+            if before != song.source:
+                self._db.execute(
+                    "DELETE FROM songs WHERE source = ? AND method = ?", (os.fsencode(before), song.method)
+                )
+            self._insert(song, renames or None)
+
+    def renamed(self, song: SeparatedSong) -> None:
+        """Store that the files of a song were renamed."""
+        with self._transaction():
+            self._insert(song, None)
+
+    def unfinished_renames(self) -> list[tuple[SeparatedSong, Renames]]:
+        """Return the songs whose files a killed process was about to rename."""
+        found = self._all(f"SELECT {_COLUMNS}, renames FROM songs WHERE renames IS NOT NULL")
+        return [(_song(row[:-1]), [(before, after) for before, after in json.loads(row[-1])]) for row in found]
+
+    def record_failure(self, failed: FailedSong) -> None:
+        """Store that a song failed; on disk when this returns."""
+        values = (
+            os.fsencode(failed.source), failed.method, failed.size, failed.mtime_ns, failed.content,
+            failed.audio_length, failed.kind.value, failed.message,
+        )  # fmt: skip
+        with self._transaction():
+            self._db.execute(f"INSERT OR REPLACE INTO failures ({_FAILED}) VALUES ({_marks(values)})", values)
+
+    def songs(self, *, run: str | None = None) -> Iterator[SeparatedSong]:
+        """Yield all songs, or those of one run, by name; a few are held at a time."""
         with self._lock, _explained(self.path), closing(self._db.cursor()) as cursor:
-            which = "" if run is None else "WHERE run = ?"
+            which = "" if run is None else "AND run = ?"
             cursor.execute(
-                f"SELECT {_COLUMNS} FROM songs {which} ORDER BY source, work",  # noqa: S608
+                f"SELECT {_COLUMNS} FROM songs WHERE substr(source, 1, 1) <> x'2f' {which} ORDER BY source, method",
                 () if run is None else (run,),
             )
             while found := cursor.fetchmany(200):
-                yield from map(_row, found)
+                yield from map(_song, found)
+
+    def replaced_songs(self) -> list[SeparatedSong]:
+        """Return the songs whose stems are set aside."""
+        return [_song(row) for row in self._all(f"SELECT {_COLUMNS} FROM songs WHERE substr(source, 1, 1) = x'2f'")]
+
+    def forget(self, song: SeparatedSong) -> None:
+        """Remove a song."""
+        with self._transaction():
+            self._db.execute(
+                "DELETE FROM songs WHERE source = ? AND method = ?", (os.fsencode(song.source), song.method)
+            )
 
     def close(self) -> None:
-        """Close the file and let others at it."""
+        """Close and unlock the file."""
         with self._lock:
             self._db.close()
-        if self._file_lock is not None:
-            self._file_lock.release()
+            if self._file_lock is not None:
+                self._file_lock.release()
+
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, _explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _insert(self, song: SeparatedSong, renames: Renames | None) -> None:
+        values = (
+            os.fsencode(song.source), song.method, song.method_name, song.title, song.size, song.mtime_ns,
+            song.content, song.audio_length, song.seconds, song.credits, song.place, caseless(song.place),
+            json.dumps([asdict(file) for file in song.files]), json.dumps(song.kept), song.tagged,
+            json.dumps([[one.step, [[span.phase, span.start, span.end] for span in one.spans]]
+                        for one in song.timelines]),
+            song.run, song.finished, None if renames is None else json.dumps([list(pair) for pair in renames]),
+        )  # fmt: skip
+        self._db.execute(f"INSERT OR REPLACE INTO songs ({_COLUMNS}, renames) VALUES ({_marks(values)})", values)
 
 
 _COLUMNS: Final = (
-    "source, work, way, title, size, mtime_ns, seconds, credits, place, place_key, files, kept, tagged, courses, run, "
-    "finished"
+    "source, method, method_name, title, size, mtime_ns, content, audio_length, seconds, credits, place, place_key, "
+    "files, kept, tagged, timelines, run, finished"
 )
+_FAILED: Final = "source, method, size, mtime_ns, content, audio_length, kind, message"
 
 
-def _row(found: tuple[Any, ...]) -> Row:
-    (
-        source,
-        work,
-        way,
-        title,
-        size,
-        mtime_ns,
-        seconds,
-        credits_,
-        place,
-        _,
-        files,
-        kept,
-        tagged,
-        courses,
-        run,
-        finished,
-    ) = found
-    return Row(
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _song(row: tuple[Any, ...]) -> SeparatedSong:
+    source, method, name, title, size, mtime_ns, content, length, seconds, credits, place, _, *rest = row
+    files, kept, tagged, timelines, run, finished = rest
+    return SeparatedSong(
         source=os.fsdecode(source),
-        work=work,
-        way=way,
+        method=method,
+        method_name=name,
         title=title,
         size=size,
         mtime_ns=mtime_ns,
+        content=content,
+        audio_length=length,
         seconds=seconds,
-        credits=credits_,
+        credits=credits,
         place=place,
         files=tuple(ManifestFile(**file) for file in json.loads(files)),
         kept=json.loads(kept),
         tagged=bool(tagged),
-        courses=tuple(Course(step, tuple(Span(*span) for span in spans)) for step, spans in json.loads(courses)),
+        timelines=tuple(
+            JobTimeline(step, tuple(Span(*span) for span in spans)) for step, spans in json.loads(timelines)
+        ),
         run=run,
         finished=finished,
     )
 
 
-def _make_claims(db: sqlite3.Connection) -> None:
-    """Places given in this run: in a temporary file that SQLite makes for itself when they become many."""
+def _failed(row: tuple[Any, ...]) -> FailedSong:
+    source, method, size, mtime_ns, content, audio_length, kind, message = row
+    return FailedSong(
+        source=os.fsdecode(source),
+        method=method,
+        size=size,
+        mtime_ns=mtime_ns,
+        content=content,
+        audio_length=audio_length,
+        kind=FailureKind(kind),
+        message=message,
+    )
+
+
+def _create_claims(db: sqlite3.Connection) -> None:
+    """Create the table of places given in this run; SQLite puts it into a temporary file when it grows."""
     db.execute("CREATE TEMP TABLE claims (place_key TEXT PRIMARY KEY, source BLOB NOT NULL) WITHOUT ROWID")
 
 
@@ -250,9 +386,11 @@ def _check(path: Path, db: sqlite3.Connection) -> None:
         raise JournalError(f"{path} is not a manifest of a library: move it away")
     if version > _VERSION:
         raise JournalError(
-            f"the manifest {path} was written by a newer mvsep-async (version {version} of it, this one "
-            f"knows {_VERSION}): update this one"
+            f"the manifest {path} was written by a newer mvsep-async (format {version}, this version reads up to "
+            f"{_VERSION}): update mvsep-async"
         )
+    if not empty and version < _VERSION:
+        raise JournalError(f"the manifest {path} is of a development version (format {version}): move it away")
 
 
 @contextmanager
@@ -261,6 +399,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise JournalError(
-            f"the manifest {path} cannot be used: {error}. Nothing was sent because of that; move the file away to "
-            "begin anew, and songs whose stems are there will be separated, and paid, again"
+            f"the manifest {path} cannot be used: {error}. Nothing was sent. Without it, songs whose stems exist are "
+            "separated and paid again: restore it from a backup, or move it away to accept that"
         ) from error

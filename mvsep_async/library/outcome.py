@@ -1,4 +1,4 @@
-"""What a library run tells: events while it lasts, and a result at its end."""
+"""What a library run reports: events while it lasts, and a result at its end."""
 
 from __future__ import annotations
 
@@ -8,33 +8,38 @@ from pathlib import Path
 from attrs import frozen
 
 from mvsep_async.errors import MVSepError
+from mvsep_async.jobs.failures import FailureKind
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["Failure", "LibraryEvent", "LibraryResult", "Notice", "Tally", "What"]
+__all__ = ["EventKind", "Failure", "LibraryEvent", "LibraryResult", "Notice", "Tally"]
 
 
-class What(StrEnum):
-    """What happened."""
+class EventKind(StrEnum):
+    """The kind of an event."""
 
     NOTICE = "notice"
-    """A file could not be taken, or something about a song is worth knowing."""
-    KEPT = "kept"
-    """A song whose stems are all there already."""
+    """A file was skipped, or something about a song is worth knowing."""
+    UP_TO_DATE = "up to date"
+    """All stems of a song exist already."""
     PLANNED = "planned"
     """A song that would be separated, in a dry run."""
-    BEGAN = "began"
+    STARTED = "started"
     PROGRESS = "progress"
-    MADE = "made"
+    SEPARATED = "separated"
     FAILED = "failed"
-    LEFT_OUT = "left out"
-    """A song that was not begun because of the limit on credits, or a full disk."""
+    SKIPPED = "skipped"
+    """A song that was not started: the limit on credits, a full disk, or it is still being written."""
     COUNTED = "counted"
-    """How many are to be made in all is known, though not all of them are found yet."""
+    """The number of songs to separate is known, though not all of them are found yet."""
     WALKED = "walked"
-    """The source folder holds no more songs than those found so far."""
-    REPEATING = "repeating"
-    """The failed songs are tried once more."""
+    """All songs of the source folder are found."""
+    FOLLOWED = "followed"
+    """A song that was renamed, moved, copied or retagged: its stems were brought along, nothing was paid."""
+    FAILED_BEFORE = "failed before"
+    """A song that failed in an earlier run, and is not tried again by itself."""
+    RETRYING = "retrying"
+    """The failed songs are tried again."""
 
 
 @frozen
@@ -42,36 +47,40 @@ class Notice:
     """Something about a file, by name."""
 
     path: Path
-    why: str
+    reason: str
 
 
 @frozen
 class Failure:
-    """A song that was not separated, in one of the ways asked for."""
+    """A song that could not be separated by one of the methods. `kind`: when it is tried again."""
 
     path: Path
-    work: str
+    method: str
     error: MVSepError
+    kind: FailureKind = FailureKind.TEMPORARY
 
 
 @frozen(kw_only=True)
 class Tally:
-    """How far a run is. A song counts once for each way in which it is to be separated.
+    """Numbers of a run. A song counts once for each method by which it is separated.
 
-    `found`: all so far; `kept`: done before; `made`, `failed`, `left_out`: in this run; `planned`: in a dry run.
-    `ahead`: how many this run is to make in all, the ones that are over too; `None` until they are counted.
-    `seconds`: how long the songs to separate are, those of unknown length left out; `credits`: what they cost, or
-    would, as premium jobs.
+    `found`: all so far; `up_to_date`: separated before, `followed` of them were renamed, moved, copied or retagged;
+    `separated`, `failed`, `skipped`: in this run; `failed_before`: in earlier runs, and not tried again; `planned`: in
+    a dry run. `total`: how many this run separates in all, the finished ones included; `None` until they are counted.
+    `seconds`: the length of the songs separated or, in a dry run, to separate, unknown lengths excluded; `credits`:
+    what they cost as premium jobs.
     """
 
     songs: int = 0
     found: int = 0
-    kept: int = 0
+    up_to_date: int = 0
+    followed: int = 0
     planned: int = 0
-    made: int = 0
+    separated: int = 0
     failed: int = 0
-    left_out: int = 0
-    ahead: int | None = None
+    failed_before: int = 0
+    skipped: int = 0
+    total: int | None = None
     seconds: float = 0.0
     credits: int = 0
     unknown_lengths: int = 0
@@ -79,14 +88,14 @@ class Tally:
 
 @frozen(kw_only=True)
 class LibraryEvent:
-    """One thing that happened. What does not apply is `None`."""
+    """Something that happened in a run. Fields that do not apply are `None`."""
 
-    what: What
+    kind: EventKind
     tally: Tally
     path: Path | None = None
     name: str | None = None
-    """What the song goes by where it is no file."""
-    work: str | None = None
+    """The name of a song that is not a file."""
+    method: str | None = None
     step: str | None = None
     job: Job | None = None
     progress: Progress | None = None
@@ -96,11 +105,11 @@ class LibraryEvent:
 
 @frozen(kw_only=True)
 class LibraryResult:
-    """What a run came to.
+    """The result of a run.
 
-    `failures`: songs that failed twice, or for good. `notices`: the files that could not be taken, songs that share a
-    target, tags that could not be written. `credits_left`: the account's, at the end; `None` where it does not say.
-    `stopped`: why songs were left out, `None` if none were. `report`: where the report is.
+    `failures`: songs that failed, those of earlier runs included that are not tried again by themselves. `notices`:
+    skipped files, songs that share a target, tags that could not be written. `credits_left`: of the account, at the
+    end; `None` where it is not known. `stopped`: why songs were skipped, `None` if none were. `report`: its path.
     """
 
     tally: Tally
@@ -114,4 +123,4 @@ class LibraryResult:
     @property
     def complete(self) -> bool:
         """Whether every song that was found is separated."""
-        return not self.failures and not self.tally.left_out and not self.dry_run
+        return not self.failures and not self.tally.skipped and not self.dry_run

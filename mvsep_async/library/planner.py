@@ -1,4 +1,4 @@
-"""From a folder to what is to be done, song by song, without holding more than one. All of it blocks."""
+"""Plan what to do about each song of a folder, holding one song at a time. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -7,33 +7,42 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
+from mvsep_async.audio.digest import AudioContent, audio_length, content_of
 from mvsep_async.audio.tags import Tags, read_tags
-from mvsep_async.audio.walk import AudioFile, SkippedFile, walk
-from mvsep_async.jobs.fingerprint import fingerprint
-from mvsep_async.jobs.request import JobSettings
-from mvsep_async.library.decisions import Done, Fetch, Make, decide
-from mvsep_async.library.layout import Layout, place_key, values_of
-from mvsep_async.library.manifest import Manifest, Row
+from mvsep_async.audio.walk import AudioFile, SkippedFile, audio_file, walk
+from mvsep_async.library.decisions import (
+    Action,
+    FailedBefore,
+    FetchMissing,
+    Follow,
+    Separate,
+    UpToDate,
+    check_stems,
+    is_tried_again,
+)
+from mvsep_async.library.layout import Layout, values_of
+from mvsep_async.library.manifest import FailedSong, Manifest, SeparatedSong
+from mvsep_async.library.outcome import Notice
+from mvsep_async.naming import caseless
 from mvsep_async.recipes.recipe import Recipe
 
-__all__ = ["EDITED", "ONLY", "Planned", "Planner", "Remark", "Work"]
+__all__ = ["EDITED", "SINGLE_STEP", "Method", "PlannedSong", "Planner"]
 
-ONLY: Final = "separation"
-"""The step of a song that is separated by one algorithm. It has no name of its own in what the manifest knows a way by,
-so that a second way of the same algorithm, which makes both names longer, changes nothing about what is done."""
+SINGLE_STEP: Final = "separation"
+"""The name of the step of a song that is separated by one algorithm. Labels are not part of a method's digest: a second
+method of the same algorithm, which makes both labels longer, changes nothing about what is done."""
 
-
-EDITED: Final = "was changed since it was made: left as it is"
-"""What is said of a stem whose size is not the one it was made with."""
+EDITED: Final = "was changed since it was written: left as it is"
+"""The notice about a stem whose size is not the one it was written with."""
 
 
 @frozen
-class Work:
-    """One way in which every song is separated: a resolved recipe, `digest` for short.
+class Method:
+    """A method by which every song is separated: a resolved recipe, `digest` for short.
 
-    `label`: its name for people. `steps`, `algorithms`: what `{step}` and `{algorithm}` are, by the step's name.
+    `label`: its name for people. `steps`, `algorithms`: the values of `{step}` and `{algorithm}`, by the step's name.
     `price`: step, seconds → credits.
     """
 
@@ -50,112 +59,189 @@ class Work:
 
 
 @frozen
-class Planned:
-    """A song, a way to separate it, and what is to be done about it.
+class PlannedSong:
+    """A song, a method, and what to do about it.
 
-    `identity`: stands for the song with its content in the keys of jobs. `earlier`: its row in the manifest.
+    `known`: its separation in the manifest. `content`: its audio as it was read last, `None` if that was not needed.
     """
 
     song: AudioFile
-    work: Work
-    action: Done | Fetch | Make
+    method: Method
+    action: Action
     title: str
     place: str
-    identity: str
     seconds: float | None = None
     credits: int | None = None
-    earlier: Row | None = None
+    known: SeparatedSong | None = None
+    content: AudioContent | None = None
 
-
-@frozen
-class Remark:
-    """Something to be told about a file."""
-
-    path: str
-    why: str
+    @property
+    def path(self) -> Path:
+        """The song's file."""
+        return Path(self.song.path)
 
 
 @define
 class Planner:
-    """Plans the songs below `source`, in the order in which they are found."""
+    """Plans the songs below `source`, in the order in which they are found.
+
+    `retry_failed`: songs that failed in earlier runs are planned again, unless their files are damaged.
+    """
 
     source: Path
     target: Path
-    works: Sequence[Work]
+    methods: Sequence[Method]
     layout: Layout
     manifest: Manifest
+    retry_failed: bool = False
+    _content: tuple[AudioFile, AudioContent | None] | None = field(default=None, init=False)
 
-    def plan(self) -> Iterator[Planned | Remark | None]:
-        """Give one `Planned` for each song and way; `None` marks a moment at which one may pause."""
+    def plan(self) -> Iterator[PlannedSong | Notice | None]:
+        """Yield one `PlannedSong` for each song and method; `None` marks a moment at which a reader may pause."""
         for found in walk(self.source, exclude=self.target):
             match found:
                 case None:
                     yield None
-                case SkippedFile(path, why):
-                    yield Remark(path, why)
+                case SkippedFile(path, reason):
+                    yield Notice(Path(path), reason)
                 case _:
-                    yield from self._plan(found)
+                    yield from self._plan(found, self.methods)
 
-    def to_make(self, run: str) -> Iterator[int | None]:
-        """Give for each song in how many ways it is to be separated: a look ahead, which reads no tags.
+    def replan(self, item: PlannedSong) -> list[PlannedSong | Notice]:
+        """Plan a song again, whose file has changed."""
+        found = audio_file(item.song.path, item.song.name)
+        if isinstance(found, SkippedFile):
+            return [Notice(item.path, found.reason)]
+        return list(self._plan(found, [item.method]))
 
-        `run`: songs that this run has done already count as well, so that it does not matter which of them those are.
+    def count(self, run: str) -> Iterator[int | None]:
+        """Yield for each song by how many methods it is to be separated, by name, size and time alone.
+
+        `run`: songs that this run has separated already count as well, so that it does not matter which of them it has.
         """
         for found in walk(self.source, exclude=self.target):
             if isinstance(found, AudioFile):
-                yield sum(self._is_to_make(found, work, run) for work in self.works)
+                yield sum(self._is_to_separate(found, method, run) for method in self.methods)
             else:
                 yield None
 
-    def _is_to_make(self, song: AudioFile, work: Work, run: str) -> bool:
-        row = self.manifest.row(song.name, work.digest)
-        if row is not None and row.run == run:
-            return True
-        return not isinstance(decide(work.recipe, song.size, song.mtime_ns, row, self._sizes(row)), Done)
-
-    def _plan(self, song: AudioFile) -> Iterator[Planned | Remark]:
-        tags: Tags | None = None
-        place: str | None = None
-        identity = fingerprint(song.path, song.size, song.mtime_ns, JobSettings())
-        for work in self.works:
-            row = self.manifest.row(song.name, work.digest)
-            action = decide(work.recipe, song.size, song.mtime_ns, row, self._sizes(row))
-            if row is not None and not isinstance(action, Make):
-                yield Planned(
-                    song, work, action, row.title, row.place, identity, row.seconds, work.total(row.seconds), row
-                )
-                if isinstance(action, Done):
-                    for file in action.edited:
-                        yield Remark(str(self.target / file.path), EDITED)
-                continue
-            if tags is None:
-                tags = read_tags(song.path, song.format)
-            if place is None:
-                place, holder = self._choose_place(song, tags)
-                if holder is not None:
-                    other = str(self.source / holder)
-                    yield Remark(song.path, f"has the same target as {other}: its stems go to {_readable(place)}")
-            title = tags.get("title") or PurePosixPath(os.fsencode(song.name).decode("utf-8", "replace")).stem
-            yield Planned(song, work, action, title, place, identity, tags.seconds, work.total(tags.seconds), row)
-
-    def _choose_place(self, song: AudioFile, tags: Tags) -> tuple[str, str | None]:
-        """Return the place that is the song's alone, and the song that has the one it would have had."""
-        wanted = self.layout.place(values_of(song.name, tags))
-        place, number, first = wanted, 1, None
-        while (holder := self.manifest.claim(place_key(place), song.name)) is not None:
-            first = first or holder
-            number += 1
-            place = self.layout.numbered(wanted, number)
-        return place, first
-
-    def _sizes(self, row: Row | None) -> dict[str, int]:
+    def sizes(self, known: SeparatedSong) -> dict[str, int]:
+        """Return the sizes of a song's stems that exist, by their paths."""
         sizes: dict[str, int] = {}
-        for file in () if row is None else row.files:
+        for file in known.files:
             try:
                 sizes[file.path] = os.stat(self.target / file.path).st_size  # noqa: PTH116
             except OSError:
                 continue
         return sizes
+
+    def recall(self, song: AudioFile, content: AudioContent, method: Method) -> Follow | FailedBefore | None:
+        """Return what is known of this audio under any name, `None` for audio to be separated."""
+        known = self.manifest.songs_with(content.digest, method.digest)
+        if known:
+            return Follow(next((one for one in known if self.is_moved(one, song)), known[0]))
+        failed = self.manifest.failure_of(content.digest, method.digest)
+        if failed is not None and not is_tried_again(failed, retry_failed=self.retry_failed):
+            return FailedBefore(failed)
+        return None
+
+    def is_moved(self, known: SeparatedSong, song: AudioFile) -> bool:
+        """Tell whether a song has only this new name, and not the one that it was separated under."""
+        before = self.source / known.source
+        if known.source == song.name:
+            return False
+        if known.replaced or not os.path.lexists(before):
+            return True
+        # Where the file system takes both spellings for one name, the old one still leads to the file.
+        return caseless(known.source) == caseless(song.name) and before.samefile(song.path)
+
+    def choose_place(self, song: AudioFile, tags: Tags, moved: str | None = None) -> tuple[str, str | None]:
+        """Return a place that is the song's alone, and the song that has the one that the layout gives it, if any.
+
+        `moved`: the song's earlier name.
+        """
+        wanted = self.layout.place(values_of(song.name, tags))
+        place, number, first = wanted, 1, None
+        while (holder := self.manifest.claim(place, song.name, moved=moved)) is not None:
+            first = first or holder
+            number += 1
+            place = self.layout.numbered(wanted, number)
+        return place, first
+
+    def _is_to_separate(self, song: AudioFile, method: Method, run: str) -> bool:
+        known = self.manifest.song(song.name, method.digest)
+        if known is None or not _is_same_file(known, song):
+            failed = self.manifest.failure(song.name, method.digest)
+            same = failed is not None and _is_same_file(failed, song)
+            return failed is None or not same or is_tried_again(failed, retry_failed=self.retry_failed)
+        return known.run == run or isinstance(check_stems(method.recipe, known, self.sizes(known)), FetchMissing)
+
+    def _plan(self, song: AudioFile, methods: Sequence[Method]) -> Iterator[PlannedSong | Notice]:
+        tags: Tags | None = None
+        place: str | None = None
+        for method in methods:
+            known = self.manifest.song(song.name, method.digest)
+            action, content = self._action(song, method, known)
+            if isinstance(action, UpToDate | FetchMissing):
+                assert known is not None
+                yield PlannedSong(
+                    song, method, action, known.title, known.place, known.seconds, method.total(known.seconds), known
+                )
+                if isinstance(action, UpToDate):
+                    for file in action.edited:
+                        yield Notice(self.target / file.path, EDITED)
+                continue
+            if tags is None:
+                tags = read_tags(song.path, song.format)
+            if place is None and not isinstance(action, FailedBefore):
+                followed = action.known if isinstance(action, Follow) else None
+                moved = followed.source if followed is not None and self.is_moved(followed, song) else None
+                place, holder = self.choose_place(song, tags, moved)
+                if holder is not None:
+                    other = self.source / holder
+                    reason = f"has the same target as {other}: its stems go to {_readable(place)}"
+                    yield Notice(Path(song.path), reason)
+            title = tags.get("title") or PurePosixPath(os.fsencode(song.name).decode("utf-8", "replace")).stem
+            yield PlannedSong(
+                song,
+                method,
+                action,
+                title,
+                place or "",
+                tags.seconds,
+                method.total(tags.seconds),
+                action.known if isinstance(action, Follow) else None,
+                content,
+            )
+
+    def _action(
+        self, song: AudioFile, method: Method, known: SeparatedSong | None
+    ) -> tuple[Action, AudioContent | None]:
+        """Decide by name, size and time where they match, else by the audio, where audio of this length is known."""
+        if known is not None and _is_same_file(known, song):
+            return check_stems(method.recipe, known, self.sizes(known)), None
+        failed = self.manifest.failure(song.name, method.digest)
+        if failed is not None and _is_same_file(failed, song):
+            again = is_tried_again(failed, retry_failed=self.retry_failed)
+            return Separate(known) if again else FailedBefore(failed), None
+        content = self._read(song)
+        recalled = None if content is None else self.recall(song, content, method)
+        return recalled or Separate(known), content
+
+    def _read(self, song: AudioFile) -> AudioContent | None:
+        """Return the song's audio if audio of its length is known, else `None` without reading it."""
+        if self._content is not None and self._content[0] == song:
+            return self._content[1]
+        try:
+            found = content_of(song.path) if self.manifest.knows_length(audio_length(song.path)) else None
+        except OSError:
+            found = None  # it is looked at again before it is sent
+        self._content = (song, found)
+        return found
+
+
+def _is_same_file(known: SeparatedSong | FailedSong, song: AudioFile) -> bool:
+    return (known.size, known.mtime_ns) == (song.size, song.mtime_ns)
 
 
 def _readable(place: str) -> str:

@@ -12,10 +12,10 @@ from string import Template
 from typing import Final
 from urllib.parse import quote
 
-from mvsep_async.library.manifest import Manifest, ManifestFile, Row
+from mvsep_async.library.manifest import Manifest, ManifestFile, SeparatedSong
 from mvsep_async.library.outcome import Failure, Notice, Tally
-from mvsep_async.library.planner import ONLY
-from mvsep_async.library.timeline import Lane, Span, lanes
+from mvsep_async.library.planner import SINGLE_STEP
+from mvsep_async.library.timeline import Lane, Span, assign_lanes
 from mvsep_async.models.user import User
 
 __all__ = ["write_report"]
@@ -64,8 +64,8 @@ def _page(
     unfinished: Sequence[tuple[str, tuple[Span, ...]]],
 ) -> Iterator[str]:
     drawn = [job for job in unfinished if job[1]]
-    for row in manifest.rows(run=run):
-        drawn += [(_label(row, course.step), course.spans) for course in row.courses if course.spans]
+    for row in manifest.songs(run=run):
+        drawn += [(_label(row, course.step), course.spans) for course in row.timelines if course.spans]
     drawn.sort(key=lambda job: job[1][0].start)
     spans = [span for _, course in drawn for span in course]
     took = max((span.end for span in spans), default=0.0) - min((span.start for span in spans), default=0.0)
@@ -73,17 +73,17 @@ def _page(
     yield from _cards(tally, took, user)
     yield from _timeline(drawn[-_DRAWN:], left_out=max(0, len(drawn) - _DRAWN))
     yield from _failures(failures)
-    yield from _songs(manifest.rows(), folder, target, run)
+    yield from _songs(manifest.songs(), folder, target, run)
     yield from _notices(notices)
     yield "</main></body></html>\n"
 
 
 def _cards(tally: Tally, took: float, user: User | None) -> Iterator[str]:
     cards = [
-        (f"{tally.made:,}", "separated now", "good" if tally.made else ""),
-        (f"{tally.kept:,}", "done before", ""),
+        (f"{tally.separated:,}", "separated now", "good" if tally.separated else ""),
+        (f"{tally.up_to_date:,}", "done before", ""),
         (f"{tally.failed:,}", "failed", "bad" if tally.failed else ""),
-        (f"{tally.left_out:,}", "left out", "warn" if tally.left_out else ""),
+        (f"{tally.skipped:,}", "left out", "warn" if tally.skipped else ""),
         (_length(tally.seconds), "of music", ""),
         (_length(took), "it took", ""),
         (f"{tally.credits:,}", "credits, by estimate", ""),
@@ -99,7 +99,7 @@ def _cards(tally: Tally, took: float, user: User | None) -> Iterator[str]:
 def _timeline(drawn: Sequence[tuple[str, tuple[Span, ...]]], *, left_out: int) -> Iterator[str]:
     if not drawn:
         return
-    rows = lanes(drawn)
+    rows = assign_lanes(drawn)
     start = min(spans[0].start for _, spans in drawn)
     end = max(span.end for _, spans in drawn for span in spans)
     length = max(end - start, 0.001)
@@ -140,19 +140,19 @@ def _failures(failures: Sequence[Failure]) -> Iterator[str]:
         return
     yield '<section><h2>Failed</h2><div class="scroll"><table><thead><tr><th>Song</th><th>Way</th><th>Why</th></tr>'
     yield "</thead><tbody>"
-    for failure in sorted(failures, key=lambda one: (str(one.path), one.work)):
-        yield f'<tr><td class="path">{_text(str(failure.path))}</td><td>{_text(failure.work)}</td>'
+    for failure in sorted(failures, key=lambda one: (str(one.path), one.method)):
+        yield f'<tr><td class="path">{_text(str(failure.path))}</td><td>{_text(failure.method)}</td>'
         yield f"<td>{_text(str(failure.error))}</td></tr>\n"
     yield "</tbody></table></div></section>\n"
 
 
-def _songs(rows: Iterable[Row], folder: Path, target: Path, run: str) -> Iterator[str]:
+def _songs(rows: Iterable[SeparatedSong], folder: Path, target: Path, run: str) -> Iterator[str]:
     yield '<section><h2>Songs</h2><div class="scroll"><table><thead><tr><th>Song</th><th class="n">Length</th>'
     yield '<th class="n">Credits</th><th>Made</th><th>Stems</th></tr></thead><tbody>'
     none = True
     for source, of_song in groupby(rows, key=lambda row: row.source):
         none = False
-        ways = sorted(of_song, key=lambda row: row.way)
+        ways = sorted(of_song, key=lambda row: row.method_name)
         lengths = [row.seconds for row in ways if row.seconds is not None]
         credits_ = sum(row.credits or 0 for row in ways)
         made = _made(max(ways, key=lambda row: row.finished), run)
@@ -168,7 +168,7 @@ def _songs(rows: Iterable[Row], folder: Path, target: Path, run: str) -> Iterato
     yield "</tbody></table></div></section>\n"
 
 
-def _made(row: Row, run: str) -> str:
+def _made(row: SeparatedSong, run: str) -> str:
     return "in this run" if row.run == run else time.strftime("%Y-%m-%d", time.localtime(row.finished))
 
 
@@ -190,17 +190,17 @@ def _notices(notices: Sequence[Notice]) -> Iterator[str]:
         return
     yield f"<section><details><summary><h2>Remarks</h2> ({len(notices):,})</summary><ul>"
     for notice in notices:
-        yield f'<li><span class="path">{_text(str(notice.path))}</span> {_text(notice.why)}</li>\n'
+        yield f'<li><span class="path">{_text(str(notice.path))}</span> {_text(notice.reason)}</li>\n'
     yield "</ul></details></section>\n"
 
 
-def _label(row: Row, step: str) -> str:
+def _label(row: SeparatedSong, step: str) -> str:
     return f"{row.title}, {_step(row, step, several=False)}"
 
 
-def _step(row: Row, step: str, *, several: bool) -> str:
+def _step(row: SeparatedSong, step: str, *, several: bool) -> str:
     """Return what a step is called: the algorithm, where that is all there is; `several`: beside other ways."""
-    return row.way if step == ONLY else f"{row.way}: {step}" if several else step
+    return row.method_name if step == SINGLE_STEP else f"{row.method_name}: {step}" if several else step
 
 
 def _text(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A whole music library: planned while it is walked, separated while it is planned."""
+"""Separate a whole music library."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-import anyio
-import anyio.to_thread
-
 from mvsep_async.audio.walk import is_inside
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
@@ -19,22 +16,22 @@ from mvsep_async.errors import (
     MVSepError,
 )
 from mvsep_async.library.decisions import CreditBudget
+from mvsep_async.library.engine import LibraryEngine, SongOrder
 from mvsep_async.library.layout import Layout, mirror
 from mvsep_async.library.manifest import Manifest
+from mvsep_async.library.methods import Algorithms, resolve_methods
 from mvsep_async.library.outcome import LibraryEvent, LibraryResult
 from mvsep_async.library.planner import Planner
 from mvsep_async.library.report import write_report
-from mvsep_async.library.songs import Order, Run
-from mvsep_async.library.works import Algorithms, works_of
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
-from mvsep_async.recipes.chain import Transfer
 from mvsep_async.recipes.run import HIDDEN
+from mvsep_async.recipes.runner import Transfer
 
-__all__ = ["MANIFEST", "Order", "check_folders", "separate_library"]
+__all__ = ["MANIFEST", "SongOrder", "check_folders", "separate_library"]
 
 MANIFEST: Final = f"{HIDDEN}/manifest.sqlite"
-"""Where the manifest is, below the target folder."""
+"""Path of the manifest below the target folder."""
 
 
 async def separate_library(
@@ -47,11 +44,12 @@ async def separate_library(
     output_format: OutputFormat = OutputFormat.MP3,
     stems: Iterable[str] | None = None,
     layout: str | None = None,
-    order: Order = "as-found",
+    order: SongOrder = "as-found",
     max_credits: int | None = None,
     dry_run: bool = False,
     copy_tags: bool = False,
     repeat: int = 1,
+    retry_failed: bool = False,
     report: str | PathLike[str] | None = None,
     transfer: Transfer = "url",
     on_event: Callable[[LibraryEvent], None] = lambda event: None,
@@ -63,26 +61,31 @@ async def separate_library(
     - `layout`: such as `{albumartist}/{album}/{track} {title}/{stem}.{ext}`, see `PLACEHOLDERS`; by default the folders
       of the source are mirrored.
     - `order`: `"as-found"`, or `"shortest-first"`, which reads all songs before the first is sent.
-    - `max_credits`: what may be spent in this run, by estimate; the first song beyond it ends the submitting.
+    - `max_credits`: the most credits to spend in this run, by estimate; it ends at the first song beyond them.
     - `dry_run`: only count songs, their length and their credits; nothing is sent or written.
     - `copy_tags`: write the song's tags and cover into its stems.
-    - `repeat`: how often failed songs are tried again at the end.
-    - `report`: write an HTML page about the run there.
+    - `repeat`: how often failed songs are retried at the end of the run.
+    - `retry_failed`: also retry songs that failed in earlier runs, except those whose audio is damaged. Songs that
+      failed because of an outage are always retried.
+    - `report`: path of an HTML page about the run, to be written.
     - `transfer`: how a recipe's stems go to the next step, see `run_recipe`.
-    - `on_event`: told what happens, from within the run: it must not wait.
+    - `on_event`: called with each event, on the event loop; it must return quickly.
 
-    What is done is kept in `.mvsep/manifest.sqlite` in the target: a song is separated again when it or the settings
-    changed, and not when only the layout did. To survive being killed without paying twice, give the client a journal.
-    Songs that cannot be read, or fail, are reported by name and the rest goes on. Raises `InvalidRequestError` for what
-    cannot be, before anything is sent; `JournalError` for a manifest that cannot be used; and what makes going on
-    senseless, such as a token that is no longer accepted.
+    The target's `.mvsep/manifest.sqlite` records what is done. A song is known by its audio: one that is renamed,
+    moved, copied or retagged is not paid again, and its stems follow it. It is separated again when its audio or the
+    settings change, not when only the layout does. A file that is still being written is sent when it is complete. To
+    survive being killed without paying twice, give the client a journal.
+
+    Songs that cannot be read, or fail, are reported by name and the rest continues. Raises `InvalidRequestError` for
+    invalid arguments, before anything is sent; `JournalError` for a manifest that cannot be used; and errors that every
+    song would meet, such as `AuthenticationError` for a token that is no longer accepted.
     """
-    source, target = await anyio.to_thread.run_sync(_absolute, source_folder, target_folder)
-    await anyio.to_thread.run_sync(check_folders, source, target)
+    source, target = await in_thread(_absolute, source_folder, target_folder)
+    await in_thread(check_folders, source, target)
     if order not in ("as-found", "shortest-first"):
         raise InvalidRequestError(f"order must be 'as-found' or 'shortest-first', not {order!r}")
     user = await _user(client, needed=not dry_run)
-    works = works_of(
+    methods = resolve_methods(
         algorithms,
         await client.catalogue(),
         user,
@@ -90,28 +93,28 @@ async def separate_library(
         output_format=OutputFormat(output_format),
         stems=None if stems is None else [stems] if isinstance(stems, str) else list(stems),
     )
-    several = len(works) > 1 or len(works[0].recipe.keeping) > 1
+    several = len(methods) > 1 or len(methods[0].recipe.keeping) > 1
     plan = mirror(several=several) if layout is None else Layout.parse(layout, several=several)
-    manifest = await in_thread(Manifest.look_into if dry_run else Manifest.open, target / MANIFEST)
+    manifest = await in_thread(Manifest.open_read_only if dry_run else Manifest.open, target / MANIFEST)
     try:
-        planner = Planner(source, target, works, plan, manifest)
-        run = Run(
-            client, source, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, on_event
+        planner = Planner(source, target, methods, plan, manifest, retry_failed)
+        engine = LibraryEngine(
+            client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, on_event
         )
-        await run.go(order, repeat)
+        await engine.run(order, repeat)
         left = await _user(client, needed=False)
         written = None
         if report is not None and not dry_run:
             written = Path(report)
-            about = (run.id, run.tally, run.failures, run.notices, left, run.unfinished)
+            about = (engine.id, engine.tally, engine.failures, engine.notices, left, engine.unfinished)
             await in_thread(write_report, written, target, manifest, *about)
         return LibraryResult(
-            tally=run.tally,
+            tally=engine.tally,
             dry_run=dry_run,
-            failures=tuple(run.failures),
-            notices=tuple(run.notices),
+            failures=tuple(engine.failures),
+            notices=tuple(engine.notices),
             credits_left=None if left is None else left.premium_minutes,
-            stopped=run.stopped,
+            stopped=engine.stopped,
             report=written,
         )
     finally:
@@ -121,7 +124,7 @@ async def separate_library(
 def check_folders(source: Path, target: Path) -> None:
     """Raise `InvalidRequestError` for folders between which a library cannot be separated."""
     if not source.is_dir():
-        what = "is no folder" if source.exists() else "is not there"
+        what = "is not a folder" if source.exists() else "does not exist"
         raise InvalidRequestError(f"the source folder {_shown(source)} {what}")
     if target.exists() and not target.is_dir():
         raise InvalidRequestError(f"the target folder {_shown(target)} is a file")
@@ -129,12 +132,12 @@ def check_folders(source: Path, target: Path) -> None:
     if real_source == real_target or is_inside(real_source, real_target):
         raise InvalidRequestError(
             f"the source folder {_shown(source)} is the target folder {_shown(target)} or lies in it, so that stems "
-            "would be taken for songs: choose another target, one inside the source is fine"
+            "would be taken for songs: choose another target, for example a folder inside the source"
         )
 
 
 def _absolute(*folders: str | PathLike[str]) -> tuple[Path, ...]:
-    """Return the folders as they are from anywhere: the process may change its own while the run lasts."""
+    """Return absolute paths: the process may change its working directory while the run lasts."""
     return tuple(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100 -- `Path.absolute` keeps `..`
 
 

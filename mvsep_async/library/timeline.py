@@ -1,4 +1,4 @@
-"""When what happened to a job, and which slot it was in: what a report draws. Pure."""
+"""The phases of each job over time, and the slot that it had: what a report draws. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from mvsep_async.models.stage import Stage
 
-__all__ = ["Course", "Lane", "Phase", "Recorder", "Span", "lanes"]
+__all__ = ["JobTimeline", "Lane", "Phase", "Span", "TimelineRecorder", "assign_lanes"]
 
 Phase: TypeAlias = Literal["up", "wait", "work", "down"]
 """Sending, waiting at the service, being separated, fetching."""
@@ -31,7 +31,7 @@ _PHASES: Final[Mapping[Stage, Phase]] = MappingProxyType(
 
 @frozen
 class Span:
-    """One phase of a job, in Unix time. In the local queue a job has none."""
+    """One phase of a job, in Unix time. The time in the local queue is not a phase."""
 
     phase: Phase
     start: float
@@ -39,23 +39,23 @@ class Span:
 
 
 @frozen
-class Course:
-    """One job of a song: which step it was of, and its phases."""
+class JobTimeline:
+    """The phases of one job of a song, and its step."""
 
     step: str
     spans: tuple[Span, ...]
 
 
 @define
-class Recorder:
-    """KeyedLock the stages of one job, as they come, into spans."""
+class TimelineRecorder:
+    """Turn the stages of one job, as they come, into spans."""
 
     spans: list[Span] = field(factory=list)
     _phase: Phase | None = None
     _since: float = 0.0
 
-    def note(self, stage: Stage, now: float) -> None:
-        """Take down that the job is in `stage` now."""
+    def record(self, stage: Stage, now: float) -> None:
+        """Record that the job is in `stage` now."""
         phase = _PHASES.get(stage)
         if phase == self._phase:
             return
@@ -64,19 +64,19 @@ class Recorder:
         self._phase, self._since = phase, now
 
     def end(self, now: float) -> None:
-        """Close the phase that is open."""
-        self.note(Stage.FINISHED, now)
+        """End the current phase."""
+        self.record(Stage.FINISHED, now)
 
 
 @frozen
 class Lane:
-    """One slot: what was in it, one after the other. `bars`: label and spans of each job."""
+    """One slot and the jobs that had it, one after the other. `bars`: label and spans of each job."""
 
     bars: tuple[tuple[str, tuple[Span, ...]], ...]
 
 
-def lanes(jobs: Iterable[tuple[str, tuple[Span, ...]]]) -> list[Lane]:
-    """Give each job a lane in which nothing else holds the slot meanwhile: the first that is free, as slots are.
+def assign_lanes(jobs: Iterable[tuple[str, tuple[Span, ...]]]) -> list[Lane]:
+    """Assign each job the first lane that is free when it starts, as slots are.
 
     A job holds its slot until it is separated; its download goes on beside the next one.
     """

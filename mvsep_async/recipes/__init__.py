@@ -11,21 +11,21 @@ result = await run_recipe(client, recipe, "song.flac", "stems/")
 from __future__ import annotations
 
 from mvsep_async.catalogue.presets import PRESETS, Preset, find_preset
-from mvsep_async.recipes.chain import MadeFile, StepResult
 from mvsep_async.recipes.recipe import Input, Recipe, RecipeError, Step
 from mvsep_async.recipes.resolve import credits_of, resolve
 from mvsep_async.recipes.run import RecipeResult, run_recipe
+from mvsep_async.recipes.runner import StemFile, StepResult
 from mvsep_async.recipes.toml import RecipeFile, load_recipe, read_recipe
 
 __all__ = [
     "PRESETS",
     "Input",
-    "MadeFile",
     "Preset",
     "Recipe",
     "RecipeError",
     "RecipeFile",
     "RecipeResult",
+    "StemFile",
     "Step",
     "StepResult",
     "credits_of",

@@ -1,4 +1,4 @@
-"""The names under which a step's job is known, so that it is found and never paid again. Pure."""
+"""Idempotency keys of a recipe's jobs, by which they are found again and never paid twice. Pure."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final
 
+from mvsep_async.audio.digest import AudioContent
 from mvsep_async.recipes.recipe import Recipe, Step
 
-__all__ = ["PREFIX", "digest_of", "keys_of"]
+__all__ = ["PREFIX", "content_key", "digest_of", "keys_of"]
 
 PREFIX: Final = "recipe:"
 _BYTES: Final = 15
-"""Of each hash: 120 bits, so that among a billion jobs a mistaken match stays out of reach."""
+"""Of each hash: 120 bits, so that two of a billion jobs have the same one by chance with a probability below 1e-18."""
 
 
 def keys_of(recipe: Recipe, source: str) -> Mapping[str, str]:
     """Return the idempotency key of each step, by its name, for a resolved recipe.
 
-    `source` identifies the song and its content. A key covers all that makes a step's result what it is: the song, the
-    algorithm, the options and the format of the step and of those before it. Other steps, their names and what is kept
-    can change without anything being paid again.
+    `source` stands for the song's audio. A key covers all that determines a step's result: the song, and the algorithm,
+    the options and the format of the step and of those before it. Other steps, names and the stems that are kept can
+    change without anything being paid again.
     """
     keys: dict[str, str] = {}
     for step in recipe.steps:
         before = ["song", source] if step.input is None else [keys[step.input.step], step.input.stem.casefold()]
         keys[step.name] = PREFIX + _hashed([*before, *_settings(step)])
     return MappingProxyType(keys)
+
+
+def content_key(content: AudioContent) -> str:
+    """Return what stands for a song's audio in `keys_of`."""
+    return f"audio {content.digest}"
 
 
 def digest_of(recipe: Recipe) -> str:

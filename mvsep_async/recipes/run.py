@@ -10,39 +10,38 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 from attrs import frozen
 
+from mvsep_async.audio.digest import read_content
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import InvalidRequestError, MVSepError
-from mvsep_async.jobs.fingerprint import fingerprint_of
+from mvsep_async.concurrency import in_thread
+from mvsep_async.errors import InvalidRequestError, MVSepError, UploadError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.request import JobSettings
 from mvsep_async.naming import check_layout, fill, placeholders, song_name
-from mvsep_async.recipes.chain import Chain, MadeFile, Place, StepResult, Transfer
-from mvsep_async.recipes.keys import keys_of
+from mvsep_async.recipes.keys import content_key, keys_of
 from mvsep_async.recipes.recipe import Recipe, Step
 from mvsep_async.recipes.resolve import resolve
-from mvsep_async.sources import Data, check, label
+from mvsep_async.recipes.runner import Destination, RecipeRunner, StemFile, StepResult, Transfer
+from mvsep_async.sources import Data, check, is_url, label
 
 __all__ = ["HIDDEN", "RecipeResult", "algorithm_label", "run_recipe"]
 
 HIDDEN: Final = ".mvsep"
-"""The folder, below the target, for what is not the user's: stems on their way from step to step, journals."""
+"""The folder, below the target, for internal files: stems on their way from step to step, journals, the manifest."""
 
 _PLACEHOLDERS: Final = ("song", "step", "algorithm", "stem")
 
 
 @frozen
 class RecipeResult:
-    """What a recipe made of a song, step by step."""
+    """The result of a recipe for one song, step by step."""
 
     recipe: Recipe
     steps: tuple[StepResult, ...]
 
     @property
-    def files(self) -> tuple[MadeFile, ...]:
+    def files(self) -> tuple[StemFile, ...]:
         """All stems on disk, in the order of the steps."""
         return tuple(file for step in self.steps for file in step.files)
 
@@ -53,7 +52,7 @@ class RecipeResult:
 
     @property
     def error(self) -> MVSepError | None:
-        """Why the first step that failed did so."""
+        """The error of the first step that failed."""
         return next((step.error for step in self.steps if step.error is not None), None)
 
 
@@ -75,44 +74,44 @@ async def run_recipe(
     - `source`: a path, an http(s) URL, or bytes with their `filename`.
     - `layout`: of the files, from `{song}`, `{step}`, `{algorithm}` and `{stem}`; by default `{song}/{stem}`, or
       `{song}/{step}/{stem}` where several steps keep stems.
-    - `transfer`: `"url"` lets the service fetch a stem from itself for the next step, and goes by way of a file where
-      it will not; `"file"` always does. A create by address whose answer is lost cannot be found again at the service:
+    - `transfer`: `"url"` lets the service fetch a stem from itself for the next step, and uploads it where the service
+      does not; `"file"` always uploads it. A create by URL whose answer is lost cannot be found again at the service:
       where that must never end in `SubmissionUnknownError`, choose `"file"`.
 
-    Raises `RecipeError` for what cannot be, before anything is sent. Errors of steps are in the result: what does not
-    need a failed step goes on. With a client that has a journal, the same call again pays for no step twice; only its
-    own steps count, so a recipe may be changed from the first step that shall be different on.
+    Raises `RecipeError` for an invalid recipe, before anything is sent. Errors of steps are in the result; steps that
+    do not depend on a failed one continue. With a client that has a journal, the same call again pays for no step
+    twice; the song is known by its audio. A changed recipe pays only for the changed steps and those that follow.
     """
     recipe = resolve(recipe, await client.catalogue(), await client.account.user())
     layout = layout or ("{song}/{step}/{stem}" if len(recipe.keeping) > 1 else "{song}/{stem}")
     check_layout(layout, known=_PLACEHOLDERS)
     if len(recipe.keeping) > 1 and not placeholders(layout) & {"step", "algorithm"}:
         raise InvalidRequestError(f"the layout {layout!r} needs {{step}}: several steps of the recipe keep stems")
-    root = await anyio.to_thread.run_sync(lambda: Path(directory).absolute())
+    root = await in_thread(lambda: Path(directory).absolute())
     held = Data(source, filename or "") if isinstance(source, bytes) else source
     check(held)
     song = song_name(label(held, filename))
     names = {step.name: algorithm_label((await client.catalogue()).find(step.algorithm).name) for step in recipe.steps}
-    identity = await _identity(source)
+    key = await _song_key(source)
 
-    def place(step: Step) -> Place:
-        return Place(root, fill(layout, {"song": song, "step": step.name, "algorithm": names[step.name]}))
+    def destination(step: Step) -> Destination:
+        return Destination(root, fill(layout, {"song": song, "step": step.name, "algorithm": names[step.name]}))
 
-    chain = Chain(
+    runner = RecipeRunner(
         client,
         recipe,
         source,
         filename,
-        None if identity is None else keys_of(recipe, identity),
-        place,
+        keys_of(recipe, key),
+        destination,
         root / HIDDEN / "stems",
         transfer=transfer,
         group=group,
         priority=priority,
         on_progress=on_progress,
     )
-    result = RecipeResult(recipe, await chain.run())
-    await anyio.to_thread.run_sync(_tidy, chain.work)
+    result = RecipeResult(recipe, await runner.run())
+    await in_thread(_remove_empty, runner.scratch)
     return result
 
 
@@ -121,15 +120,21 @@ def algorithm_label(name: str) -> str:
     return name.partition("(")[0].strip() or name
 
 
-def _tidy(work: Path) -> None:
-    """Remove the hidden folders where nothing is in them."""
+def _remove_empty(scratch: Path) -> None:
+    """Remove the hidden folders if they are empty."""
     with suppress(OSError):
-        work.rmdir()
-        work.parent.rmdir()
+        scratch.rmdir()
+        scratch.parent.rmdir()
 
 
-async def _identity(source: str | PathLike[str] | bytes) -> str | None:
+async def _song_key(source: str | PathLike[str] | bytes) -> str:
+    """Return what stands for the song in the keys of its jobs: its audio, or its URL."""
     if isinstance(source, bytes):
-        digest = await anyio.to_thread.run_sync(lambda: hashlib.blake2b(source, digest_size=15).hexdigest())
+        digest = await in_thread(lambda: hashlib.blake2b(source, digest_size=15).hexdigest())
         return f"bytes {digest}"
-    return await fingerprint_of(os.fspath(source), JobSettings())
+    if is_url(source):
+        return f"url {source}"
+    try:
+        return content_key(await read_content(source))
+    except OSError as error:
+        raise UploadError(f"{os.fspath(source)!r} cannot be read: {error.strerror or error}") from error

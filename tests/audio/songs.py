@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import soundfile
@@ -20,19 +22,26 @@ _CONTAINERS = {".mp3": "MP3", ".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".a
 
 
 def write_song(path: Path, seconds: float = 0.2, **tags: str) -> Path:
-    """Write a song whose format follows its name; `.m4a` is a shell without sound, which says how long it is."""
+    """Write a song whose format and sound follow its name; `.m4a` has no real sound, but says how long it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix.lower()
     if suffix == ".m4a":
-        path.write_bytes(_mp4(seconds))
+        path.write_bytes(_mp4(seconds, path.name))
     else:
         frames = int(8000 * seconds)
-        sound = 0.2 * np.sin(np.arange(frames) / 8)
+        sound = 0.2 * np.sin(np.arange(frames) / (8 + crc32(path.name.encode("utf-8", "replace")) % 9999 / 1000))
         with path.open("wb") as file:
             soundfile.write(file, np.stack((sound, sound), axis=1), 8000, format=_CONTAINERS.get(suffix, "WAV"))
     if tags:
         write_plain_tags(path, **tags)
+    settle(path)
     return path
+
+
+def settle(path: Path) -> None:
+    """Make a file a minute older: one that was written just now is waited for."""
+    entry = path.stat()
+    os.utime(path, ns=(entry.st_atime_ns, entry.st_mtime_ns - 60 * 10**9))
 
 
 def write_plain_tags(path: Path, *, cover: bool = False, **texts: str) -> None:
@@ -77,8 +86,9 @@ def _atom(name: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(body), name) + body
 
 
-def _mp4(seconds: float) -> bytes:
+def _mp4(seconds: float, name: str) -> bytes:
     header = _atom(b"mdhd", struct.pack(">IIIIIHH", 0, 0, 0, 1000, int(1000 * seconds), 0, 0))
     handler = _atom(b"hdlr", struct.pack(">II4s12xx", 0, 0, b"soun"))
     media = _atom(b"mdia", header, handler)
-    return _atom(b"ftyp", b"M4A \0\0\0\0M4A isom") + _atom(b"moov", _atom(b"trak", media)) + _atom(b"mdat", b"\0" * 64)
+    sound = _atom(b"mdat", name.encode("utf-8", "replace").ljust(64, b"\0"))
+    return _atom(b"ftyp", b"M4A \0\0\0\0M4A isom") + _atom(b"moov", _atom(b"trak", media)) + sound

@@ -129,8 +129,8 @@ def test_a_deep_tree_needs_no_recursion(music: Path) -> None:
 def test_folders_that_cannot_be_are_refused(music: Path, tmp_path: Path) -> None:
     file = write_song(tmp_path / "song.wav")
     for source, target, why in (
-        (tmp_path / "none", tmp_path / "out", "is not there"),
-        (file, tmp_path / "out", "is no folder"),
+        (tmp_path / "none", tmp_path / "out", "does not exist"),
+        (file, tmp_path / "out", "is not a folder"),
         (music, file, "is a file"),
         (music, music, "is the target"),
         (music, tmp_path, "lies in it"),

@@ -43,7 +43,7 @@ def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: P
     assert set(by_name) == {"one.wav", "two.flac", "three.mp3", "sandbox-fail.wav"}
     assert by_name["one.wav"] == {
         "source": str(songs / "a" / "one.wav"),
-        "way": "BS Roformer",
+        "method": "BS Roformer",
         "status": "done",
         "files": [str(home / "Stems" / "a" / "one" / f"{stem}.mp3") for stem in ("Vocals", "Other")],
         "error": None,

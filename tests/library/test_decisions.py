@@ -3,9 +3,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.errors import DownloadError, InvalidRequestError, JobCancelledError, JobFailedError, UploadError
-from mvsep_async.library.decisions import CreditBudget, Done, Fetch, Make, decide, worth_repeating
-from mvsep_async.library.manifest import ManifestFile, Row
+from mvsep_async.jobs.failures import FailureKind
+from mvsep_async.library.decisions import (
+    QUIET,
+    CreditBudget,
+    FetchMissing,
+    UpToDate,
+    check_stems,
+    is_tried_again,
+    seconds_until_quiet,
+)
+from mvsep_async.library.manifest import FailedSong, ManifestFile, SeparatedSong
 from mvsep_async.recipes import Recipe, Step
 
 VOCALS = ManifestFile("one", "Vocals", "a/Vocals.mp3", 10, "hash")
@@ -17,14 +25,16 @@ def recipe(*keep: str) -> Recipe:
     return Recipe(name="r", steps=[Step(name="one", algorithm=40, keep=keep or None)])
 
 
-def row(*files: ManifestFile, kept: list[str] | None = None, size: int = 5, mtime_ns: int = 7) -> Row:
-    return Row(
+def known(*files: ManifestFile, kept: list[str] | None = None) -> SeparatedSong:
+    return SeparatedSong(
         source="a.wav",
-        work="w",
-        way="BS Roformer",
+        method="w",
+        method_name="BS Roformer",
         title="a",
-        size=size,
-        mtime_ns=mtime_ns,
+        size=5,
+        mtime_ns=7,
+        content="c",
+        audio_length=3,
         seconds=1.0,
         credits=1,
         place="a/{stem}",
@@ -33,68 +43,71 @@ def row(*files: ManifestFile, kept: list[str] | None = None, size: int = 5, mtim
     )
 
 
-def test_a_song_that_is_not_known_is_made() -> None:
-    assert decide(recipe(), 5, 7, None, {}) == Make()
-
-
-def test_a_song_whose_stems_are_there_is_done() -> None:
-    assert decide(recipe(), 5, 7, row(), ON_DISK) == Done()
-
-
-def test_a_changed_song_is_made_anew_in_the_place_of_the_old_stems() -> None:
-    assert decide(recipe(), 6, 7, row(), ON_DISK) == decide(recipe(), 5, 8, row(), ON_DISK) == Make((VOCALS, OTHER))
+def test_a_song_whose_stems_exist_is_up_to_date() -> None:
+    assert check_stems(recipe(), known(), ON_DISK) == UpToDate()
 
 
 def test_deleted_and_empty_stems_are_fetched() -> None:
-    assert decide(recipe(), 5, 7, row(), {VOCALS.path: 10}) == Fetch((VOCALS,))
-    assert decide(recipe(), 5, 7, row(), {**ON_DISK, OTHER.path: 0}) == Fetch((VOCALS,))
+    assert check_stems(recipe(), known(), {VOCALS.path: 10}) == FetchMissing((VOCALS,))
+    assert check_stems(recipe(), known(), {**ON_DISK, OTHER.path: 0}) == FetchMissing((VOCALS,))
 
 
-def test_an_edited_stem_is_its_owners() -> None:
-    assert decide(recipe(), 5, 7, row(), {**ON_DISK, OTHER.path: 21}) == Done((OTHER,))
+def test_an_edited_stem_belongs_to_the_user() -> None:
+    assert check_stems(recipe(), known(), {**ON_DISK, OTHER.path: 21}) == UpToDate((OTHER,))
 
 
-def test_stems_that_were_not_wanted_then_are_fetched_now() -> None:
-    only_vocals = row(VOCALS, kept=["Vocals"])
-    assert decide(recipe("vocals"), 5, 7, only_vocals, ON_DISK) == Done()
-    assert decide(recipe("Vocals", "Other"), 5, 7, only_vocals, ON_DISK) == Fetch((VOCALS,))
-    assert decide(recipe(), 5, 7, only_vocals, ON_DISK) == Fetch((VOCALS,))
-    assert decide(recipe("Vocals"), 5, 7, row(), ON_DISK) == Done(), "more is there than is wanted"
+def test_stems_that_were_not_wanted_before_are_fetched() -> None:
+    only_vocals = known(VOCALS, kept=["Vocals"])
+    assert check_stems(recipe("vocals"), only_vocals, ON_DISK) == UpToDate()
+    assert check_stems(recipe("Vocals", "Other"), only_vocals, ON_DISK) == FetchMissing((VOCALS,))
+    assert check_stems(recipe(), only_vocals, ON_DISK) == FetchMissing((VOCALS,))
+    assert check_stems(recipe("Vocals"), known(), ON_DISK) == UpToDate(), "more exist than are wanted"
 
 
 @given(
-    size=st.integers(1, 3),
-    mtime=st.integers(1, 3),
     there=st.dictionaries(st.sampled_from([VOCALS.path, OTHER.path]), st.integers(0, 30)),
     keep=st.lists(st.sampled_from(["Vocals", "Other"]), unique=True),
     kept=st.none() | st.lists(st.sampled_from(["Vocals", "Other"]), unique=True, min_size=1),
 )
-def test_done_means_the_same_song_and_every_stem_on_disk(
-    size: int, mtime: int, there: dict[str, int], keep: list[str], kept: list[str] | None
-) -> None:
+def test_up_to_date_means_every_stem_on_disk(there: dict[str, int], keep: list[str], kept: list[str] | None) -> None:
     files = tuple(file for file in (VOCALS, OTHER) if kept is None or file.stem in kept)
-    action = decide(recipe(*keep), size, mtime, row(*files, kept=kept, size=2, mtime_ns=2), there)
-    if (size, mtime) != (2, 2):
-        assert action == Make(files)
-    else:
-        whole = all(there.get(file.path, 0) for file in files)
-        covered = kept is None or (bool(keep) and set(keep) <= set(kept))
-        assert isinstance(action, Done if whole and covered else Fetch)
+    action = check_stems(recipe(*keep), known(*files, kept=kept), there)
+    whole = all(there.get(file.path, 0) for file in files)
+    covered = kept is None or (bool(keep) and set(keep) <= set(kept))
+    assert isinstance(action, UpToDate if whole and covered else FetchMissing)
+
+
+def test_which_failures_are_tried_again() -> None:
+    def failed(kind: FailureKind) -> FailedSong:
+        return FailedSong(
+            source="a", method="m", size=1, mtime_ns=1, content="c", audio_length=1, kind=kind, message="no"
+        )
+
+    tried = {
+        kind: [is_tried_again(failed(kind), retry_failed=asked) for asked in (False, True)] for kind in FailureKind
+    }
+    assert tried == {
+        FailureKind.TEMPORARY: [True, True],
+        FailureKind.ON_REQUEST: [False, True],
+        FailureKind.PERMANENT: [False, False],
+    }
+
+
+@given(age=st.floats(-1e6, 1e6))
+def test_a_young_file_is_waited_for_at_most_a_moment(age: float) -> None:
+    wait = seconds_until_quiet(int((1e9 - age) * 1e9), 1e9)
+    assert 0 <= wait <= QUIET
+    assert (wait > 0) == (-60 < age < QUIET) or abs(age - QUIET) < 1e-3 or abs(age + 60) < 1e-3
 
 
 @given(limit=st.none() | st.integers(0, 50), costs=st.lists(st.integers(1, 20)))
-def test_a_purse_never_gives_more_than_it_has(limit: int | None, costs: list[int]) -> None:
-    purse = CreditBudget(limit)
-    given = [cost for cost in costs if purse.take(cost)]
-    assert purse.spent == sum(given)
-    assert given == costs if limit is None else purse.spent <= limit
+def test_a_budget_never_reserves_more_than_it_has(limit: int | None, costs: list[int]) -> None:
+    budget = CreditBudget(limit)
+    given = [cost for cost in costs if budget.reserve(cost)]
+    assert budget.spent == sum(given)
+    assert given == costs if limit is None else budget.spent <= limit
 
 
 def test_under_a_limit_an_unknown_price_is_not_paid() -> None:
-    assert CreditBudget(None).take(None)
-    assert not CreditBudget(100).take(None)
-
-
-def test_what_was_refused_is_not_tried_again() -> None:
-    assert all(worth_repeating(error("x")) for error in (JobFailedError, DownloadError, UploadError))
-    assert not any(worth_repeating(error("x")) for error in (InvalidRequestError, JobCancelledError))
+    assert CreditBudget(None).reserve(None)
+    assert not CreditBudget(100).reserve(None)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mvsep_async.audio.tags import NOTHING, Tags
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.library.layout import PLACEHOLDERS, Layout, mirror, place_key, values_of
-from mvsep_async.naming import stem_path
+from mvsep_async.library.layout import PLACEHOLDERS, Layout, mirror, values_of
+from mvsep_async.naming import caseless, stem_path
 
 TAGGED = Layout.parse("{albumartist}/{album}/{track} {title}/{stem}.{ext}")
 
@@ -45,8 +45,8 @@ def test_what_the_tags_do_not_say_is_made_up_for() -> None:
         ("{artst}/{stem}", "{artst}"),
         ("{artist}/{title}", "{stem}"),
         ("{stem", "unpaired"),
-        ("../{stem}", "path below"),
-        ("/{stem}", "path below"),
+        ("../{stem}", "relative path"),
+        ("/{stem}", "relative path"),
         ("{stem!r}", "{stem!r}"),
         ("{ext}/{stem}", "{ext}"),
     ],
@@ -112,5 +112,5 @@ def test_no_tag_leads_out_of_the_target(
 def test_numbers_keep_places_apart(name: str, texts: dict[str, str], numbers: set[int]) -> None:
     for layout in (TAGGED, mirror(several=False), Layout.parse("{artist} - {title} ({stem})")):
         place = layout.place(values_of(name, Tags(texts)))
-        keys = {place_key(layout.numbered(place, number)) for number in numbers} | {place_key(place)}
+        keys = {caseless(layout.numbered(place, number)) for number in numbers} | {caseless(place)}
         assert len(keys) == len(numbers) + 1

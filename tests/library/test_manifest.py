@@ -7,24 +7,25 @@ import pytest
 from attrs import evolve
 
 from mvsep_async.errors import JournalError
-from mvsep_async.library.layout import place_key
-from mvsep_async.library.manifest import Manifest, ManifestFile, Row
-from mvsep_async.library.timeline import Course, Span
+from mvsep_async.library.manifest import Manifest, ManifestFile, SeparatedSong
+from mvsep_async.library.timeline import JobTimeline, Span
 
-ROW = Row(
+SONG = SeparatedSong(
     source="a/caf\udce9.wav",
-    work="w",
-    way="BS Roformer",
+    method="w",
+    method_name="BS Roformer",
     title="A song",
     size=5,
     mtime_ns=7,
+    content="c",
+    audio_length=3,
     seconds=None,
     credits=3,
     place="A/{stem}",
     files=(ManifestFile("one", "Vocals", "A/Vocals.mp3", 10, "hash", "https://de.mvsep.com"),),
     kept={"one": ["Vocals"], "two": None},
     tagged=True,
-    courses=(Course("one", (Span("up", 1.0, 2.5),)),),
+    timelines=(JobTimeline("one", (Span("up", 1.0, 2.5),)),),
     run="r1",
     finished=9.0,
 )
@@ -37,22 +38,22 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_row_comes_back_as_it_was(path: Path) -> None:
     manifest = Manifest.open(path)
-    manifest.record(ROW)
+    manifest.record(SONG)
     manifest.close()
     manifest = Manifest.open(path)
-    assert manifest.row(ROW.source, "w") == ROW
-    assert manifest.row(ROW.source, "other") is None
-    manifest.record(evolve(ROW, size=6))
-    assert list(manifest.rows()) == list(manifest.rows(run="r1")) == [evolve(ROW, size=6)]
-    assert list(manifest.rows(run="r2")) == []
+    assert manifest.song(SONG.source, "w") == SONG
+    assert manifest.song(SONG.source, "other") is None
+    manifest.record(evolve(SONG, size=6))
+    assert list(manifest.songs()) == list(manifest.songs(run="r1")) == [evolve(SONG, size=6)]
+    assert list(manifest.songs(run="r2")) == []
     manifest.close()
 
 
 def test_a_place_has_one_song(path: Path) -> None:
     manifest = Manifest.open(path)
-    manifest.record(ROW)
-    assert manifest.claim(place_key("a/{STEM}"), "b.wav") == ROW.source, "done songs keep their places"
-    assert manifest.claim(place_key(ROW.place), ROW.source) is None
+    manifest.record(SONG)
+    assert manifest.claim("a/{STEM}", "b.wav") == SONG.source, "done songs keep their places"
+    assert manifest.claim(SONG.place, SONG.source) is None
     assert manifest.claim("new", "b.wav") is None
     assert manifest.claim("new", "b.wav") is None
     assert manifest.claim("new", "c.wav") == "b.wav"
@@ -60,23 +61,23 @@ def test_a_place_has_one_song(path: Path) -> None:
 
 
 def test_looking_writes_nothing(path: Path) -> None:
-    manifest = Manifest.look_into(path)
+    manifest = Manifest.open_read_only(path)
     assert manifest.claim("x", "a.wav") is None
-    assert manifest.row("a.wav", "w") is None
+    assert manifest.song("a.wav", "w") is None
     manifest.close()
     assert not path.parent.parent.exists()
 
 
 def test_looking_into_one_that_is_there(path: Path) -> None:
     with_row = Manifest.open(path)
-    with_row.record(ROW)
+    with_row.record(SONG)
     with_row.close()
     before = path.read_bytes()
-    manifest = Manifest.look_into(path)
-    assert manifest.row(ROW.source, "w") == ROW
-    assert manifest.claim(place_key(ROW.place), "b.wav") == ROW.source
+    manifest = Manifest.open_read_only(path)
+    assert manifest.song(SONG.source, "w") == SONG
+    assert manifest.claim(SONG.place, "b.wav") == SONG.source
     with pytest.raises(JournalError):
-        manifest.record(ROW)
+        manifest.record(SONG)
     manifest.close()
     assert path.read_bytes() == before
 
@@ -89,7 +90,7 @@ def test_two_runs_at_one_target_are_refused(path: Path) -> None:
     Manifest.open(path).close()
 
 
-@pytest.mark.parametrize("opened", [Manifest.open, Manifest.look_into])
+@pytest.mark.parametrize("opened", [Manifest.open, Manifest.open_read_only])
 def test_a_manifest_that_cannot_be_used_is_told(path: Path, opened: type[Manifest]) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no database at all, but long enough to look like a file" * 40)
@@ -108,6 +109,6 @@ def test_a_manifest_that_cannot_be_used_is_told(path: Path, opened: type[Manifes
     newer.execute("PRAGMA user_version = 99")
     newer.close()
     with pytest.raises(JournalError, match="newer"):
-        Manifest.look_into(path)
+        Manifest.open_read_only(path)
     with pytest.raises(JournalError, match="newer"):
         Manifest.open(path)

@@ -14,11 +14,12 @@ from mvsep_async import InvalidRequestError
 from mvsep_async.audio.tags import read_tags
 from mvsep_async.catalogue.presets import find_preset
 from mvsep_async.errors import AuthenticationError, JournalError
-from mvsep_async.library import LibraryEvent, LibraryResult, What, separate_library
+from mvsep_async.jobs.failures import FailureKind
+from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, separate_library
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.recipes import Recipe, Step
 from mvsep_async.sandbox import Sandbox
-from tests.audio.songs import write_plain_tags, write_song
+from tests.audio.songs import settle, write_plain_tags, write_song
 from tests.conftest import STRANGER, NewClient
 
 Separate = Callable[..., Any]
@@ -61,12 +62,12 @@ async def test_a_library_is_mirrored_and_then_left_alone(
         write_song(music / name)
     result = await separate()
     assert result.complete
-    assert (result.tally.songs, result.tally.made, result.tally.kept) == (5, 5, 0)
+    assert (result.tally.songs, result.tally.separated, result.tally.up_to_date) == (5, 5, 0)
     songs = ("a/one", "a/two", "b/three", "four", "five")
     assert made(stems) == {f"{song}/{stem}.mp3" for song in songs for stem in ("Vocals", "Other")}
     before = len(sandbox.requests)
     again = await separate()
-    assert (again.tally.made, again.tally.kept) == (0, 5)
+    assert (again.tally.separated, again.tally.up_to_date) == (0, 5)
     paths = Counter(request.path for request in sandbox.requests[before:])
     assert set(paths) == {"/api/app/user", "/api/app/algorithms"}, "no request for any finished song"
 
@@ -78,11 +79,11 @@ async def test_changed_songs_and_settings_are_made_again(
     await separate()
     (stems / "one" / "mine.txt").write_text("notes")
     write_song(song, 0.3)
-    assert (await separate()).tally.made == 1
+    assert (await separate()).tally.separated == 1
     assert made(stems) == {"one/Vocals.mp3", "one/Other.mp3", "one/mine.txt"}, "in the place of the old ones"
     assert (stems / "one" / "Vocals.mp3").read_bytes() == song.read_bytes()
-    assert (await separate(algorithms=48)).tally.made == 1
-    assert (await separate(algorithms=48)).tally.kept == 1
+    assert (await separate(algorithms=48)).tally.separated == 1
+    assert (await separate(algorithms=48)).tally.up_to_date == 1
     assert creates(sandbox) == 3
 
 
@@ -115,7 +116,7 @@ async def test_deleted_stems_are_fetched_again_without_paying(
     await separate()
     (stems / "one" / "Other.mp3").unlink()
     result = await separate()
-    assert (result.tally.made, result.tally.credits, creates(sandbox)) == (1, 0, 1)
+    assert (result.tally.separated, result.tally.credits, creates(sandbox)) == (1, 0, 1)
     assert made(stems) == {"one/Vocals.mp3", "one/Other.mp3"}
 
 
@@ -127,7 +128,7 @@ async def test_deleted_stems_that_the_service_has_no_more_are_made_again(
     (stems / "one" / "Other.mp3").unlink()
     sandbox.delete(sandbox.jobs[0].hash)
     result = await separate()
-    assert (result.tally.made, creates(sandbox)) == (1, 2)
+    assert (result.tally.separated, creates(sandbox)) == (1, 2)
     assert made(stems) == {"one/Vocals.mp3", "one/Other.mp3"}
 
 
@@ -145,7 +146,7 @@ async def test_more_stems_are_fetched_when_they_are_wanted(
 async def test_several_ways_in_one_run(sandbox: Sandbox, separate: Separate, music: Path, stems: Path) -> None:
     write_song(music / "x" / "one.wav")
     result = await separate(algorithms=["BS Roformer", find_preset("karaoke"), 40])
-    assert (result.tally.songs, result.tally.made) == (1, 2), "the same way twice is one"
+    assert (result.tally.songs, result.tally.separated) == (1, 2), "the same way twice is one"
     assert made(stems) == {
         "x/one/BS Roformer/Vocals.mp3",
         "x/one/BS Roformer/Other.mp3",
@@ -193,7 +194,7 @@ async def test_two_songs_with_one_target_get_two_and_keep_them(separate: Separat
     result = await separate(stems=["Vocals"])
     assert made(stems) == {"SAME/Vocals.mp3", "same (2)/Vocals.mp3", "same (3)/Vocals.mp3"}
     assert {notice.path.name for notice in result.notices} == {"same.wav", "same.flac"}
-    assert all("same target" in notice.why for notice in result.notices)
+    assert all("same target" in notice.reason for notice in result.notices)
     assert (stems / "SAME" / "Vocals.mp3").read_bytes() == (music / "SAME.mp3").read_bytes()
     write_song(music / "Same.aiff")
     await separate(stems=["Vocals"])
@@ -218,7 +219,7 @@ async def test_names_that_are_no_text(separate: Separate, music: Path, stems: Pa
     assert (await separate(stems=["Vocals"], report=report)).complete
     assert made(stems) == {"caf\ufffd/Vocals.mp3"}
     assert "caf\ufffd.wav" in report.read_text("utf-8")
-    assert (await separate(stems=["Vocals"])).tally.kept == 1
+    assert (await separate(stems=["Vocals"])).tally.up_to_date == 1
 
 
 async def test_a_target_inside_the_source(sandbox: Sandbox, client_of: NewClient, music: Path) -> None:
@@ -226,7 +227,7 @@ async def test_a_target_inside_the_source(sandbox: Sandbox, client_of: NewClient
     async with client_of(sandbox) as client:
         for made_now in (1, 0):
             result = await separate_library(client, music, music / "Stems", algorithms=40)
-            assert (result.tally.songs, result.tally.made) == (1, made_now)
+            assert (result.tally.songs, result.tally.separated) == (1, made_now)
 
 
 async def test_a_song_that_vanishes_while_it_waits(
@@ -236,14 +237,14 @@ async def test_a_song_that_vanishes_while_it_waits(
         write_song(music / name)
 
     def vanish(event: LibraryEvent) -> None:
-        if event.what is What.PROGRESS and event.job is not None and event.job.hash and (music / "b.wav").exists():
+        if event.kind is EventKind.PROGRESS and event.job is not None and event.job.hash and (music / "b.wav").exists():
             (music / "b.wav").unlink()
             held.finish(event.job.hash)
 
     async with client_of(held, concurrency=1) as client:
         result = await separate_library(client, music, stems, algorithms=40, on_event=vanish)
-    assert [(failure.path.name, failure.work) for failure in result.failures] == [("b.wav", "BS Roformer")]
-    assert result.tally.made == 1
+    assert [(failure.path.name, failure.method) for failure in result.failures] == [("b.wav", "BS Roformer")]
+    assert result.tally.separated == 1
 
 
 async def test_what_is_ahead_is_counted_though_songs_are_planned_as_there_is_room(
@@ -255,14 +256,14 @@ async def test_what_is_ahead_is_counted_though_songs_are_planned_as_there_is_roo
 
     def note(event: LibraryEvent) -> None:
         events.append(event)
-        if event.what is What.COUNTED:
+        if event.kind is EventKind.COUNTED:
             tasks.cancel_scope.cancel()
 
     async with client_of(held, concurrency=1) as client, anyio.create_task_group() as tasks:
         await separate_library(client, music, stems, algorithms=[40, 48], on_event=note)
-    assert (events[-1].what, events[-1].tally.ahead) == (What.COUNTED, 24)
+    assert (events[-1].kind, events[-1].tally.total) == (EventKind.COUNTED, 24)
     assert events[-1].tally.found < 24
-    assert What.WALKED not in {event.what for event in events}
+    assert EventKind.WALKED not in {event.kind for event in events}
 
 
 async def test_songs_that_are_done_meanwhile_count_as_ahead_and_those_done_before_do_not(
@@ -273,7 +274,7 @@ async def test_songs_that_are_done_meanwhile_count_as_ahead_and_those_done_befor
     for number in range(30):
         write_song(music / f"{number:02}.wav")
     ahead: set[int | None] = set()
-    await separate(on_event=lambda event: ahead.add(event.tally.ahead))
+    await separate(on_event=lambda event: ahead.add(event.tally.total))
     assert ahead == {None, 30}
 
 
@@ -282,10 +283,10 @@ async def test_a_manifest_that_breaks_ends_it_with_its_own_error(
 ) -> None:
     write_song(music / "one.wav")
 
-    def broken(manifest: Manifest, source: str, work: str) -> None:
+    def broken(manifest: Manifest, source: str, method: str) -> None:
         raise JournalError("the manifest cannot be used: disk I/O error")
 
-    monkeypatch.setattr(Manifest, "row", broken)
+    monkeypatch.setattr(Manifest, "song", broken)
     async with client_of(sandbox) as client:
         with pytest.raises(JournalError, match="disk I/O error"):
             await separate_library(client, music, stems, algorithms=40)
@@ -301,28 +302,37 @@ async def test_failures_are_repeated_once_at_the_end(
     assert [(failure.path.name, str(failure.error).partition(":")[0]) for failure in result.failures] == [
         ("sandbox-fail.wav", "the separation failed")
     ]
-    assert (result.tally.made, result.tally.failed, result.complete) == (1, 1, False)
-    assert result.tally.seconds == pytest.approx(0.4), "a song is not longer for being tried twice"
-    order = [event.what for event in events if event.what is not What.PROGRESS]
-    assert order.count(What.REPEATING) == 1
-    assert order.index(What.MADE) < order.index(What.REPEATING)
+    assert (result.tally.separated, result.tally.failed, result.complete) == (1, 1, False)
+    assert result.tally.seconds == pytest.approx(0.2), "failed tries do not count"
+    assert result.tally.credits == 1
+    order = [event.kind for event in events if event.kind is not EventKind.PROGRESS]
+    assert order.count(EventKind.RETRYING) == 1
+    assert order.index(EventKind.SEPARATED) < order.index(EventKind.RETRYING)
     assert creates(sandbox) == 3
     sandbox.fail_names = ()
-    assert (await separate()).complete, "the next run begins it anew"
+    again = await separate()
+    assert creates(sandbox) == 3, "nothing is paid for it again unasked"
+    assert (again.tally.failed, again.tally.failed_before, again.complete) == (0, 1, False)
+    assert [(failure.path.name, failure.kind) for failure in again.failures] == [
+        ("sandbox-fail.wav", FailureKind.ON_REQUEST)
+    ]
+    assert (await separate(retry_failed=True)).complete
     assert creates(sandbox) == 4
+    assert (await separate()).tally.up_to_date == 2
 
 
 async def test_credits_end_where_the_limit_is(sandbox: Sandbox, separate: Separate, music: Path) -> None:
     for number in range(5):
         write_song(music / f"{number}.wav", 1)
     (music / "2 broken.wav").write_bytes(b"RIFF\0\0\0\0WAVE")
+    settle(music / "2 broken.wav")
     before = sandbox.minutes(sandbox.premium_token)
     result = await separate(max_credits=3)
-    assert (result.tally.made, result.tally.left_out) == (3, 3)
+    assert (result.tally.separated, result.tally.skipped) == (3, 3)
     assert result.stopped is not None
     assert "limit of 3 credits" in result.stopped
     assert before - sandbox.minutes(sandbox.premium_token) == 3
-    assert any("does not tell its length" in notice.why for notice in result.notices)
+    assert any("does not tell its length" in notice.reason for notice in result.notices)
     assert not result.complete
 
 
@@ -360,7 +370,7 @@ async def test_tags_and_cover_go_to_the_stems(separate: Separate, music: Path, s
     write_plain_tags(song, title="So What", album="Kind of Blue", cover=True)
     await separate()
     result = await separate(copy_tags=True)
-    assert (result.tally.kept, result.tally.made) == (1, 0), "no song is separated for its tags"
+    assert (result.tally.up_to_date, result.tally.separated) == (1, 0), "no song is separated for its tags"
     for stem in ("Vocals", "Other"):
         tags = read_tags(str(stems / "a" / f"{stem}.mp3"), "flac", cover=True)
         assert tags.get("title") == f"So What ({stem})"
@@ -403,7 +413,7 @@ async def test_a_recipe_for_a_whole_library(sandbox: Sandbox, separate: Separate
     assert result.complete
     assert made(stems) == {"x/one/Lead vocals.mp3"}
     assert (creates(sandbox), result.tally.credits) == (2, 2)
-    assert (await separate(algorithms=chain)).tally.kept == 1
+    assert (await separate(algorithms=chain)).tally.up_to_date == 1
 
 
 async def test_a_bad_token_ends_it(sandbox: Sandbox, client_of: NewClient, music: Path, stems: Path) -> None:
@@ -421,7 +431,7 @@ async def test_the_walk_waits_for_the_slots(held: Sandbox, client_of: NewClient,
 
     def watch(event: LibraryEvent) -> None:
         nonlocal began
-        began += event.what is What.BEGAN
+        began += event.kind is EventKind.STARTED
         if event.job is not None and event.job.hash:
             submitted.set()
 

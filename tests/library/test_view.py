@@ -17,7 +17,7 @@ from mvsep_async.cli.live import dashboard
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, Glyphs
 from mvsep_async.cli.terminal import Terminal, open_terminal
-from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.sandbox import Sandbox
 from tests.audio.songs import write_song
 from tests.conftest import NewClient
@@ -54,7 +54,7 @@ async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch
 
     async def run() -> LibraryResult:
         for name in names:
-            view.receive(LibraryEvent(what=What.NOTICE, tally=Tally(), path=Path(name), message="is text"))
+            view.receive(LibraryEvent(kind=EventKind.NOTICE, tally=Tally(), path=Path(name), message="is text"))
         await display.busy.wait()
         return LibraryResult(tally=Tally(), dry_run=True)
 
@@ -75,8 +75,8 @@ async def test_the_ways_of_a_song_are_told_apart_where_there_are_several(
                 break
         for several, name in ((False, "one"), (True, "one, BS Roformer")):
             view = LibraryRun(title="", json=False, source=music, several=several)
-            seen = {"path": song, "work": "BS Roformer", "step": "BS Roformer", "job": job, "progress": job.progress}
-            view.receive(LibraryEvent(what=What.PROGRESS, tally=Tally(), **seen))
+            seen = {"path": song, "method": "BS Roformer", "step": "BS Roformer", "job": job, "progress": job.progress}
+            view.receive(LibraryEvent(kind=EventKind.PROGRESS, tally=Tally(), **seen))
             assert [lane.name for lane in view.board(client).lanes] == [name]
 
 
@@ -84,6 +84,10 @@ async def test_what_is_queued_is_told_as_soon_as_songs_are_counted() -> None:
     async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
         view = LibraryRun(title="", json=False, source=Path("Music"))
         for ahead, searching, queued in ((None, True, 2), (100, False, 96)):
-            view.receive(LibraryEvent(what=What.MADE, tally=Tally(found=8, kept=2, made=3, failed=1, ahead=ahead)))
+            view.receive(
+                LibraryEvent(
+                    kind=EventKind.SEPARATED, tally=Tally(found=8, up_to_date=2, separated=3, failed=1, total=ahead)
+                )
+            )
             board = view.board(client)
             assert (board.searching, board.queued) == (searching, queued)

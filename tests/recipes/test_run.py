@@ -7,7 +7,7 @@ from attrs import evolve
 
 from mvsep_async import InvalidRequestError, JobFailedError
 from mvsep_async.recipes import Recipe, RecipeError, Step, run_recipe
-from mvsep_async.recipes.chain import Transfer
+from mvsep_async.recipes.runner import Transfer
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
 
@@ -68,7 +68,7 @@ async def test_a_step_that_fails_takes_only_its_own_along(
     async with client_of(sandbox, journal=journal) as client:
         result = await run_recipe(client, tree, song, tmp_path / "out", transfer="file")
         assert isinstance(result.error, JobFailedError)
-        assert [(step.begun, step.error is None) for step in result.steps] == [
+        assert [(step.started, step.error is None) for step in result.steps] == [
             (True, True),
             (True, False),
             (False, False),

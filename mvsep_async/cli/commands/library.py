@@ -143,7 +143,7 @@ async def library(
             result = await view.follow(client, run)
         except get_cancelled_exc_class():
             terminal().note(
-                f"stopped: {amount(view.tally.made, 'song')} done; the same command again goes on where it stood, "
+                f"stopped: {amount(view.tally.separated, 'song')} done; the same command again goes on where it stood, "
                 "nothing is paid twice"
             )
             raise
@@ -173,26 +173,28 @@ def _sum_up(result: LibraryResult, *, json: bool) -> None:
                 {
                     "songs": tally.songs,
                     "separations": tally.planned,
-                    "done_before": tally.kept,
+                    "done_before": tally.up_to_date,
                     "seconds": round(tally.seconds, 3),
                     "unknown_lengths": tally.unknown_lengths,
                     "credits": tally.credits,
                     "credits_left": result.credits_left,
-                    "notices": [{"path": str(one.path), "why": one.why} for one in result.notices],
+                    "notices": [{"path": str(one.path), "reason": one.reason} for one in result.notices],
                 }
             )
             return
         left = "" if result.credits_left is None else f", of {result.credits_left:.0f} that are left"
         here.result(
             f"{amount(tally.songs, 'song')}, {amount(tally.planned, 'separation')} to make of "
-            f"{seconds_text(tally.seconds)}, {tally.kept} done before: {amount(tally.credits, 'credit')} needed{left}"
+            f"{seconds_text(tally.seconds)}, {tally.up_to_date} done before: "
+            f"{amount(tally.credits, 'credit')} needed{left}"
         )
         if tally.unknown_lengths:
             here.note(f"{amount(tally.unknown_lengths, 'song does', 'songs do')} not tell how long they are")
         return
-    parts = [f"{tally.made} made", f"{tally.kept} done before"]
+    parts = [f"{tally.separated} made", f"{tally.up_to_date} done before"]
     parts += [f"{tally.failed} failed"] if tally.failed else []
-    parts += [f"{tally.left_out} left out"] if tally.left_out else []
+    parts += [f"{tally.failed_before} failed before"] if tally.failed_before else []
+    parts += [f"{tally.skipped} left out"] if tally.skipped else []
     here.note(f"{amount(tally.songs, 'song')}: {', '.join(parts)}; {amount(tally.credits, 'credit')}, by estimate")
     if result.stopped is not None:
         here.note(f"stopped by {result.stopped}")

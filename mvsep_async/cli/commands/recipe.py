@@ -24,7 +24,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.library import LibraryEvent, LibraryResult, Tally, What
+from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recipe
 
 __all__ = ["recipe"]
@@ -99,7 +99,7 @@ async def run(
             result = await view.follow(client, songs.run)
         except get_cancelled_exc_class():
             again = "" if journal is None else "; the same command again goes on where it stood"
-            terminal().note(f"stopped: {amount(view.tally.made, 'song')} done{again}")
+            terminal().note(f"stopped: {amount(view.tally.separated, 'song')} done{again}")
             raise
     return FAILED if result.tally.failed else DONE
 
@@ -153,7 +153,7 @@ class _Songs:
     _tally: Tally = field(factory=Tally)
 
     async def run(self) -> LibraryResult:
-        self._tally = Tally(songs=len(self.sources), found=len(self.sources), ahead=len(self.sources))
+        self._tally = Tally(songs=len(self.sources), found=len(self.sources), total=len(self.sources))
         room = anyio.CapacityLimiter(self.client.slots + 4)
         async with anyio.create_task_group() as tasks:
             for source in self.sources:
@@ -182,27 +182,29 @@ class _Songs:
             raise error
         if error is not None:
             self._tally = evolve(self._tally, failed=self._tally.failed + 1)
-            self._tell(What.FAILED, source, message=str(error), paths=paths)
+            self._tell(EventKind.FAILED, source, message=str(error), paths=paths)
         else:
-            self._tally = evolve(self._tally, made=self._tally.made + 1)
-            self._tell(What.MADE, source, paths=paths)
+            self._tally = evolve(self._tally, separated=self._tally.separated + 1)
+            self._tell(EventKind.SEPARATED, source, paths=paths)
 
     def _progress(self, source: str, step: Step, job: Job, progress: Progress) -> None:
         self.view.receive(
             LibraryEvent(
-                what=What.PROGRESS,
+                kind=EventKind.PROGRESS,
                 tally=self._tally,
                 name=source,
-                work=self.recipe.name,
+                method=self.recipe.name,
                 step=step.name,
                 job=job,
                 progress=progress,
             )
         )
 
-    def _tell(self, what: What, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
+    def _tell(self, kind: EventKind, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
         self.view.receive(
-            LibraryEvent(what=what, tally=self._tally, name=source, work=self.recipe.name, paths=paths, message=message)
+            LibraryEvent(
+                kind=kind, tally=self._tally, name=source, method=self.recipe.name, paths=paths, message=message
+            )
         )
 
 

@@ -1,4 +1,4 @@
-"""The ways in which each song is separated, from what was asked for. Pure."""
+"""Resolve the methods by which each song is separated. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.presets import Preset
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.library.planner import ONLY, Work
+from mvsep_async.library.planner import SINGLE_STEP, Method
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import distinct
@@ -18,14 +18,14 @@ from mvsep_async.recipes.recipe import Recipe, Step
 from mvsep_async.recipes.resolve import resolve
 from mvsep_async.recipes.run import algorithm_label
 
-__all__ = ["Algorithms", "works_of"]
+__all__ = ["Algorithms", "resolve_methods"]
 
 
 Algorithms: TypeAlias = "int | str | Algorithm | Preset | Recipe | Sequence[int | str | Algorithm | Preset | Recipe]"
-"""What `separate_library` takes: one way to separate a song, or several."""
+"""What `separate_library` accepts: one method, or several."""
 
 
-def works_of(
+def resolve_methods(
     asked: Algorithms,
     catalogue: Catalogue,
     user: User | None,
@@ -33,20 +33,23 @@ def works_of(
     options: Mapping[str, object] | None,
     output_format: OutputFormat,
     stems: Iterable[str] | None,
-) -> list[Work]:
-    """Return the ways asked for, checked against the catalogue and, with `user`, against the account.
+) -> list[Method]:
+    """Return the methods, checked against the catalogue and, with `user`, against the account.
 
-    `options` belong to the one algorithm there is then; `stems` to every algorithm, not to recipes. Raises
-    `InvalidRequestError` for what cannot be.
+    `options` are for a single algorithm; `stems` for every algorithm, not for recipes. Raises `InvalidRequestError` for
+    an unknown algorithm, an invalid option, and what the account may not use.
     """
-    ways = [asked] if isinstance(asked, int | str | Algorithm | Preset | Recipe) else list(asked)
-    if not ways:
-        raise InvalidRequestError("how are the songs to be separated? Give an algorithm, a preset or a recipe")
-    if options and (len(ways) > 1 or isinstance(ways[0], Recipe)):
-        raise InvalidRequestError("options belong to one algorithm: for several, give presets that have their own")
+    wanted = [asked] if isinstance(asked, int | str | Algorithm | Preset | Recipe) else list(asked)
+    if not wanted:
+        raise InvalidRequestError("no method is given: give an algorithm, a preset or a recipe")
+    if options and (len(wanted) > 1 or isinstance(wanted[0], Recipe)):
+        raise InvalidRequestError(
+            "options are for one algorithm: for several algorithms, give presets with options of their own"
+        )
     kept = None if stems is None else tuple(stems)
     recipes = [
-        way if isinstance(way, Recipe) else _recipe(way, catalogue, options or {}, output_format, kept) for way in ways
+        one if isinstance(one, Recipe) else _recipe(one, catalogue, options or {}, output_format, kept)
+        for one in wanted
     ]
     found: dict[str, Recipe] = {}
     for recipe in recipes:
@@ -54,24 +57,24 @@ def works_of(
         found.setdefault(digest_of(resolved), resolved)
     labels = distinct([recipe.name for recipe in found.values()])
     return [
-        _work(digest, recipe, label, catalogue, alone=len(found) == 1)
+        _method(digest, recipe, label, catalogue, alone=len(found) == 1)
         for (digest, recipe), label in zip(found.items(), labels, strict=True)
     ]
 
 
 def _recipe(
-    way: int | str | Algorithm | Preset,
+    one: int | str | Algorithm | Preset,
     catalogue: Catalogue,
     options: Mapping[str, object],
     output_format: OutputFormat,
     stems: tuple[str, ...] | None,
 ) -> Recipe:
-    preset = way if isinstance(way, Preset) else None
-    wanted = preset.algorithm if preset is not None else way
-    assert not isinstance(wanted, Preset)
-    algorithm = catalogue.find(wanted)
+    preset = one if isinstance(one, Preset) else None
+    name = preset.algorithm if preset is not None else one
+    assert not isinstance(name, Preset)
+    algorithm = catalogue.find(name)
     step = Step(
-        name=ONLY,
+        name=SINGLE_STEP,
         algorithm=algorithm.sep_type,
         options={**(preset.options if preset else {}), **options},
         keep=stems if stems is not None or preset is None else preset.stems,
@@ -80,11 +83,11 @@ def _recipe(
     return Recipe(name=algorithm_label(algorithm.name), steps=[step])
 
 
-def _work(digest: str, recipe: Recipe, label: str, catalogue: Catalogue, *, alone: bool) -> Work:
+def _method(digest: str, recipe: Recipe, label: str, catalogue: Catalogue, *, alone: bool) -> Method:
     algorithms = {step.name: catalogue.find(step.algorithm) for step in recipe.steps}
     options = {step.name: step.options for step in recipe.steps}
-    single = [step.name for step in recipe.steps] == [ONLY]
-    return Work(
+    single = [step.name for step in recipe.steps] == [SINGLE_STEP]
+    return Method(
         label=label,
         recipe=recipe,
         digest=digest,

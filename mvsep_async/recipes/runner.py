@@ -1,16 +1,17 @@
-"""Running the steps of a recipe on one song: each as soon as the stem that it needs is there."""
+"""Run the steps of a recipe on one song, each as soon as the stem that it needs exists."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
+from shutil import rmtree
 from typing import Final, Literal, TypeAlias
 
 import anyio
 from attrs import define, field, frozen
 
 from mvsep_async.client import MVSepClient
-from mvsep_async.download.fetch import fetch
+from mvsep_async.concurrency import in_thread
 from mvsep_async.download.paths import chosen
 from mvsep_async.errors import (
     DownloadError,
@@ -25,24 +26,33 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.models.separation import OutputFile
-from mvsep_async.naming import safe_name
+from mvsep_async.naming import escaped, safe_name
 from mvsep_async.recipes.recipe import Recipe, Step
 from mvsep_async.sources import Source
 
-__all__ = ["Chain", "MadeFile", "Place", "StepResult", "Transfer", "bring", "is_gone", "may_begin_anew"]
+__all__ = [
+    "Destination",
+    "RecipeRunner",
+    "StemFile",
+    "StepResult",
+    "Transfer",
+    "can_resubmit",
+    "download_stems",
+    "is_gone",
+]
 
 Transfer: TypeAlias = Literal["url", "file"]
-"""How a stem comes to the next step: by its address at the service, or by way of a file here."""
+"""How a stem goes to the next step: by its URL at the service, or downloaded and uploaded again."""
 
-_ANEW: Final = (InvalidRequestError, JobCancelledError, JobFailedError, JobNotFoundError, UploadError)
-"""Ends after which the service surely works on nothing that could still be used: a new job is not a second one."""
+_RESUBMITTED: Final = (InvalidRequestError, JobCancelledError, JobFailedError, JobNotFoundError, UploadError)
+"""Errors after which the service has no result that could still be used: a new job is not paid for twice."""
 
-_BY_FILE: Final = ":file"
-"""Marks the key of a job whose input went by file because it could not go by its address."""
+_FILE_KEY: Final = ":file"
+"""Suffix of the key of a job whose input was uploaded because the service did not fetch it."""
 
 
 @frozen
-class MadeFile:
+class StemFile:
     """A stem on disk, and the job that it is from."""
 
     step: str
@@ -54,30 +64,30 @@ class MadeFile:
 
 @frozen
 class StepResult:
-    """What became of a step. `begun`: `False` for one whose input was never there; its error is the earlier step's."""
+    """The result of a step. `started`: `False` for one whose input step failed; its error is that of the input step."""
 
     step: str
     job: Job | None = None
-    files: tuple[MadeFile, ...] = ()
+    files: tuple[StemFile, ...] = ()
     error: MVSepError | None = None
-    begun: bool = True
+    started: bool = True
 
 
 @frozen
-class Place:
-    """Where the stems of a step go, as `job.download` takes it."""
+class Destination:
+    """The directory and layout of a step's stems, as `job.download` takes them."""
 
     directory: Path
     layout: str
 
 
 @define(eq=False)
-class Chain:
+class RecipeRunner:
     """The steps of a resolved recipe on one song.
 
-    - `keys`: of each step, so that its job is taken up again; `None` where the song has no identity.
-    - `place`: where a step's stems go. `work`: the folder for stems that go to the next step by file.
-    - `on_progress`: told every change of every job. `before_files`: called once, before the first stem is fetched.
+    - `keys`: the idempotency key of each step; `None` for a song that cannot be recognised, such as a stream.
+    - `destination`: where a step's stems go. `scratch`: the folder for stems that go to the next step by file.
+    - `on_progress`: called with every change of every job. `before_files`: called once, before the first download.
     """
 
     client: MVSepClient
@@ -85,8 +95,8 @@ class Chain:
     source: Source
     filename: str | None
     keys: Mapping[str, str] | None
-    place: Callable[[Step], Place]
-    work: Path
+    destination: Callable[[Step], Destination]
+    scratch: Path
     transfer: Transfer = "url"
     group: str | None = None
     priority: int = 0
@@ -98,19 +108,19 @@ class Chain:
     _prepared: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def run(self) -> tuple[StepResult, ...]:
-        """Return what became of each step, in the recipe's order; errors of the package are in the results."""
+        """Return the result of each step, in the recipe's order; errors of the package are in the results."""
         self._separated = {step.name: anyio.Event() for step in self.recipe.steps}
         async with anyio.create_task_group() as tasks:
             for step in self.recipe.steps:
-                tasks.start_soon(self._follow, step)
+                tasks.start_soon(self._run_step, step)
         return tuple(self._results[step.name] for step in self.recipe.steps)
 
-    async def _follow(self, step: Step) -> None:
+    async def _run_step(self, step: Step) -> None:
         if step.input is not None:
             await self._separated[step.input.step].wait()
             if step.input.step not in self._jobs:
                 earlier = self._results[step.input.step]
-                self._results[step.name] = StepResult(step.name, error=earlier.error, begun=False)
+                self._results[step.name] = StepResult(step.name, error=earlier.error, started=False)
                 self._separated[step.name].set()
                 return
         job: Job | None = None
@@ -118,7 +128,7 @@ class Chain:
             job = await self._separate(step)
             self._jobs[step.name] = job
             self._separated[step.name].set()
-            files = await self._bring(step, job) if step.keeps else ()
+            files = await self._download(step, job) if step.keeps else ()
             self._results[step.name] = StepResult(step.name, job, files)
         except MVSepError as error:
             self._results[step.name] = StepResult(step.name, job, error=error)
@@ -126,37 +136,43 @@ class Chain:
             self._separated[step.name].set()
 
     async def _separate(self, step: Step) -> Job:
-        """Return the step's job once it is done."""
+        """Return the step's job when it is done."""
         key = None if self.keys is None else self.keys[step.name]
         if step.input is None:
-            return await self._done(step, self.source, key, self.filename)
+            return await self._submit(step, self.source, key, self.filename)
         parent = self._jobs[step.input.step]
         stem = self._stem(parent, step.input.stem)
-        by_file = None if key is None else key + _BY_FILE
-        # Whichever way an earlier run has gone, its job is the one that is paid.
+        by_file = None if key is None else key + _FILE_KEY
+        # The job of an earlier run is the one that is paid, whether its input went by URL or by file.
         if self._usable(key) or (self.transfer == "url" and not self._usable(by_file)):
             try:
-                return await self._done(step, stem.url, key, None)
+                return await self._submit(step, stem.url, key, None)
             except (InvalidRequestError, JobFailedError) as refused:
-                # The service could not fetch its own result, or would not: by way of a file it can.
+                # The service did not fetch its own result: upload it.
                 try:
-                    return await self._by_file(step, parent, stem, by_file)
+                    return await self._separate_file(step, parent, stem, by_file)
                 except MVSepError as error:
                     raise error from refused
-        return await self._by_file(step, parent, stem, by_file)
+        return await self._separate_file(step, parent, stem, by_file)
 
-    async def _by_file(self, step: Step, parent: Job, stem: OutputFile, key: str | None) -> Job:
+    async def _separate_file(self, step: Step, parent: Job, stem: OutputFile, key: str | None) -> Job:
+        """Run a step on a stem that goes by way of a file."""
         known = None if key is None else self.client.job(key)
-        path = self.work / safe_name(f"{parent.id} {step.name} {stem.name}")
+        folder = safe_name(f"{parent.id} {step.name}")
+        path = self.scratch / folder
         if known is None or not known.done() or known.error is not None:
-            await self._fetch(parent, stem, path)
-        job = await self._done(step, path, key, stem.name)
-        await anyio.Path(path).unlink(missing_ok=True)
+            try:
+                (path,) = await parent.download(self.scratch, stems=[stem.stem], layout=f"{escaped(folder)}/{{stem}}")
+            except DownloadError as error:
+                await _forget_gone(self.client, parent, error)
+                raise
+        job = await self._submit(step, path, key, stem.name)
+        await in_thread(lambda: rmtree(self.scratch / folder, ignore_errors=True))
         return job
 
-    async def _done(self, step: Step, source: Source, key: str | None, filename: str | None) -> Job:
+    async def _submit(self, step: Step, source: Source, key: str | None, filename: str | None) -> Job:
         job = None if key is None else self.client.job(key)
-        if job is not None and job.done() and may_begin_anew(job):
+        if job is not None and job.done() and can_resubmit(job):
             await self.client.prune([job])
             job = None
         if job is None:
@@ -177,13 +193,17 @@ class Chain:
             raise job.error.with_traceback(None)
         return job
 
-    async def _bring(self, step: Step, job: Job) -> tuple[MadeFile, ...]:
+    async def _download(self, step: Step, job: Job) -> tuple[StemFile, ...]:
         async with self._prepared:
             if self.before_files is not None:
                 before, self.before_files = self.before_files, None
                 await before()
-        return await bring(
-            self.client, job, step, self.place(step), on_progress=lambda progress: self.on_progress(step, job, progress)
+        return await download_stems(
+            self.client,
+            job,
+            step,
+            self.destination(step),
+            on_progress=lambda progress: self.on_progress(step, job, progress),
         )
 
     def _usable(self, key: str | None) -> bool:
@@ -195,34 +215,20 @@ class Chain:
         assert job.facts.separation is not None
         return chosen(job.facts.separation, (stem,), job=job.id)[0]
 
-    async def _fetch(self, job: Job, stem: OutputFile, path: Path) -> None:
-        async def renew() -> str:
-            status = await self.client.separations.get(job.hash or "", host=job.facts.host)
-            for fresh in status.separation.files if status.separation is not None else ():
-                if fresh.name == stem.name and fresh.stem == stem.stem:
-                    return fresh.url
-            raise DownloadError(f"{stem.name} is no longer at the service (job {job.hash})", job=job.id, hash=job.hash)
 
-        try:
-            await fetch(self.client._open().http, stem.url, path, root=self.work, overwrite=True, renew=renew)
-        except DownloadError as error:
-            await _forget_gone(self.client, job, error)
-            raise
-
-
-async def bring(
+async def download_stems(
     client: MVSepClient,
     job: Job,
     step: Step,
-    place: Place,
+    destination: Destination,
     *,
     have: Collection[str] = (),
     on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> tuple[MadeFile, ...]:
-    """Fetch the stems of a done job that the step keeps, but for those that are there already (`have`).
+) -> tuple[StemFile, ...]:
+    """Download the stems of a done job that the step keeps, except those that exist already (`have`).
 
-    Raises `JobNotFoundError` when the results are gone from the service; the job is forgotten then, so that the next
-    try makes it anew.
+    Raises `JobNotFoundError` when the service has deleted the results; the job is pruned then, so that the next try
+    submits it again.
     """
     separation = await job
     there = {stem.casefold() for stem in have}
@@ -233,9 +239,9 @@ async def bring(
     stems = None if step.keep is None and not there else missing
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_tell, job, on_progress)
+            tasks.start_soon(_report, job, on_progress)
             try:
-                paths = await job.download(place.directory, stems=stems, layout=place.layout)
+                paths = await job.download(destination.directory, stems=stems, layout=destination.layout)
             except MVSepError as error:
                 failed: MVSepError | None = error
             else:
@@ -249,17 +255,17 @@ async def bring(
     host = None if job.facts.host is None else str(job.facts.host)
     files = chosen(job.facts.separation or separation, None if stems is None else tuple(stems), job=job.id)
     return tuple(
-        MadeFile(step.name, file.stem, path, separation.hash, host) for file, path in zip(files, paths, strict=True)
+        StemFile(step.name, file.stem, path, separation.hash, host) for file, path in zip(files, paths, strict=True)
     )
 
 
-def may_begin_anew(job: Job) -> bool:
-    """Tell whether a job that failed can be submitted again without a doubt: nothing of it is left to be used."""
-    return isinstance(job.error, _ANEW)
+def can_resubmit(job: Job) -> bool:
+    """Tell whether a failed job can be submitted again without paying twice."""
+    return isinstance(job.error, _RESUBMITTED)
 
 
 async def is_gone(client: MVSepClient, job: Job) -> bool:
-    """Tell whether the service says that it has no such job any more."""
+    """Tell whether the service answers that it has no such job."""
     try:
         status = await client.separations.get(job.hash or "", host=job.facts.host)
     except JobNotFoundError:
@@ -270,7 +276,7 @@ async def is_gone(client: MVSepClient, job: Job) -> bool:
 
 
 async def _forget_gone(client: MVSepClient, job: Job, error: MVSepError) -> None:
-    """Raise `JobNotFoundError`, and let the next try begin anew, if `error` came because the results are gone."""
+    """Raise `JobNotFoundError` and prune the job if the service has deleted its results."""
     if await is_gone(client, job):
         await client.prune([job])
         raise JobNotFoundError(
@@ -280,7 +286,7 @@ async def _forget_gone(client: MVSepClient, job: Job, error: MVSepError) -> None
         ) from error
 
 
-async def _tell(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    box = job.subscribe()
-    while (progress := await box.receive()) is not None:
+async def _report(job: Job, on_progress: Callable[[Progress], None]) -> None:
+    subscription = job.subscribe()
+    while (progress := await subscription.receive()) is not None:
         on_progress(progress)

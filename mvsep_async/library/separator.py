@@ -1,0 +1,192 @@
+"""Separate one song: submit its jobs, fetch its stems, tag them, and record them in the manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from attrs import define, evolve, field
+
+from mvsep_async.audio.formats import AUDIO_SUFFIXES
+from mvsep_async.audio.tagging import write_tags
+from mvsep_async.audio.tags import Tags, read_tags
+from mvsep_async.client import MVSepClient
+from mvsep_async.concurrency import in_thread
+from mvsep_async.errors import JobNotFoundError
+from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.library.layout import Layout
+from mvsep_async.library.manifest import Manifest, ManifestFile, SeparatedSong
+from mvsep_async.library.planner import PlannedSong
+from mvsep_async.library.timeline import JobTimeline, TimelineRecorder
+from mvsep_async.recipes.keys import content_key, keys_of
+from mvsep_async.recipes.recipe import Step
+from mvsep_async.recipes.run import HIDDEN
+from mvsep_async.recipes.runner import Destination, RecipeRunner, StemFile, Transfer, download_stems
+
+__all__ = ["JobObserver", "SongSeparator", "Stems"]
+
+Stems: TypeAlias = list[ManifestFile | StemFile]
+"""Of one song: those that existed before, and those downloaded now."""
+
+
+@define(eq=False)
+class JobObserver:
+    """Observes the jobs of one song: what they are, and the phases that they go through."""
+
+    on_progress: Callable[[Step, Job, Progress], None]
+    jobs: dict[str, Job] = field(factory=dict)
+    _recorders: dict[str, tuple[str, TimelineRecorder]] = field(factory=dict)
+
+    def observe(self, step: Step, job: Job, progress: Progress) -> None:
+        """Record a change of a job and report it."""
+        self.jobs[job.id] = job
+        self._recorders.setdefault(job.id, (step.name, TimelineRecorder()))[1].record(progress.stage, time.time())
+        self.on_progress(step, job, progress)
+
+    def timelines(self) -> tuple[JobTimeline, ...]:
+        """Return the phases of each job until now."""
+        now = time.time()
+        for _, recorder in self._recorders.values():
+            recorder.end(now)
+        return tuple(JobTimeline(step, tuple(recorder.spans)) for step, recorder in self._recorders.values())
+
+
+@define(eq=False)
+class SongSeparator:
+    """Separates songs. `run`: the run that they are recorded for; `on_notice`: called with remarks about files."""
+
+    client: MVSepClient
+    target: Path
+    manifest: Manifest
+    copy_tags: bool
+    transfer: Transfer
+    run: str
+    on_notice: Callable[[Path, str], None]
+
+    async def separate(
+        self, item: PlannedSong, observer: JobObserver, before_files: Callable[[], Awaitable[None]]
+    ) -> Stems:
+        """Send a song, whose audio was read just before, and return its stems when they are downloaded.
+
+        `before_files` is called before the first download.
+        """
+        assert item.content is not None
+        runner = RecipeRunner(
+            self.client,
+            item.method.recipe,
+            item.song.path,
+            _filename(item),
+            keys_of(item.method.recipe, content_key(item.content)),
+            lambda step: self._destination(item, step),
+            self.target / HIDDEN / "stems",
+            transfer=self.transfer,
+            on_progress=observer.observe,
+            before_files=before_files,
+        )
+        results = await runner.run()
+        error = next((result.error for result in results if result.error is not None), None)
+        if error is not None:
+            raise error
+        return [file for result in results for file in result.files]
+
+    async def fetch_missing(
+        self, item: PlannedSong, known: SeparatedSong, present: tuple[ManifestFile, ...], observer: JobObserver
+    ) -> Stems:
+        """Return the stems of a song, the missing ones downloaded from the jobs that made them.
+
+        Raises `JobNotFoundError` if the service has deleted a job: it keeps them for some days.
+        """
+        stems: Stems = [*present]
+        for step in item.method.recipe.keeping:
+            of_step = [file for file in known.files if file.step == step.name]
+            origin = next((file for file in of_step if file.hash is not None), None)
+            if origin is None or origin.hash is None:
+                raise JobNotFoundError(f"no job is known for step {step.name!r} of {item.song.path!r}")
+            job = self.client.attach(origin.hash, host=origin.host)
+            have = {file.stem for file in present if file.step == step.name}
+            stems += await download_stems(
+                self.client,
+                job,
+                step,
+                self._destination(item, step),
+                have=have,
+                on_progress=lambda progress, step=step, job=job: observer.observe(step, job, progress),  # type: ignore[misc]
+            )
+        return stems
+
+    async def record(
+        self, item: PlannedSong, stems: Stems, observer: JobObserver, known: SeparatedSong | None
+    ) -> tuple[Path, ...]:
+        """Tag the stems where that is wanted, record the song as done, and return the paths of the stems.
+
+        `known`: the separation that the stems were fetched for, `None` for a song that was sent now.
+        """
+        files = await self._tagged(item, stems)
+        content = item.content or known
+        assert content is not None
+        song = SeparatedSong(
+            source=item.song.name,
+            method=item.method.digest,
+            method_name=item.method.label,
+            title=item.title.encode("utf-8", "replace").decode(),
+            size=content.size,
+            mtime_ns=content.mtime_ns,
+            content=content.content if isinstance(content, SeparatedSong) else content.digest,
+            audio_length=content.audio_length if isinstance(content, SeparatedSong) else content.length,
+            seconds=item.seconds,
+            credits=item.credits,
+            place=item.place,
+            files=files,
+            kept={step.name: None if step.keep is None else list(step.keep) for step in item.method.recipe.keeping},
+            tagged=self.copy_tags,
+            timelines=observer.timelines(),
+            run=self.run,
+            finished=time.time(),
+        )
+        await in_thread(self.manifest.record, song)
+        await self.client.prune(observer.jobs.values())
+        return tuple(self.target / file.path for file in files)
+
+    async def tag(self, item: PlannedSong, known: SeparatedSong) -> None:
+        """Write the song's tags into the stems that it has."""
+        files = await self._tagged(item, [*known.files])
+        await in_thread(self.manifest.record, evolve(known, files=files, tagged=True))
+
+    async def _tagged(self, item: PlannedSong, stems: Stems) -> tuple[ManifestFile, ...]:
+        """Return the stems as they are on disk, with the song's tags where that is wanted."""
+        tags = None
+        if self.copy_tags:
+            tags = await in_thread(lambda: read_tags(item.song.path, item.song.format, cover=True))
+        files, notices = await in_thread(self._finish, stems, tags)
+        for path, reason in notices:
+            self.on_notice(path, reason)
+        return files
+
+    def _destination(self, item: PlannedSong, step: Step) -> Destination:
+        method = item.method
+        names = {"step": method.steps[step.name], "algorithm": method.algorithms[step.name]}
+        return Destination(self.target, Layout.of_step(item.place, **names))
+
+    def _finish(self, stems: Stems, tags: Tags | None) -> tuple[tuple[ManifestFile, ...], list[tuple[Path, str]]]:
+        files, notices = [], []
+        for file in stems:
+            path = self.target / file.path
+            if isinstance(file, ManifestFile) and path.stat().st_size != file.size:
+                files.append(file)  # edited by the user: left as it is, and known as it was written
+                continue
+            if tags is not None:
+                reason = write_tags(path, tags, file.stem)
+                if reason is not None:
+                    notices.append((path, reason))
+            relative = path.relative_to(self.target).as_posix()
+            files.append(ManifestFile(file.step, file.stem, relative, path.stat().st_size, file.hash, file.host))
+        return tuple(files), notices
+
+
+def _filename(item: PlannedSong) -> str | None:
+    """Return a file name with the extension of the format where the song's own has none that the service knows."""
+    path = Path(item.song.path)
+    return None if path.suffix.lower() in AUDIO_SUFFIXES else f"{path.stem}.{item.song.format}"
