@@ -56,8 +56,8 @@ def create_app(client: MVSepClient | None = None, public_url: str | None = os.en
     # A webhook only makes the client look at once. Without a public address it looks by itself, a little later.
     app.mount("/hooks", WebhookReceiver(mvsep, public_url and f"{public_url.rstrip('/')}/hooks"))
 
-    def known(song: str) -> Job:
-        job = mvsep.job(song)
+    async def known(song: str) -> Job:
+        job = await mvsep.find(key=song)
         if job is None:
             raise HTTPException(404, "there is no such song")
         return job
@@ -81,21 +81,21 @@ def create_app(client: MVSepClient | None = None, public_url: str | None = os.en
             raise HTTPException(422, str(error)) from None
         except MVSepError as error:
             raise HTTPException(503, str(error)) from None
-        return shown(name, job)
+        return await shown(name, job)
 
     @app.get("/songs/{song}")
     async def look(song: str) -> dict[str, Any]:
-        return shown(song, known(song))
+        return await shown(song, await known(song))
 
     @app.get("/songs/{song}/events")
     async def events(song: str) -> StreamingResponse:
-        return StreamingResponse(told(song, known(song)), media_type="text/event-stream")
+        return StreamingResponse(progress_events(song, await known(song)), media_type="text/event-stream")
 
     @app.delete("/songs/{song}")
     async def cancel(song: str) -> dict[str, Any]:
-        job = known(song)
+        job = await known(song)
         await job.cancel()
-        return shown(song, job)
+        return await shown(song, job)
 
     return app
 
@@ -106,7 +106,7 @@ async def pieces(song: UploadFile) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def told(song: str, job: Job) -> AsyncIterator[str]:
+async def progress_events(song: str, job: Job) -> AsyncIterator[str]:
     """Give a job's life as server-sent events.
 
     Any number of browsers may listen. One that goes away ends its iteration and nothing else; one that comes back
@@ -114,15 +114,16 @@ async def told(song: str, job: Job) -> AsyncIterator[str]:
     """
     try:
         async for _ in job:
-            yield f"data: {json.dumps(shown(song, job))}\n\n"
+            yield f"data: {json.dumps(await shown(song, job))}\n\n"
     except ClientClosedError:
         return  # the server stops: the browser will ask again
-    yield f"event: over\ndata: {json.dumps(shown(song, job))}\n\n"
+    yield f"event: over\ndata: {json.dumps(await shown(song, job))}\n\n"
 
 
-def shown(song: str, job: Job) -> dict[str, Any]:
+async def shown(song: str, job: Job) -> dict[str, Any]:
     """Return what the world may know of a job."""
-    progress, separation = job.progress, job.separation
+    progress = job.progress
+    separation = await job if job.done() and job.error is None else None
     return {
         "id": song,
         "stage": progress.stage,

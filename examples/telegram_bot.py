@@ -150,7 +150,7 @@ class StemBot:
                 await self._say(chat, f"{file.stem or file.name}: {file.url}")
 
     async def _cancel(self, chat: int) -> None:
-        mine = [job for job in self._client.jobs() if job.request.group == str(chat) and not job.done()]
+        mine = [job for job in self._client.jobs() if chat_of(job) == chat and not job.done()]
         cancelled = [await job.cancel() for job in mine]
         await self._say(chat, f"Cancelled {sum(cancelled)} of your songs.")
 
@@ -164,6 +164,11 @@ class StemBot:
         except TelegramError as error:  # such as "message is not modified"
             logging.info("a message to %s was not taken: %s", chat, error)
         return note or 0
+
+
+def chat_of(job: Job) -> int | None:
+    """Return the chat that a job was submitted for."""
+    return job.metadata.get("chat") if isinstance(job.metadata, dict) else None
 
 
 def describe(progress: Progress) -> str:

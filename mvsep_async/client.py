@@ -1,20 +1,21 @@
-"""The front door: opens the parts, joins them, and hands out jobs."""
+"""The client: the package's front door, which submits jobs and hands out their handles."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+import logging
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import httpx
-from attrs import evolve
 
-from mvsep_async.concurrency import in_thread
+from mvsep_async.concurrency import HostTask, LoopGuard, in_thread
 from mvsep_async.config import ClientConfig
-from mvsep_async.errors import ClientClosedError, ConfigurationError, InvalidRequestError, MVSepError
-from mvsep_async.http.hosts import Host
+from mvsep_async.errors import ClientClosedError, ConfigurationError
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.models.output_format import OutputFormat
 
@@ -36,27 +37,11 @@ if TYPE_CHECKING:
     from mvsep_async.observe.events import Listener
     from mvsep_async.scheduling.session import Session
     from mvsep_async.sources import RemoteType, Source
-    from mvsep_async.submission.prepare import AlgorithmName, OnUnknown
+    from mvsep_async.submission.prepare import AlgorithmName, OnUnknown, SubmitArguments
 
-__all__ = ["MVSepClient", "SubmitArguments"]
+__all__ = ["MVSepClient"]
 
-
-class SubmitArguments(TypedDict, total=False):
-    """What `submit`, `separate` and `map` take by name, with what `job.download` does about files."""
-
-    algorithm: AlgorithmName
-    options: Mapping[str, object] | None
-    output_format: OutputFormat | int
-    remote_type: RemoteType | None
-    demo: bool
-    webhook_url: str | None
-    filename: str | None
-    group: str | None
-    priority: int
-    key: str | None
-    metadata: Json
-    on_unknown: OnUnknown
-    anyway: bool
+logger = logging.getLogger("mvsep_async")
 
 
 class MVSepClient:
@@ -64,7 +49,6 @@ class MVSepClient:
 
     - `api_token`: by default the environment's `MVSEP_API_TOKEN`; without one, only what needs none can be done.
     - `base_url`: without `/api`, by default `MVSEP_BASE_URL`, else https://mvsep.com.
-    - `region`: `"de"`, `"de2"` or `"hk"`, short for the `base_url` of that region; a job stays in its region.
     - `concurrency`: most unfinished jobs at the service at one time; `None` asks the account (10 premium, 1 otherwise).
     - `journal`: path of an SQLite file that makes jobs survive the process; `None` keeps them in memory.
     - `requests_per_minute`: `None` is 60 until the service's headers say otherwise.
@@ -73,6 +57,7 @@ class MVSepClient:
     - `patience`: seconds that the service may be out of reach without a break before what waits for it ends with the
       error; default 1800.
     - `http`: an `httpx.AsyncClient` of the caller's: used, never closed.
+    - `region`: `"de"`, `"de2"` or `"hk"`, short for the `base_url` of that region; a job stays in its region.
     - `webhook_url`: goes with every submit that names none.
     - `group_cap`: most jobs of one `group` at the service at one time.
     - `cache`: a folder in which the catalogue is kept for a day.
@@ -87,7 +72,6 @@ class MVSepClient:
         api_token: str | None = None,
         *,
         base_url: str | None = None,
-        region: str | None = None,
         concurrency: int | None = None,
         journal: str | PathLike[str] | None = None,
         requests_per_minute: int | None = None,
@@ -95,12 +79,13 @@ class MVSepClient:
         timeout: float | httpx.Timeout | None = None,
         patience: float | None = None,
         http: httpx.AsyncClient | None = None,
+        region: str | None = None,
         webhook_url: str | None = None,
         group_cap: int | None = None,
         cache: str | PathLike[str] | None = None,
         on_event: Listener | None = None,
     ) -> None:
-        self._options = ClientConfig.of(
+        self._config = ClientConfig.of(
             api_token=api_token,
             base_url=base_url,
             region=region,
@@ -115,24 +100,46 @@ class MVSepClient:
             on_event=on_event,
         )
         self._http = http
+        self._host: HostTask[Session] | None = None
         self._session: Session | None = None
-        self._opened = False
+        self._guard: LoopGuard | None = None
         self.webhook_url = webhook_url
 
     async def __aenter__(self) -> Self:
-        if self._opened:
-            raise ConfigurationError("a client is opened once: make a new one")
-        self._opened = True
-        guard_logs()
-        # Importing the engine takes some 0.2 s: not on the caller's event loop.
-        session = await in_thread(_session_class)
-        self._session = await session.open(self._options, self._http)
-        return self
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._open().close()
+        try:
+            await self.aclose()
+        except Exception as closing:
+            if error is None:
+                raise
+            # The block's own error says more than what follows from it.
+            logger.error("the client could not be closed properly: %s", closing)
+
+    async def open(self) -> Self:
+        """Open the client and resume what the journal holds. `aclose` may be called in another task.
+
+        Raises `ConfigurationError` if the client was opened before, and `JournalError` for a journal that cannot be
+        used.
+        """
+        if self._host is not None:
+            raise ConfigurationError("a client can be opened only once: create a new one")
+        open_session = await in_thread(_load_engine)
+        self._host = HostTask(partial(open_session, self._config, self._http))
+        guard_logs()
+        self._guard = LoopGuard()
+        self._session = await self._host.start()
+        return self
+
+    async def aclose(self) -> None:
+        """Close the client. Unfinished jobs stay at the service, and in the journal."""
+        if self._host is None or self._session is None:
+            raise ClientClosedError("the client is not open: use `async with MVSepClient() as client:`")
+        self._check_loop()
+        await self._host.stop()
 
     @property
     def separations(self) -> SeparationsAPI:
@@ -164,13 +171,13 @@ class MVSepClient:
 
     @property
     def user(self) -> User | None:
-        """The account as it was last seen; `None` while the client had no need to ask."""
-        return self._open().dispatcher.user
+        """The account as it was last seen; `None` while the client had no need to ask for it."""
+        return self._open().scheduler.dispatcher.user
 
     @property
     def slots(self) -> int:
         """How many jobs may be at the service at one time, as far as is known."""
-        return self._open().width()
+        return self._open().slots()
 
     async def catalogue(self, *, refresh: bool = False) -> Catalogue:
         """Return the algorithms there are: fetched once, then kept; `refresh` asks again."""
@@ -228,13 +235,25 @@ class MVSepClient:
         Raises `InvalidRequestError` for what cannot be, before anything is sent, and `ConfigurationError` without a
         token.
         """
-        session = self._open()
-        if key is not None and (known := session.registry.known(key=key)) is not None:
-            return known  # whatever else is asked for, and though the service cannot say now what that means
-        settings = await session.preparer.settings(
-            algorithm, options, output_format, remote_type, demo, webhook_url or self.webhook_url, on_unknown, anyway
+        return await self._open().submit(
+            source,
+            None,
+            {
+                "algorithm": algorithm,
+                "options": options,
+                "output_format": output_format,
+                "remote_type": remote_type,
+                "demo": demo,
+                "webhook_url": webhook_url or self.webhook_url,
+                "filename": filename,
+                "group": group,
+                "priority": priority,
+                "key": key,
+                "metadata": metadata,
+                "on_unknown": on_unknown,
+                "anyway": anyway,
+            },
         )
-        return await session.accept(source, settings, filename, group, priority, key, metadata)
 
     async def separate(
         self,
@@ -250,16 +269,8 @@ class MVSepClient:
 
         Cancelling this does not cancel the job. Raises what `submit` does, and the job's error.
         """
-        session = self._open()
-        target = _target(directory, stems or _stems_of(submit_arguments), layout, overwrite)
-        key = submit_arguments.get("key")
-        job = None if key is None else session.registry.known(key=key)
-        if job is None:
-            job = await self._submit_to(session, source, target, submit_arguments)
-        paths = await session.wait_and_download(job, target)
-        if job.error is not None:
-            raise job.error.with_traceback(None)
-        return paths
+        session, arguments = self._open(), self._with_webhook(submit_arguments)
+        return await session.separate(source, _target(directory, stems, layout, overwrite, arguments), arguments)
 
     def map(
         self,
@@ -278,29 +289,9 @@ class MVSepClient:
         that it holds with the same settings is taken up where it stands, never submitted again. Settings that cannot be
         are raised when the iteration begins.
         """
-        session = self._open()
-        stems = stems or _stems_of(submit_arguments)
-        target = None if directory is None else _target(directory, stems, layout, overwrite)
-        if submit_arguments.get("key") is not None:
-            raise InvalidRequestError("a key names one job: give each song its own with `submit`")
-        if isinstance(sources, str | bytes):
-            raise InvalidRequestError("`map` takes many songs: put a single one into a list")
-
-        async def submit(source: Source) -> Job:
-            return await self._submit_to(session, source, target, submit_arguments, bulk=True)
-
-        async def settle(job: Job) -> None:
-            try:
-                await session.wait_and_download(job, target)
-            except ClientClosedError:
-                raise
-            except MVSepError as error:
-                if job.error is None:
-                    job.facts = evolve(job.facts, error=error)
-
-        from mvsep_async.jobs.stream import JobStream
-
-        return JobStream(sources, submit, settle, lambda: session.tasks, session.width, session.widened)
+        session, arguments = self._open(), self._with_webhook(submit_arguments)
+        target = None if directory is None else _target(directory, stems, layout, overwrite, arguments)
+        return session.map(sources, target, arguments)
 
     def attach(self, hash: str, *, host: str | None = None) -> Job:
         """Return a job made elsewhere, by its hash; it is watched from now on.
@@ -309,94 +300,59 @@ class MVSepClient:
         known here already is returned as it is, unless an outage ended it here. Raises `ConfigurationError` for a host
         that is not the service's.
         """
-        session = self._open()
-        hash = hash.strip()
-        if not hash:
-            raise InvalidRequestError("a job's hash cannot be empty")
-        from mvsep_async.jobs.registry import goes_on_later
+        return self._open().attach(hash, host)
 
-        known = session.registry.known(hash=hash)
-        if known is not None and not (known.error is not None and goes_on_later(known.error)):
-            return known
-        place = None if host is None else Host.parse(host)
-        if place is not None and not place.is_sibling_of(self._options.base):
-            raise ConfigurationError(f"{place} is not a host of the service at {self._options.base}")
-        return session.attach(hash, place)
-
-    def job(self, key: str) -> Job | None:
-        """Return the job that was submitted with this `key`, `None` if there is none."""
-        return self._open().registry.known(key=key)
+    async def find(self, *, key: str | None = None, id: str | None = None, hash: str | None = None) -> Job | None:
+        """Return a job that this client knows by its `key`, `id` or `hash`; `None` if there is none."""
+        return self._open().find(key=key, id=id, hash=hash)
 
     def jobs(self) -> list[Job]:
-        """Return all jobs that are known, in the order of their submission; finished ones until they are pruned."""
-        return list(self._open().registry.jobs.values())
+        """Return all known jobs in the order of their submission; finished ones until they are pruned."""
+        return self._open().jobs()
 
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
-        """Forget jobs that are over, here and in the journal; by default all of them. Return how many."""
-        session = self._open()
-        over = [job for job in (session.registry.jobs.values() if jobs is None else jobs) if job.done()]
-        for first in range(0, len(over), _AT_ONCE):
-            session.registry.forget(over[first : first + _AT_ONCE])
-            await session.callers.maybe_yield()
-        await session.journal.flush()
-        return len(over)
+        """Forget finished jobs, here and in the journal; by default all of them. Return how many."""
+        return await self._open().prune(jobs)
 
     def poll_soon(self, hash: str) -> bool:
-        """Look at the job with this hash soon, since it may have changed; `False` if there is none to look at."""
-        session = self._open()
-        job = session.registry.known(hash=hash)
-        if job is None or job.done():
-            return False
-        session.poller.poll_soon(job)
-        return True
+        """Poll the job with this hash soon, since it may have changed; `False` if no such job is unfinished here."""
+        return self._open().poll_soon(hash)
 
-    async def _submit_to(
-        self,
-        session: Session,
-        source: Source,
-        target: Target | None,
-        arguments: SubmitArguments,
-        *,
-        bulk: bool = False,
-    ) -> Job:
-        asked: dict[str, Any] = dict(arguments)
-        of_job = {name: asked.pop(name, default) for name, default in _OF_ONE_JOB.items()}
-        asked["webhook_url"] = asked.get("webhook_url") or self.webhook_url
-        settings = await session.preparer.settings(**asked)
-        return await session.accept(source, settings, **of_job, target=target, bulk=bulk)
+    def _with_webhook(self, arguments: SubmitArguments) -> SubmitArguments:
+        return {**arguments, "webhook_url": arguments.get("webhook_url") or self.webhook_url}
 
     def _open(self) -> Session:
         if self._session is None:
-            raise ClientClosedError("the client is not open: use it inside `async with MVSepClient() as client:`")
+            raise ClientClosedError("the client is not open: use `async with MVSepClient() as client:`")
         if self._session.closed:
-            raise ClientClosedError("the client is closed: its block was left")
+            raise ClientClosedError("the client is closed: create a new one")
+        self._check_loop()
         return self._session
+
+    def _check_loop(self) -> None:
+        if self._guard is not None:
+            self._guard.check()
 
     def __repr__(self) -> str:
         state = "new" if self._session is None else "closed" if self._session.closed else "open"
-        return f"<MVSepClient {self._options.base} {state}>"
+        return f"<MVSepClient {self._config.base} {state}>"
 
 
-def _stems_of(arguments: SubmitArguments) -> tuple[str, ...] | None:
-    """Return the stems that a preset given as `algorithm` keeps."""
-    return getattr(arguments.get("algorithm"), "stems", None)
+def _load_engine() -> Callable[[ClientConfig, httpx.AsyncClient | None], AbstractAsyncContextManager[Session]]:
+    """Import the engine, which takes some 0.2 s: not on the caller's event loop."""
+    from mvsep_async.scheduling.assembly import open_session
+
+    return open_session
 
 
-def _session_class() -> type[Session]:
-    from mvsep_async.scheduling.session import Session
-
-    return Session
-
-
-def _target(directory: str | PathLike[str], stems: Iterable[str] | None, layout: str, overwrite: bool) -> Target:
+def _target(
+    directory: str | PathLike[str],
+    stems: Iterable[str] | None,
+    layout: str,
+    overwrite: bool,
+    arguments: SubmitArguments,
+) -> Target:
+    """Return where the stems go; by default those that a preset given as `algorithm` keeps."""
     from mvsep_async.jobs.request import Target
-    from mvsep_async.naming import check_layout
 
-    check_layout(layout)
-    return Target(str(Path(directory)), None if stems is None else tuple(stems), layout, overwrite)
-
-
-_AT_ONCE: Final = 500
-"""Jobs that are forgotten before other tasks run."""
-
-_OF_ONE_JOB: Final[dict[str, Any]] = {"filename": None, "group": None, "priority": 0, "key": None, "metadata": None}
+    return Target.at(directory, stems or getattr(arguments.get("algorithm"), "stems", None), layout, overwrite)

@@ -1,40 +1,58 @@
-"""Structured concurrency helpers: caller scopes, locks by name, cooperative yields, calls in threads."""
+"""Structured concurrency helpers: a task that outlives its caller's block, caller scopes, keyed locks, threads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from time import monotonic
-from typing import Final, TypeVar, TypeVarTuple
+from typing import Final, Generic, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 from anyio.lowlevel import RunVar, checkpoint
 from attrs import define, field
 
-from mvsep_async.errors import ClientClosedError
+from mvsep_async.errors import ClientClosedError, ConfigurationError
 
-__all__ = ["CallerScopes", "KeyedLock", "Yielder", "in_thread", "loop_caller", "thread_limiter"]
+__all__ = [
+    "CallerScopes",
+    "HostTask",
+    "KeyedLock",
+    "LoopGuard",
+    "Yielder",
+    "in_thread",
+    "loop_caller",
+    "loop_clock",
+    "thread_limiter",
+    "uncancelled",
+]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _CLEANUP: Final = 1.0
-"""Seconds for callers' downloads to keep what they have when the client closes."""
+"""Seconds that callers' downloads have to keep what arrived when the client closes."""
 
 _YIELD_EVERY: Final = 0.002
-"""Seconds that going through job after job may take before other tasks run."""
+"""Seconds of work in one go before other tasks run."""
 
 _THREADS: Final = 40
 """Most worker threads of this package on one event loop; as many as anyio allows by default."""
 
+_limiter: RunVar[CapacityLimiter] = RunVar("mvsep_async.concurrency.limiter")
+
 
 @define(eq=False)
 class Yielder:
-    """Lets other tasks run now and then, amid work that by itself waits for nothing."""
+    """Lets other tasks run now and then during work that awaits nothing by itself."""
 
     _until: float = field(default=float("-inf"), init=False)
 
     async def maybe_yield(self) -> bool:
-        """Let other tasks run, if none could for a while; tell whether they did."""
+        """Let other tasks run if none could for 2 ms; return whether they did."""
         if monotonic() < self._until:
             return False
         await checkpoint()
@@ -44,9 +62,9 @@ class Yielder:
 
 @define(eq=False)
 class CallerScopes:
-    """Who works with the parts of a client in a task that is not its own.
+    """Cancel scopes around the callers' own tasks while they work inside a client, so that closing can end them.
 
-    `closed`: nobody is let in any more.
+    `closed`: entering raises `ClientClosedError`.
     """
 
     closed: bool = False
@@ -55,14 +73,16 @@ class CallerScopes:
     _yielder: Yielder = field(factory=Yielder, init=False)
 
     async def maybe_yield(self) -> None:
-        """Let other tasks run, if none could for a while: without a journal, submitting song after song waits for
-        nothing. Raises `ClientClosedError` if the client was closed then."""
+        """Let other tasks run if none could for 2 ms: a loop of submits may otherwise await nothing.
+
+        Raises `ClientClosedError` if the client was closed meanwhile.
+        """
         if await self._yielder.maybe_yield():
             self._check()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Let a task work and wait in this block; closing ends it with `ClientClosedError`."""
+        """Let a caller work and wait in this block; closing the client ends it with `ClientClosedError`."""
         self._check()
         scope = CancelScope()
         self._scopes.add(scope)
@@ -73,10 +93,10 @@ class CallerScopes:
             self._scopes.discard(scope)
             self._left.set()
         if scope.cancelled_caught:
-            raise ClientClosedError("the client was closed meanwhile: its block was left")
+            raise ClientClosedError("the client was closed meanwhile")
 
     async def cancel_all(self) -> None:
-        """End all callers, and let them put down what they hold."""
+        """Cancel all callers and wait for their cleanup, a second at most."""
         with CancelScope(shield=True), anyio.move_on_after(_CLEANUP):
             while self._scopes:
                 self._left = anyio.Event()
@@ -86,7 +106,61 @@ class CallerScopes:
 
     def _check(self) -> None:
         if self.closed:
-            raise ClientClosedError("the client is closed: its block was left")
+            raise ClientClosedError("the client is closed: open a new one")
+
+
+@define(eq=False)
+class HostTask(Generic[T]):
+    """Runs an async context manager in a task of its own, so that it may be entered and left in different tasks.
+
+    The task belongs to this object: `start` waits until it is entered, `stop` until it has ended. What goes wrong in
+    between ends the task, and `stop` raises it.
+    """
+
+    _manager: Callable[[], AbstractAsyncContextManager[T]]
+    _scope: CancelScope = field(factory=CancelScope, init=False)
+    _entered: anyio.Event = field(factory=anyio.Event, init=False)
+    _leave: anyio.Event = field(factory=anyio.Event, init=False)
+    _ended: anyio.Event = field(factory=anyio.Event, init=False)
+    _value: T | None = field(default=None, init=False)
+    _error: BaseException | None = field(default=None, init=False)
+    _task: object = field(default=None, init=False)
+
+    async def start(self) -> T:
+        """Start the task and return what the context manager gives; a cancelled start leaves nothing behind."""
+        self._task = _spawn(self._run)
+        try:
+            await self._entered.wait()
+        except BaseException:
+            self._scope.cancel()
+            await uncancelled(self._ended.wait)
+            raise
+        if self._value is None:
+            await self.stop()
+            raise RuntimeError("the host task ended before it was entered")
+        return self._value
+
+    async def stop(self) -> None:
+        """Leave the context manager and wait for the end of the task, also when this is cancelled."""
+        self._leave.set()
+        await uncancelled(self._ended.wait)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                async with self._manager() as self._value:
+                    self._entered.set()
+                    await self._leave.wait()
+        except BaseException as error:
+            self._error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._entered.set()
+            self._ended.set()
 
 
 @define(eq=False)
@@ -115,10 +189,54 @@ class KeyedLock:
                 self._locks[key] = (lock, waiting - 1)
 
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+@define(eq=False)
+class LoopGuard:
+    """Remembers the process and the thread of an event loop, and raises when it is used from another one."""
 
-_limiter: RunVar[CapacityLimiter] = RunVar("mvsep_async.concurrency.limiter")
+    _process: int = field(factory=os.getpid, init=False)
+    _thread: int = field(factory=threading.get_ident, init=False)
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` in another process, or in another thread than that of the loop."""
+        if os.getpid() != self._process:
+            raise ConfigurationError("the client was opened in another process: open a new client in this one")
+        if threading.get_ident() != self._thread:
+            raise ConfigurationError(
+                "the client was opened in another thread's event loop: call it there with "
+                "asyncio.run_coroutine_threadsafe or anyio.from_thread.run, or open a new client in this thread"
+            )
+
+
+async def uncancelled(function: Callable[[], Awaitable[T]]) -> T:
+    """Await `function()` to its end; a cancellation, by anyio or by `Task.cancel()`, takes effect after it.
+
+    A shielded scope alone lets a plain `Task.cancel()` through. So the wait happens in a child task, which no other
+    task can cancel.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    async def work() -> None:
+        with CancelScope(shield=True):
+            try:
+                results.append(await function())
+            except Exception as error:  # noqa: BLE001 raised below, outside the group that would wrap it
+                errors.append(error)
+
+    async with create_task_group() as group:
+        group.start_soon(work)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
+    """Run `function(*args)` in a worker thread, always to its end; a cancellation takes effect after it.
+
+    Otherwise the thread could go on writing to a file that its owner has closed already. The call is made in any case,
+    even when the task is cancelled already.
+    """
+    return await uncancelled(lambda: to_thread.run_sync(function, *args, limiter=thread_limiter()))
 
 
 def thread_limiter() -> CapacityLimiter:
@@ -134,39 +252,38 @@ def thread_limiter() -> CapacityLimiter:
         return _limiter.get()
 
 
-async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
-    """Run `function(*args)` in a thread; being cancelled, by anyio or by `Task.cancel()`, takes effect after its end.
-
-    `to_thread.run_sync` alone lets a plain `Task.cancel()` through: the thread would then go on writing to a file that
-    its owner has closed already. So the wait happens in a child task, which nobody else can cancel. The call is made in
-    any case, even when the task is cancelled already.
-    """
-    results: list[T] = []
-    errors: list[Exception] = []
-
-    async def work() -> None:
-        with CancelScope(shield=True):
-            try:
-                results.append(await to_thread.run_sync(function, *args, limiter=thread_limiter()))
-            except Exception as error:  # noqa: BLE001 raised below, outside the group that would wrap it
-                errors.append(error)
-
-    async with create_task_group() as group:
-        group.start_soon(work)
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
 def loop_caller() -> Callable[..., object]:
-    """Return what calls a function on this event loop from another thread, without waiting for it.
+    """Return a function that schedules a call on this event loop from another thread, without waiting for it.
 
-    anyio's own way (`from_thread.run_sync`) waits for the function's result, which costs the thread a second hop. What
-    is returned raises `RuntimeError` when the loop is over: nobody is left to be told.
+    `anyio.from_thread.run_sync` waits for the function's result, which costs the thread a second hop. What is returned
+    raises `RuntimeError` after the end of the loop.
     """
-    try:
-        return asyncio.get_running_loop().call_soon_threadsafe
-    except RuntimeError:
-        import trio
+    loop = _asyncio_loop()
+    if loop is not None:
+        return loop.call_soon_threadsafe
+    import trio
 
-        return trio.lowlevel.current_trio_token().run_sync_soon
+    return trio.lowlevel.current_trio_token().run_sync_soon
+
+
+def loop_clock() -> Callable[[], float]:
+    """Return the clock of this event loop, which works in its callbacks too, where `anyio.current_time` raises."""
+    loop = _asyncio_loop()
+    return anyio.current_time if loop is None else loop.time
+
+
+def _spawn(function: Callable[[], Coroutine[object, object, None]]) -> object:
+    """Run `function()` in a task that belongs to no caller's task group, and return the task."""
+    loop = _asyncio_loop()
+    if loop is not None:
+        return loop.create_task(function(), name="mvsep_async client")
+    import trio
+
+    return trio.lowlevel.spawn_system_task(function, name="mvsep_async client")
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

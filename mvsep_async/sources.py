@@ -1,4 +1,4 @@
-"""What can be separated, and what can be known of it before anything is sent."""
+"""Song sources: paths, URLs, bytes, streams and pairs, and the checks made before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,20 @@ from attrs import Factory, evolve, field, frozen
 
 from mvsep_async.errors import InvalidRequestError
 
-__all__ = ["Pair", "PreparedSource", "Source", "Spooled", "check", "is_url", "label", "remote_type_of"]
+__all__ = [
+    "Data",
+    "JobSource",
+    "Pair",
+    "RemoteType",
+    "Source",
+    "Spooled",
+    "Stream",
+    "check_source",
+    "is_url",
+    "job_source",
+    "label",
+    "remote_type_of",
+]
 
 RemoteType: TypeAlias = Literal["direct", "mega", "drive", "dropbox"]
 
@@ -32,7 +45,7 @@ _READABLE: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 @frozen
 class Spooled:
-    """A song that came as bytes and was put into a file beside the journal, to survive the process."""
+    """A song that arrived as bytes, in a file beside the journal or in a temporary folder."""
 
     path: Path
     filename: str
@@ -40,7 +53,7 @@ class Spooled:
 
 @frozen
 class Data:
-    """A song in memory, with the name that the service is told; without its bytes once the service has them."""
+    """A song in memory, with its file name. The bytes are dropped once the service has them."""
 
     data: bytes
     filename: str
@@ -55,8 +68,16 @@ class Data:
 
 
 @frozen
+class Stream:
+    """A song that is read from an async iterable of bytes, once, with its file name."""
+
+    chunks: AsyncIterable[bytes]
+    filename: str
+
+
+@frozen
 class Pair:
-    """A song and the one that it shall sound like, for matchering: both paths."""
+    """Two paths for matchering: a song, and the reference that it should sound like."""
 
     target: str | os.PathLike[str]
     reference: str | os.PathLike[str]
@@ -65,17 +86,39 @@ class Pair:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | AsyncIterable[bytes] | Pair | None"
 """What `submit` takes: a path, an http(s) URL, bytes or an async iterable of bytes, a `Pair`, `None` for generators."""
 
-PreparedSource: TypeAlias = "str | os.PathLike[str] | Data | Spooled | Pair | None"
-"""What a job holds of its source: an async iterable is spooled into a file first."""
+JobSource: TypeAlias = "str | os.PathLike[str] | Data | Stream | Spooled | Pair | None"
+"""A source as a job request holds it: bytes and streams with their file name, streams spooled before they are sent."""
+
+
+def job_source(source: Source, filename: str | None) -> JobSource:
+    """Return a source as a job request holds it. Raises `InvalidRequestError` for a type that is not a source."""
+    match source:
+        case None | str() | os.PathLike() | Pair():
+            return source
+        case bytes():
+            return Data(source, _required_name(filename, "bytes"))
+        case AsyncIterable():
+            return Stream(source, _required_name(filename, "an async iterable"))
+        case _:
+            raise InvalidRequestError(
+                f"{type(source).__name__} is not a source: give a path, a URL, bytes, an async iterable of bytes, "
+                "a Pair, or None for a generator"
+            )
+
+
+def _required_name(filename: str | None, kind: str) -> str:
+    if not filename:
+        raise InvalidRequestError(f"{kind} has no file name: pass filename='song.flac'")
+    return filename
 
 
 def is_url(source: object) -> bool:
-    """Tell whether a source is an address that the service shall fetch from."""
+    """Tell whether a source is an http(s) URL, which the service fetches itself."""
     return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
 
 
 def remote_type_of(url: str) -> RemoteType:
-    """Return how the service is to fetch from `url`, recognised by its host; `direct` for all it does not know."""
+    """Return the `remote_type` for a URL, recognised by its host; `direct` for all others."""
     name = (urlsplit(url).hostname or "").lower()
     for host, kind in _REMOTE_HOSTS.items():
         if name == host or name.endswith("." + host):
@@ -83,13 +126,13 @@ def remote_type_of(url: str) -> RemoteType:
     return "direct"
 
 
-def check(source: PreparedSource) -> None:
+def check_source(source: JobSource) -> None:
     """Raise `InvalidRequestError` for a source that cannot be sent: missing, a folder, empty, unreadable.
 
-    This looks at the file's entry only, which costs microseconds; the content is read when its turn comes.
+    Only the file's entry is read, which costs microseconds.
     """
     match source:
-        case None:
+        case None | Stream():
             return
         case Data(data, filename):
             if not data:
@@ -105,14 +148,14 @@ def check(source: PreparedSource) -> None:
             _check_path(source)
 
 
-def label(source: PreparedSource, filename: str | None = None) -> str:
-    """Return the name that a song goes by: given, of its file, or the last part of its URL."""
+def label(source: JobSource, filename: str | None = None) -> str:
+    """Return the song's file name: the given one, that of its file, or the last part of its URL."""
     if filename:
         return filename
     match source:
         case None:
             return "generated"
-        case Data(_, name) | Spooled(_, name):
+        case Data(_, name) | Stream(_, name) | Spooled(_, name):
             return name
         case Pair(target, _):
             return Path(target).name
@@ -130,23 +173,23 @@ def _check_url(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise InvalidRequestError(f"{url[:120]!r} is not an address that the service could fetch a song from")
+        raise InvalidRequestError(f"{url[:120]!r} is not a URL that a song can be fetched from")
 
 
 def _check_path(path: str | os.PathLike[str]) -> None:
     try:
         found = os.stat(path)  # noqa: PTH116 -- a Path object a song would triple the cost of submitting
     except FileNotFoundError:
-        raise InvalidRequestError(f"there is no file {os.fspath(path)!r}") from None
+        raise InvalidRequestError(f"file not found: {os.fspath(path)!r}") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a possible name"
+        reason = error.strerror if isinstance(error, OSError) else "the name is not valid"
         raise InvalidRequestError(f"{os.fspath(path)!r} cannot be read: {reason}") from None
     if stat.S_ISDIR(found.st_mode):
         raise InvalidRequestError(f"{os.fspath(path)!r} is a folder: give the files in it, or use the library command")
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidRequestError(f"{os.fspath(path)!r} is no regular file")
+        raise InvalidRequestError(f"{os.fspath(path)!r} is not a regular file")
     if not found.st_size:
         raise InvalidRequestError(f"{os.fspath(path)!r} is empty: there is nothing to separate")
-    # What everybody may read needs no second question: it would add a third to what a song's entry costs.
+    # A file that everybody may read needs no second call, which would add a third to the cost of this check.
     if found.st_mode & _READABLE != _READABLE and not os.access(path, os.R_OK):
-        raise InvalidRequestError(f"{os.fspath(path)!r} may not be read by this user: change its permissions")
+        raise InvalidRequestError(f"{os.fspath(path)!r} is not readable: change its permissions")

@@ -24,7 +24,6 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepError
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.lifecycle import OVER
 from mvsep_async.models.stage import Stage
 
 __all__ = ["JobActions", "JobRun", "outcomes_of"]
@@ -147,7 +146,7 @@ class JobRun:
             if job.id not in self._ended and not job.done():
                 self.open[job.id] = job
         self._seen = len(known)
-        for id in [id for id, job in self.open.items() if job.state in OVER]:
+        for id in [id for id, job in self.open.items() if job.done()]:
             del self.open[id]
 
 

@@ -14,7 +14,7 @@ from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
-from mvsep_async.sources import Pair, PreparedSource, is_url, label
+from mvsep_async.sources import JobSource, Pair, is_url, label
 
 __all__ = ["Outcome", "job_name", "shown_path", "title_of"]
 
@@ -103,19 +103,19 @@ def title_of(path: Path) -> tuple[str, str]:
 def job_name(job: Job) -> tuple[str, str]:
     """Return the title of a job's song and its folder; the hash for a job that was made elsewhere."""
     source = _source(job.source)
-    if source is None or job.request.filename or is_url(source):
+    if source is None or is_url(source):
         return _full_name(job), ""
     title, folder = title_of(Path(source))
     return title, Path(folder).name
 
 
 def _full_name(job: Job) -> str:
-    if job.request.source is None and job.request.filename is None and job.hash:
+    if job.source is None and job.hash:
         return job.hash
-    return label(job.source, job.request.filename)
+    return label(job.source)
 
 
-def _source(source: PreparedSource) -> str | None:
+def _source(source: JobSource) -> str | None:
     match source:
         case Pair(target, _):
             return os.fspath(target)

@@ -21,7 +21,7 @@ from mvsep_async.download.part_file import is_taken, remove_leftovers
 from mvsep_async.download.paths import PlannedFile, chosen, folder_of, next_free, plan_paths, song_of
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import DownloadError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
-from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
@@ -81,15 +81,15 @@ class Downloader:
     """Which job has which path, by `caseless`."""
     _jobs: KeyedLock = field(factory=KeyedLock)
     _planning: anyio.Lock = field(factory=anyio.Lock)
-    _queue: tuple[MemoryObjectSendStream[Job], MemoryObjectReceiveStream[Job]] = field(
-        factory=lambda: anyio.create_memory_object_stream[Job](float("inf"))
+    _queue: tuple[MemoryObjectSendStream[JobEntry], MemoryObjectReceiveStream[JobEntry]] = field(
+        factory=lambda: anyio.create_memory_object_stream[JobEntry](float("inf"))
     )
 
-    def put(self, job: Job) -> None:
+    def put(self, job: JobEntry) -> None:
         """Queue a finished job for the download to its target."""
         self._queue[0].send_nowait(job)
 
-    def reclaim(self, job: Job) -> None:
+    def reclaim(self, job: JobEntry) -> None:
         """Reserve the paths that a job of an earlier run has planned."""
         for _, path in job.facts.planned:
             self._owners.setdefault(caseless(path), job.id)
@@ -113,7 +113,7 @@ class Downloader:
                 if job.state is JobState.DONE:
                     self.registry.apply(job, JobEvent.FAILED, error=error)
 
-    async def download(self, job: Job, target: Target, *, mirror: bool = False) -> list[Path]:
+    async def download(self, job: JobEntry, target: Target, *, mirror: bool = False) -> list[Path]:
         """Download the results of a finished job and return their paths; calls for the same job take turns.
 
         `mirror`: from the service's mirror, which costs a credit if any file is missing.
@@ -122,7 +122,7 @@ class Downloader:
         async with self._jobs.for_key(job.id):
             return await self._download(job, target, mirror)
 
-    async def _download(self, job: Job, target: Target, mirror: bool) -> list[Path]:
+    async def _download(self, job: JobEntry, target: Target, mirror: bool) -> list[Path]:
         separation = job.facts.separation
         assert separation is not None
         try:
@@ -164,14 +164,14 @@ class Downloader:
             await self._commit(job, all_paths)
         return found
 
-    async def _commit(self, job: Job, paths: tuple[Path, ...]) -> None:
+    async def _commit(self, job: JobEntry, paths: tuple[Path, ...]) -> None:
         """Record the paths durably before the caller gets them: a file that is changed later is still this job's."""
         try:
             await self.registry.commit(job, JobEvent.DOWNLOADED, paths=paths)
         except JournalError as error:
             logger.error("job %s is downloaded, but this is not in the journal yet: %s", job.id, error)
 
-    async def _plan(self, job: Job, files: list[OutputFile], target: Target, song: str) -> list[PlannedFile]:
+    async def _plan(self, job: JobEntry, files: list[OutputFile], target: Target, song: str) -> list[PlannedFile]:
         """Choose the paths, one job at a time, so that two jobs get different ones."""
         root = Path(target.directory)
 
@@ -201,7 +201,7 @@ class Downloader:
                 self._own(job, file.path)
         return planned
 
-    async def _next_path(self, job: Job, file: PlannedFile, target: Target, failed: Path) -> Path:
+    async def _next_path(self, job: JobEntry, file: PlannedFile, target: Target, failed: Path) -> Path:
         """Return the path to use instead of one that another process or program has taken since it was planned."""
         owned = {caseless(path) for _, path in job.facts.planned}
 
@@ -218,13 +218,13 @@ class Downloader:
         await self.registry.journal.flush(synced=True)
         return path
 
-    def _is_taken(self, path: Path, job: Job, target: Target) -> bool:
+    def _is_taken(self, path: Path, job: JobEntry, target: Target) -> bool:
         """Return whether another job, process or file has the path. Blocks."""
         return self._is_reserved(path, job, target) or is_taken(
             Path(target.directory), path, overwrite=target.overwrite
         )
 
-    def _is_reserved(self, path: Path, job: Job, target: Target) -> bool:
+    def _is_reserved(self, path: Path, job: JobEntry, target: Target) -> bool:
         """Return whether another job is about to write the path; once it has, what counts is whether the file exists.
 
         Where files may be overwritten, only the paths of downloads in progress are reserved.
@@ -237,7 +237,7 @@ class Downloader:
             return other.state is JobState.DOWNLOADING
         return key not in map(caseless, other.facts.paths)
 
-    def _own(self, job: Job, path: Path) -> None:
+    def _own(self, job: JobEntry, path: Path) -> None:
         """Record that a path is this job's, and that a file there is no longer that of an earlier owner."""
         key = caseless(path)
         before = self.registry.jobs.get(self._owners.get(key, job.id))
@@ -249,7 +249,7 @@ class Downloader:
                 planned=tuple((name, known) for name, known in before.facts.planned if caseless(known) != key),
             )
 
-    async def _fetch_all(self, job: Job, planned: list[PlannedFile], target: Target) -> dict[int, Path]:
+    async def _fetch_all(self, job: JobEntry, planned: list[PlannedFile], target: Target) -> dict[int, Path]:
         """Download the missing files at the same time and return their paths; if one fails, the others continue."""
         total = sum(file.file.bytes or file.file.size_bytes or 0 for file in planned if not file.complete)
         tally = _Tally(self.registry, job, total)
@@ -274,7 +274,7 @@ class Downloader:
         return paths
 
     async def _fetch(
-        self, job: Job, file: PlannedFile, target: Target, slot: _Slot, on_bytes: Callable[[int], None]
+        self, job: JobEntry, file: PlannedFile, target: Target, slot: _Slot, on_bytes: Callable[[int], None]
     ) -> Path:
         began = self.clock()
         fetched = await fetch(
@@ -298,7 +298,7 @@ class Downloader:
         self.registry.emit(Downloaded(job.id, path, fetched.size, fetched.received, self.clock() - began))
         return path
 
-    async def _at_mirror(self, job: Job, planned: list[PlannedFile]) -> list[PlannedFile]:
+    async def _at_mirror(self, job: JobEntry, planned: list[PlannedFile]) -> list[PlannedFile]:
         """Return the planned files with their links at the service's mirror. Each call costs a credit."""
         separation = job.facts.separation
         assert separation is not None
@@ -315,7 +315,7 @@ class Downloader:
             for file in planned
         ]
 
-    async def _renew(self, job: Job, file: OutputFile) -> str:
+    async def _renew(self, job: JobEntry, file: OutputFile) -> str:
         """Ask the service for a new link to the same file."""
         separation = job.facts.separation
         assert separation is not None
@@ -340,7 +340,7 @@ def _remove_leftovers(planned: list[PlannedFile], root: Path) -> None:
                 remove_leftovers(root, path)
 
 
-def _with_command(error: MVSepError, job: Job) -> MVSepError:
+def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
     """Return the error with the job's hash and the command that downloads what was paid for."""
     found = error.of(job.id, job.hash)
     found.message = f"{error.message}. The job is done and paid for: `mvsep-async download {job.hash}` fetches it"
@@ -388,7 +388,7 @@ class _Tally:
     """Adds up the received bytes of one job's files and shows the sum as progress."""
 
     registry: JobRegistry
-    job: Job
+    job: JobEntry
     total: int
     """Bytes to receive according to the service, perhaps rounded to 10 KB or 0 where it does not say."""
     _received: dict[int, int] = field(factory=dict)

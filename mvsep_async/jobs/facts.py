@@ -1,4 +1,4 @@
-"""What has become known of a job since it was asked for, as one value that is replaced whole."""
+"""The facts of a job beyond its request, as one frozen value."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ __all__ = ["NOTHING", "Facts"]
 
 @frozen(kw_only=True)
 class Facts:
-    """What the service and the disk say of one job."""
+    """What is known of a job at the service and on disk."""
 
     hash: str | None = None
-    """The hash that `get` is asked with."""
+    """The hash that `get` takes."""
     remote: str | None = None
-    """The short hash of a URL job, which `get-remote` is asked with until the song is fetched."""
+    """The short hash of a URL job, which `get-remote` takes until the song is fetched."""
     host: Host | None = None
-    """The host that accepted the job, `None` for the base URL's."""
+    """The host that accepted the job, `None` for that of the base URL."""
     attempts: int = 0
-    """Creates begun, the one under way counted."""
+    """Creates begun, the in-flight one included."""
     intent_at: float | None = None
-    """When the last create was begun, as a Unix time: what the service lists from long before cannot be it."""
+    """Stamp of the last create: a Unix time that orders the creates and acceptances of one journal."""
     accepted_at: float | None = None
-    """When the service's answer to the create came, as a Unix time."""
+    """Stamp of the service's answer to the create."""
     separation: Separation | None = None
     error: MVSepError | None = None
     planned: tuple[tuple[str, Path], ...] = ()
-    """The files of the downloads begun, the last one's first: which result (its `OutputFile.name`) goes to which path.
-    Written down before the first byte, so that after a crash a file that stands there is known to be this job's."""
+    """The files of the downloads begun, those of the last one first: a result's `OutputFile.name` and its path.
+
+    Recorded before the first byte, so that after a crash a file at that path is known to be this job's."""
     paths: tuple[Path, ...] = ()
     """Files complete on disk."""
 
 
 NOTHING = Facts()
-"""The facts of a job that still waits here: one object for all of them."""
+"""The facts of every queued job: one shared object."""

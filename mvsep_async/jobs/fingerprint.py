@@ -9,7 +9,7 @@ from typing import Final
 
 from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.request import JobSettings
-from mvsep_async.sources import Data, Pair, PreparedSource, Spooled, is_url
+from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 
 __all__ = ["fingerprint", "fingerprint_of"]
 
@@ -26,14 +26,14 @@ def fingerprint(path: str, size: int, mtime_ns: int, settings: JobSettings) -> s
     return _hashed(["file", path, size, mtime_ns], settings)
 
 
-async def fingerprint_of(source: PreparedSource, settings: JobSettings) -> str | None:
+async def fingerprint_of(source: JobSource, settings: JobSettings) -> str | None:
     """Return the fingerprint of any source, or `None` for what has no identity of its own or cannot be looked at.
 
     A URL stands for itself, a song in memory for its content. A generator makes something new each time, and what was
     spooled from a stream has no origin to compare. Files are looked at, and bytes hashed, in a worker thread.
     """
     match source:
-        case None | Spooled():
+        case None | Stream() | Spooled():
             return None
         case Data(data, _):
             digest = await in_thread(_digest, data)

@@ -1,4 +1,4 @@
-"""What the scheduler asks of a journal, and the one that keeps nothing."""
+"""The protocol of a journal, and the one that keeps nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Journal", "NoJournal", "Record", "SafeFile"]
 
 @frozen
 class SafeFile:
-    """A file of a job: how large it becomes, where that is known, and how many bytes of it are safe on disk."""
+    """A file of a job: its final size where that is known, and how many bytes of it are synced to disk."""
 
     path: Path
     size: int | None
@@ -26,7 +26,7 @@ class SafeFile:
 
 @frozen
 class Record:
-    """One job as a journal holds it. `files` are those that were noted for it."""
+    """One job as a journal holds it."""
 
     request: JobRequest
     state: JobState
@@ -37,41 +37,41 @@ class Record:
 class Journal(Protocol):
     """Makes jobs survive the process.
 
-    `add`, `update` and `file` note a change and return at once; `flush` returns when all that was noted before is on
-    disk. Changes noted but not yet settled are written in request, soon, by `run`.
+    `add`, `update`, `file` and `forget` record a change and return at once; `flush` returns when everything recorded
+    before is on disk. Recorded changes are written in order, soon, by `run`.
     """
 
     @property
     def spool(self) -> Path | None:
-        """The folder for songs that came as bytes; `None` when they need not survive."""
+        """The folder for songs that arrived as bytes; `None` when they need not survive the process."""
         ...
 
     async def open(self) -> Sequence[Record]:
-        """Lock and read the journal; raises `JournalError` where it cannot be used as it is."""
+        """Lock and read the journal. Raises `JournalError` where it is locked, damaged or of a newer version."""
         ...
 
     async def run(self) -> None:
-        """Write what is noted, for as long as the client is open."""
+        """Write recorded changes, for as long as the client is open."""
         ...
 
     def add(self, request: JobRequest) -> None:
-        """Note a new job, queued."""
+        """Record a new queued job. Raises `JournalError` for a request that cannot be stored."""
         ...
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
-        """Note where a job stands now."""
+        """Record the state and facts of a job."""
         ...
 
     def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
-        """Note a file of a job: its size, and how many bytes of it are safe on disk."""
+        """Record a file of a job: its size, and how many bytes of it are synced to disk."""
         ...
 
     def forget(self, requests: Sequence[JobRequest]) -> None:
-        """Note that the jobs of these requests shall be pruned."""
+        """Record that the jobs of these requests are pruned."""
         ...
 
     async def flush(self, *, synced: bool = False) -> None:
-        """Return when all noted so far is written; `synced`: and would survive the machine losing power."""
+        """Return when everything recorded so far is written; `synced`: and would survive a power loss."""
         ...
 
     async def close(self) -> None:
@@ -80,7 +80,7 @@ class Journal(Protocol):
 
 
 class NoJournal:
-    """Keeps nothing: jobs end with the process."""
+    """A journal that keeps nothing: jobs end with the process."""
 
     spool: Path | None = None
 

@@ -1,4 +1,4 @@
-"""A job's life as a table: state × event → state. The handle, the journal's replay and the drawing come from it."""
+"""A job's lifecycle as a table: state × event → state. The handle, the journal's replay and the drawing use it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["AT_SERVICE", "HOLDS_SLOT", "LIFE", "OVER", "IllegalEventError", "Job
 
 
 class JobState(StrEnum):
-    """Where a job stands, as the scheduler and the journal know it: finer than `Stage` around the create."""
+    """The state of a job in the engine and the journal: finer than `Stage` around the create."""
 
     QUEUED = "queued"
     CREATING = "creating"
     """The intent is recorded; a create is, or may be, on its way."""
     LOST = "lost"
-    """A create may have been accepted, its answer did not arrive; the service's lists are searched for it."""
+    """A create may have been accepted but its answer did not arrive; the service's lists are searched for the job."""
     FETCHING = "fetching"
     WAITING = "waiting"
     DISTRIBUTING = "distributing"
@@ -32,33 +32,33 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What can happen to a job."""
+    """An event in the life of a job."""
 
-    SLOT_TAKEN = "a slot was taken for it"
-    NOT_ACCEPTED = "the service certainly has not got it"
-    """Refused for want of a slot, never sent whole, or searched for in vain: it waits for a slot again."""
-    ACCEPTED = "the service accepted it"
-    URL_ACCEPTED = "the service accepted its URL"
-    ANSWER_LOST = "the answer to its create was lost"
-    FOUND = "it was found in the service's lists"
-    FETCHED = "the service has fetched its URL"
-    SAID_WAITING = "the service says it waits"
-    SAID_DISTRIBUTING = "the service says it is being split"
-    SAID_PROCESSING = "the service says it is being processed"
-    SAID_MERGING = "the service says it is being merged"
-    SAID_DONE = "the service says it is done"
-    DOWNLOAD_BEGAN = "its stems are being fetched"
-    DOWNLOAD_STOPPED = "fetching its stems stopped early"
-    DOWNLOADED = "its stems are on disk"
-    FAILED = "it failed"
-    CANCELLED = "it was cancelled"
+    SLOT_TAKEN = "slot acquired"
+    NOT_ACCEPTED = "not accepted by the service"
+    """Refused for lack of a slot, never sent completely, or not found in the lists: it waits for a slot again."""
+    ACCEPTED = "accepted by the service"
+    URL_ACCEPTED = "URL accepted by the service"
+    ANSWER_LOST = "answer to the create lost"
+    FOUND = "found in the service's lists"
+    FETCHED = "URL fetched by the service"
+    SAID_WAITING = "status waiting"
+    SAID_DISTRIBUTING = "status distributing"
+    SAID_PROCESSING = "status processing"
+    SAID_MERGING = "status merging"
+    SAID_DONE = "status done"
+    DOWNLOAD_BEGAN = "download started"
+    DOWNLOAD_STOPPED = "download stopped early"
+    DOWNLOADED = "stems on disk"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class IllegalEventError(RuntimeError):
-    """A job was told something that cannot happen in its state: a fault of this package, never of the service."""
+    """An event that is not allowed in the job's state: a fault of this package, never of the service."""
 
     def __init__(self, job: str, state: JobState, event: JobEvent) -> None:
-        super().__init__(f"job {job} is {state.value}: it cannot be that {event.value}")
+        super().__init__(f"job {job}: event {event.name} is not allowed in state {state.name}")
 
 
 _WORKING: Final = (JobState.WAITING, JobState.DISTRIBUTING, JobState.PROCESSING, JobState.MERGING)
@@ -71,13 +71,13 @@ _SAID: Final = {
 }
 
 OVER: Final = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
-"""Nothing more happens by itself. `DONE` is not among them: a download may follow."""
+"""Final states. `DONE` is not among them, since a download may follow."""
 
 AT_SERVICE: Final = frozenset({JobState.FETCHING, *_WORKING})
-"""The service has the job, and it is not over there."""
+"""The service has the job, unfinished."""
 
 HOLDS_SLOT: Final = frozenset({JobState.CREATING, JobState.LOST, *AT_SERVICE})
-"""The account may have one unfinished job more because of it."""
+"""States in which a job takes one of the account's slots, or may take one."""
 
 LIFE: Final = MappingProxyType(
     {
@@ -89,11 +89,11 @@ LIFE: Final = MappingProxyType(
         (JobState.LOST, JobEvent.FOUND): JobState.WAITING,
         (JobState.LOST, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.FETCHING, JobEvent.FETCHED): JobState.WAITING,
-        # A job may be put back by the service (a GPU was lost), so any working status follows any other.
+        # The service may put a job back (a GPU was lost), so any working status may follow any other.
         **{(state, event): state_after for state in _WORKING for event, state_after in _SAID.items()},
         (JobState.DONE, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         (JobState.FINISHED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
-        # Of a job that failed at its download alone: the stems are still there, and paid.
+        # Only the download failed: the stems are still there, and paid.
         (JobState.FAILED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         (JobState.DOWNLOADING, JobEvent.DOWNLOADED): JobState.FINISHED,
         (JobState.DOWNLOADING, JobEvent.DOWNLOAD_STOPPED): JobState.DONE,
@@ -112,7 +112,7 @@ def after(job: str, state: JobState, event: JobEvent) -> JobState:
 
 
 def stage_of(state: JobState, *, creating: Stage) -> Stage:
-    """Return what the owner of a job is shown; `creating` is what its create looks like from outside."""
+    """Return the stage that the owner of a job sees; `creating` is the stage of its create."""
     if state in (JobState.CREATING, JobState.LOST):
         return creating
     return Stage(state.value)

@@ -1,4 +1,4 @@
-"""How long the service has not been answering sensibly, without a break, and how long to rest between tries."""
+"""Outages: how long the service has failed without a break, and how long to rest between tries."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Outage"]
 
 _FIRST_REST: Final = 0.5
 _LONGEST_REST: Final = 30.0
-"""Seconds between tries while the service is down: rare enough to be no load, often enough to lose little."""
+"""Seconds between tries during an outage, our choice: rare enough to be no load, soon enough to lose little."""
 
 _LONGEST_GAP: Final = 300.0
-"""Most seconds that count from one failure to the next. Tries are closer than that: in a longer gap nobody asked, as
-while a machine sleeps, whose clock may go on."""
+"""Most seconds that count from one failure to the next. Tries are closer than that: during a longer gap nothing was
+tried, as while a machine sleeps, whose clock may go on."""
 
 
 @define
@@ -29,15 +29,18 @@ class Outage:
     rest: float = 0.0
     _lasted: float = 0.0
     _failed_at: float | None = None
+    _rested_at: float = 0.0
 
     def failed(self, now: float) -> bool:
-        """Note a failure; tell whether patience is at its end."""
+        """Count a failure; return whether patience is over. Failures during the rest do not make it longer."""
         if self._failed_at is not None:
             self._lasted += min(now - self._failed_at, _LONGEST_GAP)
+        if self._failed_at is None or now >= self._rested_at:
+            self.rest = min(max(_FIRST_REST * self.time_scale, 2 * self.rest), _LONGEST_REST * self.time_scale)
+            self._rested_at = now + self.rest
         self._failed_at = now
-        self.rest = min(max(_FIRST_REST * self.time_scale, 2 * self.rest), _LONGEST_REST * self.time_scale)
         return self._lasted >= self.patience
 
     def ended(self) -> None:
-        """Note that the service answered."""
+        """Start again: the service answered."""
         self._failed_at, self._lasted, self.rest = None, 0.0, 0.0

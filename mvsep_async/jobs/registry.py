@@ -1,13 +1,16 @@
-"""The one owner of what changes about jobs: every event goes through here into memory, journal and handles."""
+"""The registry of a client's jobs: the one place that changes a job, in memory, in the journal and for its handles."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from math import inf, nextafter
+from typing import Any, TypeAlias
 
 from anyio import CancelScope
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from mvsep_async.errors import (
     AuthenticationError,
@@ -20,21 +23,21 @@ from mvsep_async.errors import (
     SubmissionUnknownError,
     WireError,
 )
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.job import Job, JobBackend
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.lifecycle import JobEvent, JobState, after, stage_of
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Listener, emitter
-from mvsep_async.sources import is_url
+from mvsep_async.sources import Data
 
-__all__ = ["JobRegistry", "goes_on_later"]
+__all__ = ["Change", "JobRegistry", "resumes_later"]
 
 logger = logging.getLogger("mvsep_async")
 
-_PASSING = (
+_TRANSIENT = (
     AuthenticationError,
     ConfigurationError,
     JournalError,
@@ -45,59 +48,89 @@ _PASSING = (
 )
 
 
-def goes_on_later(error: MVSepError | None) -> bool:
-    """Tell whether a job that ended with this error is taken up again when the journal is opened the next time.
+def resumes_later(error: MVSepError | None) -> bool:
+    """Tell whether a job that ended with this error is resumed when the journal is opened the next time.
 
-    So it is wherever the service did not end the job: an outage longer than our patience, a full disk, a revoked
-    token. The journal keeps the state from before such an error.
+    True wherever the service did not end the job: an outage longer than our patience, a full disk, a revoked token.
+    The journal keeps the state from before such an error.
     """
-    return isinstance(error, _PASSING) and not isinstance(error, SubmissionUnknownError)
+    return isinstance(error, _TRANSIENT) and not isinstance(error, SubmissionUnknownError)
+
+
+@frozen
+class Change:
+    """A change of a job's state."""
+
+    job: JobEntry
+    before: JobState
+    after: JobState
+
+
+Observer: TypeAlias = Callable[[Change], None]
+"""Called after each change of state; it must not wait. It may apply events: their changes follow when it returned."""
 
 
 @define(eq=False)
 class JobRegistry:
-    """All jobs of one client, and every change to them.
+    """All jobs of one client, and the only writer of their attributes.
 
-    `react(job, before)` is called after each change of state; it must not wait. `emit` gets the
-    events for the caller's listener.
+    `emit` passes events to the caller's `on_event` listener.
     """
 
-    backend: JobBackend
     journal: Journal
-    react: Callable[[Job, JobState], None]
     emit: Listener = field(factory=lambda: emitter(None))
-    jobs: dict[str, Job] = field(factory=dict)
-    _by_hash: dict[str, Job] = field(factory=dict)
-    _by_key: dict[str, Job] = field(factory=dict)
-    _by_fingerprint: dict[str, Job] = field(factory=dict)
+    jobs: dict[str, JobEntry] = field(factory=dict)
+    _by_hash: dict[str, JobEntry] = field(factory=dict)
+    _by_key: dict[str, JobEntry] = field(factory=dict)
+    _by_fingerprint: dict[str, JobEntry] = field(factory=dict)
     _attached: set[str] = field(factory=set)
+    """Jobs made elsewhere, which the journal does not record."""
+    _observers: list[Observer] = field(factory=list)
+    _changes: deque[Change] = field(factory=deque)
+    _draining: bool = False
+    _last_stamp: float = 0.0
 
-    def enter(self, request: JobRequest) -> Job:
-        """Take in a new job, queued."""
-        self.journal.add(request)  # first, since it may refuse
-        job = Job(self.backend, request)
+    def subscribe(self, observer: Observer) -> None:
+        """Call `observer` after each change of state, in the order of the changes."""
+        self._observers.append(observer)
+
+    def add(self, request: JobRequest) -> JobEntry:
+        """Add a queued job. Raises `JournalError` for a request that the journal cannot hold."""
+        self.journal.add(request)  # first, since it may raise
+        job = JobEntry(request)
         self._index(job)
         return job
 
-    def attach(self, request: JobRequest, state: JobState, facts: Facts) -> Job:
-        """Take in a job that was made elsewhere: it is watched here, but the journal does not record it."""
-        job = Job(self.backend, request, state=state, facts=facts)
+    def attach(self, request: JobRequest, state: JobState, facts: Facts) -> JobEntry:
+        """Add a job that was made elsewhere; the journal does not record it."""
+        job = JobEntry(request, state=state, facts=facts)
         self._attached.add(request.id)
-        job.show(Progress(stage=stage_of(state, creating=_creating(request))))
+        self._publish(job, Progress(stage=stage_of(state, creating=job.create_stage)))
         self._index(job)
         return job
 
-    def restore(self, record: Record) -> Job:
-        """Take in a job that the journal holds, as it stood when the last process ended."""
-        job = Job(self.backend, record.request, state=record.state, facts=record.facts)
+    def restore(self, record: Record) -> JobEntry:
+        """Add a job from the journal, as it stood when the last process ended."""
+        self._last_stamp = max(self._last_stamp, record.facts.intent_at or 0.0, record.facts.accepted_at or 0.0)
+        job = JobEntry(record.request, state=record.state, facts=record.facts)
         if record.state is not JobState.QUEUED:
-            stage = stage_of(record.state, creating=_creating(record.request))
-            whole = 1.0 if stage in (Stage.DONE, Stage.FINISHED) and record.request.target is None else None
-            job.show(Progress(stage=stage, fraction=1.0 if stage is Stage.FINISHED else whole))
+            stage = stage_of(record.state, creating=job.create_stage)
+            complete = stage is Stage.FINISHED or (stage is Stage.DONE and record.request.target is None)
+            self._publish(job, Progress(stage=stage, fraction=1.0 if complete else None))
         self._index(job)
         return job
 
-    def known(self, *, hash: str | None = None, key: str | None = None, fingerprint: str | None = None) -> Job | None:
+    def stamp(self) -> float:
+        """Return a Unix time that is later than every other stamp of this registry, also if the clock was set back.
+
+        So stamps tell the order of creates and acceptances, across restarts too, whatever the clock does.
+        """
+        self._last_stamp = max(time.time(), nextafter(self._last_stamp, inf))
+        return self._last_stamp
+
+    def find(
+        self, *, hash: str | None = None, key: str | None = None, fingerprint: str | None = None
+    ) -> JobEntry | None:
         """Return the job with this hash at the service, caller's key, or fingerprint of source and settings."""
         if hash is not None:
             return self._by_hash.get(hash)
@@ -105,45 +138,57 @@ class JobRegistry:
             return self._by_key.get(key)
         return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
 
-    def apply(self, job: Job, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
-        """Change a job now, and have the journal written soon. `changes` are fields of its `Facts`."""
+    def apply(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
+        """Change a job at once, and have the journal written soon. `changes` are fields of its `Facts`.
+
+        Raises `IllegalEventError` for an event that is not allowed in the job's state.
+        """
         state, facts = self._next(job, event, changes)
-        self._note(job, state, facts)
-        self._become(job, state, facts, progress)
+        self._record(job, state, facts)
+        self._set(job, state, facts, progress)
 
-    async def commit(self, job: Job, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
-        """Change a job once the journal has it on disk, safe from a loss of power; it cannot be cancelled half-way.
+    async def commit(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
+        """Change a job once the journal has it on disk, safe from a power loss; this cannot be cancelled half-way.
 
-        Raises `JournalError` where it could not be written; the job has changed all the same, since what happened at
+        Raises `JournalError` where it could not be written. The job has changed all the same, since what happened at
         the service did happen, and the journal tries again.
         """
         state, facts = self._next(job, event, changes)
-        self._note(job, state, facts)
+        self._record(job, state, facts)
         with CancelScope(shield=True):
             try:
                 await self.journal.flush(synced=True)
             finally:
-                self._become(job, state, facts, progress)
+                self._set(job, state, facts, progress)
 
-    def refine(self, job: Job, **changes: Any) -> None:
-        """Add to what is known of a job without a change of its state."""
+    def refine(self, job: JobEntry, **changes: Any) -> None:
+        """Change facts of a job without a change of its state."""
         facts = evolve(job.facts, **changes)
-        self._note(job, job.state, facts)
+        self._record(job, job.state, facts)
         job.facts = facts
+
+    def set_error(self, job: JobEntry, error: MVSepError) -> None:
+        """Show an error at a job that is over, such as that of a later download; the journal does not record it."""
+        job.facts = evolve(job.facts, error=error)
+
+    def drop_data(self, job: JobEntry) -> None:
+        """Drop the bytes of a song in memory, which is not sent again; the job may be kept for long."""
+        if isinstance(job.request.source, Data):
+            job.request = evolve(job.request, source=job.request.source.emptied())
 
     def show(
         self,
-        job: Job,
+        job: JobEntry,
         progress: Progress,
         *,
         first_place: int | None = None,
         share_of_time: float | None = None,
     ) -> None:
-        """Show new numbers of a job that stays in its state; its stage and fraction are worked out here."""
-        old = job._progress
-        stage = stage_of(job.state, creating=_creating(job.request))
+        """Show new numbers of a job that stays in its state; its stage and fraction are computed here."""
+        old = job.progress
+        stage = stage_of(job.state, creating=job.create_stage)
         if old is QUEUED and stage is Stage.QUEUED and progress.message is None:
-            job.show(QUEUED)
+            self._publish(job, QUEUED)
             return
         new = evolve(
             progress,
@@ -151,25 +196,25 @@ class JobRegistry:
             bytes_sent=progress.bytes_sent if progress.bytes_sent is not None else old.bytes_sent,
             bytes_total=progress.bytes_total if progress.bytes_total is not None else old.bytes_total,
         )
-        far = fraction(
+        share = fraction(
             new,
             old.fraction,
             first_place=first_place,
             share_of_time=share_of_time,
             downloads=job.request.target is not None,
         )
-        new = evolve(new, fraction=far)
+        new = evolve(new, fraction=share)
         if new != old:
-            job.show(new)
+            self._publish(job, new)
 
-    def forget(self, jobs: Iterable[Job]) -> None:
+    def forget(self, jobs: Iterable[JobEntry]) -> None:
         """Drop jobs, here and from the journal."""
         dropped = list(jobs)
         for job in dropped:
             self.jobs.pop(job.id, None)
             self._attached.discard(job.id)
             for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
-                if name is not None and index.get(name) is job:  # not another handle of the same job
+                if name is not None and index.get(name) is job:  # not another entry of the same hash
                     del index[name]
             if job.request.key is not None:
                 self._by_key.pop(job.request.key, None)
@@ -177,7 +222,7 @@ class JobRegistry:
                 del self._by_fingerprint[job.request.fingerprint]
         self.journal.forget([job.request for job in dropped])
 
-    def _index(self, job: Job) -> None:
+    def _index(self, job: JobEntry) -> None:
         self.jobs[job.id] = job
         if job.request.key is not None:
             self._by_key[job.request.key] = job
@@ -186,20 +231,20 @@ class JobRegistry:
         if job.facts is not NOTHING:
             self._index_hashes(job)
 
-    def _index_hashes(self, job: Job) -> None:
+    def _index_hashes(self, job: JobEntry) -> None:
         for name in (job.facts.hash, job.facts.remote):
             if name is not None:
                 self._by_hash[name] = job
 
-    def _next(self, job: Job, event: JobEvent, changes: dict[str, Any]) -> tuple[JobState, Facts]:
+    def _next(self, job: JobEntry, event: JobEvent, changes: dict[str, Any]) -> tuple[JobState, Facts]:
         return after(job.id, job.state, event), evolve(job.facts, **changes) if changes else job.facts
 
-    def _note(self, job: Job, state: JobState, facts: Facts) -> None:
-        passing = state is JobState.FAILED and facts.error is not None and goes_on_later(facts.error)
-        if job.id not in self._attached and not passing:
+    def _record(self, job: JobEntry, state: JobState, facts: Facts) -> None:
+        transient = state is JobState.FAILED and facts.error is not None and resumes_later(facts.error)
+        if job.id not in self._attached and not transient:
             self.journal.update(job.id, state, facts)
 
-    def _become(self, job: Job, state: JobState, facts: Facts, progress: Progress | None) -> None:
+    def _set(self, job: JobEntry, state: JobState, facts: Facts, progress: Progress | None) -> None:
         before = job.state
         job.state, job.facts = state, facts
         self._index_hashes(job)
@@ -208,11 +253,22 @@ class JobRegistry:
             self.show(job, progress or Progress(stage=Stage.QUEUED, message=message))
         if state is not before:
             logger.debug("job %s: %s -> %s", job.id, before.value, state.value)
-            self.react(job, before)
+            self._changes.append(Change(job, before, state))
+            self._drain()
 
+    def _drain(self) -> None:
+        """Tell the observers of each change, one after the other: a change made by an observer waits for its turn."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._changes:
+                change = self._changes.popleft()
+                for observer in self._observers:
+                    observer(change)
+        finally:
+            self._draining = False
 
-def _creating(request: JobRequest) -> Stage:
-    """Return what a create looks like from outside: only a file is uploaded."""
-    if request.source is None:
-        return Stage.WAITING
-    return Stage.FETCHING if is_url(request.source) else Stage.UPLOADING
+    def _publish(self, job: JobEntry, progress: Progress) -> None:
+        job.progress = progress
+        job.publish(progress)

@@ -1,16 +1,18 @@
-"""What was asked for, as values: one separation, how it is to be made, and where its stems shall go."""
+"""A job request as frozen values: the song, the settings of its separation, and the target of its stems."""
 
 from __future__ import annotations
 
-from os import urandom
+from collections.abc import Iterable
+from os import PathLike, urandom
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from attrs import field, frozen
 
 from mvsep_async.http.call import Json
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.sources import PreparedSource, RemoteType
+from mvsep_async.naming import check_layout
+from mvsep_async.sources import JobSource, RemoteType
 
 __all__ = ["ID_PATTERN", "JobRequest", "JobSettings", "Target", "new_id"]
 
@@ -20,7 +22,7 @@ ID_PATTERN: Final = "mv[0-9a-f]{16}"
 
 @frozen
 class JobSettings:
-    """How a song is to be separated, checked. One object serves all jobs that were asked for in the same way."""
+    """The checked settings of a separation. Jobs with the same settings share one object."""
 
     algorithm: int | None = None
     options: tuple[tuple[str, str], ...] = ()
@@ -39,9 +41,9 @@ def _absolute(directory: str) -> str:
 
 @frozen
 class Target:
-    """Where the stems of a job shall go. `stems`: `None` for all of them.
+    """Where the stems of a job go. `stems`: `None` for all of them.
 
-    The folder becomes absolute: the next process, which finds it in the journal, may start elsewhere.
+    The folder is made absolute, since the next process that reads the journal may start elsewhere.
     """
 
     directory: str = field(converter=_absolute)
@@ -49,16 +51,23 @@ class Target:
     layout: str = "{song}/{stem}"
     overwrite: bool = False
 
+    @classmethod
+    def at(cls, directory: str | PathLike[str], stems: Iterable[str] | None, layout: str, overwrite: bool) -> Self:
+        """Return the target for a caller's arguments. Raises `InvalidRequestError` for an invalid layout."""
+        check_layout(layout)
+        return cls(str(Path(directory)), None if stems is None else tuple(stems), layout, overwrite)
+
 
 @frozen
 class JobRequest:
-    """One separation as it was asked for. `id` is at the same time the tag at the front of the uploaded name.
+    """One separation as it was asked for: made once at the front door, completed on its way to the multipart body.
 
-    `fingerprint` is the same for the same song and settings, in every process; given by `map` where there is a journal.
+    `id` is also the tag at the front of the uploaded file name. `fingerprint` is the same for the same song and
+    settings in every process; `map` sets it where there is a journal.
     """
 
     id: str
-    source: PreparedSource
+    source: JobSource
     settings: JobSettings
     filename: str | None = None
     group: str | None = None
@@ -70,5 +79,5 @@ class JobRequest:
 
 
 def new_id() -> str:
-    """Return a new job id: 64 random bits in lower-case letters and digits, which every slug leaves as they are."""
+    """Return a new job id: 64 random bits in lower-case letters and digits, which no slug changes."""
     return f"mv{urandom(8).hex()}"

@@ -1,9 +1,10 @@
-"""Many songs at once: read as slots come free, given back as they finish."""
+"""Many jobs at once: sources are read as slots come free, and jobs are yielded as they finish."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from anyio import CancelScope
@@ -14,30 +15,46 @@ from mvsep_async.errors import ClientClosedError
 from mvsep_async.jobs.job import Job
 from mvsep_async.sources import Source
 
-__all__ = ["AHEAD", "JobStream"]
+__all__ = ["AHEAD", "JobStream", "StreamBackend"]
 
 AHEAD: Final = 4
 """Songs held beyond the slots: enough that a slot never waits for the next one, few enough that nothing piles up."""
 
 
+class StreamBackend(Protocol):
+    """The part of a client that a stream of jobs runs on."""
+
+    @property
+    def tasks(self) -> TaskGroup:
+        """The client's task group."""
+        ...
+
+    def slots(self) -> int:
+        """Return how many jobs may be at the service at one time, as far as is known."""
+        ...
+
+    async def account_known(self) -> None:
+        """Return when `slots` has become exact."""
+        ...
+
+
 @define(eq=False, repr=False)
 class JobStream:
-    """The jobs of `client.map`, as each finishes, the failed ones too.
+    """The jobs of `client.map`, each as it finishes, the failed ones too.
 
-    Songs are read only while fewer than the slots and a few more are under way or waiting to be taken: whoever stops
-    taking stops the reading. Leaving the loop early leaves its jobs to the client; `aclose()` stops the reading.
+    A source is read only while fewer jobs than the slots and a few more are unfinished or not yet received: a consumer
+    that stops iterating stops the reading. Leaving the loop early leaves its jobs to the client; `aclose()` stops the
+    reading. What the iterable of sources raises is raised where the caller iterates, after the jobs before it.
     """
 
     _sources: Iterable[Source] | AsyncIterable[Source]
     _submit: Callable[[Source], Awaitable[Job]]
     _wait: Callable[[Job], Awaitable[None]]
-    _tasks: Callable[[], TaskGroup]
-    _width: Callable[[], int]
-    _widened: Callable[[], Awaitable[None]]
-    """Returns when `_width` says more than it did."""
+    _backend: StreamBackend
     _scope: CancelScope = field(factory=CancelScope)
-    _finished: list[Job] = field(factory=list)
+    _finished: deque[Job] = field(factory=deque)
     _held: int = 0
+    """Jobs that are unfinished, or finished and not yet received."""
     _begun: bool = False
     _exhausted: bool = False
     _error: BaseException | None = None
@@ -49,7 +66,7 @@ class JobStream:
     async def __anext__(self) -> Job:
         if not self._begun:
             self._begun = True
-            self._tasks().start_soon(self._feed)
+            self._backend.tasks.start_soon(self._feed)
         while not self._finished:
             if self._error is not None and not self._held:
                 error, self._error, self._exhausted = self._error, None, True
@@ -58,32 +75,33 @@ class JobStream:
                 raise StopAsyncIteration
             await self._change.wait()
         self._held -= 1
-        job = self._finished.pop(0)
+        job = self._finished.popleft()
         self._notify()
         return job
 
-    def __repr__(self) -> str:
-        state = "new" if not self._begun else "finished" if self._exhausted and not self._held else "running"
-        return f"<JobStream {state}, {self._held} jobs held>"
-
     async def aclose(self) -> None:
-        """Read no more songs. The jobs already submitted go on in the client."""
+        """Read no more sources. The jobs already submitted go on in the client."""
         self._scope.cancel()
-        self._exhausted, self._held, self._finished = True, 0, []
+        self._exhausted, self._held = True, 0
+        self._finished.clear()
         self._notify()
+
+    def __repr__(self) -> str:
+        state = "finished" if self._exhausted else "running" if self._begun else "new"
+        return f"<JobStream {state}, {self._held} jobs held>"
 
     async def _feed(self) -> None:
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._widen)
+                    tasks.start_soon(self._watch_slots)
                     async with anyio.create_task_group() as waits:
                         await self._read(waits)
                     tasks.cancel_scope.cancel()
         finally:
-            # Ended by the client's closing, with songs still under way: whoever waits for them must not wait for ever.
+            # When the client closes with unfinished jobs, whoever iterates is not left waiting.
             if self._held > len(self._finished) and not self._scope.cancel_called and self._error is None:
-                self._error = ClientClosedError("the client was closed before all songs were through")
+                self._error = ClientClosedError("the client was closed before all songs were finished")
             self._held = len(self._finished)
             self._exhausted = True
             self._notify()
@@ -91,7 +109,7 @@ class JobStream:
     async def _read(self, waits: TaskGroup) -> None:
         sources: AsyncIterator[Source] | None = None
         while True:
-            while self._held >= self._width() + AHEAD and not self._exhausted:
+            while self._held >= self._backend.slots() + AHEAD and not self._exhausted:
                 await self._change.wait()
             if self._exhausted:
                 return
@@ -100,21 +118,23 @@ class JobStream:
                 job = await self._submit(await anext(sources))
             except StopAsyncIteration:
                 return
-            except Exception as error:  # noqa: BLE001 -- it is the caller's own, raised where the caller reads
-                self._error = error
+            except BaseException as error:
+                if not isinstance(error, Exception) and _is_cancelled():
+                    raise
+                self._error = error  # the caller's own, a CancelledError too: raised where the caller iterates
                 return
             self._held += 1
             waits.start_soon(self._follow, job)
 
-    async def _widen(self) -> None:
-        await self._widened()
+    async def _watch_slots(self) -> None:
+        await self._backend.account_known()
         self._notify()
 
     async def _follow(self, job: Job) -> None:
         try:
             await self._wait(job)
         except ClientClosedError:
-            return  # the reading is ended by it too, and says so
+            return  # `_feed` ends too, and raises it
         self._finished.append(job)
         self._notify()
 
@@ -123,9 +143,14 @@ class JobStream:
         self._change = anyio.Event()
 
 
+def _is_cancelled() -> bool:
+    """Tell whether a cancel scope around this task is cancelled."""
+    return anyio.current_effective_deadline() == float("-inf")
+
+
 @define(eq=False)
-class _OneByOne:
-    """Sources of a plain iterable. Unlike an async generator it may be dropped half-way, also on trio."""
+class _PlainIterator:
+    """An async iterator over a plain iterable. Unlike an async generator it may be dropped half-way, also on trio."""
 
     _sources: Iterator[Source]
 
@@ -140,4 +165,4 @@ class _OneByOne:
 
 
 def _asynchronous(sources: Iterable[Source] | AsyncIterable[Source]) -> AsyncIterator[Source]:
-    return aiter(sources) if isinstance(sources, AsyncIterable) else _OneByOne(iter(sources))
+    return aiter(sources) if isinstance(sources, AsyncIterable) else _PlainIterator(iter(sources))

@@ -1,4 +1,4 @@
-"""Handing each change of a job to everybody who looks on, at their own time_scale."""
+"""Subscriptions to a job's progress, each read at its own pace."""
 
 from __future__ import annotations
 
@@ -15,56 +15,68 @@ __all__ = ["Subscribers", "Subscription"]
 
 @define(eq=False)
 class Subscription:
-    """What one iterator has not taken yet.
+    """The progress that one subscriber has not received yet.
 
-    A slow reader sees every stage, and of each only the latest numbers: the box stays small however many bytes pass.
+    A slow reader receives every stage, and of each stage only the latest numbers, so the backlog stays small however
+    many bytes pass.
     """
 
-    _waiting: deque[Progress] = field(factory=deque)
+    _backlog: deque[Progress] = field(factory=deque)
     _news: anyio.Event | None = None
     closed: bool = False
 
     @property
     def pending(self) -> bool:
-        """Tell whether there is something to take."""
-        return bool(self._waiting)
+        """Whether `receive` would return at once."""
+        return bool(self._backlog)
 
     def put(self, progress: Progress) -> None:
-        """Add a change; it replaces the last one of the same stage."""
-        if self._waiting and self._waiting[-1].stage is progress.stage:
-            self._waiting[-1] = progress
+        """Add a progress; it replaces the last one of the same stage."""
+        if self._backlog and self._backlog[-1].stage is progress.stage:
+            self._backlog[-1] = progress
         else:
-            self._waiting.append(progress)
-        self._ring()
+            self._backlog.append(progress)
+        self._notify()
 
     def close(self) -> None:
-        """Say that nothing more will come."""
+        """Mark the end: nothing more is added."""
         self.closed = True
-        self._ring()
+        self._notify()
 
     async def receive(self) -> Progress | None:
-        """Wait for the next change; `None` when nothing more will come."""
-        while not self._waiting and not self.closed:
+        """Wait for the next progress; `None` after the end."""
+        while not self._backlog and not self.closed:
             if self._news is None or self._news.is_set():
                 self._news = anyio.Event()
             await self._news.wait()
-        return self._waiting.popleft() if self._waiting else None
+        return self._backlog.popleft() if self._backlog else None
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         if self._news is not None:
             self._news.set()
 
 
 @define(eq=False)
 class Subscribers:
-    """The mailboxes of one job: held weakly, so that an iterator that is dropped half-way needs no goodbye."""
+    """The subscriptions to one job, held weakly: a dropped iterator needs no explicit close."""
 
-    boxes: WeakSet[Subscription] = field(factory=WeakSet)
+    _subscriptions: WeakSet[Subscription] = field(factory=WeakSet)
 
-    def put(self, progress: Progress) -> None:
-        for box in self.boxes:
-            box.put(progress)
+    def __bool__(self) -> bool:
+        return bool(self._subscriptions)
+
+    def add(self) -> Subscription:
+        """Return a new subscription."""
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def publish(self, progress: Progress) -> None:
+        """Hand a progress to every subscription."""
+        for subscription in self._subscriptions:
+            subscription.put(progress)
 
     def close(self) -> None:
-        for box in self.boxes:
-            box.close()
+        """Mark the end of every subscription."""
+        for subscription in self._subscriptions:
+            subscription.close()

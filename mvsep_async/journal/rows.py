@@ -28,7 +28,7 @@ from mvsep_async.journal.faults import error_from_json, error_to_json
 from mvsep_async.journal.notes import Row, Value
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
-from mvsep_async.sources import Data, Pair, PreparedSource, Spooled, is_url
+from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 
 __all__ = ["FACT_COLUMNS", "ORDER_COLUMNS", "RowReader", "facts_row", "path_value", "request_row"]
 
@@ -148,7 +148,7 @@ class RowReader:
         known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
         return Record(request, JobState(state), known, files)
 
-    def _source(self, kind: str, source: Any, beside: Any) -> PreparedSource:
+    def _source(self, kind: str, source: Any, beside: Any) -> JobSource:
         match kind.split():
             case ["file" | "path" as how]:
                 return _path(how, source)
@@ -223,7 +223,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 # --- sources
 
 
-def _source_values(source: PreparedSource, spool: Path) -> tuple[Value, Value, Value]:
+def _source_values(source: JobSource, spool: Path) -> tuple[Value, Value, Value]:
     match source:
         case None:
             return "none", None, None
@@ -234,7 +234,7 @@ def _source_values(source: PreparedSource, spool: Path) -> tuple[Value, Value, V
         case Pair(target, reference):
             kinds = f"pair {_path_kind(target)} {_path_kind(reference)}"
             return kinds, path_value(Path(target)), path_value(Path(reference))
-        case Data():
+        case Data() | Stream():
             raise TypeError("a song in memory has to be put into a file of the spool folder first")
         case str() as url if is_url(url):
             return "url", _text(url), None

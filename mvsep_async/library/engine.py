@@ -266,7 +266,7 @@ class LibraryEngine:
             return None
         if isinstance(recalled, Follow) and _song_key(item) not in self._deleted:
             return evolve(item, action=recalled)
-        return item if self._afford(item) else None
+        return item if await self._afford(item) else None
 
     async def _process(self, item: PlannedSong, tasks: TaskGroup) -> None:
         steps = item.method.steps
@@ -300,7 +300,7 @@ class LibraryEngine:
             recalled = await in_thread(self.planner.recall, item.song, item.content, item.method)
             if isinstance(recalled, Follow):
                 action = recalled
-            elif not self._afford(item):
+            elif not await self._afford(item):
                 return
         if isinstance(action, Follow):
             followed = await self._follow(item)
@@ -406,11 +406,11 @@ class LibraryEngine:
         again = "retry_failed tries it again" if failed.kind is FailureKind.ON_REQUEST else "its audio is damaged"
         self._emit(EventKind.FAILED_BEFORE, item, message=f"{failed.message} (in an earlier run; {again})")
 
-    def _afford(self, item: PlannedSong) -> bool:
+    async def _afford(self, item: PlannedSong) -> bool:
         """Reserve the song's credits; steps that are at the service already were paid before."""
         assert item.content is not None
         keys = keys_of(item.method.recipe, content_key(item.content))
-        unpaid = [step.name for step in item.method.recipe.steps if not self._is_paid(keys[step.name])]
+        unpaid = [step.name for step in item.method.recipe.steps if not await self._is_paid(keys[step.name])]
         seconds = item.seconds
         cost = None if seconds is None else sum(item.method.price(step, seconds) for step in unpaid)
         if self.stopped is None and (not unpaid or self.budget.reserve(cost)):
@@ -429,8 +429,8 @@ class LibraryEngine:
         self._emit(EventKind.SKIPPED, item, message=self.stopped)
         return False
 
-    def _is_paid(self, key: str) -> bool:
-        job = self.client.job(key)
+    async def _is_paid(self, key: str) -> bool:
+        job = await self.client.find(key=key)
         return job is not None and job.hash is not None and job.error is None
 
     async def _fail(self, item: PlannedSong, error: MVSepError, observer: JobObserver | None) -> None:

@@ -15,7 +15,7 @@ from mvsep_async.errors import MVSepError
 from mvsep_async.http.call import Priority
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
-from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE, JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.progress import Progress
@@ -64,7 +64,7 @@ class Poller:
     _courses: dict[str, _Course] = field(factory=dict)
     _wake: anyio.Event = field(factory=anyio.Event)
 
-    def watch(self, job: Job, *, grace: float | None = None) -> None:
+    def watch(self, job: JobEntry, *, grace: float | None = None) -> None:
         """Follow `job` from now on."""
         now = self.clock()
         grace = self.grace if grace is None else grace
@@ -74,12 +74,12 @@ class Poller:
             job.id,
             now,
             key=(settings.algorithm, settings.options),
-            size=job._progress.bytes_total,
+            size=job.progress.bytes_total,
             remote=job.state is JobState.FETCHING,
         )
         self._wake.set()
 
-    def forget(self, job: Job) -> float:
+    def forget(self, job: JobEntry) -> float:
         """Follow `job` no longer; return for how many seconds it was followed."""
         course = self._courses.pop(job.id, None)
         if course is None:
@@ -88,7 +88,7 @@ class Poller:
         self._wake.set()
         return self.clock() - course.began
 
-    def poll_soon(self, job: Job) -> None:
+    def poll_soon(self, job: JobEntry) -> None:
         """Look at `job` at once: somebody says that it changed."""
         if job.id in self._courses:
             self.policy.poll_soon(job.id, self.clock())
@@ -117,7 +117,7 @@ class Poller:
             else:
                 tasks.start_soon(self._look_at, job, look)
 
-    async def _look_at(self, job: Job, look: Poll) -> None:
+    async def _look_at(self, job: JobEntry, look: Poll) -> None:
         course = self._courses.get(job.id)
         if course is None or job.state not in AT_SERVICE:
             self.policy.forget(job.id)
@@ -133,12 +133,12 @@ class Poller:
         finally:
             self._wake.set()
 
-    def is_young(self, job: Job) -> bool:
+    def is_young(self, job: JobEntry) -> bool:
         """Tell whether the service has not shown `job` yet, and may need more time to do so."""
         course = self._courses.get(job.id)
         return course is not None and not course.found and self.clock() < course.grace_until
 
-    async def ask(self, job: Job, priority: Priority) -> JobStatus:
+    async def ask(self, job: JobEntry, priority: Priority) -> JobStatus:
         """Ask the service for the status of a job that it has, by whichever hash it goes now."""
         facts, course = job.facts, self._courses.get(job.id)
         if job.state is JobState.FETCHING:
@@ -146,7 +146,7 @@ class Poller:
         host = facts.host or (None if course is None else course.guess)
         return await self.separations.get(facts.hash or "", host=host, priority=priority)
 
-    def _missed(self, job: Job, course: _Course, error: MVSepError) -> None:
+    def _missed(self, job: JobEntry, course: _Course, error: MVSepError) -> None:
         now = self.clock()
         self.policy.missed(job.id, now)
         self.registry.emit(Retried("look", str(error), job.id))
@@ -158,7 +158,7 @@ class Poller:
         else:
             self.registry.show(job, Progress(stage=Stage.WAITING, message=f"{error.message}; asking again"))
 
-    def _take(self, job: Job, course: _Course, status: JobStatus) -> None:
+    def _take(self, job: JobEntry, course: _Course, status: JobStatus) -> None:
         """Take in what a look showed."""
         now = self.clock()
         # Of a job that is looked for at other hosts too, only the one it was sent to is believed that there is none.
@@ -193,7 +193,7 @@ class Poller:
                 self._show(job, course, reading.progress, now)
         self.policy.seen(job.id, _sight(job, reading.progress), now)
 
-    def _look_elsewhere(self, job: Job, course: _Course) -> None:
+    def _look_elsewhere(self, job: JobEntry, course: _Course) -> None:
         """Have a job whose host is not known looked for at the next one, soon."""
         facts, places = job.facts, (None, *self.base.siblings)
         untold = facts.host is None and facts.accepted_at is None and job.request.source is not None
@@ -201,12 +201,12 @@ class Poller:
             course.guess = places[(places.index(course.guess) + 1) % len(places)]
             self.policy.poll_soon(job.id, self.clock())
 
-    def _host(self, job: Job, status: JobStatus) -> Host | None:
+    def _host(self, job: JobEntry, status: JobStatus) -> Host | None:
         """Return the host that has a URL job once its song is fetched, if it is named and is the service's."""
         named = None if status.link is None else Host.of_link(status.link, base=job.facts.host or self.base)
         return named or job.facts.host
 
-    def _show(self, job: Job, course: _Course, progress: Progress, now: float) -> None:
+    def _show(self, job: JobEntry, course: _Course, progress: Progress, now: float) -> None:
         self.registry.show(
             job,
             progress,
@@ -234,11 +234,11 @@ class Poller:
         queue = user.current_queue
         if queue.jobs is None:
             return queue.count
-        known = (self.registry.known(hash=entry.hash) for entry in queue.jobs)
+        known = (self.registry.find(hash=entry.hash) for entry in queue.jobs)
         return {job.id for job in known if job is not None}
 
 
-def _sight(job: Job, progress: Progress) -> Sight:
+def _sight(job: JobEntry, progress: Progress) -> Sight:
     return Sight(
         stage=job.stage,
         queue_position=progress.queue_position,

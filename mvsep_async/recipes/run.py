@@ -23,7 +23,7 @@ from mvsep_async.recipes.keys import content_key, keys_of
 from mvsep_async.recipes.recipe import Recipe, Step
 from mvsep_async.recipes.resolve import resolve
 from mvsep_async.recipes.runner import Destination, RecipeRunner, StemFile, StepResult, Transfer
-from mvsep_async.sources import Data, check, is_url, label
+from mvsep_async.sources import Data, check_source, is_url, label
 
 __all__ = ["HIDDEN", "RecipeResult", "algorithm_label", "run_recipe"]
 
@@ -89,7 +89,7 @@ async def run_recipe(
         raise InvalidRequestError(f"the layout {layout!r} needs {{step}}: several steps of the recipe keep stems")
     root = await in_thread(lambda: Path(directory).absolute())
     held = Data(source, filename or "") if isinstance(source, bytes) else source
-    check(held)
+    check_source(held)
     song = song_name(label(held, filename))
     names = {step.name: algorithm_label((await client.catalogue()).find(step.algorithm).name) for step in recipe.steps}
     key = await _song_key(source)

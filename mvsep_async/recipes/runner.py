@@ -22,7 +22,7 @@ from mvsep_async.errors import (
     MVSepError,
     UploadError,
 )
-from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.job import Job, entry_of
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.models.separation import OutputFile
@@ -144,7 +144,7 @@ class RecipeRunner:
         stem = self._stem(parent, step.input.stem)
         by_file = None if key is None else key + _FILE_KEY
         # The job of an earlier run is the one that is paid, whether its input went by URL or by file.
-        if self._usable(key) or (self.transfer == "url" and not self._usable(by_file)):
+        if await self._usable(key) or (self.transfer == "url" and not await self._usable(by_file)):
             try:
                 return await self._submit(step, stem.url, key, None)
             except (InvalidRequestError, JobFailedError) as refused:
@@ -157,7 +157,7 @@ class RecipeRunner:
 
     async def _separate_file(self, step: Step, parent: Job, stem: OutputFile, key: str | None) -> Job:
         """Run a step on a stem that goes by way of a file."""
-        known = None if key is None else self.client.job(key)
+        known = None if key is None else await self.client.find(key=key)
         folder = safe_name(f"{parent.id} {step.name}")
         path = self.scratch / folder
         if known is None or not known.done() or known.error is not None:
@@ -171,7 +171,7 @@ class RecipeRunner:
         return job
 
     async def _submit(self, step: Step, source: Source, key: str | None, filename: str | None) -> Job:
-        job = None if key is None else self.client.job(key)
+        job = None if key is None else await self.client.find(key=key)
         if job is not None and job.done() and can_resubmit(job):
             await self.client.prune([job])
             job = None
@@ -206,14 +206,15 @@ class RecipeRunner:
             on_progress=lambda progress: self.on_progress(step, job, progress),
         )
 
-    def _usable(self, key: str | None) -> bool:
-        job = None if key is None else self.client.job(key)
+    async def _usable(self, key: str | None) -> bool:
+        job = None if key is None else await self.client.find(key=key)
         return job is not None and job.error is None
 
     @staticmethod
     def _stem(job: Job, stem: str) -> OutputFile:
-        assert job.facts.separation is not None
-        return chosen(job.facts.separation, (stem,), job=job.id)[0]
+        separation = entry_of(job).facts.separation
+        assert separation is not None
+        return chosen(separation, (stem,), job=job.id)[0]
 
 
 async def download_stems(
@@ -252,8 +253,9 @@ async def download_stems(
     except (DownloadError, JobNotFoundError) as error:
         await _forget_gone(client, job, error)
         raise
-    host = None if job.facts.host is None else str(job.facts.host)
-    files = chosen(job.facts.separation or separation, None if stems is None else tuple(stems), job=job.id)
+    facts = entry_of(job).facts
+    host = None if facts.host is None else str(facts.host)
+    files = chosen(facts.separation or separation, None if stems is None else tuple(stems), job=job.id)
     return tuple(
         StemFile(step.name, file.stem, path, separation.hash, host) for file, path in zip(files, paths, strict=True)
     )
@@ -267,7 +269,7 @@ def can_resubmit(job: Job) -> bool:
 async def is_gone(client: MVSepClient, job: Job) -> bool:
     """Tell whether the service answers that it has no such job."""
     try:
-        status = await client.separations.get(job.hash or "", host=job.facts.host)
+        status = await client.separations.get(job.hash or "", host=entry_of(job).facts.host)
     except JobNotFoundError:
         return True
     except MVSepError:
@@ -287,6 +289,6 @@ async def _forget_gone(client: MVSepClient, job: Job, error: MVSepError) -> None
 
 
 async def _report(job: Job, on_progress: Callable[[Progress], None]) -> None:
-    subscription = job.subscribe()
+    subscription = entry_of(job).subscribe()
     while (progress := await subscription.receive()) is not None:
         on_progress(progress)

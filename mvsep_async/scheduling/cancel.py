@@ -1,4 +1,4 @@
-"""Taking back a job, wherever it is."""
+"""Cancelling a job at any stage."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import anyio
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, JobNotFoundError
 from mvsep_async.http.call import Priority
-from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE, JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.job_status import JobKind
 from mvsep_async.polling.poller import Poller
 
-__all__ = ["cancel_at_service", "cancelled", "left"]
+__all__ = ["cancel_at_service", "mark_cancelled", "wait_for_change"]
 
 _GONE = (JobKind.CANCELLED, JobKind.NOT_FOUND)
 
 
-def cancelled(job: Job, registry: JobRegistry, where: str) -> None:
-    """Note that a job is cancelled."""
+def mark_cancelled(job: JobEntry, registry: JobRegistry, where: str) -> None:
+    """Change a job to cancelled."""
     error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)
     registry.apply(job, JobEvent.CANCELLED, error=error)
 
 
-async def cancel_at_service(job: Job, separations: SeparationsAPI, poller: Poller) -> bool:
-    """Cancel `job` at the service; return whether it has none of it any more.
+async def cancel_at_service(job: JobEntry, separations: SeparationsAPI, poller: Poller) -> bool:
+    """Cancel a job at the service; return whether the service no longer has it. Raises what `separations` raises.
 
-    A refusal says little: the job may be over, or too far to be stopped, or cancelled by an earlier call whose answer
-    was lost, or so young that the service does not find it yet. So the job itself is looked at then, and as long as a
-    young one is not found, it is tried again, and once more when it is found at last. What `separations` raises
-    otherwise passes.
+    A refusal alone decides nothing: the job may be over, too far to be stopped, cancelled by an earlier call whose
+    answer was lost, or so young that the service does not find it yet. So its status is asked, and while a young job is
+    not found, the cancel is repeated, and once more when it is found at last.
     """
     found_late = False
     while job.state in AT_SERVICE:
@@ -52,8 +51,8 @@ async def cancel_at_service(job: Job, separations: SeparationsAPI, poller: Polle
     return False
 
 
-async def left(job: Job, state: JobState) -> None:
-    """Wait until `job` is no longer in `state`."""
+async def wait_for_change(job: JobEntry, state: JobState) -> None:
+    """Wait until a job is no longer in `state`. Raises `ClientClosedError` if the client is closed first."""
     subscription = job.subscribe()
     while job.state is state:
         if await subscription.receive() is None:

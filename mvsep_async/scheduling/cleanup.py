@@ -1,53 +1,57 @@
-"""Letting go of songs that came as bytes, in memory or in copies, once their jobs need them no more."""
+"""Removing the copies of songs that arrived as bytes, once their jobs do not need them."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
-from anyio import CancelScope
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, evolve, field
+from attrs import define, field
 
 from mvsep_async.concurrency import in_thread
-from mvsep_async.jobs.job import Job
-from mvsep_async.sources import Data, Spooled
+from mvsep_async.jobs.lifecycle import AT_SERVICE
+from mvsep_async.jobs.registry import Change, JobRegistry, resumes_later
+from mvsep_async.sources import Spooled
 
 __all__ = ["Cleanup"]
 
 
 @define(eq=False)
 class Cleanup:
-    """What jobs leave. Files are removed one after the other, off the loop; what a process leaves, the next removes."""
+    """Drops songs from memory when the service has them, and removes spooled files, one after the other, in a thread.
 
+    A file that a killed process leaves is removed by the next one.
+    """
+
+    registry: JobRegistry
     _paths: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
         factory=lambda: anyio.create_memory_object_stream[Path](float("inf"))
     )
 
-    def sent(self, job: Job) -> None:
-        """Let go of a song in memory, which is not sent again: who keeps the job need not keep its bytes."""
-        if isinstance(job.request.source, Data):
-            job.request = evolve(job.request, source=job.request.source.emptied())
-
-    def over(self, job: Job, *, goes_on: bool) -> None:
-        """Let go of a job's song; its only copy stays where the job `goes_on` in the next process."""
-        self.sent(job)
-        if isinstance(job.request.source, Spooled) and not goes_on:
+    def on_change(self, change: Change) -> None:
+        """Drop the song of a job that needs it no longer; keep the file of one that the next process resumes."""
+        job = change.job
+        if change.after not in AT_SERVICE and not job.done():
+            return
+        self.registry.drop_data(job)
+        resumes = self.registry.journal.spool is not None and resumes_later(job.facts.error)
+        if job.done() and isinstance(job.request.source, Spooled) and not resumes:
             self._paths[0].send_nowait(job.request.source.path)
 
     async def run(self) -> None:
-        """Remove until cancelled, and then what has come until then."""
-        given, taken = self._paths
-        with given, taken:
+        """Remove files until cancelled, and then those that are left."""
+        sender, receiver = self._paths
+        with sender, receiver:
             try:
-                async for path in taken:
+                async for path in receiver:
                     await _remove(path)
             finally:
-                for _ in range(taken.statistics().current_buffer_used):
-                    await _remove(taken.receive_nowait())
+                for _ in range(receiver.statistics().current_buffer_used):
+                    await _remove(receiver.receive_nowait())
 
 
 async def _remove(path: Path) -> None:
-    with CancelScope(shield=True), suppress(OSError):  # the next process tries again
-        await in_thread(lambda: path.unlink(missing_ok=True))
+    with suppress(OSError):  # the next process tries again
+        await in_thread(partial(path.unlink, missing_ok=True))

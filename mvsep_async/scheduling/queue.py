@@ -1,4 +1,4 @@
-"""Who is next: a queue that is fair between groups, with priorities within each."""
+"""The local queue: fair between groups, with priorities within each."""
 
 from __future__ import annotations
 
@@ -111,6 +111,15 @@ class FairQueue(Generic[T]):
                 self._size -= 1
                 return item
         return None
+
+    def drain(self) -> list[T]:
+        """Remove and return all items, group by group."""
+        items = list(self)
+        self._groups.clear()
+        self._turns.clear()
+        self._returned.clear()
+        self._size = 0
+        return items
 
     def remove(self, item: T, *, group: str | None, priority: int = 0) -> bool:
         """Take out an item that was pushed with this group and priority; `False` if it is not here."""

@@ -1,4 +1,4 @@
-"""What a refused create means: no free slot, or a request that cannot be."""
+"""Classify a refused create: no free slot, or an invalid request."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mvsep_async.http.answer import about_slots
 __all__ = ["Verdict", "classify_refusal", "needs_account"]
 
 _WORDED: Final = 4
-"""How often a refusal that speaks of slots is believed although the account has nothing unfinished. A job of another
-program may end between the refusal and the question, time and again; words that were misread cost an upload each."""
+"""How often a refusal that mentions slots is believed although the account has nothing unfinished. A job of another
+program may end between the refusal and the question; a misread text costs an upload each time."""
 
 
 class Verdict(Enum):
     """What to do about a refused create."""
 
     NO_SLOT = auto()
-    """Put the job back; it is fine."""
+    """Queue the job again."""
     TRY_ONCE_MORE = auto()
-    """Put the job back: a slot may have come free between the refusal and the question how many there are."""
-    CALLERS_MISTAKE = auto()
-    """Fail the job with the refusal: trying again changes nothing."""
+    """Queue the job again: a slot may have come free between the refusal and the question for the account's jobs."""
+    INVALID_REQUEST = auto()
+    """Fail the job with the refusal."""
 
 
 def classify_refusal(
@@ -36,31 +36,30 @@ def classify_refusal(
 ) -> Verdict:
     """Tell apart the two meanings of HTTP 400 at create.
 
-    `unfinished` is how many unfinished jobs the account has by its own word just after the refusal (`None`: it did not
-    say), `ours` how many of them are known here, this one not counted; `earlier_unexplained` how often this job was
-    refused for no reason before.
+    `unfinished`: unfinished jobs of the account just after the refusal, `None` if it does not say. `ours`: those that
+    this client knows, without this one. `earlier_unexplained`: refusals of this job before without an explanation.
     """
     at_service = ours if unfinished is None else max(unfinished, ours)
     possible = at_service > 0 or unfinished is None
     if isinstance(error, NoFreeSlotError):
         return Verdict.NO_SLOT if possible else _again(earlier_unexplained, _WORDED)
     if error.status != 400:
-        return Verdict.CALLERS_MISTAKE
+        return Verdict.INVALID_REQUEST
     if error.fields:
-        return Verdict.NO_SLOT if possible and _spoken(error) else Verdict.CALLERS_MISTAKE
+        return Verdict.NO_SLOT if possible and _names_slots(error) else Verdict.INVALID_REQUEST
     if at_service >= limit:
         return Verdict.NO_SLOT
-    return _again(earlier_unexplained, 1) if possible else Verdict.CALLERS_MISTAKE
+    return _again(earlier_unexplained, 1) if possible else Verdict.INVALID_REQUEST
 
 
 def needs_account(error: InvalidRequestError | NoFreeSlotError) -> bool:
-    """Tell whether the account is to be asked what a refusal means: all but one that names a field says too little."""
-    return isinstance(error, NoFreeSlotError) or not error.fields or _spoken(error)
+    """Tell whether the account has to be asked: only a refusal that names a field explains itself."""
+    return isinstance(error, NoFreeSlotError) or not error.fields or _names_slots(error)
 
 
-def _spoken(error: InvalidRequestError) -> bool:
+def _names_slots(error: InvalidRequestError) -> bool:
     return any(about_slots(text) for texts in error.fields.values() for text in texts)
 
 
 def _again(earlier_unexplained: int, most: int) -> Verdict:
-    return Verdict.TRY_ONCE_MORE if earlier_unexplained < most else Verdict.CALLERS_MISTAKE
+    return Verdict.TRY_ONCE_MORE if earlier_unexplained < most else Verdict.INVALID_REQUEST

@@ -1,15 +1,18 @@
-"""How many of the account's slots are ours to use: the limit, what is held, and what others seem to hold."""
+"""The account's slots: the limit, the jobs that hold one, and how many other programs seem to use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
 from attrs import define, field
 
-from mvsep_async.models.user import User
+from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobState
+from mvsep_async.models.user import CurrentQueue, User
 
-__all__ = ["Slots", "allowed"]
+__all__ = ["Slots", "allowed", "count_accepted", "count_listed"]
 
 _PREMIUM: Final = 10
 _FREE: Final = 1
@@ -17,12 +20,25 @@ _FREE: Final = 1
 
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
-"""Seconds before one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer."""
+"""Seconds until one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer."""
 
 
 def allowed(user: User | None) -> int:
-    """Return how many unfinished jobs an account may have; while it is unknown, as many as every one may."""
+    """Return how many unfinished jobs an account may have; while it is unknown, as many as any account may."""
     return _PREMIUM if user is not None and user.is_premium else _FREE
+
+
+def count_listed(holders: Iterable[JobEntry], queue: CurrentQueue) -> int:
+    """Count the jobs holding a slot that the account counts too; in-flight creates are not listed yet."""
+    if queue.jobs is None:
+        return sum(job.state in AT_SERVICE for job in holders)
+    hashes = {entry.hash for entry in queue.jobs}
+    return sum(job.hash in hashes for job in holders)
+
+
+def count_accepted(holders: Iterable[JobEntry]) -> int:
+    """Count the jobs that the service has, or may have; in-flight creates are excluded."""
+    return sum(job.state in HOLDS_SLOT and job.state is not JobState.CREATING for job in holders)
 
 
 @define
@@ -30,8 +46,8 @@ class Slots:
     """The slots of one account, of which other programs and the web site may use some.
 
     `limit` is the most unfinished jobs that the account may have. The *room* is how many of them can be ours as far as
-    is known: a refused create lowers it, the account's own count sets it exactly, and where neither is news, one
-    create more than the room is tried from time to time. `time_scale`: what the pauses before that are multiplied by.
+    is known: a refused create lowers it, the account's own count sets it exactly, and while neither is recent, one
+    create more than the room is tried from time to time. `time_scale`: factor for the pauses before such a try.
     """
 
     limit: int
@@ -50,7 +66,7 @@ class Slots:
         self._pause = FIRST_PAUSE * self.time_scale
 
     def relimit(self, limit: int) -> None:
-        """Start anew if this is another limit: the plan changed."""
+        """Start again if this is another limit: the plan changed."""
         if limit != self.limit:
             self.limit = self._room = self._account = limit
             self._refusals, self._pause, self._probe_at = 0, FIRST_PAUSE * self.time_scale, inf
@@ -61,22 +77,22 @@ class Slots:
         return max(0, self._room + probe - len(self.held))
 
     def acquire(self, job: str) -> None:
-        """Hold a slot for a job. One that is at the service already takes its slot even beyond the limit."""
+        """Give a job a slot. A job that is at the service already takes its slot even beyond the limit."""
         self.held.add(job)
 
     def release(self, job: str) -> None:
-        """Give back the slot of a job that is over; harmless if it has none."""
+        """Free the slot of a job; harmless if it has none."""
         self.held.discard(job)
 
     def accepted(self, now: float) -> None:
-        """Note that a create was accepted: there was room for all that is held."""
+        """A create was accepted: there was room for all jobs that hold a slot."""
         self._refusals = 0
         if len(self.held) > self._room:
             self._room, self._account = min(len(self.held), self.limit), self.limit
             self._pause, self._probe_at = FIRST_PAUSE * self.time_scale, now
 
     def refused(self, job: str, now: float) -> None:
-        """Note that a create found no slot: its own is given back, and there is room for the rest only."""
+        """A create was refused for lack of a slot: its own is freed, and there is room for the rest only."""
         self.release(job)
         self._refusals += 1
         self._room = min(self._room, len(self.held))
@@ -84,19 +100,19 @@ class Slots:
         self._pause = min(2 * self._pause, LONGEST_PAUSE * self.time_scale)
 
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
-        """Note how many unfinished jobs the account has in all.
+        """Take in how many unfinished jobs the account has in all.
 
-        `ours` of them are held here: all that are held, unless the creates under way are told apart.
+        `ours` of them hold a slot here; by default all that do.
         """
         if self._refusals > 1:
-            # Twice refused though it seemed to have room: it is full at this number, whatever the limit says.
+            # Refused twice although there seemed to be room: the account is full at this number.
             self._account = min(self.limit, max(unfinished, 1))
         others = max(0, unfinished - (len(self.held) if ours is None else ours))
         self._room = max(self._account - others, 0)
         if self._account == self.limit:
-            # Nothing is left to find out by trying.
+            # Trying would tell nothing that is not known.
             self._pause, self._probe_at = FIRST_PAUSE * self.time_scale, now + LONGEST_PAUSE * self.time_scale
 
-    def next_change(self, now: float) -> float | None:
-        """Return when `free` may say more by the mere passing of time; `None`: not before something happens."""
-        return self._probe_at if self._room < self.limit and self._probe_at > now else None
+    def next_change(self, now: float) -> float:
+        """Return when `free` may become larger by the mere passing of time; `inf` if only an event can change it."""
+        return self._probe_at if self._room < self.limit and self._probe_at > now else inf

@@ -1,16 +1,16 @@
-"""Turning what a caller asks for into an request: every mistake is found here, before anything is sent or paid."""
+"""Preparing a job request: every mistake of the caller is found here, before anything is sent or paid."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from os import PathLike
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import anyio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
@@ -21,34 +21,54 @@ from mvsep_async.errors import ConfigurationError, InvalidRequestError
 from mvsep_async.http.call import Json
 from mvsep_async.http.content import spool
 from mvsep_async.http.token import Token
-from mvsep_async.jobs.request import JobSettings, new_id
+from mvsep_async.jobs.request import JobRequest, JobSettings, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import safe_name
-from mvsep_async.sources import Data, Pair, PreparedSource, RemoteType, Source, Spooled, check, is_url
+from mvsep_async.sources import Data, RemoteType, Spooled, Stream, check_source, is_url
 
-__all__ = ["AlgorithmName", "OnUnknown", "SourcePreparer"]
+__all__ = ["AlgorithmName", "OnUnknown", "RequestPreparer", "SubmitArguments"]
 
 AlgorithmName = int | str | Algorithm | Preset | None
 OnUnknown = Literal["raise", "resubmit"]
 
-_MOST_REMEMBERED = 1000
+
+class SubmitArguments(TypedDict, total=False):
+    """The keyword arguments of `submit`, `separate` and `map`."""
+
+    algorithm: AlgorithmName
+    options: Mapping[str, object] | None
+    output_format: OutputFormat | int
+    remote_type: RemoteType | None
+    demo: bool
+    webhook_url: str | None
+    filename: str | None
+    group: str | None
+    priority: int
+    key: str | None
+    metadata: Json
+    on_unknown: OnUnknown
+    anyway: bool
+
+
+_MOST_CACHED = 1000
+"""Settings that are kept checked; beyond them, they are checked again."""
 
 
 @define(eq=False)
-class SourcePreparer:
-    """Checks settings against the catalogue and the account, and puts songs that are no files where they can be sent.
+class RequestPreparer:
+    """Checks settings against the catalogue and the account, and spools songs that are not files.
 
-    `spool`: the folder for songs that come as bytes, where they shall survive the process. `callers`: where a caller's
-    task waits for the service or for a song.
+    `spool_folder`: where songs that arrive as bytes are kept so that they survive the process; `None` keeps bytes in
+    memory and streams in a temporary folder. `callers`: the scopes in which a caller waits for the service or a song.
     """
 
     catalogue: Callable[[], Awaitable[Catalogue]]
     user: Callable[[], Awaitable[User]]
     token: Token | None
-    spool: Path | None
+    spool_folder: Path | None
     callers: CallerScopes
-    _known: dict[tuple[object, ...], JobSettings] = field(factory=dict)
+    _checked: dict[tuple[object, ...], JobSettings] = field(factory=dict)
     _temporary: tempfile.TemporaryDirectory[str] | None = None
     _opening: anyio.Lock = field(factory=anyio.Lock)
 
@@ -63,27 +83,28 @@ class SourcePreparer:
         on_unknown: OnUnknown = "raise",
         anyway: bool = False,
     ) -> JobSettings:
-        """Return the settings asked for, checked. The same ones are checked once and shared from then on.
+        """Return checked settings. Equal arguments are checked once and share one object.
 
-        Raises `InvalidRequestError` for what cannot be, and `ConfigurationError` without a token.
+        Raises `InvalidRequestError` for an invalid algorithm, option or format, and `ConfigurationError` without a
+        token.
         """
         if isinstance(algorithm, Preset):
             options = {**algorithm.options, **(options or {})}
             algorithm = algorithm.algorithm
         name = algorithm.sep_type if isinstance(algorithm, Algorithm) else algorithm
         given = tuple(sorted((key, str(value)) for key, value in options.items())) if options else ()
-        asked = (name, given, output_format, remote_type, demo, webhook_url, on_unknown, anyway)
-        known = self._known.get(asked)
+        arguments = (name, given, output_format, remote_type, demo, webhook_url, on_unknown, anyway)
+        known = self._checked.get(arguments)
         if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
+            if len(self._checked) >= _MOST_CACHED:
+                self._checked.clear()
             with self.callers.enter():
-                known = self._known[asked] = await self._checked(
+                known = self._checked[arguments] = await self._check(
                     name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown, anyway
                 )
         return known
 
-    async def _checked(
+    async def _check(
         self,
         name: int | str | None,
         options: dict[str, str],
@@ -96,16 +117,16 @@ class SourcePreparer:
     ) -> JobSettings:
         if self.token is None:
             raise ConfigurationError(
-                "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token stands "
-                "on the account page of the service"
+                "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. It is shown on "
+                "the account page of the service"
             )
         number = int(name) if isinstance(name, str) and name.strip().isdecimal() else name
         if webhook_url is not None and not is_url(webhook_url):
-            raise InvalidRequestError(f"the webhook_url {webhook_url[:120]!r} must be an http(s) address")
+            raise InvalidRequestError(f"webhook_url must be an http(s) URL, not {webhook_url[:120]!r}")
         if on_unknown not in ("raise", "resubmit"):
-            raise InvalidRequestError(f"on_unknown is 'raise' or 'resubmit', not {on_unknown!r}")
+            raise InvalidRequestError(f"on_unknown must be 'raise' or 'resubmit', not {on_unknown!r}")
         if number is None and options:
-            raise InvalidRequestError("options belong to an algorithm: name it too")
+            raise InvalidRequestError("options need an algorithm: name the algorithm too")
         premium_only = output_format.premium and not anyway
         known = (await in_thread(sep_types)).get(number) if isinstance(number, int) else None
         free = known is not None and known.orientation < AccountPlan.PREMIUM
@@ -119,7 +140,7 @@ class SourcePreparer:
                 catalogue.check_plan(algorithm, output_format, user, options)
         elif premium_only and not (await self.user()).is_premium:
             raise InvalidRequestError(
-                f"the format {output_format.label} is for premium accounts with credits left and spending enabled: "
+                f"the format {output_format.label} needs a premium account with credits left and spending enabled: "
                 "choose mp3, wav16, flac16 or m4a"
             )
         return JobSettings(
@@ -133,79 +154,69 @@ class SourcePreparer:
             anyway=anyway,
         )
 
-    async def prepare_source(self, source: Source, filename: str | None, settings: JobSettings) -> PreparedSource:
-        """Return the source in a form that can be sent more than once; raises `InvalidRequestError` for a bad one."""
-        if settings.remote_type is not None and not is_url(source):
-            raise InvalidRequestError("remote_type says what kind of link a URL is: this source is none")
-        match source:
-            case bytes() if self.spool is None:
-                held: PreparedSource = Data(source, _named(filename, "bytes"))
-            case bytes():
-                check(Data(source, _named(filename, "bytes")))
-                held = await self._spooled(_once(source), _named(filename, "bytes"), durable=True)
-            case None | str() | PathLike() | Pair():
-                held = source
-            case AsyncIterable():
-                filename = _named(filename, "an async iterable")
-                held = await self._spooled(source, filename, durable=self.spool is not None)
+    async def prepare(self, request: JobRequest) -> JobRequest:
+        """Return the request with a source that can be sent more than once.
+
+        Raises `InvalidRequestError` for a source that cannot be sent, and `UploadError` where it cannot be spooled.
+        Whoever makes no job of the result passes it to `discard`.
+        """
+        _check_metadata(request)
+        if request.settings.remote_type is not None and not is_url(request.source):
+            raise InvalidRequestError("remote_type requires a URL as the source")
+        check_source(request.source)
+        match request.source:
+            case Stream(chunks, filename):
+                request = evolve(request, source=await self._spool(chunks, filename))
+            case Data(data, filename) if self.spool_folder is not None:
+                request = evolve(request, source=await self._spool(_single(data), filename))
             case _:
-                raise InvalidRequestError(
-                    f"a source is a path, a URL, bytes, an async iterable of bytes, a Pair or None, "
-                    f"not {type(source).__name__}"
-                )
-        check(held)
-        return held
-
-    async def _spooled(self, stream: AsyncIterable[bytes], filename: str, *, durable: bool) -> Spooled:
-        with self.callers.enter():
-            folder = self.spool or await self._folder()
-            await in_thread(lambda: Path(folder).mkdir(exist_ok=True))
-            name = f"{new_id()}-{safe_name(filename, limit=120)}"
-            content = await spool(stream, folder, name, durable=durable)
-        return Spooled(content.path, filename)
-
-    def metadata(self, given: Json) -> Json:
-        """Return the caller's own data, which must be JSON: a journal keeps it."""
-        if given is None:
-            return None
+                return request
         try:
-            json.dumps(given)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidRequestError(f"the metadata of a job must be JSON: {error}") from None
-        return given
+            check_source(request.source)
+        except InvalidRequestError:
+            await self.discard(request)
+            raise
+        return request
 
-    async def _folder(self) -> Path:
-        """Return the folder for songs that live no longer than this process."""
-        async with self._opening:
-            return await in_thread(self._make_folder)
-
-    def _make_folder(self) -> Path:
-        # Kept by the thread that makes it: the result of a call whose caller is cancelled meanwhile is lost.
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="mvsep-")
-        return Path(self._temporary.name)
-
-    async def discard_source(self, held: PreparedSource) -> None:
-        """Remove the copy of a song that no job was made for."""
-        if isinstance(held, Spooled):
-            with anyio.CancelScope(shield=True):
-                await in_thread(lambda: Path(held.path).unlink(missing_ok=True))
+    async def discard(self, request: JobRequest) -> None:
+        """Remove the copy of a song that was made for this request."""
+        if isinstance(request.source, Spooled):
+            await in_thread(partial(request.source.path.unlink, missing_ok=True))
 
     async def close(self) -> None:
-        """Remove what was put aside for this process only."""
+        """Remove the temporary folder."""
         if self._temporary is not None:
-            with anyio.CancelScope(shield=True):
-                await in_thread(self._temporary.cleanup)
+            await in_thread(self._temporary.cleanup)
+
+    async def _spool(self, chunks: AsyncIterable[bytes], filename: str) -> Spooled:
+        with self.callers.enter():
+            folder = self.spool_folder or await self._temporary_folder()
+            await in_thread(partial(folder.mkdir, exist_ok=True))
+            name = f"{new_id()}-{safe_name(filename, limit=120)}"
+            content = await spool(chunks, folder, name, durable=self.spool_folder is not None)
+        return Spooled(content.path, filename)
+
+    async def _temporary_folder(self) -> Path:
+        def make() -> Path:
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="mvsep-")  # kept if the caller is cancelled
+            return Path(self._temporary.name)
+
+        async with self._opening:
+            return await in_thread(make)
 
 
-async def _once(data: bytes) -> AsyncIterable[bytes]:
+async def _single(data: bytes) -> AsyncIterable[bytes]:
     yield data
 
 
-def _named(filename: str | None, what: str) -> str:
-    if not filename:
-        raise InvalidRequestError(f"{what} need a filename, such as filename='song.flac'")
-    return filename
+def _check_metadata(request: JobRequest) -> None:
+    if request.metadata is None:
+        return
+    try:
+        json.dumps(request.metadata)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"metadata must be JSON: {error}") from None
 
 
 def _format(value: OutputFormat | int) -> OutputFormat:
@@ -213,4 +224,4 @@ def _format(value: OutputFormat | int) -> OutputFormat:
         return OutputFormat(value)
     except ValueError:
         names = ", ".join(f"{format.name} ({format.value})" for format in OutputFormat)
-        raise InvalidRequestError(f"there is no output format {value!r}; there are {names}") from None
+        raise InvalidRequestError(f"unknown output_format {value!r}: choose one of {names}") from None

@@ -15,7 +15,7 @@ from attrs import define, field
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.errors import MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
-from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
@@ -45,12 +45,12 @@ class Recovery:
     clock: Callable[[], float] = anyio.current_time
     _wake: anyio.Event = field(factory=anyio.Event)
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: JobEntry) -> None:
         """Search for `job` from now on."""
         self.search.begin(job.id, self.clock())
         self._wake.set()
 
-    def end(self, job: Job) -> None:
+    def end(self, job: JobEntry) -> None:
         """Search for it no longer."""
         self.search.end(job.id)
 
@@ -87,7 +87,7 @@ class Recovery:
             self._resolve(result)
         return 0.0
 
-    async def _listed(self, lost: list[Job]) -> list[str]:
+    async def _listed(self, lost: list[JobEntry]) -> list[str]:
         """Return the account's hashes: of its unfinished jobs, and of its history as far back as lost ones may be."""
         since = horizon((job.facts.intent_at for job in lost), time.time())
         queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
@@ -99,7 +99,7 @@ class Recovery:
             async for entry in history:
                 hashes.append(entry.hash)
                 missing = _missing(missing, [entry.hash])
-                known = self.registry.known(hash=entry.hash)
+                known = self.registry.find(hash=entry.hash)
                 accepted_at = None if known is None else known.facts.accepted_at
                 dated = accepted_at is not None or len(hashes) > _UNDATED
                 if not missing or (dated and is_before(entry.hash, since, accepted_at=accepted_at)):
@@ -115,12 +115,12 @@ class Recovery:
         else:
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
 
-    def _unknowable(self, job: Job, hashes: list[str]) -> None:
+    def _unknowable(self, job: JobEntry, hashes: list[str]) -> None:
         """Decide about a job that has no file name, so that nothing at the service can be told to be it."""
         if job.request.settings.on_unknown == "resubmit":
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             return
-        others = (hash for hash in dict.fromkeys(hashes) if self.registry.known(hash=hash) is None)
+        others = (hash for hash in dict.fromkeys(hashes) if self.registry.find(hash=hash) is None)
         found = tuple(islice(others, _MOST_NAMED))
         seen = f"it may be one of {', '.join(found)}" if found else "no other job is in its lists"
         self.registry.apply(
@@ -136,9 +136,9 @@ class Recovery:
         )
 
 
-def _missing(lost: list[Job], hashes: list[str]) -> list[Job]:
+def _missing(lost: list[JobEntry], hashes: list[str]) -> list[JobEntry]:
     return [job for job in lost if not any(tag_in(hash, job.id) for hash in hashes)]
 
 
-def _tagged(job: Job) -> bool:
+def _tagged(job: JobEntry) -> bool:
     return job.request.source is not None and not is_url(job.request.source)

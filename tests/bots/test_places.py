@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async import ClientClosedError, Job, MVSepClient, Progress, Stage
+from mvsep_async.jobs.job import entry_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.queue_progress import estimated_wait
@@ -107,9 +108,9 @@ async def test_awaiting_a_job_does_not_make_anybody_count_places(
 ) -> None:
     async with client_of(held, concurrency=1) as client:
         jobs = await in_line(client, song, 3)
-        box = jobs[2].subscribe()
+        box = entry_of(jobs[2]).subscribe()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(jobs[2].ended)
+            tasks.start_soon(jobs[2].wait)
             for number in (1, 2):
                 await end_one(held)
                 await until(lambda number=number: jobs[number].stage is Stage.WAITING)
@@ -141,11 +142,11 @@ def test_a_turn_comes_later_the_further_back_and_at_once_while_slots_are_free(
     place: int, free: int, more: int, stay: float
 ) -> None:
     width = free + more
-    turn = estimated_wait(place, free=free, width=width, stay=stay)
+    turn = estimated_wait(place, free=free, slots=width, slot_time=stay)
     assert turn is not None
     assert (turn == 0.0) == (place < free)
-    assert turn <= (estimated_wait(place + 1, free=free, width=width, stay=stay) or 0.0)
-    assert estimated_wait(place, free=free, width=width, stay=None) in (None, 0.0)
+    assert turn <= (estimated_wait(place + 1, free=free, slots=width, slot_time=stay) or 0.0)
+    assert estimated_wait(place, free=free, slots=width, slot_time=None) in (None, 0.0)
 
 
 entries = st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(-1, 1)), min_size=1, max_size=20)

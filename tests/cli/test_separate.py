@@ -56,7 +56,7 @@ def test_a_bad_source_among_good_ones_is_reported_by_name(
     for source in given[:-1]:
         assert by_source[source]["status"] == "failed"
         assert by_source[source]["files"] == []
-    assert "no file" in by_source["nope.wav"]["error"]
+    assert "file not found" in by_source["nope.wav"]["error"]
     assert "is text, not audio" in by_source["text.mp3"]["error"]
     assert "empty" in by_source["empty.wav"]["error"]
     assert "no audio in it" in by_source["folder"]["error"]
@@ -65,7 +65,7 @@ def test_a_bad_source_among_good_ones_is_reported_by_name(
 
 def test_a_refused_song_has_its_name_on_the_line(cli: Cli, service: Sandbox, songs: list[str]) -> None:
     ran = cli("separate", "nope.wav", songs[0], *FAST)
-    assert "nope.wav  there is no file" in ran.out
+    assert "nope.wav  file not found" in ran.out
 
 
 def test_nothing_that_could_be_run_is_bad_usage(cli: Cli, service: Sandbox) -> None:

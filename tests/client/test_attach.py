@@ -22,7 +22,7 @@ async def test_by_the_long_hash(held: Sandbox, client_of: NewClient, song: Path,
     async with client_of(held) as client:
         again = client.attach(f" {hash}\n")
         assert (again.hash, again.stage, again.source) == (hash, Stage.WAITING, None)
-        assert client.attach(hash) is again
+        assert client.attach(hash) == again
         held.start(hash)
         await reached(again, Stage.PROCESSING)
         held.finish(hash)
@@ -45,14 +45,14 @@ async def test_by_the_short_hash_of_a_url_job(song: Path, client_of: NewClient) 
             assert again.stage is Stage.FETCHING
             separation = await again
             assert separation.hash == again.hash == sandbox.jobs[0].hash
-            assert client.attach(short) is again
+            assert client.attach(short) == again
 
 
 async def test_of_ones_own_job_it_is_the_same_handle(held: Sandbox, client_of: NewClient, song: Path) -> None:
     async with client_of(held) as client:
         job = await client.submit(song, algorithm=40)
         await reached(job, Stage.WAITING)
-        assert client.attach(str(job.hash)) is job
+        assert client.attach(str(job.hash)) == job
         assert client.jobs() == [job]
 
 

@@ -73,7 +73,7 @@ async def test_while_it_is_searched_for(held: Sandbox, client_of: NewClient, son
     held.faults.add(kind="lose_answer" if accepted else "html", path="separation/create")
     async with client_of(held, poll_interval=0.01) as client:
         job = await client.submit(song, algorithm=40)
-        await until(lambda: "looking whether" in str(job.progress.message))
+        await until(lambda: "searching the service's lists" in str(job.progress.message))
         assert await job.cancel()
         await assert_cancelled(job)
     assert [made.cancelled for made in held.jobs] == [True] * accepted

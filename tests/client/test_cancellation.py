@@ -207,5 +207,5 @@ async def test_entering_can_be_cancelled(sandbox: Sandbox, client_of: NewClient,
     async def run(number: int) -> Outcome[None]:
         return await cancelled_at(number, enter(), ANYIO)
 
-    assert await at_every_suspension(run) > 2
+    assert await at_every_suspension(run) > 1
     await enter()  # the journal is not locked

@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 
 from mvsep_async import OutputFormat, Pair, Stage, SubmissionUnknownError
+from mvsep_async.jobs.job import entry_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
 from mvsep_async.scheduling import scheduler
@@ -55,7 +56,7 @@ async def test_a_job_that_was_not_accepted_is_sent_again(
     async with client_of(held, poll_interval=0.005) as client:
         job = await client.submit(song, algorithm=40)
         await reached(job, Stage.WAITING)
-        assert job.facts.attempts == 2
+        assert entry_of(job).facts.attempts == 2
     assert paid(held) == 1
 
 
@@ -194,5 +195,5 @@ async def test_429_at_create_is_waited_out(held: Sandbox, client_of: NewClient, 
     async with client_of(held) as client:
         job = await client.submit(song, algorithm=40)
         await reached(job, Stage.WAITING)
-        assert job.facts.attempts == 1
+        assert entry_of(job).facts.attempts == 1
     assert (paid(held), held.count_status(429)) == (1, 2)

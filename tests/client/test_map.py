@@ -8,6 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
+from attrs import frozen
 
 from mvsep_async import (
     ClientClosedError,
@@ -182,7 +184,7 @@ async def test_failures_at_the_service_are_given_too(client_of: NewClient, songs
     assert [type(error) for error in errors if error is not None] == [JobFailedError]
 
 
-async def test_a_folder_that_cannot_be_written_fails_the_jobs_only(
+async def test_a_folder_that_cannot_be_written_fails_the_jobs_before_they_are_paid(
     sandbox: Sandbox, client_of: NewClient, songs: Songs, tmp_path: Path
 ) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
@@ -192,10 +194,7 @@ async def test_a_folder_that_cannot_be_written_fails_the_jobs_only(
         for job in jobs:
             assert "out" in str(job.error)
             assert job.stage is Stage.FAILED
-        # Paid and separated: only the download is to be repeated.
-        assert await jobs[0].download(tmp_path / "elsewhere")
-        assert (jobs[0].error, jobs[0].stage) == (None, Stage.FINISHED)
-    assert paid(sandbox) == 8
+    assert paid(sandbox) == 0
 
 
 async def test_settings_that_cannot_be_end_it_at_the_first_step(
@@ -275,8 +274,18 @@ async def test_a_job_that_ends_with_the_client_ends_the_stream_alone() -> None:
     async def settle(job: Job) -> None:
         raise ClientClosedError("closed")
 
+    @frozen
+    class Backend:
+        tasks: TaskGroup
+
+        def slots(self) -> int:
+            return 1
+
+        async def account_known(self) -> None:
+            await anyio.sleep_forever()
+
     async with anyio.create_task_group() as tasks:
-        stream = JobStream(["a", "b"], submit, settle, lambda: tasks, lambda: 1, anyio.sleep_forever)
+        stream = JobStream(["a", "b"], submit, settle, Backend(tasks))
         with pytest.raises(ClientClosedError):
             await anext(stream)
         with pytest.raises(StopAsyncIteration):

@@ -22,6 +22,7 @@ from mvsep_async import (
     Stage,
     UploadError,
 )
+from mvsep_async.jobs.job import entry_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sources import Data
 from tests.conftest import STRANGER, NewClient, wav
@@ -162,16 +163,16 @@ async def test_a_generator_needs_no_song(sandbox: Sandbox, client_of: NewClient,
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda folder: folder / "absent.wav", "no file"),
+        (lambda folder: folder / "absent.wav", "file not found"),
         (lambda folder: folder, "folder"),
         (lambda folder: str(folder / "empty.wav"), "empty"),
         (lambda _: b"", "empty"),
-        (lambda _: "https://", "address"),
-        (lambda _: "http://host/a b.mp3", "address"),
-        (lambda _: "https://[::1", "address"),
-        (lambda _: "song\0.wav", "not a possible name"),
+        (lambda _: "https://", "is not a URL"),
+        (lambda _: "http://host/a b.mp3", "is not a URL"),
+        (lambda _: "https://[::1", "is not a URL"),
+        (lambda _: "song\0.wav", "name is not valid"),
         (lambda _: 5, "int"),
-        (lambda folder: Pair(folder / "absent.wav", folder / "empty.wav"), "no file"),
+        (lambda folder: Pair(folder / "absent.wav", folder / "empty.wav"), "file not found"),
     ],
 )
 async def test_a_source_that_cannot_be_is_refused_before_anything_is_sent(
@@ -199,7 +200,7 @@ async def test_bytes_without_a_name_are_refused(sandbox: Sandbox, client_of: New
         ({"algorithm": 99_999}, "99999"),
         ({"algorithm": 40, "options": {"add_opt9": "1"}}, "add_opt9"),
         ({"algorithm": 40, "options": {"add_opt1": "no such choice"}}, "no such choice"),
-        ({"options": {"add_opt1": "1"}}, "name it too"),
+        ({"options": {"add_opt1": "1"}}, "name the algorithm too"),
         ({"algorithm": 40, "output_format": 77}, "77"),
         ({"algorithm": 40, "webhook_url": "ftp://host/"}, "webhook"),
         ({"algorithm": 40, "on_unknown": "perhaps"}, "perhaps"),
@@ -269,7 +270,7 @@ async def test_a_preset_brings_its_options_and_stems(
     preset = Preset("mine", "BS Roformer", {"add_opt1": "81"}, stems=("vocals",))
     async with client_of(sandbox) as client:
         job = await client.submit(song, algorithm=preset, options={"Overlap": "8"})
-        assert (job.request.settings.algorithm, dict(job.request.settings.options)) == (
+        assert (entry_of(job).request.settings.algorithm, dict(job.request.settings.options)) == (
             40,
             {"add_opt1": "81", "add_opt2": "8"},
         )
@@ -361,7 +362,7 @@ async def test_a_client_works_only_inside_its_block(sandbox: Sandbox, client_of:
         await client.submit(song, algorithm=40)
     async with client:
         pass
-    with pytest.raises(ClientClosedError, match="left"):
+    with pytest.raises(ClientClosedError, match="closed"):
         await client.submit(song, algorithm=40)
     with pytest.raises(ClientClosedError):
         client.jobs()
@@ -373,10 +374,10 @@ async def test_a_client_works_only_inside_its_block(sandbox: Sandbox, client_of:
 async def test_the_same_key_is_the_same_job(held: Sandbox, client_of: NewClient, song: Path) -> None:
     async with client_of(held) as client:
         first = await client.submit(song, algorithm=40, key="song 1")
-        assert await client.submit(song, algorithm=63, key="song 1") is first
-        assert await client.submit(song, algorithm=40, key="song 2") is not first
+        assert await client.submit(song, algorithm=63, key="song 1") == first
+        assert await client.submit(song, algorithm=40, key="song 2") != first
         await reached(first, Stage.WAITING)
-        assert await client.submit(song, algorithm=40, key="song 1") is first
+        assert await client.submit(song, algorithm=40, key="song 1") == first
     assert paid(held) <= 2
 
 
@@ -411,7 +412,7 @@ async def test_the_same_key_at_the_same_time_is_the_same_job(
             for stream in streams:
                 stream.go_on.set()
         assert [stream.reached.is_set() for stream in streams] == [True, False, False]  # one is read, the rest wait
-        assert len(set(map(id, jobs))) == 1
+        assert len(set(jobs)) == 1
         assert client.jobs() == jobs[:1]
         await jobs[0]
         spooled = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -433,7 +434,7 @@ async def test_what_the_caller_gives_along_stays_with_the_job(held: Sandbox, cli
     async with client_of(held) as client:
         job = await client.submit(song, algorithm=40, metadata={"chat": 7, "tags": ["a", None]}, group="user 7")
         assert job.metadata == {"chat": 7, "tags": ["a", None]}
-        assert (job.source, job.request.group) == (song, "user 7")
+        assert (job.source, entry_of(job).request.group) == (song, "user 7")
 
 
 async def test_groups_take_turns_and_priority_decides_within_one(

@@ -47,7 +47,7 @@ async def test_from_the_url_to_the_stems(
         paths = await job.download(tmp_path / "stems")
         (made,) = fetching.jobs
         assert job.hash == made.hash != made.short_hash
-        assert client.attach(made.hash) is client.attach(str(made.short_hash)) is job
+        assert client.attach(made.hash) == client.attach(str(made.short_hash)) == job
     course = stages(seen)
     assert course[:2] == [Stage.QUEUED, Stage.FETCHING]
     assert course[-1] is Stage.DONE

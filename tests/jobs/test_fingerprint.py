@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mvsep_async.jobs.fingerprint import fingerprint, fingerprint_of
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.sources import Data, Pair, PreparedSource, Spooled
+from mvsep_async.sources import Data, JobSource, Pair, Spooled
 from tests.journal.samples import SETTINGS, full_texts, settings_
 
 CHANGES_THE_RESULT = {"algorithm", "options", "output_format", "demo"}
@@ -59,7 +59,7 @@ async def test_a_file_is_known_by_place_size_and_time(tmp_path: Path, monkeypatc
     song = tmp_path / "song.flac"
     song.write_bytes(b"abc")
     monkeypatch.chdir(tmp_path)
-    names: list[PreparedSource] = [song, str(song), "song.flac", Path("song.flac"), f"../{tmp_path.name}/song.flac"]
+    names: list[JobSource] = [song, str(song), "song.flac", Path("song.flac"), f"../{tmp_path.name}/song.flac"]
     (known,) = {await fingerprint_of(name, SETTINGS) for name in names}
     status = song.stat()
     assert known == fingerprint(str(song), status.st_size, status.st_mtime_ns, SETTINGS)
@@ -71,7 +71,7 @@ async def test_other_sources_have_their_own_identity(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(b"abc")
     a, b = tmp_path / "a", tmp_path / "b"
-    sources: list[PreparedSource] = [
+    sources: list[JobSource] = [
         a,
         b,
         Pair(a, b),

@@ -30,8 +30,8 @@ def test_random_events_never_leave_the_table(events: list[JobEvent]) -> None:
         with pytest.raises(IllegalEventError) as caught:
             after("mv1", state, event)
         assert "mv1" in str(caught.value)
-        assert state.value in str(caught.value)
-        assert event.value in str(caught.value)
+        assert state.name in str(caught.value)
+        assert event.name in str(caught.value)
 
 
 def reachable(*begin: JobState) -> set[JobState]:

@@ -1,13 +1,14 @@
-"""The one owner of what changes: memory, journal and handles say the same, in this request."""
+"""The registry: memory, journal and subscribers agree, and changes are observed in order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mvsep_async.errors import (
     JobFailedError,
@@ -17,12 +18,12 @@ from mvsep_async.errors import (
     SubmissionUnknownError,
     TransportError,
 )
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import NoJournal, Record
 from mvsep_async.jobs.lifecycle import IllegalEventError, JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import JobRegistry, goes_on_later
+from mvsep_async.jobs.registry import Change, JobRegistry, resumes_later
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.stage import Stage
 
@@ -49,21 +50,6 @@ class Notes(NoJournal):
             raise JournalError("disk full")
 
 
-class Nobody:
-    closed = False
-
-    def place(self, job: Job) -> Progress:
-        return job._progress
-
-    follow = place
-
-    async def cancel(self, job: Job) -> bool:
-        raise NotImplementedError
-
-    async def download(self, job: Job, target: object) -> list[Path]:
-        raise NotImplementedError
-
-
 @define
 class World:
     notes: Notes = field(factory=Notes)
@@ -71,23 +57,81 @@ class World:
     registry: JobRegistry = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        react = lambda job, before: self.changes.append((before, job.state))  # noqa: E731
-        self.registry = JobRegistry(Nobody(), self.notes, react)
+        self.registry = JobRegistry(self.notes)
+        self.registry.subscribe(lambda change: self.changes.append((change.before, change.after)))
 
-    def job(self, source: str | None = "song.wav", **more: Any) -> Job:
-        return self.registry.enter(JobRequest("mv1", source, JobSettings(), **more))
+    def job(self, source: str | None = "song.wav", **more: Any) -> JobEntry:
+        return self.registry.add(JobRequest("mv1", source, JobSettings(), **more))
 
 
-def test_a_change_reaches_journal_handle_and_scheduler() -> None:
+def test_changes_made_by_an_observer_follow_the_change_that_caused_them() -> None:
+    """Every observer sees the changes in one order, and none is called while another one is at work."""
     world = World()
     job = world.job()
-    box = job.subscribe()
+    world.registry.apply(job, JobEvent.SLOT_TAKEN)
+    active = 0
+
+    def cancel_when_queued_again(change: Change) -> None:
+        nonlocal active
+        active += 1
+        assert active == 1
+        if change.after is JobState.QUEUED:
+            world.registry.apply(job, JobEvent.CANCELLED)
+        active -= 1
+
+    later: list[JobState] = []
+    world.registry.subscribe(cancel_when_queued_again)
+    world.registry.subscribe(lambda change: later.append(change.after))
+    world.registry.apply(job, JobEvent.NOT_ACCEPTED)
+    assert later == [JobState.QUEUED, JobState.CANCELLED]
+    assert world.changes[1:] == [(JobState.CREATING, JobState.QUEUED), (JobState.QUEUED, JobState.CANCELLED)]
+
+
+def test_an_observer_that_raises_loses_no_change() -> None:
+    world = World()
+    job = world.job()
+    failing = True
+
+    def observe(change: Change) -> None:
+        if failing:
+            raise RuntimeError("a fault")
+
+    world.registry.subscribe(observe)
+    with pytest.raises(RuntimeError):
+        world.registry.apply(job, JobEvent.SLOT_TAKEN)
+    failing = False
+    world.registry.apply(job, JobEvent.NOT_ACCEPTED)
+    assert world.changes[-1] == (JobState.CREATING, JobState.QUEUED)
+
+
+@given(st.lists(st.floats(0, 1e10), min_size=2))
+def test_stamps_rise_however_the_clock_is_set(times: list[float]) -> None:
+    registry = JobRegistry(NoJournal())
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter(times)
+        patch.setattr("time.time", lambda: next(clock))
+        stamps = [registry.stamp() for _ in times]
+    assert stamps == sorted(set(stamps))
+
+
+def test_stamps_continue_after_those_of_the_journal() -> None:
+    registry = JobRegistry(NoJournal())
+    late = 4e9  # written by a process whose clock was ahead
+    registry.restore(Record(JobRequest("mv1", "a.wav", JobSettings()), JobState.WAITING, Facts(accepted_at=late)))
+    assert registry.stamp() > late
+
+
+async def test_a_change_reaches_journal_subscribers_and_observers() -> None:
+    world = World()
+    job = world.job()
+    subscription = job.subscribe()
     world.registry.apply(job, JobEvent.SLOT_TAKEN, attempts=1)
     world.registry.apply(job, JobEvent.ACCEPTED, hash="h")
     assert world.notes.said == [("add", "mv1"), ("mv1", JobState.CREATING, None), ("mv1", JobState.WAITING, "h")]
     assert world.changes == [(JobState.QUEUED, JobState.CREATING), (JobState.CREATING, JobState.WAITING)]
-    assert [progress.stage for progress in box._waiting] == [Stage.UPLOADING, Stage.WAITING]
-    assert world.registry.known(hash="h") is job
+    seen = [await subscription.receive(), await subscription.receive()]
+    assert [progress and progress.stage for progress in seen] == [Stage.UPLOADING, Stage.WAITING]
+    assert world.registry.find(hash="h") is job
     assert job.facts.attempts == 1
 
 
@@ -135,8 +179,8 @@ def test_an_error_that_passes_leaves_the_journal_where_it_was(error: MVSepError,
     world.registry.apply(job, JobEvent.SLOT_TAKEN)
     world.registry.apply(job, JobEvent.ACCEPTED, hash="h")
     world.registry.apply(job, JobEvent.FAILED, error=error)
-    assert goes_on_later(error) is later
-    assert job.error is error
+    assert resumes_later(error) is later
+    assert job.facts.error is error
     assert world.notes.said[-1][1] is (JobState.WAITING if later else JobState.FAILED)
 
 
@@ -145,7 +189,7 @@ def test_guests_are_not_journaled() -> None:
     job = world.registry.attach(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     world.registry.apply(job, JobEvent.SAID_PROCESSING)
     assert world.notes.said == []
-    assert (job.stage, world.registry.known(hash="h")) == (Stage.PROCESSING, job)
+    assert (job.stage, world.registry.find(hash="h")) == (Stage.PROCESSING, job)
 
 
 @pytest.mark.parametrize(
@@ -175,16 +219,16 @@ def test_progress_never_goes_back_though_the_job_does() -> None:
 
 def test_what_is_forgotten_is_found_by_no_name() -> None:
     world = World()
-    job = world.registry.enter(JobRequest("mv1", "a.wav", JobSettings(), key="k", fingerprint="f"))
+    job = world.registry.add(JobRequest("mv1", "a.wav", JobSettings(), key="k", fingerprint="f"))
     world.registry.apply(job, JobEvent.SLOT_TAKEN)
     world.registry.apply(job, JobEvent.URL_ACCEPTED, remote="short")
     world.registry.apply(job, JobEvent.FETCHED, hash="long")
     names = {"hash": ["short", "long"], "key": ["k"], "fingerprint": ["f"]}
     for name, values in names.items():
-        assert all(world.registry.known(**{name: value}) is job for value in values)
+        assert all(world.registry.find(**{name: value}) is job for value in values)
     world.registry.forget([job])
     for name, values in names.items():
-        assert all(world.registry.known(**{name: value}) is None for value in values)
+        assert all(world.registry.find(**{name: value}) is None for value in values)
     assert world.registry.jobs == {}
     assert world.notes.said[-1] == ("forget", "mv1")
 
@@ -194,9 +238,7 @@ def test_a_restored_job_is_shown_where_it_stood() -> None:
     request = JobRequest("mv1", "a.wav", JobSettings(), key="k", fingerprint="f")
     job = world.registry.restore(Record(request, JobState.MERGING, Facts(hash="h")))
     assert (job.stage, job.hash) == (Stage.MERGING, "h")
-    assert (
-        world.registry.known(key="k") is world.registry.known(fingerprint="f") is world.registry.known(hash="h") is job
-    )
+    assert world.registry.find(key="k") is world.registry.find(fingerprint="f") is world.registry.find(hash="h") is job
     assert world.notes.said == []
 
 
@@ -205,6 +247,6 @@ def test_forgetting_one_handle_of_a_job_leaves_the_other_one_known() -> None:
     old = world.registry.attach(JobRequest("mv1", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     new = world.registry.attach(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     world.registry.forget([old])
-    assert world.registry.known(hash="h") is new
+    assert world.registry.find(hash="h") is new
     world.registry.forget([new])
-    assert world.registry.known(hash="h") is None
+    assert world.registry.find(hash="h") is None

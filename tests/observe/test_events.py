@@ -91,11 +91,13 @@ async def test_every_submitted_job_emits_one_answer(held: Sandbox, client_of: Ne
         assert await cancelled.cancel()
         held.fail(str(failed.hash), "no audio in it")
         held.finish(str(done.hash))
-        await failed.ended()
+        async for _ in failed:
+            pass
         await done
         held.faults.add(kind="refuse", path="separation/create", status=401, body='{"message": "no such token"}')
         refused = await client.submit(song, algorithm=40)
-        await refused.ended()
+        async for _ in refused:
+            pass
     answers = {event.job: event for event in events if isinstance(event, Answered)}
     assert Counter(kinds(events))["Answered"] == Counter(kinds(events))["Submitted"] == len(answers) == 5
     assert answers[done.id].stage is Stage.DONE

@@ -89,7 +89,8 @@ async def test_a_job_that_fails_is_a_span_with_an_error(
         await reached(job, Stage.WAITING)
         assert station.metric("mvsep.slots.held") == 1
         held.fail(str(job.hash), "no audio in it")
-        await job.ended()
+        async for _ in job:
+            pass
     (span,) = station.spans
     assert span.status.status_code is StatusCode.ERROR
     assert "no audio in it" in str(span.status.description)

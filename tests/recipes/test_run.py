@@ -121,7 +121,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_sent(
             await run_recipe(client, chain, song, tmp_path / "out", layout="{song}/{stem}")
         with pytest.raises(InvalidRequestError, match="sng"):
             await run_recipe(client, chain, song, tmp_path / "out", layout="{sng}/{step}/{stem}")
-        with pytest.raises(InvalidRequestError, match="no file"):
+        with pytest.raises(InvalidRequestError, match="file not found"):
             await run_recipe(client, chain, tmp_path / "none.wav", tmp_path / "out")
     assert not sandbox.jobs
 

@@ -26,24 +26,24 @@ WORDS = NoFreeSlotError("the account has no free slot: too many concurrent jobs"
         (WORDS, 4, 3, 5, Verdict.NO_SLOT),
         (WORDS, 0, 0, 0, Verdict.TRY_ONCE_MORE),  # another program's job ended just then
         (WORDS, 0, 0, 3, Verdict.TRY_ONCE_MORE),
-        (WORDS, 0, 0, 4, Verdict.CALLERS_MISTAKE),  # the words were misread: nothing is ever unfinished
-        (NAMED, 10, 10, 0, Verdict.CALLERS_MISTAKE),
-        (NAMED, None, 0, 0, Verdict.CALLERS_MISTAKE),
+        (WORDS, 0, 0, 4, Verdict.INVALID_REQUEST),  # the words were misread: nothing is ever unfinished
+        (NAMED, 10, 10, 0, Verdict.INVALID_REQUEST),
+        (NAMED, None, 0, 0, Verdict.INVALID_REQUEST),
         (SPOKEN_IN_A_FIELD, 10, 2, 0, Verdict.NO_SLOT),
-        (SPOKEN_IN_A_FIELD, 0, 0, 0, Verdict.CALLERS_MISTAKE),
+        (SPOKEN_IN_A_FIELD, 0, 0, 0, Verdict.INVALID_REQUEST),
         (SPOKEN_IN_A_FIELD, None, 0, 0, Verdict.NO_SLOT),
-        (TOO_LARGE, 10, 10, 0, Verdict.CALLERS_MISTAKE),
+        (TOO_LARGE, 10, 10, 0, Verdict.INVALID_REQUEST),
         (SILENT, 10, 2, 0, Verdict.NO_SLOT),
         (SILENT, 10, 2, 3, Verdict.NO_SLOT),
         (SILENT, 9, 10, 0, Verdict.NO_SLOT),
         (SILENT, None, 10, 0, Verdict.NO_SLOT),
         (SILENT, 9, 2, 0, Verdict.TRY_ONCE_MORE),
-        (SILENT, 9, 2, 1, Verdict.CALLERS_MISTAKE),
+        (SILENT, 9, 2, 1, Verdict.INVALID_REQUEST),
         (SILENT, None, 9, 0, Verdict.TRY_ONCE_MORE),
-        (SILENT, None, 9, 1, Verdict.CALLERS_MISTAKE),
-        (SILENT, 0, 0, 0, Verdict.CALLERS_MISTAKE),
+        (SILENT, None, 9, 1, Verdict.INVALID_REQUEST),
+        (SILENT, 0, 0, 0, Verdict.INVALID_REQUEST),
         (SILENT, None, 0, 0, Verdict.TRY_ONCE_MORE),  # the account could not be asked: it may be full
-        (SILENT, None, 0, 1, Verdict.CALLERS_MISTAKE),
+        (SILENT, None, 0, 1, Verdict.INVALID_REQUEST),
     ],
 )
 def test_verdicts(
@@ -64,4 +64,4 @@ def test_the_services_size_limits_are_no_lack_of_slots() -> None:
     error = InvalidRequestError(
         "no", fields={"audiofile": ["The audiofile may not be greater than 102400 kilobytes."]}, status=400
     )
-    assert classify_refusal(error, unfinished=10, ours=10, limit=10, earlier_unexplained=0) is Verdict.CALLERS_MISTAKE
+    assert classify_refusal(error, unfinished=10, ours=10, limit=10, earlier_unexplained=0) is Verdict.INVALID_REQUEST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -73,7 +75,7 @@ def held(limit: int, number: int) -> Slots:
 def test_all_slots_are_free_until_something_else_is_known() -> None:
     slots = held(10, 3)
     assert slots.free(0.0) == 7
-    assert slots.next_change(0.0) is None
+    assert slots.next_change(0.0) == inf
     slots.release("old0")
     slots.release("old0")
     assert slots.free(0.0) == 8

@@ -6,8 +6,10 @@ import pytest
 
 from mvsep_async.errors import (
     AuthenticationError,
+    ConfigurationError,
     InvalidRequestError,
     JobNotFoundError,
+    JournalError,
     MVSepError,
     NoFreeSlotError,
     ProtocolError,
@@ -23,7 +25,9 @@ NOT_SAID = [
     ServiceUnavailableError("502", status=502),
     ProtocolError("cut"),
     ProtocolError("x", status=200),
-    ProtocolError("done, and told of elsewhere", status=303),
+    # A redirect, an error page or a 404 may follow an accepted job: none of them is an answer to a create.
+    *(ProtocolError("elsewhere", status=status) for status in (301, 302, 303, 307, 308)),
+    JobNotFoundError("no such path", status=404),
 ]
 
 
@@ -41,12 +45,11 @@ def test_without_an_answer_it_depends_on_whether_the_service_can_have_it(error: 
         (InvalidRequestError("?", status=400), Fate.REFUSED),
         (InvalidRequestError("too large", status=413), Fate.REJECTED),
         (InvalidRequestError("ours"), Fate.REJECTED),
-        (AuthenticationError("who?", status=401), Fate.REJECTED),
-        (JobNotFoundError("no such path", status=404), Fate.REJECTED),
+        (ConfigurationError("no token"), Fate.REJECTED),
+        (AuthenticationError("who?", status=401), Fate.NOT_ACCEPTED),
+        (JournalError("disk full"), Fate.NOT_ACCEPTED),
         (UploadError("the file shrank"), Fate.REJECTED),
         (RateLimitedError("too many"), Fate.NOT_ACCEPTED),
-        (ProtocolError("elsewhere", status=302), Fate.NOT_ACCEPTED),
-        (ProtocolError("elsewhere", status=308), Fate.NOT_ACCEPTED),
     ],
 )
 def test_with_an_answer_it_does_not(error: MVSepError, fate: Fate, handed_over: bool) -> None:

@@ -75,7 +75,8 @@ async def test_a_webhook_for_a_failed_job(held: Sandbox, client_of: NewClient, s
     async with public(WebhookReceiver(client), client), client:
         job = await at_service(client, song)
         held.fail(str(job.hash), "no audio in it")
-        await job.ended()
+        async for _ in job:
+            pass
         assert "no audio in it" in str(job.error)
 
 

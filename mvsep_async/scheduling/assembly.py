@@ -1,0 +1,165 @@
+"""Opening a client: its parts are built in order, joined, and closed in the opposite order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+import httpx
+from anyio import CancelScope
+
+from mvsep_async.catalogue.cache import DiskCache
+from mvsep_async.catalogue.store import CatalogueStore
+from mvsep_async.concurrency import CallerScopes, Yielder, in_thread, loop_clock
+from mvsep_async.config import ClientConfig
+from mvsep_async.download.downloader import Downloader, check_target
+from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.separations import SeparationsAPI
+from mvsep_async.endpoints.site import SiteAPI
+from mvsep_async.http.budget import Budget
+from mvsep_async.http.call import Caller
+from mvsep_async.http.gate import Gate
+from mvsep_async.http.redaction import protect
+from mvsep_async.http.retry import PatientCaller
+from mvsep_async.http.wire import Wire
+from mvsep_async.jobs.journal import Journal, NoJournal, Record
+from mvsep_async.jobs.outage import Outage
+from mvsep_async.jobs.registry import JobRegistry
+from mvsep_async.observe.events import BudgetWaited, Listener, Retried, emitter
+from mvsep_async.polling.policy import PollPolicy
+from mvsep_async.polling.poller import Poller
+from mvsep_async.scheduling.dispatcher import Dispatcher
+from mvsep_async.scheduling.scheduler import Scheduler
+from mvsep_async.scheduling.session import Session
+from mvsep_async.submission.create import Launcher
+from mvsep_async.submission.prepare import RequestPreparer
+from mvsep_async.submission.recovery import Recovery
+from mvsep_async.submission.recovery_policy import Search
+from mvsep_async.submission.submit import Submitter
+from mvsep_async.transport.client import make_http
+
+__all__ = ["open_session"]
+
+_GRACE: Final = 180.0
+"""Seconds that the service may need until an accepted job is in its lists, and is found by its hash: the three minutes
+that were seen of URL jobs."""
+
+_CLOSING: Final = 0.2
+"""Seconds that open connections have to close when the client closes."""
+
+
+@asynccontextmanager
+async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> AsyncIterator[Session]:
+    """Open the parts of a client and resume the journal's jobs; unfinished jobs are left as they are at the end."""
+    registry: JobRegistry | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            if http is None:
+                # Reading the certificate authorities takes some 20 ms: not on the caller's loop.
+                http = await in_thread(make_http, config.timeout)
+                stack.push_async_callback(_close_http, http)
+            journal = _journal(config.journal)
+            records = await journal.open()
+            stack.push_async_callback(_close_journal, journal)
+            callers = CallerScopes()
+            emit = emitter(config.on_event)
+            wire = _wire(config, http, emit)
+            caller = PatientCaller(
+                wire, time_scale=config.time_scale, on_retry=lambda what, error: emit(Retried(what, str(error)))
+            )
+            cache = None if config.cache is None else DiskCache(config.cache, str(config.base))
+            catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
+            preparer = RequestPreparer(catalogue.get, AccountAPI(caller).user, config.token, journal.spool, callers)
+            stack.push_async_callback(preparer.close)
+            registry = JobRegistry(journal, emit)
+            scheduler = _scheduler(config, registry, wire, caller, http)
+            submitter = Submitter(
+                preparer,
+                registry,
+                callers,
+                check_target,
+                scheduler.dispatcher.submit,
+                durable=config.journal is not None,
+            )
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            session = Session(config, caller, catalogue, preparer, submitter, callers, registry, scheduler, tasks)
+            try:
+                await _restore(registry, scheduler, records)
+                tasks.start_soon(scheduler.run)
+                yield session
+            finally:
+                callers.closed = True
+                scheduler.close()
+                tasks.cancel_scope.cancel()
+                await callers.cancel_all()
+    finally:
+        if registry is not None:
+            scheduler.emit_left()
+            for job in registry.jobs.values():
+                job.close_subscribers()
+
+
+def _wire(config: ClientConfig, http: httpx.AsyncClient, emit: Listener) -> Wire:
+    gate = Gate(Budget(fixed=config.requests_per_minute), on_wait=lambda seconds: emit(BudgetWaited(seconds)))
+    if config.token is not None:
+        protect(config.token)
+    return Wire(http, config.base, config.token, gate, config.timeout)
+
+
+def _scheduler(
+    config: ClientConfig, registry: JobRegistry, wire: Wire, caller: Caller, http: httpx.AsyncClient
+) -> Scheduler:
+    time_scale, clock = config.time_scale, loop_clock()
+    separations, account = SeparationsAPI(wire), AccountAPI(wire)
+    launcher = Launcher(registry, separations, config.base, clock)
+    dispatcher = Dispatcher(
+        registry, launcher, account, config.concurrency, config.patience, time_scale, config.group_cap, clock
+    )
+    poller = Poller(
+        registry,
+        separations,
+        None if config.token is None else account,
+        config.base,
+        wire.gate,
+        PollPolicy(config.poll_interval),
+        config.patience,
+        time_scale,
+        grace=_GRACE * time_scale,
+        on_account=dispatcher.update_account,
+        clock=clock,
+    )
+    recovery = Recovery(registry, account, Search(_GRACE * time_scale), Outage(config.patience, time_scale), clock)
+    downloader = Downloader(registry, http, SeparationsAPI(caller), config.patience, time_scale)
+    return Scheduler(registry, dispatcher, poller, recovery, downloader, SeparationsAPI(caller))
+
+
+async def _restore(registry: JobRegistry, scheduler: Scheduler, records: Sequence[Record]) -> None:
+    """Resume the jobs of the journal, once all of them are known."""
+    yielder = Yielder()
+    for record in records:
+        registry.restore(record)
+        await yielder.maybe_yield()
+    for job in list(registry.jobs.values()):
+        scheduler.resume(job)
+        await yielder.maybe_yield()
+
+
+async def _close_http(http: httpx.AsyncClient) -> None:
+    with CancelScope(shield=True), anyio.move_on_after(_CLOSING):
+        await http.aclose()
+
+
+async def _close_journal(journal: Journal) -> None:
+    with CancelScope(shield=True):
+        await journal.close()
+
+
+def _journal(path: Path | None) -> Journal:
+    if path is None:
+        return NoJournal()
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(path)
