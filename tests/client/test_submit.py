@@ -270,7 +270,7 @@ async def test_a_preset_brings_its_options_and_stems(
     preset = Preset("mine", "BS Roformer", {"add_opt1": "81"}, stems=("vocals",))
     async with client_of(sandbox) as client:
         job = await client.submit(song, algorithm=preset, options={"Overlap": "8"})
-        assert (entry_of(job).request.settings.algorithm, dict(job.request.settings.options)) == (
+        assert (entry_of(job).request.settings.algorithm, dict(entry_of(job).request.settings.options)) == (
             40,
             {"add_opt1": "81", "add_opt2": "8"},
         )
