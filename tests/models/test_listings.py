@@ -12,7 +12,7 @@ from mvsep_async.models.decode import decode, payload
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
 from mvsep_async.models.quality import Leaderboard, QualityAdded, QualityEntry
-from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueuePlan, QueueSummary
+from mvsep_async.models.site import DemoEntry, FreeSeparations, NewsItem, Queue, QueuePlan, QueueSummary
 from tests.models.mutations import mutated, outcome
 from tests.recorded import recorded
 
@@ -89,6 +89,40 @@ def test_the_queue_with_and_without_a_plan() -> None:
     assert decode({"ahead": 3, "estimated_wait_seconds": "12.5"}, QueueSummary, what="s") == QueueSummary(
         ahead=3, estimated_wait_seconds=12.5
     )
+
+
+def test_the_queue_of_a_free_account() -> None:
+    answer: Json = {
+        "queue": {"in_process": 21, "registered": 40, "unregistered": 43},
+        "current": {"plan": "registered", "queue": 40},
+        "free_separations": {"left": 49, "max": "50"},
+    }
+    found = decode(answer, Queue, what="queue")
+    assert found.plan == QueuePlan(plan="registered", queue=40)
+    assert found.free_separations == FreeSeparations(left=49, limit=50)
+    assert found.extra == {}
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ('{"sdr": {"vocals": "9.5", "other": null}}', {"sdr": {"vocals": 9.5}}),
+        ({"sdr": {}, "si_sdr": {"bass": 1}}, {"sdr": {}, "si_sdr": {"bass": 1.0}}),
+        (None, {}),
+    ],
+)
+def test_metrics_by_name_and_stem(sent: Json, read: object) -> None:
+    assert decode({"id": 1, "metrics": sent}, QualityEntry, what="entry").metrics == read
+
+
+def test_metrics_of_another_shape_stay_in_extra() -> None:
+    found = decode({"id": 1, "metrics": {"vocals": 9}}, QualityEntry, what="entry")
+    assert (found.metrics, found.extra) == ({}, {"metrics": {"vocals": 9}})
+
+
+@pytest.mark.parametrize("sent", [["a", "b"], {"a": "A", "b": "B"}, '["a", "b"]'])
+def test_sortables_in_every_shape(sent: Json) -> None:
+    assert decode({"data": [], "sortables": sent}, Leaderboard, what="leaderboard").sortables == ("a", "b")
 
 
 def test_a_queue_of_the_wrong_shape_is_refused() -> None:

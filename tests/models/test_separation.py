@@ -271,3 +271,38 @@ def test_any_mutation_decodes_or_is_refused(answer: Json) -> None:
         else:
             files = found.separation.files if found.separation else ()
             assert not any("peaks" in extra for extra in (found.extra, *(file.extra for file in files)))
+
+
+DONE: Json = {
+    "success": True,
+    "status": "done",
+    "data": {
+        "hash": "h",
+        "message": "finished early",
+        "image": "https:\\/\\/x\\/image.png",
+        "transcription": "la la",
+        "files": [{"url": "https://x/a.wav", "bytes": "1048577", "size": "1 MB"}],
+    },
+}
+
+
+def test_a_done_answer_has_its_message_image_and_transcription() -> None:
+    status = read_job(DONE, hash="h")
+    assert status.message == "finished early"
+    assert status.separation is not None
+    assert (status.separation.image, status.separation.transcription) == ("https://x/image.png", "la la")
+    assert status.separation.extra == {}
+
+
+def test_an_exact_size_wins_over_the_rounded_text() -> None:
+    status = read_job(DONE, hash="h")
+    assert status.separation is not None
+    (file,) = status.separation.files
+    assert (file.bytes, file.size_bytes) == (1048577, 1048577)
+    assert decode({"url": "https://x/a.wav", "size": "1 MB"}, OutputFile, what="f").size_bytes == 1048576
+
+
+@pytest.mark.parametrize("sent", [-1, "many", 1.5, {}])
+def test_a_size_that_does_not_fit_stays_in_extra(sent: Json) -> None:
+    file = decode({"url": "https://x/a.wav", "bytes": sent}, OutputFile, what="f")
+    assert (file.bytes, file.extra["bytes"]) == (None, sent)

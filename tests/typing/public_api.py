@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import assert_type
+from typing import BinaryIO, assert_type
 
 import httpx
 
 from mvsep_async import (
     Algorithm,
     Catalogue,
+    DailyLimitError,
     Job,
     JobTimeoutError,
     MVSepClient,
@@ -18,11 +19,13 @@ from mvsep_async import (
     OutputFile,
     OutputFormat,
     Pair,
+    Preset,
     Progress,
     Separation,
     Stage,
     SubmissionUnknownError,
 )
+from mvsep_async.models import Created, CreditAlert, DatasetType, FreeSeparations, Message, Purchase
 
 
 async def a_song(client: MVSepClient) -> None:
@@ -37,7 +40,9 @@ async def a_song(client: MVSepClient) -> None:
     assert_type(await job, Separation)
     assert_type(await job.wait(timeout=5), Separation)
     assert_type(await job.download(Path("stems"), stems=["Vocals"], layout="{stem}", overwrite=True), list[Path])
+    assert_type(await job.download("stems", mirror=True), list[Path])
     assert_type(await job.cancel(), bool)
+    assert_type(await job.delete(), bool)
     assert_type(job.id, str)
     assert_type(job.hash, str | None)
     assert_type(job.stage, Stage)
@@ -54,6 +59,7 @@ async def sources(client: MVSepClient, stream: AsyncIterator[bytes]) -> None:
     await client.submit(stream, filename="song.wav", webhook_url="https://host/hook", demo=True)
     await client.submit(Pair("a.wav", Path("b.wav")), algorithm=68)
     await client.submit(None, algorithm=62)
+    await client.submit("song.flac", algorithm=Preset("mine", 40, {"add_opt1": "81"}), anyway=True)
     await client.submit(5)  # type: ignore[arg-type]
     await client.submit("song.flac", remote_type="ftp")  # type: ignore[arg-type]
     await client.submit("song.flac", on_unknown="perhaps")  # type: ignore[arg-type]
@@ -84,11 +90,28 @@ async def what_is_known(client: MVSepClient) -> None:
     assert_type(catalogue.credits(40, None, 180.0), int)
 
 
+async def endpoints(client: MVSepClient, opened: BinaryIO) -> None:
+    for song in ("song.flac", Path("song.flac"), opened, ("song.flac", b"RIFF"), ("song.flac", opened)):
+        created = await client.separations.create(files=song, sep_type=40, host="https://de.mvsep.com")
+        assert_type(created, Created)
+    await client.separations.create(files={"target_audiofile": "a.wav", "reference_audiofile": ("b.wav", b"RIFF")})
+    await client.separations.create(files=5)  # type: ignore[arg-type]
+    assert_type(await client.separations.delete("hash", host="https://de.mvsep.com"), Message)
+    assert_type(await client.account.purchases(limit=5), list[Purchase])
+    assert_type(await client.account.credit_alert(), CreditAlert)
+    assert_type(await client.account.set_credit_alert(10), Message)
+    queue = await client.site.queue()
+    assert_type(queue.free_separations, FreeSeparations | None)
+    board = await client.quality.leaderboard(DatasetType.PIANO)
+    assert_type(board.sortables, tuple[str, ...])
+
+
 async def results(separation: Separation) -> None:
     assert_type(separation.hash, str)
     assert_type(separation.files, tuple[OutputFile, ...])
     assert_type([file.url for file in separation.files], list[str])
     assert_type([file.stem for file in separation.files], list[str])
+    assert_type([file.bytes for file in separation.files], list[int | None])
     extra: Mapping[str, object] = separation.extra
     assert extra is not None
 
@@ -107,6 +130,7 @@ async def settings() -> None:
         patience=60,
         http=httpx.AsyncClient(),
     )
+    MVSepClient(region="de")
 
 
 def errors(error: Exception) -> None:
@@ -114,6 +138,8 @@ def errors(error: Exception) -> None:
         timeout: TimeoutError = error
         assert_type(error.hash, str | None)
         assert timeout is error
+    if isinstance(error, DailyLimitError):
+        assert_type(error.retry_after, float)
     if isinstance(error, SubmissionUnknownError):
         assert_type(error.found, tuple[str, ...])
     if isinstance(error, MVSepError):
