@@ -153,7 +153,7 @@ class AccountAPI:
         if status is not None:
             query["status"] = status
         call = Call(method="GET", path="purchases", query=query, auth=Auth.REQUIRED)
-        return decode(payload(await self._caller.call(call)), list[Purchase], what=call.path)
+        return decode(_rows(payload(await self._caller.call(call))), list[Purchase], what=call.path)
 
     async def _switch(self, name: str) -> Message:
         call = Call(method="POST", path=f"app/{name}", form={}, auth=Auth.REQUIRED)
@@ -177,6 +177,12 @@ class AccountAPI:
 
 def _identity(entry: HistoryEntry) -> object:
     return entry.hash if entry.id is None else entry.id
+
+
+def _rows(data: Json) -> Json:
+    """Return the one list in an object, such as `{"purchases": […], "total": 3}`: the shape is not documented."""
+    lists = [value for value in data.values() if isinstance(value, list)] if isinstance(data, dict) else []
+    return lists[0] if len(lists) == 1 else data
 
 
 def _purchase_identity(purchase: Purchase) -> object:
