@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import mvsep_async
 from mvsep_async.catalogue.sep_types import DATA, catalogue_facts, sep_types
 from mvsep_async.sandbox.catalogue_entries import entries
 from scripts import update_catalogue
@@ -41,7 +42,7 @@ def test_the_script_reads_the_facts_back_from_answers() -> None:
 RECORDED = {
     entry["render_id"]
     for entry in json.loads(
-        (Path(update_catalogue.__file__).parents[1] / "mvsep_async/sandbox/data/recorded_algorithms.json").read_text()
+        (Path(mvsep_async.__file__).parent / "sandbox" / "data" / "recorded_algorithms.json").read_text("utf-8")
     )
 }
 
