@@ -85,8 +85,8 @@ def facts_row(state: JobState, facts: Facts) -> Row:
         facts.attempts,
         facts.intent_at,
         facts.accepted_at,
-        None if facts.separation is None else _json(_masked(_separation_json(facts.separation))),
-        None if facts.error is None else _json(_masked(error_to_json(facts.error))),
+        None if facts.separation is None else _masked_json(_separation_json(facts.separation)),
+        None if facts.error is None else _masked_json(error_to_json(facts.error)),
         _json([(name, _absolute(path)) for name, path in facts.planned]) if facts.planned else None,
         _json([_absolute(path) for path in facts.paths]) if facts.paths else None,
     )
@@ -175,6 +175,8 @@ class RowReader:
         planned: Any,
         paths: Any,
     ) -> Facts:
+        results = [] if planned is None else json.loads(planned)
+        known = {text: Path(text) for _, text in results}
         return Facts(
             hash=_str(hash),
             remote=_str(remote),
@@ -184,8 +186,8 @@ class RowReader:
             accepted_at=None if accepted_at is None else float(accepted_at),
             separation=None if separation is None else _separation(json.loads(separation)),
             error=None if error is None else error_from_json(json.loads(error)),
-            planned=() if planned is None else tuple((name, Path(path)) for name, path in json.loads(planned)),
-            paths=() if paths is None else tuple(map(Path, json.loads(paths))),
+            planned=tuple((name, known[text]) for name, text in results),
+            paths=() if paths is None else tuple(known.get(text) or Path(text) for text in json.loads(paths)),
         )
 
 
@@ -291,8 +293,14 @@ def _separation_json(separation: Separation) -> dict[str, Json]:
     return asdict(separation, filter=_worth_keeping)
 
 
+def _masked_json(value: dict[str, Any]) -> str:
+    """Return JSON without tokens. Most has none, which one look at the whole text shows."""
+    text = _json(value)
+    return text if redact(text) == text else _json(_masked(value))
+
+
 def _masked(value: Any) -> Any:
-    """Mask tokens in all texts of a JSON value except keys."""
+    """Mask the tokens in all texts of a JSON value except keys."""
     match value:
         case str():
             return redact(value)
