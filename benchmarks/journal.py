@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from benchmarks.report import Row, middle, spread
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
-from mvsep_async.journal.rows import ORDER_COLUMNS, request_row
+from mvsep_async.journal.rows import REQUEST_COLUMNS, request_row
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.journal.sqlite import SqliteJournal
 
@@ -128,7 +128,7 @@ async def _plain_submits(path: Path, jobs: int) -> float:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     migrate(connection, STEPS)
-    sql = f"INSERT INTO jobs ({', '.join(ORDER_COLUMNS)}) VALUES ({', '.join('?' * len(ORDER_COLUMNS))})"
+    sql = f"INSERT INTO jobs ({', '.join(REQUEST_COLUMNS)}) VALUES ({', '.join('?' * len(REQUEST_COLUMNS))})"
     begun = time.perf_counter()
     for number in range(jobs):
         await anyio.to_thread.run_sync(connection.execute, sql, request_row(_order(number), spool=path))

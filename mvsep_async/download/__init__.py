@@ -1,1 +1,1 @@
-"""What comes out of a job: which file goes where, and bringing it there."""
+"""Download the results of jobs to files."""

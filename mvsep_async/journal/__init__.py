@@ -1,1 +1,1 @@
-"""What makes jobs survive the process."""
+"""The journal: jobs in an SQLite file, so that they survive the process."""

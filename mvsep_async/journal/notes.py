@@ -1,4 +1,4 @@
-"""What was noted and is not written yet, with later notes in the place of earlier ones about the same thing."""
+"""Changes that are not written to the journal yet; later ones replace earlier ones of the same job or file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row: TypeAlias = tuple[Value, ...]
 class Notes:
     """Changes to write in one transaction: first `forgotten`, then `added`, `changed` and `files`.
 
-    That request is always the right one, since an id is never given twice and a key only after its job was forgotten.
+    This order is always right: ids are never reused, and a key is reused only after its job was forgotten.
     `files` maps job and path to the file's size and how many bytes of it are safe.
     """
 
@@ -31,11 +31,11 @@ class Notes:
 
     @property
     def single(self) -> bool:
-        """Whether there is just one thing to write, and it is no pruning."""
+        """Whether one statement writes all of it: a single change and no pruning."""
         return not self.forgotten and len(self.added) + len(self.changed) + len(self.files) == 1
 
     def forget(self, jobs: Sequence[str]) -> None:
-        """Note that jobs are pruned, and drop what is noted about them."""
+        """Add the pruning of jobs and drop the other changes of these jobs."""
         gone = dict.fromkeys(jobs)
         for job in gone:
             self.added.pop(job, None)
@@ -43,8 +43,8 @@ class Notes:
         self.files = {file: sizes for file, sizes in self.files.items() if file[0] not in gone}
         self.forgotten |= gone
 
-    def take_up(self, later: Notes) -> None:
-        """Put what was noted later on top of this, which could not be written."""
+    def merge(self, later: Notes) -> None:
+        """Add changes that came later than these, which could not be written."""
         self.forget(tuple(later.forgotten))
         self.added |= later.added
         self.changed |= later.changed

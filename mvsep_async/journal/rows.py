@@ -30,9 +30,9 @@ from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
 from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 
-__all__ = ["FACT_COLUMNS", "ORDER_COLUMNS", "RowReader", "facts_row", "path_value", "request_row"]
+__all__ = ["FACT_COLUMNS", "REQUEST_COLUMNS", "RowReader", "facts_row", "path_value", "request_row"]
 
-ORDER_COLUMNS: Final = (
+REQUEST_COLUMNS: Final = (
     "id", "source_kind", "source", "source_beside", "filename", "settings", "owner_group", "priority", "owner_key",
     "metadata", "target", "fingerprint",
 )  # fmt: skip
@@ -50,13 +50,13 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def request_row(request: JobRequest, *, spool: Path) -> Row:
-    """Return the values of `ORDER_COLUMNS`. Relative paths become absolute: the next process may start elsewhere.
+    """Return the values of `REQUEST_COLUMNS`. Relative paths become absolute: the next process may start elsewhere.
 
-    Raises `JournalError` for what cannot be kept.
+    Raises `JournalError` for a request that cannot be stored.
     """
     try:
         if not -_LARGEST <= request.priority < _LARGEST:
-            raise ValueError(f"a priority of {request.priority} is out of all bounds")
+            raise ValueError(f"the priority {request.priority} does not fit into 64 bits")
         return (
             request.id,
             *_source_values(request.source, spool),
@@ -70,7 +70,7 @@ def request_row(request: JobRequest, *, spool: Path) -> Row:
             request.fingerprint,
         )
     except (TypeError, ValueError, OSError, RecursionError) as error:
-        raise JournalError(f"job {request.id} cannot be kept in the journal: {error}", job=request.id) from error
+        raise JournalError(f"job {request.id} cannot be stored in the journal: {error}", job=request.id) from error
 
 
 def facts_row(state: JobState, facts: Facts) -> Row:
@@ -93,12 +93,12 @@ def facts_row(state: JobState, facts: Facts) -> Row:
 
 
 def path_value(path: Path) -> Value:
-    """Return what a path is kept as: absolute."""
+    """Return the absolute path as it is stored."""
     return _text(_absolute(path))
 
 
 class RowReader:
-    """Makes records of rows. Jobs that were asked for in the same way share one `JobSettings`, `Target` and `Host`."""
+    """Converts rows to records. Jobs with equal settings share one `JobSettings`, `Target` and `Host`."""
 
     def __init__(self, *, spool: Path) -> None:
         self._spool = str(spool)
@@ -107,24 +107,21 @@ class RowReader:
         self._host = lru_cache(maxsize=1024)(Host.parse)
 
     def record(self, row: Sequence[Any], files: tuple[SafeFile, ...] = ()) -> Record:
-        """Return the job of a row, its `ORDER_COLUMNS` and `FACT_COLUMNS` one after the other.
-
-        Raises `JournalError` for what this version cannot have written.
-        """
+        """Return the record of a row of `REQUEST_COLUMNS` and `FACT_COLUMNS`; raises `JournalError` for a bad value."""
         try:
             return self._record(row, files)
         except (LookupError, TypeError, ValueError, AttributeError, MVSepError) as error:
-            raise JournalError(f"job {row[0]!r} cannot be understood ({type(error).__name__}: {error})") from error
+            raise JournalError(f"job {row[0]!r} cannot be read ({type(error).__name__}: {error})") from error
 
     def file(self, path: Any, size: Any, safe: Any) -> SafeFile:
         """Return a row of the files' table; raises `JournalError` like `record`."""
         try:
             text = _str(path)
             if text is None or not isinstance(safe, int) or not isinstance(size, int | None):
-                raise TypeError("a value of another type than it has")
+                raise TypeError("a value has the wrong type")
             return SafeFile(Path(text), size, safe)
         except (TypeError, ValueError) as error:
-            raise JournalError(f"the file {path!r} cannot be understood ({type(error).__name__}: {error})") from error
+            raise JournalError(f"the file {path!r} cannot be read ({type(error).__name__}: {error})") from error
 
     def _record(self, row: Sequence[Any], files: tuple[SafeFile, ...]) -> Record:
         (
@@ -132,7 +129,7 @@ class RowReader:
             state, *facts,
         ) = row  # fmt: skip
         if not isinstance(id, str) or not isinstance(priority, int):
-            raise TypeError("a value of another type than it has")
+            raise TypeError("a value has the wrong type")
         request = JobRequest(
             id=id,
             source=self._source(kind, _str(source), _str(beside)),
@@ -160,7 +157,7 @@ class RowReader:
                 return Pair(_path(target, source), _path(reference, beside))
             case ["none"]:
                 return None
-        raise ValueError(f"a source of the kind {kind!r}")
+        raise ValueError(f"unknown kind of source {kind!r}")
 
     def _facts(
         self,
@@ -191,9 +188,6 @@ class RowReader:
         )
 
 
-# --- text and paths
-
-
 def _text(value: str | None) -> Value:
     if value is None or value.isascii():
         return value
@@ -209,7 +203,7 @@ def _str(value: Any) -> str | None:
         return value.decode("utf-8", "surrogatepass")
     if value is None or isinstance(value, str):
         return value
-    raise TypeError(f"{value!r} where a text belongs")
+    raise TypeError(f"{value!r} is not a text")
 
 
 def _json(value: object) -> str:
@@ -219,10 +213,7 @@ def _json(value: object) -> str:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
-    return text if os.path.isabs(text) else str(Path(text).absolute())  # noqa: PTH117 -- asked for every song
-
-
-# --- sources
+    return text if os.path.isabs(text) else str(Path(text).absolute())  # noqa: PTH117 -- faster, for each song
 
 
 def _source_values(source: JobSource, spool: Path) -> tuple[Value, Value, Value]:
@@ -230,14 +221,14 @@ def _source_values(source: JobSource, spool: Path) -> tuple[Value, Value, Value]
         case None:
             return "none", None, None
         case Spooled(path, filename):
-            # By its name alone, so that a journal may be moved together with its spool folder.
+            # By its name alone, so that a journal can be moved together with its spool folder.
             kept = path.name if path.parent == spool else _absolute(path)
             return "spooled", _text(kept), _text(filename)
         case Pair(target, reference):
             kinds = f"pair {_path_kind(target)} {_path_kind(reference)}"
             return kinds, path_value(Path(target)), path_value(Path(reference))
         case Data() | Stream():
-            raise TypeError("a song in memory has to be put into a file of the spool folder first")
+            raise TypeError("a song in memory must be spooled to a file first")
         case str() as url if is_url(url):
             return "url", _text(url), None
         case _:
@@ -250,11 +241,8 @@ def _path_kind(path: str | os.PathLike[str]) -> str:
 
 def _path(kind: str, text: Any) -> str | Path:
     if not isinstance(text, str) or kind not in ("file", "path"):
-        raise TypeError("a path without its text")
+        raise TypeError("a path is not a text")
     return text if kind == "file" else Path(text)
-
-
-# --- settings and target
 
 
 @lru_cache(maxsize=256)
@@ -286,7 +274,7 @@ def _given(attribute: Attribute[Any], value: object) -> bool:
     return value != attribute.default
 
 
-# --- separation
+# cattrs takes 1.5 times as long for a separation: 0.8 s more to open a journal of 100,000 finished jobs.
 
 
 def _separation_json(separation: Separation) -> dict[str, Json]:

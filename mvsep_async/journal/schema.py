@@ -1,4 +1,4 @@
-"""The tables of the journal, and the steps from each version of them to the next."""
+"""The tables of the journal, and their migrations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["APPLICATION_ID", "STEPS", "Step", "migrate", "version_of"]
 Step: TypeAlias = tuple[str, ...]
 
 APPLICATION_ID: Final = 0x4D565350
-"""`MVSP`: tells a journal from every other SQLite file."""
+"""`MVSP`: distinguishes a journal from other SQLite files."""
 
 STEPS: Final[tuple[Step, ...]] = (
     (
@@ -43,7 +43,7 @@ STEPS: Final[tuple[Step, ...]] = (
             paths         TEXT
         )
         """,
-        # No index of ids or fingerprints: they are looked up in memory, and each would make a submit a third slower.
+        # No index on ids and fingerprints: they are looked up in memory, and an index makes a submit a third slower.
         "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner_key) WHERE owner_key IS NOT NULL",
         """
         CREATE TABLE files (
@@ -56,17 +56,18 @@ STEPS: Final[tuple[Step, ...]] = (
         """,
     ),
 )
-"""What makes each version out of the one before; the first makes it out of nothing. A step is never changed again."""
+"""The migrations from each version of the tables to the next, the first from an empty file. To change the tables,
+add a step: a step that was released never changes."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of the tables: how many steps were taken."""
+    """Return the version of the tables: the number of steps that were taken."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    """Take the steps that are still to be taken, all of them or none. The connection commits by hand."""
+    """Take the missing steps, all of them or none. The connection must be in autocommit mode."""
     taken = version_of(connection)
     if taken >= len(steps):
         return

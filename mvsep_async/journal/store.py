@@ -16,7 +16,7 @@ from mvsep_async.errors import JournalError
 from mvsep_async.jobs.journal import Record, SafeFile
 from mvsep_async.journal.lock import FileLock, LockedError
 from mvsep_async.journal.notes import Notes
-from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader
+from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
 from mvsep_async.journal.schema import APPLICATION_ID, STEPS, Step, migrate, version_of
 from mvsep_async.journal.trouble import damaged, explained, gone, in_use, newer, not_a_journal
 from mvsep_async.sources import Spooled
@@ -31,7 +31,7 @@ _SLACK_PAGES: Final = 256
 _BUSY_SECONDS: Final = 5.0
 """How long to wait for another program's lock on the database."""
 
-_COLUMNS: Final = ("number", *ORDER_COLUMNS)
+_COLUMNS: Final = ("number", *REQUEST_COLUMNS)
 _READ_JOBS: Final = f"SELECT {', '.join((*_COLUMNS, *FACT_COLUMNS))} FROM jobs ORDER BY number"  # noqa: S608
 _READ_FILES: Final = "SELECT job, path, size, safe FROM files ORDER BY job, path"
 _ADD: Final = f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608

@@ -66,5 +66,5 @@ def test_two_batches_taken_together_are_one(all_steps: list[tuple[str, str]], cu
     for value, (kind, job) in enumerate(all_steps):
         note(together, kind, job, value)
         note(first if value < cut else second, kind, job, value)
-    first.take_up(second)
+    first.merge(second)
     assert first == together

@@ -15,13 +15,13 @@ from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest, Target
-from mvsep_async.journal.rows import FACT_COLUMNS, ORDER_COLUMNS, RowReader, facts_row, path_value, request_row
+from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader, facts_row, path_value, request_row
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.sources import Data, Pair, Spooled
 from tests.journal.samples import SETTINGS, SPOOL, a_request, comparable, records
 
-COLUMNS = (*ORDER_COLUMNS, *FACT_COLUMNS)
+COLUMNS = (*REQUEST_COLUMNS, *FACT_COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_columns_can_be_read_by_a_person() -> None:
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_its_job(job_request: JobRequest) -> None:
-    with pytest.raises(JournalError, match="cannot be kept") as caught:
+    with pytest.raises(JournalError, match="cannot be stored") as caught:
         request_row(job_request, spool=SPOOL)
     assert caught.value.job == job_request.id
     assert job_request.id in str(caught.value)
@@ -155,13 +155,13 @@ def test_a_value_that_we_cannot_have_written_is_an_error(column: str, value: obj
     facts = Facts(hash="h", error=JobFailedError("no"), paths=(Path("/a"),))
     row = dict(zip(COLUMNS, (*request_row(a_request(), spool=SPOOL), *facts_row(JobState.DONE, facts)), strict=True))
     RowReader(spool=SPOOL).record(tuple(row.values()))
-    with pytest.raises(JournalError, match=f"job '{row['id']}' cannot be understood"):
+    with pytest.raises(JournalError, match=f"job '{row['id']}' cannot be read"):
         RowReader(spool=SPOOL).record(tuple((row | {column: value}).values()))
 
 
 @pytest.mark.parametrize("values", [(None, 1, 1), (7, 1, 1), ("/a", "1", 1), ("/a", 1, None)])
 def test_a_file_that_we_cannot_have_written_is_an_error(values: tuple[object, object, object]) -> None:
-    with pytest.raises(JournalError, match="cannot be understood"):
+    with pytest.raises(JournalError, match="cannot be read"):
         RowReader(spool=SPOOL).file(*values)
 
 
