@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "memory": "benchmarks.transfer.memory",
     "lag": "benchmarks.transfer.lag",
     "scheduling": "benchmarks.scheduling.rows",
+    "freshness": "benchmarks.freshness",
     "refill": "benchmarks.refill",
     "handles": "benchmarks.handles",
     "journal": "benchmarks.journal",

@@ -11,33 +11,43 @@ from random import Random
 from statistics import median, quantiles
 from typing import TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from benchmarks.scheduling.world import Clock, Scenario, Service, Song, songs
+from benchmarks.scheduling.world import WINDOW, Clock, Scenario, Service, Song, songs
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.lifecycle import JobEvent, JobState, after
 from mvsep_async.models.stage import Stage
-from mvsep_async.polling.policy import PollKind, PollPolicy, Sight
+from mvsep_async.polling.policy import PollPolicy
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.slots import Slots
+
+__all__ = ["Client", "Fixed", "Oracle", "Ours", "Outcome"]
 
 T = TypeVar("T")
 
 
 @frozen(kw_only=True)
 class Outcome:
-    """What a client made of a scenario."""
+    """What a client made of a scenario. All times in seconds."""
 
     use: float
     """Share of the slots' time in which something was in them."""
     lasted: float
-    """Seconds until the last song got its slot; use is counted till then, so that one long last job blurs nothing."""
+    """Until the last song got its slot; use is counted till then, so that one long last job blurs nothing."""
     noticed: tuple[float, ...]
-    """Seconds from done at the service to done known to the client, of each job."""
+    """From done at the service to done known to the client, of each job."""
+    shown: tuple[float, ...] = (0.0,)
+    """From the beginning of a stage at the service (done included) to the poll that shows it."""
+    longest_gap: float = 0.0
+    """The longest time in which one job that is followed was not polled."""
+    poll_share: float = 0.0
+    """Share of the requests of a minute that polls used."""
     requests: int
     refused_requests: int
     refused_creates: int
+    slowest_create: float
+    """The longest time that a create waited for the budget."""
     jobs: int
 
     @property
@@ -47,6 +57,14 @@ class Outcome:
     @property
     def noticed_p95(self) -> float:
         return quantiles(self.noticed, n=20)[-1]
+
+    @property
+    def shown_median(self) -> float:
+        return median(self.shown)
+
+    @property
+    def shown_p95(self) -> float:
+        return quantiles(self.shown, n=20)[-1] if len(self.shown) > 1 else self.shown[0]
 
     @property
     def requests_per_job(self) -> float:
@@ -61,51 +79,56 @@ class Wire:
     service: Service
     budget: Budget | None
     requests: int = 0
-    _line: list[tuple[Priority, int, Callable[[], None]]] = field(factory=list, init=False)
+    slowest_create: float = 0.0
+    _waiting: list[tuple[Priority, int, float, Callable[[], None]]] = field(factory=list, init=False)
     _numbers: count[int] = field(factory=count, init=False)
-    _lot: Random = field(init=False)
+    _random: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._lot = Random(self.service.scenario.seed + 2)
+        self._random = Random(self.service.scenario.seed + 2)
 
     def send(
         self, priority: Priority, serve: Callable[[], T], answered: Callable[[T], None], upload: float = 0.0
     ) -> None:
-        """Ask the service `serve` after the request was let through, and hand on its answer."""
-        heapq.heappush(self._line, (priority, next(self._numbers), lambda: self._go(priority, serve, answered, upload)))
+        """Ask the service `serve` once the budget allows the request, and hand on its answer."""
+        entry = (priority, next(self._numbers), self.clock.now, lambda: self._go(priority, serve, answered, upload))
+        heapq.heappush(self._waiting, entry)
         self._pump()
 
     def spare(self) -> int:
-        """Return how many looks could go out now."""
+        """Return how many polls could go out now."""
         if self.budget is None:
             return 1
-        return 0 if self._line else self.budget.spare(self.clock.now)
+        return 0 if self._waiting else self.budget.spare(self.clock.now)
 
     def _pump(self) -> None:
-        while self._line:
-            wait = self.budget.wait(self._line[0][0], self.clock.now) if self.budget else 0.0
+        while self._waiting:
+            priority, _, since, _ = self._waiting[0]
+            wait = self.budget.wait(priority, self.clock.now) if self.budget else 0.0
             if wait > 0:
                 if wait < inf:
                     self.clock.after(wait, self._pump)
                 return
-            _, _, go = heapq.heappop(self._line)
+            _, _, _, go = heapq.heappop(self._waiting)
             if self.budget:
                 self.budget.sent()
+            if priority is Priority.CREATE:
+                self.slowest_create = max(self.slowest_create, self.clock.now - since)
             go()
 
     def _go(self, priority: Priority, serve: Callable[[], T], answered: Callable[[T], None], upload: float) -> None:
         self.requests += 1
-        way = self._lot.lognormvariate(log(self.service.scenario.latency), 0.4) / 2
+        one_way = self._random.lognormvariate(log(self.service.scenario.latency), 0.4) / 2
 
         def arrive() -> None:
             remaining, wait = self.service.limiter.hit(self.clock.now)
             if wait:
-                self.clock.after(way, lambda: self._refused(priority, serve, answered, upload, wait))
+                self.clock.after(one_way, lambda: self._refused(priority, serve, answered, upload, wait))
             else:
-                self.clock.after(upload, lambda: reply(serve(), remaining))
+                reply(serve(), remaining)
 
         def reply(answer: T, remaining: int) -> None:
-            self.clock.after(way, lambda: finish(answer, remaining))
+            self.clock.after(one_way, lambda: finish(answer, remaining))
 
         def finish(answer: T, remaining: int) -> None:
             if self.budget:
@@ -114,7 +137,8 @@ class Wire:
             answered(answer)
             self._pump()
 
-        self.clock.after(way, arrive)
+        # The service counts a request once its body is there: a front server collects it before.
+        self.clock.after(one_way + upload, arrive)
 
     def _refused(
         self, priority: Priority, serve: Callable[[], T], answered: Callable[[T], None], upload: float, wait: float
@@ -129,11 +153,16 @@ class Wire:
 
 @define
 class Client(ABC):
-    """What all clients share: a queue of songs, a slot before each create, and an account of what came of it."""
+    """What all clients share: a queue of songs, a slot before each create, and an account of what came of it.
+
+    `shared`: the service, where other clients use it too; without, it has one for itself.
+    """
 
     scenario: Scenario
-    clock: Clock = field(factory=Clock, init=False)
+    shared: Service | None = None
+    name: str = ""
     service: Service = field(init=False)
+    clock: Clock = field(init=False)
     wire: Wire = field(init=False)
     slots: Slots = field(init=False)
     queue: FairQueue[str] = field(factory=FairQueue, init=False)
@@ -142,13 +171,14 @@ class Client(ABC):
     noticed: dict[str, float] = field(factory=dict, init=False)
     refused_creates: int = field(default=0, init=False)
     _begun: dict[str, float] = field(factory=dict, init=False)
-    _last_start: float = field(default=0.0, init=False)
+    last_start: float = field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.service = Service(self.scenario, self.clock)
+        self.service = Service(self.scenario, Clock()) if self.shared is None else self.shared
+        self.clock = self.service.clock
         self.wire = Wire(self.clock, self.service, self.budget())
         self.slots = Slots(self.scenario.slots)
-        self.songs = {f"job{number}": song for number, song in enumerate(songs(self.scenario))}
+        self.songs = {f"{self.name}job{number}": song for number, song in enumerate(songs(self.scenario))}
         self.states = dict.fromkeys(self.songs, JobState.QUEUED)
         for job in self.songs:
             self.queue.push(job, group=None)
@@ -156,13 +186,25 @@ class Client(ABC):
     def budget(self) -> Budget | None:
         return Budget()
 
+    @property
+    def finished(self) -> bool:
+        return len(self.noticed) == len(self.songs)
+
     def run(self) -> Outcome:
         """Separate all songs, and say how it went."""
         self.fill()
-        self.clock.run(lambda: len(self.noticed) == len(self.songs))
-        until = self._last_start
-        busy = sum(max(0.0, min(self.service.jobs[job][2], until) - self._begun[job]) for job in self.songs)
-        busy += sum(max(0.0, min(end, until) - begun) for begun, end in self.service.foreign)
+        self.clock.run(lambda: self.finished)
+        return self.outcome()
+
+    def busy(self, until: float) -> float:
+        """Return the seconds of slots that its jobs held until then."""
+        ends = ((self._begun[job], self.service.jobs[job][2]) for job in self.songs)
+        return sum(max(0.0, min(end, until) - begun) for begun, end in ends)
+
+    def outcome(self) -> Outcome:
+        """Say how it went."""
+        until = self.last_start
+        busy = self.busy(until) + self.service.busy_with_others(until)
         return Outcome(
             use=busy / (until * self.scenario.slots),
             lasted=until,
@@ -170,6 +212,7 @@ class Client(ABC):
             requests=self.wire.requests,
             refused_requests=self.service.limiter.refusals,
             refused_creates=self.refused_creates,
+            slowest_create=self.wire.slowest_create,
             jobs=len(self.songs),
         )
 
@@ -183,8 +226,8 @@ class Client(ABC):
 
     def _create(self, job: str) -> None:
         self.slots.acquire(job)
-        self.tell(job, JobEvent.SLOT_TAKEN)
-        self._begun[job] = self._last_start = self.clock.now
+        self.apply(job, JobEvent.SLOT_TAKEN)
+        self._begun[job] = self.last_start = self.clock.now
         song = self.songs[job]
         self.wire.send(
             Priority.CREATE,
@@ -195,89 +238,120 @@ class Client(ABC):
 
     def _created(self, job: str, accepted: bool) -> None:
         if accepted:
-            self.tell(job, JobEvent.ACCEPTED)
+            self.apply(job, JobEvent.ACCEPTED)
             self.slots.accepted(self.clock.now)
             self.accepted(job)
         else:
             self.refused_creates += 1
-            self.tell(job, JobEvent.NOT_ACCEPTED)
+            self.apply(job, JobEvent.NOT_ACCEPTED)
             self.slots.refused(job, self.clock.now)
             self.queue.push_first(job, group=None)
         self.fill()
 
-    def tell(self, job: str, event: JobEvent) -> None:
+    def apply(self, job: str, event: JobEvent) -> None:
         self.states[job] = after(job, self.states[job], event)
 
     def over(self, job: str) -> None:
         """Note that a job's end was noticed, and use its slot."""
-        self.tell(job, JobEvent.SAID_DONE)
+        self.apply(job, JobEvent.SAID_DONE)
         self.noticed[job] = self.clock.now
         self.slots.release(job)
         self.fill()
 
     @abstractmethod
     def accepted(self, job: str) -> None:
-        """Begin to look at a job."""
+        """Begin to poll a job."""
 
 
 @define
 class Ours(Client):
-    """The package's own parts, driven as the scheduler drives them."""
+    """The package's own parts, driven as the scheduler drives them. `followed`: every job by somebody."""
 
-    waited_on: bool = True
+    followed: bool = True
     policy: PollPolicy = field(init=False)
+    shown: list[float] = field(factory=list, init=False)
+    polls: int = field(default=0, init=False)
+    longest_gap: float = field(default=0.0, init=False)
+    _polled_at: dict[str, float] = field(factory=dict, init=False)
+    _stages: dict[str, Stage] = field(factory=dict, init=False)
     _asked: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.policy = PollPolicy(self.scenario.poll_interval)
 
-    def accepted(self, job: str) -> None:
-        size = self.songs[job].size
-        self.policy.watch(job, self.clock.now, key=(40, ()), size=size, waited_on=self.waited_on)
-        self.look()
+    def outcome(self) -> Outcome:
+        it = super().outcome()
+        minutes = max(self.clock.now / WINDOW, 1.0)
+        return evolve(
+            it,
+            shown=tuple(self.shown),
+            longest_gap=self.longest_gap,
+            poll_share=self.polls / (minutes * self.scenario.per_minute),
+        )
 
-    def look(self) -> None:
-        """Begin the looks that are due."""
-        assert self.wire.budget is not None
+    def accepted(self, job: str) -> None:
+        self.policy.watch(job, self.clock.now)
+        self._polled_at[job] = self.clock.now
+        self._stages[job] = Stage.UPLOADING
+        self.poll()
+
+    def poll(self) -> None:
+        """Begin the polls that are due."""
+        budget = self.wire.budget
+        assert budget is not None
         self._asked += 1
         while True:
-            look, wait = self.policy.next(self.clock.now, per_minute=self.wire.budget.limit, spare=self.wire.spare())
-            if look is None:
+            now = self.clock.now
+            poll, wait = self.policy.next(
+                now,
+                per_minute=budget.limit,
+                spare=self.wire.spare(),
+                others=budget.others(now),
+                followed=self._stages if self.followed else (),
+            )
+            if poll is None:
                 break
-            if look.kind is PollKind.ACCOUNT:
-                self.wire.send(Priority.LOOK, self.service.user, self._listed)
+            self.polls += 1
+            priority = Priority.LIKELY if poll.hinted else Priority.POLL
+            if poll.job is None:
+                self.wire.send(priority, self.service.user, self._listed)
             else:
-                assert look.job is not None
-                self._look_at(look.job, Priority.LIKELY if look.likely else Priority.LOOK)
+                self._poll(poll.job, priority)
         if wait < inf:
             asked = self._asked
-            self.clock.after(wait, lambda: self.look() if asked == self._asked else None)
+            self.clock.after(wait, lambda: self.poll() if asked == self._asked else None)
 
-    def _look_at(self, job: str, priority: Priority) -> None:
-        self.wire.send(priority, lambda: self.service.stage(job), lambda stage: self._saw(job, stage))
+    def _poll(self, job: str, priority: Priority) -> None:
+        self.longest_gap = max(self.longest_gap, self.clock.now - self._polled_at[job])
+        self._polled_at[job] = self.clock.now
+        self.wire.send(priority, lambda: self.service.stage(job), lambda stage: self._show(job, stage))
 
-    def _saw(self, job: str, stage: Stage) -> None:
-        self.policy.seen(job, Sight(stage), self.clock.now)
+    def _show(self, job: str, stage: Stage) -> None:
+        self.policy.answered(job)
+        if stage is not self._stages[job]:
+            self._stages[job] = stage
+            self.shown.append(self.clock.now - self.service.began(job, stage))
         if stage is Stage.DONE:
+            self.policy.forget(job)
+            del self._stages[job]
             self.over(job)
-        self.look()
+        self.poll()
 
-    def _listed(self, said: tuple[set[str] | None, int | None]) -> None:
-        listed, unfinished = said
-        self.policy.listed(unfinished if listed is None else listed, self.clock.now)
+    def _listed(self, answer: tuple[set[str] | None, int | None]) -> None:
+        listed, unfinished = answer
+        ours = None if listed is None else listed & self._stages.keys()
+        self.policy.listed(unfinished if ours is None else ours, self.clock.now)
         if unfinished is not None:
-            at_service = (
-                sum(state is JobState.WAITING for state in self.states.values()) if listed is None else len(listed)
-            )
-            self.slots.observed(unfinished, self.clock.now, ours=at_service)
+            waiting = sum(state is JobState.WAITING for state in self.states.values())
+            self.slots.observed(unfinished, self.clock.now, ours=waiting if ours is None else len(ours))
             self.fill()
-        self.look()
+        self.poll()
 
 
 @define
 class Fixed(Client):
-    """Looks at each job every so often, as most clients do; `careful` ones keep the same budget as ours."""
+    """Polls each job every so often, as most clients do; `careful` ones keep the same budget as ours."""
 
     every: float = 5.0
     careful: bool = True
@@ -286,12 +360,12 @@ class Fixed(Client):
         return Budget() if self.careful else None
 
     def accepted(self, job: str) -> None:
-        self.clock.after(self.every, lambda: self._look(job))
+        self.clock.after(self.every, lambda: self._poll(job))
 
-    def _look(self, job: str) -> None:
-        self.wire.send(Priority.LOOK, lambda: self.service.stage(job), lambda stage: self._saw(job, stage))
+    def _poll(self, job: str) -> None:
+        self.wire.send(Priority.POLL, lambda: self.service.stage(job), lambda stage: self._show(job, stage))
 
-    def _saw(self, job: str, stage: Stage) -> None:
+    def _show(self, job: str, stage: Stage) -> None:
         if stage is Stage.DONE:
             self.over(job)
         else:
@@ -300,7 +374,7 @@ class Fixed(Client):
 
 @define
 class Oracle(Client):
-    """Knows every end at the moment it comes, and when a slot is free; looks only to fetch the result."""
+    """Knows every end at the moment it comes, and when a slot is free; polls only to get the result."""
 
     _waits_until: float = field(default=0.0, init=False)
 
@@ -309,16 +383,16 @@ class Oracle(Client):
 
     def _ended(self, job: str) -> None:
         self.over(job)
-        self.wire.send(Priority.LOOK, lambda: None, lambda _: None)
+        self.wire.send(Priority.POLL, lambda: None, lambda _: None)
 
     def fill(self) -> None:
-        self.slots.relimit(self.scenario.slots)  # nothing is to be learned from a refusal
+        self.slots.relimit(self.scenario.slots)  # a refusal has nothing to teach it
         while self.service.unfinished() + self._creating() < self.scenario.slots and self.slots.free(self.clock.now):
             job = self.queue.pop()
             if job is None:
                 return
             self._create(job)
-        if self.scenario.strangers and self.slots.free(self.clock.now) and self._waits_until <= self.clock.now:
+        if self.scenario.other_jobs and self.slots.free(self.clock.now) and self._waits_until <= self.clock.now:
             self._waits_until = self.service.room_at()
             self.clock.at(self._waits_until, self.fill)
 

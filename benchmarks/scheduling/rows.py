@@ -29,9 +29,13 @@ def _rows(measured: Measured) -> list[Row]:
     ]
     if goals is not None:
         figures = (
-            ("requests a job", "", outcome.requests_per_job, goals.requests),
-            ("done → noticed, median", "s", outcome.noticed_median, goals.noticed),
+            ("polls", "of the limit", outcome.poll_share, goals.poll_share),
+            ("longest time not polled", "s", outcome.longest_gap, goals.gap),
+            ("longest wait of a create", "s", outcome.slowest_create, goals.create),
             ("answers 429", "", float(outcome.refused_requests), goals.refused),
+            ("stage shown, median", "s", outcome.shown_median, None),
+            ("stage shown, p95", "s", outcome.shown_p95, None),
+            ("end noticed, median", "s", outcome.noticed_median, None),
         )
         rows += [Row(name=f"{label}: {name}", unit=unit, ours=value, goal=goal) for name, unit, value, goal in figures]
     return rows

@@ -1,4 +1,4 @@
-"""A virtual clock, songs, and the service in a few formulas: who is over when, and how many requests were made."""
+"""A virtual clock, songs, and the service in a few formulas: when each job ends, and how many requests were made."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Scenario:
     account: Literal["list", "count", "null"] = "list"
     fresh_unlisted: float = 0.0
     """So long after it was accepted a job is missing from the account's list."""
-    strangers: float = 0.0
+    other_jobs: float = 0.0
     """Jobs an hour that other programs make with the same account."""
     other_requests: float = 0.0
     """Requests a minute that other programs make."""
@@ -62,7 +62,7 @@ class Scenario:
 
 @frozen
 class Song:
-    """What becomes of one song: the seconds of its upload, its wait in the service's queue, and its separation."""
+    """One song: its bytes, and the seconds of its upload, its wait in the service's queue and its separation."""
 
     size: int
     upload: float
@@ -74,16 +74,16 @@ def songs(scenario: Scenario) -> list[Song]:
     """Draw the songs: 30–300 s of work that song length explains in part, with a heavy tail; uploads of 5–60 s."""
     if scenario.exact is not None:
         return [Song(5_000_000, 0.0, 0.0, scenario.exact)] * scenario.jobs
-    lot = Random(scenario.seed)
+    draw = Random(scenario.seed)
     drawn = []
     for _ in range(scenario.jobs):
-        length = min(max(lot.lognormvariate(log(220), 0.4), 45), 900)
-        work = min(max((8 + 0.42 * length) * lot.lognormvariate(0, 0.25), 30), 300)
-        if lot.random() < 0.04:
-            work = min(work * lot.paretovariate(1.2), 1800)
-        size = int(length * lot.choice((40_000, 100_000, 125_000)))
-        upload = min(max(size / lot.lognormvariate(log(1_200_000), 0.5), 5), 60)
-        queue = lot.uniform(0, 2) if lot.random() < 0.5 else lot.expovariate(1 / 25)
+        length = min(max(draw.lognormvariate(log(220), 0.4), 45), 900)
+        work = min(max((8 + 0.42 * length) * draw.lognormvariate(0, 0.25), 30), 300)
+        if draw.random() < 0.04:
+            work = min(work * draw.paretovariate(1.2), 1800)
+        size = int(length * draw.choice((40_000, 100_000, 125_000)))
+        upload = min(max(size / draw.lognormvariate(log(1_200_000), 0.5), 5), 60)
+        queue = draw.uniform(0, 2) if draw.random() < 0.5 else draw.expovariate(1 / 25)
         drawn.append(Song(size, upload, queue, work))
     return drawn
 
@@ -94,15 +94,16 @@ class Limiter:
 
     scenario: Scenario
     refusals: int = 0
+    """Requests of the measured clients that were refused."""
     _passed: deque[float] = field(factory=deque, init=False)
 
-    def hit(self, now: float) -> tuple[int, float]:
-        """Count a request; returns how many are left, and the seconds to wait (0: it passes)."""
+    def hit(self, now: float, *, other: bool = False) -> tuple[int, float]:
+        """Count a request, or that of an `other` program; returns how many are left, and the seconds to wait."""
         start = now // WINDOW * WINDOW if self.scenario.window == "fixed" else now - WINDOW
         while self._passed and self._passed[0] <= start:
             self._passed.popleft()
         if len(self._passed) >= self.scenario.per_minute:
-            self.refusals += 1
+            self.refusals += not other
             oldest = start if self.scenario.window == "fixed" else self._passed[0]
             return 0, oldest + WINDOW - now
         self._passed.append(now)
@@ -120,14 +121,14 @@ class Service:
     foreign: list[tuple[float, float]] = field(factory=list, init=False)
     """When the jobs of other programs began and ended."""
     _unfinished: dict[str, float] = field(factory=dict, init=False)
-    """When what is unfinished ends; pruned whenever it is looked at."""
-    _lot: Random = field(init=False)
+    """When what is unfinished ends; pruned before each use."""
+    _random: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.limiter = Limiter(self.scenario)
-        self._lot = Random(self.scenario.seed + 1)
-        self._now_and_then(self.scenario.strangers / 3600, self._stranger)
-        self._now_and_then(self.scenario.other_requests / 60, lambda: self.limiter.hit(self.clock.now))
+        self._random = Random(self.scenario.seed + 1)
+        self._repeat(self.scenario.other_jobs / 3600, self._other_job)
+        self._repeat(self.scenario.other_requests / 60, lambda: self.limiter.hit(self.clock.now, other=True))
 
     def create(self, job: str, song: Song) -> bool:
         """Accept a job, or refuse it for want of a slot."""
@@ -143,6 +144,11 @@ class Service:
         _, began, ended = self.jobs[job]
         now = self.clock.now
         return Stage.DONE if now >= ended else Stage.PROCESSING if now >= began else Stage.WAITING
+
+    def began(self, job: str, stage: Stage) -> float:
+        """Return when a stage of a job began."""
+        accepted, began, ended = self.jobs[job]
+        return {Stage.WAITING: accepted, Stage.PROCESSING: began, Stage.DONE: ended}[stage]
 
     def unfinished(self) -> int:
         """Return how many unfinished jobs the account has."""
@@ -160,6 +166,10 @@ class Service:
         ours = {job for job in self._unfinished if job in self.jobs and self.jobs[job][0] <= old}
         return ours, len(ours) + sum(job not in self.jobs for job in self._unfinished)
 
+    def busy_with_others(self, until: float) -> float:
+        """Return the seconds of slots that the jobs of other programs held until then."""
+        return sum(max(0.0, min(end, until) - begun) for begun, end in self.foreign)
+
     def room_at(self) -> float:
         """Return when the next unfinished job ends, as only an oracle knows."""
         self._prune()
@@ -169,19 +179,19 @@ class Service:
         now = self.clock.now
         self._unfinished = {job: ends for job, ends in self._unfinished.items() if ends > now}
 
-    def _now_and_then(self, rate: float, what: Callable[[], object]) -> None:
+    def _repeat(self, rate: float, what: Callable[[], object]) -> None:
         """Do something `rate` times a second on average, for ever."""
 
         def again() -> None:
             what()
-            self._now_and_then(rate, what)
+            self._repeat(rate, what)
 
         if rate:
-            self.clock.after(self._lot.expovariate(rate), again)
+            self.clock.after(self._random.expovariate(rate), again)
 
-    def _stranger(self) -> None:
+    def _other_job(self) -> None:
         now = self.clock.now
         if self.unfinished() < self.scenario.slots:
-            ends = now + self._lot.uniform(30, 300)
+            ends = now + self._random.uniform(30, 300)
             self.foreign.append((now, ends))
             self._unfinished[f"foreign{len(self.foreign)}"] = ends

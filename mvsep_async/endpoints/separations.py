@@ -88,7 +88,7 @@ class SeparationsAPI:
         return decode(record(await self._caller.call(call)), Created, what=call.path)
 
     async def get(
-        self, hash: str, *, host: Host | str | None = None, mirror: bool = False, priority: Priority = Priority.LOOK
+        self, hash: str, *, host: Host | str | None = None, mirror: bool = False, priority: Priority = Priority.POLL
     ) -> JobStatus:
         """Return the status of a job, with its `separation` once it is done. No token is sent.
 
@@ -112,7 +112,7 @@ class SeparationsAPI:
         return read_job(await self._caller.call(call), hash=hash)
 
     async def get_remote(
-        self, hash: str, *, host: Host | str | None = None, priority: Priority = Priority.LOOK
+        self, hash: str, *, host: Host | str | None = None, priority: Priority = Priority.POLL
     ) -> JobStatus:
         """Return the status of a URL job by the short hash of its create; once done, `hash` is that of the real job.
 

@@ -19,7 +19,7 @@ WINDOW: Final = 60.0
 request for a whole minute after its *answer* keeps within both, however long it was on its way."""
 
 RESERVE: Final = 2
-"""Requests that only creates and cancels may use: a slot that could be filled never waits for a look."""
+"""Requests that only creates and cancels may use: a slot that could be filled never waits for a poll."""
 
 UNKNOWN_WAIT: Final = 15.0
 SHORTEST_WAIT: Final = 0.5
@@ -98,6 +98,11 @@ class Budget:
         """Return how many requests of the lowest priority could go out at this moment."""
         self._forget(now)
         return 0 if self._blocked_until > now else max(0, self._room(Priority.REST) - self._used())
+
+    def others(self, now: float) -> int:
+        """Return how many requests of the last minute other programs made with the same account."""
+        self._forget(now)
+        return sum(n for _, n in self._others)
 
     def _room(self, priority: Priority) -> int:
         reserve = min(RESERVE, self.limit - 1) if priority > Priority.CANCEL else 0

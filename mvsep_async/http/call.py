@@ -31,8 +31,8 @@ class Priority(IntEnum):
     CREATE = 0
     CANCEL = 1
     LIKELY = 2
-    """A look at a job that is probably over: a slot may be idle until it is noticed."""
-    LOOK = 3
+    """A poll of a job that has probably ended: its slot may be idle until that is noticed."""
+    POLL = 3
     REST = 4
 
 

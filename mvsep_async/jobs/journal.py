@@ -12,7 +12,7 @@ from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 
-__all__ = ["Journal", "NoJournal", "Record", "SafeFile"]
+__all__ = ["JobDuration", "Journal", "NoJournal", "Record", "SafeFile"]
 
 
 @frozen
@@ -32,6 +32,19 @@ class Record:
     state: JobState
     facts: Facts
     files: tuple[SafeFile, ...] = ()
+
+
+@frozen(kw_only=True)
+class JobDuration:
+    """How long one job took at the service that is done: seconds in its queue (`None`: not known), and processed.
+
+    `size`: bytes of the song, where they are known.
+    """
+
+    algorithm: int | None
+    size: int | None
+    waiting: float | None
+    processing: float
 
 
 class Journal(Protocol):
@@ -70,6 +83,15 @@ class Journal(Protocol):
         """Record that the jobs of these requests are pruned."""
         ...
 
+    @property
+    def durations(self) -> Sequence[JobDuration]:
+        """How long the last jobs took, the oldest first, as it stood when the journal was opened."""
+        ...
+
+    def learn(self, duration: JobDuration) -> None:
+        """Note how long a job took. Only the last ones are kept."""
+        ...
+
     async def flush(self, *, synced: bool = False) -> None:
         """Return when everything recorded so far is written; `synced`: and would survive a power loss."""
         ...
@@ -83,6 +105,7 @@ class NoJournal:
     """A journal that keeps nothing: jobs end with the process."""
 
     spool: Path | None = None
+    durations: Sequence[JobDuration] = ()
 
     async def open(self) -> Sequence[Record]:
         return ()
@@ -100,6 +123,9 @@ class NoJournal:
         return
 
     def forget(self, requests: Sequence[JobRequest]) -> None:
+        return
+
+    def learn(self, duration: JobDuration) -> None:
         return
 
     async def flush(self, *, synced: bool = False) -> None:

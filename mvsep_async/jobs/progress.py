@@ -8,7 +8,7 @@ from attrs import frozen
 
 from mvsep_async.models.stage import Stage
 
-__all__ = ["QUEUED", "Progress", "fraction"]
+__all__ = ["QUEUED", "Progress", "fraction", "fraction_range"]
 
 
 @frozen(kw_only=True)
@@ -35,7 +35,7 @@ class Progress:
     starts_in: float | None = None
     """Seconds until a slot is likely to be free for it, estimated from how long jobs have taken."""
     seconds_left: float | None = None
-    """Seconds until the job is over, estimated from how long such jobs took; `None` until some have ended."""
+    """Seconds until the service is done, estimated from how long such jobs took; `None` until some have ended."""
 
 
 QUEUED: Final = Progress(stage=Stage.QUEUED, fraction=0.0)
@@ -49,47 +49,49 @@ _MERGING: Final = 0.85
 _DONE: Final = 0.90
 
 
-def fraction(
-    now: Progress, before: float | None, *, first_place: int | None, share_of_time: float | None, downloads: bool
-) -> float | None:
-    """Return how far a job is that was at `before`: never less.
+def fraction(now: Progress, before: float | None, *, downloads: bool) -> float | None:
+    """Return how far a job is that was at `before`, as far as is certain: never less.
 
-    `first_place` is its first known place in the service's queue, `share_of_time` how much of the time that jobs like
-    it take has passed (above 1 when it is late), `downloads` whether its stems are to be fetched too.
+    `now.fraction` is believed if it is given. `downloads`: its stems are to be fetched too.
     """
-    reached = _reached(now, first_place, share_of_time, downloads)
+    reached = fraction_range(now, downloads=downloads)[0] if now.fraction is None else now.fraction
     if reached is None or before is None:
         return before if reached is None else reached
     return max(reached, before)
 
 
-def _reached(now: Progress, first_place: int | None, share_of_time: float | None, downloads: bool) -> float | None:
+def fraction_range(now: Progress, *, downloads: bool) -> tuple[float | None, float]:
+    """Return how far a job is at least, and what it cannot have passed: the next poll could say that it has not.
+
+    The first is `None` where nothing is known.
+    """
     match now.stage:
         case Stage.QUEUED:
-            return 0.0
+            return 0.0, 0.0
         case Stage.UPLOADING:
-            return _UPLOADED * _share(now.bytes_sent, now.bytes_total)
+            sent = _UPLOADED * _share(now.bytes_sent, now.bytes_total)
+            return sent, sent
         case Stage.FETCHING:
-            return None
+            return None, _UPLOADED
         case Stage.WAITING:
-            passed = 0.0
-            if first_place and now.queue_position is not None:
-                passed = 1 - min(now.queue_position / (first_place + 1), 1.0)
-            return _UPLOADED + (_PROCESSING - _UPLOADED) * passed
+            return _UPLOADED, _PROCESSING
         case Stage.DISTRIBUTING | Stage.PROCESSING:
-            # A late job creeps towards the end without reaching it.
-            by_time = 0.0 if share_of_time is None else 1 - 0.5 ** (2 * max(share_of_time, 0.0))
-            return _PROCESSING + (_MERGING - _PROCESSING) * max(by_time, _share(now.chunks_done, now.chunks_total))
+            done, total = now.chunks_done or 0, now.chunks_total or 0
+            if total < 1:
+                return _PROCESSING, _MERGING
+            width = _MERGING - _PROCESSING
+            return _PROCESSING + width * min(done / total, 1.0), _PROCESSING + width * min((done + 1) / total, 1.0)
         case Stage.MERGING:
-            return _MERGING
+            return _MERGING, _DONE
         case Stage.DONE:
-            return _DONE if downloads else 1.0
+            return (_DONE, _DONE) if downloads else (1.0, 1.0)
         case Stage.DOWNLOADING:
-            return _DONE + (1 - _DONE) * _share(now.bytes_received, now.bytes_total)
+            received = _DONE + (1 - _DONE) * _share(now.bytes_received, now.bytes_total)
+            return received, received
         case Stage.FINISHED:
-            return 1.0
+            return 1.0, 1.0
         case Stage.FAILED | Stage.CANCELLED:
-            return None
+            return None, 1.0
 
 
 def _share(part: int | None, whole: int | None) -> float:

@@ -166,6 +166,7 @@ class JobRegistry:
         facts = evolve(job.facts, **changes)
         self._record(job, job.state, facts)
         job.facts = facts
+        self._index_hashes(job)
 
     def set_error(self, job: JobEntry, error: MVSepError) -> None:
         """Show an error at a job that is over, such as that of a later download; the journal does not record it."""
@@ -176,15 +177,8 @@ class JobRegistry:
         if isinstance(job.request.source, Data):
             job.request = evolve(job.request, source=job.request.source.emptied())
 
-    def show(
-        self,
-        job: JobEntry,
-        progress: Progress,
-        *,
-        first_place: int | None = None,
-        share_of_time: float | None = None,
-    ) -> None:
-        """Show new numbers of a job that stays in its state; its stage and fraction are computed here."""
+    def show(self, job: JobEntry, progress: Progress) -> None:
+        """Show new numbers of a job that stays in its state; its stage is put in here, and its fraction never falls."""
         old = job.progress
         stage = stage_of(job.state, creating=job.create_stage)
         if old is QUEUED and stage is Stage.QUEUED and progress.message is None:
@@ -196,14 +190,7 @@ class JobRegistry:
             bytes_sent=progress.bytes_sent if progress.bytes_sent is not None else old.bytes_sent,
             bytes_total=progress.bytes_total if progress.bytes_total is not None else old.bytes_total,
         )
-        share = fraction(
-            new,
-            old.fraction,
-            first_place=first_place,
-            share_of_time=share_of_time,
-            downloads=job.request.target is not None,
-        )
-        new = evolve(new, fraction=share)
+        new = evolve(new, fraction=fraction(new, old.fraction, downloads=job.request.target is not None))
         if new != old:
             self._publish(job, new)
 

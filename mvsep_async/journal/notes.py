@@ -15,7 +15,7 @@ Row: TypeAlias = tuple[Value, ...]
 
 @define
 class Notes:
-    """Changes to write in one transaction: first `forgotten`, then `added`, `changed` and `files`.
+    """Changes to write in one transaction: first `forgotten`, then `added`, `changed`, `files` and `durations`.
 
     This order is always right: ids are never reused, and a key is reused only after its job was forgotten.
     `files` maps job and path to the file's size and how many bytes of it are safe.
@@ -25,14 +25,15 @@ class Notes:
     added: dict[str, Row] = field(factory=dict)
     changed: dict[str, Row] = field(factory=dict)
     files: dict[tuple[str, Value], tuple[int | None, int]] = field(factory=dict)
+    durations: list[Row] = field(factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.files or self.forgotten)
+        return bool(self.added or self.changed or self.files or self.forgotten or self.durations)
 
     @property
     def single(self) -> bool:
         """Whether one statement writes all of it: a single change and no pruning."""
-        return not self.forgotten and len(self.added) + len(self.changed) + len(self.files) == 1
+        return not self.forgotten and not self.durations and len(self.added) + len(self.changed) + len(self.files) == 1
 
     def forget(self, jobs: Sequence[str]) -> None:
         """Add the pruning of jobs and drop the other changes of these jobs."""
@@ -49,3 +50,4 @@ class Notes:
         self.added |= later.added
         self.changed |= later.changed
         self.files |= later.files
+        self.durations += later.durations

@@ -55,6 +55,17 @@ STEPS: Final[tuple[Step, ...]] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE durations (
+            number     INTEGER PRIMARY KEY,             -- in the order in which the jobs ended
+            algorithm  INTEGER,
+            size       INTEGER,                         -- bytes of the song
+            waiting    REAL,                            -- seconds in the service's queue
+            processing REAL NOT NULL
+        )
+        """,
+    ),
 )
 """The migrations from each version of the tables to the next, the first from an empty file. To change the tables,
 add a step: a step that was released never changes."""

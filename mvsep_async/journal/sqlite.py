@@ -15,7 +15,7 @@ from attrs import define, field
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.notes import Notes
@@ -150,6 +150,17 @@ class SqliteJournal:
             if request.key is not None and self._keys.get(request.key) == request.id:
                 del self._keys[request.key]
         self._wake()
+
+    @property
+    def durations(self) -> Sequence[JobDuration]:
+        """How long the last jobs took, the oldest first, as it stood when the journal was opened."""
+        return () if self._store is None else self._store.durations
+
+    def learn(self, duration: JobDuration) -> None:
+        """Note how long a job took. Only the last ones of each algorithm are kept."""
+        row = (duration.algorithm, duration.size, duration.waiting, duration.processing)
+        self._notes.durations.append(row)
+        self._stir()
 
     async def flush(self, *, synced: bool = False) -> None:
         """Wait until all changes so far are written, so that they survive a kill of the process.

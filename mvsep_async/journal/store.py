@@ -13,7 +13,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.journal import Record, SafeFile
+from mvsep_async.jobs.journal import JobDuration, Record, SafeFile
 from mvsep_async.journal.lock import FileLock, LockedError
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
@@ -40,6 +40,15 @@ _FILE: Final = """
     INSERT INTO files (path, size, safe, job) VALUES (?, ?, ?, ?)
     ON CONFLICT (job, path) DO UPDATE SET size = excluded.size, safe = excluded.safe
 """
+_DURATION_COLUMNS: Final = "algorithm, size, waiting, processing"
+_READ_DURATIONS: Final = f"SELECT {_DURATION_COLUMNS} FROM durations ORDER BY number"  # noqa: S608
+_ADD_DURATION: Final = f"INSERT INTO durations ({_DURATION_COLUMNS}) VALUES (?, ?, ?, ?)"  # noqa: S608
+_KEPT_DURATIONS: Final = 64
+"""Durations kept of each algorithm: more than are learned from."""
+_DROP_DURATIONS: Final = """
+    DELETE FROM durations WHERE algorithm IS ?1 AND number NOT IN
+    (SELECT number FROM durations WHERE algorithm IS ?1 ORDER BY number DESC LIMIT ?2)
+"""
 _SPOOLED: Final = "SELECT source FROM jobs WHERE number = ? AND source_kind = 'spooled'"
 _FORGET: Final = "DELETE FROM jobs WHERE number = ?"
 
@@ -59,6 +68,7 @@ class Store:
         self._file: os.stat_result | None = None
         self._synced: bool | None = None
         self._unneeded: list[str] = []
+        self.durations: list[JobDuration] = []
         # The row numbers are kept in memory, at 80 bytes a job: an index of ids would double what a submit writes.
         self._numbers: dict[str, int] = {}
         self._highest = 0
@@ -72,6 +82,7 @@ class Store:
                 connection = self._connection = self._connect("mode=rw")
                 self._make_ready(connection)
                 numbered = self._read(connection)
+                self.durations = self._read_durations(connection)
                 self._numbers = {record.request.id: number for number, record in numbered}
                 self._highest = max(self._numbers.values(), default=0)
                 records = [record for _, record in numbered]
@@ -157,6 +168,10 @@ class Store:
         if notes.files:
             files = ((path, *sizes, numbers[job]) for (job, path), sizes in notes.files.items() if job in numbers)
             connection.executemany(_FILE, files)
+        if notes.durations:
+            connection.executemany(_ADD_DURATION, notes.durations)
+            algorithms = {algorithm for algorithm, *_ in notes.durations}
+            connection.executemany(_DROP_DURATIONS, ((algorithm, _KEPT_DURATIONS) for algorithm in algorithms))
         if connection.total_changes == before:
             # SQLite syncs its log only when something is written.
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
@@ -316,6 +331,16 @@ class Store:
                 return [(number, reader.record(row, files.get(number, ()))) for number, *row in jobs]
             except JournalError as error:
                 raise damaged(self.path, str(error)) from error
+
+    def _read_durations(self, connection: sqlite3.Connection) -> list[JobDuration]:
+        with closing(connection.cursor()) as cursor:
+            rows = cursor.execute(_READ_DURATIONS).fetchall()
+        # Of a damaged row nothing is learned: it decides only what is shown.
+        return [
+            JobDuration(algorithm=algorithm, size=size, waiting=waiting, processing=processing)
+            for algorithm, size, waiting, processing in rows
+            if isinstance(processing, float) and isinstance(waiting, float | None) and isinstance(size, int | None)
+        ]
 
     def _drop_orphans(self, records: Sequence[Record]) -> None:
         """Remove songs from the spool folder whose process was killed before their jobs were recorded."""

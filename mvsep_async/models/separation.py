@@ -1,5 +1,6 @@
 """A finished separation: its input, its stems."""
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -11,7 +12,9 @@ from mvsep_async.models.decode import wire
 from mvsep_async.models.sizes import parse_size
 from mvsep_async.models.values import cleaned, read_size, url_text
 
-__all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link"]
+__all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link", "is_job_hash"]
+
+_JOB_HASH = re.compile(r"\d{14}-[0-9a-f]{10}-")
 
 
 @frozen(kw_only=True)
@@ -96,9 +99,28 @@ class Created:
     link: str | None = field(default=None, metadata=wire("link", via=url_text))
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the service still fetches the song of this URL job, so that `get-remote` is to be asked for it.
+
+        The form of the hash decides, and else the path of `link`.
+        """
+        if is_job_hash(self.hash):
+            return False
+        try:
+            path = "" if self.link is None else urlsplit(self.link.replace("\\/", "/")).path
+        except ValueError:
+            path = ""
+        return not path.rstrip("/").endswith("separation/get")
+
     @staticmethod
     def __from_wire__(raw: dict[str, Json]) -> dict[str, Json]:
         return with_hash(raw)
+
+
+def is_job_hash(hash: str) -> bool:
+    """Tell whether this is the long hash of a job that has its file: date, ten hex digits, file name."""
+    return _JOB_HASH.match(hash) is not None
 
 
 def with_hash(raw: dict[str, Json]) -> dict[str, Json]:

@@ -106,7 +106,7 @@ class Left:
 class Retried:
     """Something failed and is tried again, from the beginning or from where it stopped.
 
-    `what`: the path of the call, or the step of a job: "create", "look", "download". `job`: `None` if the call belongs
+    `what`: the path of the call, or the step of a job: "create", "poll", "download". `job`: `None` if the call belongs
     to no job.
     """
 

@@ -1,1 +1,1 @@
-"""Looking at the jobs that the service has, with as few requests as will do."""
+"""Polling the jobs at the service: when, what the answers mean, and how far a job is between them."""

@@ -1,181 +1,98 @@
-"""How long jobs take, learned from those that ended."""
+"""How long jobs take at the service: what is typical of those that ended, by algorithm and size of the song."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
+from itertools import combinations
 from math import exp, log
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-__all__ = ["Durations", "Expectation"]
+from mvsep_async.jobs.journal import JobDuration
 
-_MEMORY: Final = 64
-"""Jobs remembered for each kind: enough for stable quartiles, few enough to follow a change of the service's speed."""
-_MOST_KINDS: Final = 256
-_ENOUGH: Final = 3
-"""Jobs of a kind that say more than what is known of all kinds together."""
-_SIZES_ENOUGH: Final = 8
+__all__ = ["Durations", "middle_mean"]
 
-_FOR_EVER: Final = 1e6
-"""Times the median beyond which nothing more is calculated."""
+REMEMBERED: Final = 32
+"""Jobs remembered of each algorithm: enough for a stable figure, few enough to follow the service's speed."""
 
+SIZES_ENOUGH: Final = 8
+"""Jobs whose size is known before the typical time is scaled by it."""
 
-@frozen
-class Expectation:
-    """How long a job is likely to take, in seconds: a log-logistic distribution.
+FARTHEST: Final = 2.0
+"""Natural logarithm of the ratio of sizes beyond which a song is not believed to take still longer."""
 
-    It is what remains when a median and a spread are all that is believed: its tail is heavy, so a job that is late
-    grows ever less likely to end in the next second, and everything asked of it is a closed formula.
-    """
-
-    median: float
-    shape: float
-    """How narrow: 1 says nearly nothing, 8 that four of five jobs end within a quarter of the median."""
-    known: bool = False
-
-    @property
-    def low(self) -> float:
-        """One job of ten is shorter."""
-        return self.quantile(0.1)
-
-    @property
-    def high(self) -> float:
-        """One job of ten is longer."""
-        return self.quantile(0.9)
-
-    def quantile(self, share: float) -> float:
-        """Return the seconds within which this share of jobs (0 to 1, both excluded) ends."""
-        return self.median * float((share / (1 - share)) ** (1 / self.shape))
-
-    def unfinished(self, elapsed: float) -> float:
-        """Return the share of jobs that take longer than `elapsed`."""
-        return 1 / (1 + self._odds(elapsed))
-
-    def ended(self, since: float, until: float) -> float:
-        """Return how likely it is that a job has ended by `until` that had not at `since`."""
-        before, after = self._odds(since), self._odds(until)
-        return (after - before) / (1 + after)
-
-    def remaining(self, elapsed: float) -> float:
-        """Return the seconds that a job unfinished after `elapsed` has still to go, as likely more as less."""
-        return self.median * float((1 + 2 * self._odds(elapsed)) ** (1 / self.shape)) - elapsed
-
-    def _odds(self, elapsed: float) -> float:
-        """Return how many jobs end within `elapsed` for each that does not."""
-        return float(min(max(elapsed, 0.0) / self.median, _FOR_EVER) ** self.shape)
-
-
-UNKNOWN: Final = Expectation(90.0, 1.0)
-"""Before anything is learned: a minute or two (songs of usual length, live reports), or something else altogether."""
+WAITS: Final = 16
+"""Waits in the service's queue remembered, of all algorithms: the queue of an hour ago says little."""
 
 
 @define
-class _Kind:
-    """The jobs of one kind, as logarithms of their seconds and of their songs' sizes."""
-
-    jobs: deque[tuple[float, float | None]] = field(factory=lambda: deque(maxlen=_MEMORY))
-    _fit: _Fit | None = None
+class _Algorithm:
+    jobs: deque[tuple[float, int | None]] = field(factory=lambda: deque(maxlen=REMEMBERED))
+    _fit: tuple[float, float, float] | None = None
 
     def learn(self, seconds: float, size: int | None) -> None:
-        self.jobs.append((log(max(seconds, 1e-3)), log(size) if size else None))
+        self.jobs.append((seconds, size))
         self._fit = None
 
-    def expect(self, size: int | None) -> Expectation:
+    def typical(self, size: int | None) -> float:
+        """Return the typical seconds, scaled to the size where enough is known."""
         if self._fit is None:
-            self._fit = _fit(self.jobs)
-        return self._fit.expect(log(size) if size else None)
+            self._fit = self._fitted()
+        level, slope, middle = self._fit
+        if not size or not slope:
+            return exp(level)
+        return exp(level + slope * min(max(log(size) - middle, -FARTHEST), FARTHEST))
+
+    def _fitted(self) -> tuple[float, float, float]:
+        """Return the level of the logarithms, how they rise with the logarithm of the size, and the median of that.
+
+        The slope is the median of the slopes of all pairs (Theil and Sen), which some odd jobs do not change: between 0
+        (size does not matter) and 1 (twice the size, twice the time).
+        """
+        level = middle_mean([log(seconds) for seconds, _ in self.jobs])
+        sized = [(log(size), log(seconds)) for seconds, size in self.jobs if size]
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(sized, 2) if abs(b[0] - a[0]) > 0.05]
+        if len(sized) < SIZES_ENOUGH or not slopes:
+            return level, 0.0, 0.0
+        slope = min(max(median(slopes), 0.0), 1.0)
+        middle = median(size for size, _ in sized)
+        return middle_mean([seconds - slope * (size - middle) for size, seconds in sized]), slope, middle
 
 
-@frozen
-class _Fit:
-    centre: float
-    shape: float
-    slope: float = 0.0
-    middle_size: float = 0.0
-    shape_by_size: float = 0.0
+def middle_mean(values: Iterable[float]) -> float:
+    """Return the mean of the middle half.
 
-    def expect(self, size: float | None) -> Expectation:
-        if size is None or not self.slope:
-            return Expectation(exp(self.centre), self.shape, known=True)
-        # A song far from any that was seen is not believed to scale for ever.
-        distance = min(max(size - self.middle_size, -2.0), 2.0)
-        return Expectation(exp(self.centre + self.slope * distance), self.shape_by_size, known=True)
-
-
-def _fit(jobs: Iterable[tuple[float, float | None]]) -> _Fit:
-    jobs = list(jobs)
-    seconds = [taken for taken, _ in jobs]
-    centre, shape = median(seconds), _shape(seconds)
-    sized = [(taken, size) for taken, size in jobs if size is not None]
-    if len(sized) < _SIZES_ENOUGH:
-        return _Fit(centre, shape)
-    middle = median(size for _, size in sized)
-    slope = min(max(_slope(sized), 0.0), 1.0)
-    level = [taken - slope * (size - middle) for taken, size in sized]
-    shape_by_size = _shape(level)
-    if shape_by_size <= shape * 1.05:
-        return _Fit(centre, shape)
-    return _Fit(median(level), shape, slope, middle, shape_by_size)
-
-
-def _slope(sized: list[tuple[float, float]]) -> float:
-    """Fit a line, after jobs that took oddly long or short are pulled in."""
-    low, high = _quantile([taken for taken, _ in sized], 0.05), _quantile([taken for taken, _ in sized], 0.95)
-    mean_size = sum(size for _, size in sized) / len(sized)
-    spread = sum((size - mean_size) ** 2 for _, size in sized)
-    if spread < 1e-9:
-        return 0.0
-    return sum(min(max(taken, low), high) * (size - mean_size) for taken, size in sized) / spread
-
-
-def _shape(logs: list[float]) -> float:
-    """Return the shape whose middle half is as wide as that of `logs`, doubtful while these are few."""
-    half = (_quantile(logs, 0.75) - _quantile(logs, 0.25)) / (2 * log(3))
-    doubt = 1 / (1 + len(logs))
-    return 1 / max(half + doubt, 0.08)
-
-
-def _quantile(values: list[float], share: float) -> float:
+    Some odd jobs change it as little as a median; and as a mean it makes up for durations that are known only to within
+    a round of polls, where a median would be one of few possible figures.
+    """
     ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    cut = len(ordered) // 4
+    return fmean(ordered[cut : len(ordered) - cut])
 
 
 @define
 class Durations:
-    """What is known of the seconds that jobs of each kind take.
+    """What is known of the seconds that jobs take, from those that ended: in this run, and in earlier ones."""
 
-    A key is a kind; where it is a tuple, its first part is the wider kind (the algorithm of an algorithm with options)
-    that stands in while the kind itself is little known, and after that all jobs together do.
-    """
+    _algorithms: dict[int | None, _Algorithm] = field(factory=dict, init=False)
+    _waits: deque[float] = field(factory=lambda: deque(maxlen=WAITS), init=False)
 
-    _kinds: dict[Hashable, _Kind] = field(factory=dict, init=False)
+    def learn(self, ended: Iterable[JobDuration]) -> None:
+        """Remember jobs that ended, the oldest first."""
+        for job in ended:
+            known = self._algorithms.setdefault(job.algorithm, _Algorithm())
+            known.learn(max(job.processing, 1e-3), job.size)
+            if job.waiting is not None:
+                self._waits.append(job.waiting)
 
-    def learn(self, key: Hashable, seconds: float, *, size: int | None = None) -> None:
-        """Remember that a job of this kind, with a song of `size` bytes, took so long."""
-        for name in _widening(key):
-            kind = self._kinds.pop(name, None) or _Kind()
-            kind.learn(seconds, size)
-            self._kinds[name] = kind  # at the end: the first is what was longest not heard of
-        while len(self._kinds) > _MOST_KINDS:
-            del self._kinds[next(iter(self._kinds))]
+    def processing(self, algorithm: int | None, size: int | None = None) -> float | None:
+        """Return the seconds that such a job is processed; `None` while none has ended."""
+        known = self._algorithms.get(algorithm)
+        return None if known is None else known.typical(size)
 
-    def expect(self, key: Hashable, *, size: int | None = None) -> Expectation:
-        """Return what a job of this kind is likely to take, `known` only if jobs have ended."""
-        for name in _widening(key):
-            kind = self._kinds.get(name)
-            if kind is not None and len(kind.jobs) >= _ENOUGH:
-                return kind.expect(size)
-        return UNKNOWN
-
-
-_ALL: Final = object()
-
-
-def _widening(key: Hashable) -> tuple[Hashable, ...]:
-    return (("kind", key), ("wide", key[0]), _ALL) if isinstance(key, tuple) and key else (("kind", key), _ALL)
+    def waiting(self) -> float | None:
+        """Return the seconds that jobs wait in the service's queue; `None` while none has ended."""
+        return middle_mean(self._waits) if self._waits else None

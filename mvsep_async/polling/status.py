@@ -1,4 +1,4 @@
-"""What one look at a job means for it: the service's status in, the event that it stands for out."""
+"""What the answer to a poll means for its job: the service's status in, the event that it stands for out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from attrs import frozen
 
 from mvsep_async.errors import JobCancelledError, JobFailedError, JobNotFoundError, MVSepError
 from mvsep_async.http.redaction import hide
-from mvsep_async.jobs.lifecycle import JobEvent, JobState
+from mvsep_async.jobs.lifecycle import JobEvent
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.models.stage import Stage
@@ -26,21 +26,22 @@ _SAID: Final = {
 
 @frozen
 class StatusUpdate:
-    """What a look brought: an event, or none while nothing is decided, and the numbers to show."""
+    """What a poll brought: an event, or none while nothing is decided, and the numbers to show."""
 
     event: JobEvent | None
     progress: Progress
     error: MVSepError | None = None
 
 
-def classify_status(job: str, status: JobStatus, state: JobState, *, young: bool) -> StatusUpdate:
-    """Say what `status` means for a job in `state`.
+def classify_status(job: str, status: JobStatus, *, fetching: bool, young: bool) -> StatusUpdate:
+    """Return what `status` means for a job.
 
-    `young`: it was accepted so recently that "not found" may mean "not yet".
+    `fetching`: it is what `get-remote` says, while the service fetches the song. `young`: the job was accepted so
+    recently that "not found" may mean "not yet".
     """
     message = None if status.message is None else hide(status.message)
     progress = Progress(
-        stage=Stage.WAITING,  # the registry puts the stage that belongs to the state
+        stage=Stage.WAITING,  # the registry puts in the stage that belongs to the state
         queue_position=status.queue_position,
         queue_length=status.queue_length,
         chunks_done=status.chunks_done,
@@ -63,14 +64,14 @@ def classify_status(job: str, status: JobStatus, state: JobState, *, young: bool
                 JobEvent.FAILED,
                 progress,
                 JobNotFoundError(
-                    f"the service has no job {status.hash}: it was deleted, has expired, or never existed",
+                    f"the service has no job {status.hash}: it was cancelled or deleted elsewhere, or has expired",
                     job=job,
                     hash=status.hash,
                 ),
             )
-        case JobKind.DONE if state is JobState.FETCHING:
+        case JobKind.DONE if fetching:
             return StatusUpdate(JobEvent.FETCHED, progress)
-        case kind if state is not JobState.FETCHING and kind in _SAID:
+        case kind if not fetching and kind in _SAID:
             return StatusUpdate(_SAID[kind], progress)
         case _:
             return StatusUpdate(None, progress)

@@ -32,22 +32,23 @@ async def cancel_at_service(job: JobEntry, separations: SeparationsAPI, poller: 
     not found, the cancel is repeated, and once more when it is found at last.
     """
     found_late = False
-    while job.state in AT_SERVICE:
-        facts = job.facts
-        try:
-            await separations.cancel(facts.hash or facts.remote or "", host=facts.host)
-        except (InvalidRequestError, JobNotFoundError):
-            kind = (await poller.ask(job, Priority.CANCEL)).kind
-            if kind is JobKind.NOT_FOUND and poller.is_young(job):
-                await anyio.sleep(poller.policy.poll_interval)
-                continue
-            if kind not in _GONE and poller.is_young(job) and not found_late:
-                found_late = True
-                continue
-            if kind not in _GONE:
-                poller.poll_soon(job)
-                return False
-        return True
+    with poller.cancelling(job):
+        while job.state in AT_SERVICE:
+            facts, young = job.facts, poller.is_young(job)
+            try:
+                await separations.cancel(facts.hash or facts.remote or "", host=facts.host)
+            except (InvalidRequestError, JobNotFoundError):
+                kind = (await poller.ask(job, Priority.CANCEL)).kind
+                if kind is JobKind.NOT_FOUND and poller.is_young(job):
+                    await anyio.sleep(poller.policy.poll_interval)
+                    continue
+                if kind not in _GONE and young and not found_late:
+                    found_late = True
+                    continue
+                if kind not in _GONE:
+                    poller.poll_soon(job)
+                    return False
+            return True
     return False
 
 

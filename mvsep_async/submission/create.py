@@ -201,7 +201,7 @@ class Launcher:
 
     async def _accepted(self, job: JobEntry, created: Created, attempt: _Attempt) -> None:
         host = None if created.link is None else Host.of_link(created.link, base=self.base)
-        remote = is_url(job.request.source)
+        remote = is_url(job.request.source) and created.is_remote
         event = JobEvent.URL_ACCEPTED if remote else JobEvent.ACCEPTED
         named: dict[str, Any] = {"remote" if remote else "hash": created.hash}
         try:

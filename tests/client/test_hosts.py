@@ -154,4 +154,5 @@ async def test_only_the_host_it_was_sent_to_is_believed_that_it_has_no_job(song:
         async with MVSepClient(STRANGER, base_url="http://mvsep.test", **settings) as client:
             client._open().scheduler.poller.grace = 0.5
             assert (await (await client.submit(song, algorithm=40))).hash
-    assert len(set(asked)) == 6
+    assert asked[-1] == "mvsep.test"
+    assert len(set(asked)) > 1

@@ -102,7 +102,7 @@ async def test_get_sends_no_token_and_no_mirror() -> None:
     assert (status.kind, status.queue_position) == (JobKind.WAITING, 2)
     call = caller.last
     assert (call.path, call.query, call.auth, call.repeatable) == ("separation/get", {"hash": "h"}, Auth.NONE, True)
-    assert (call.tolerant, call.priority) == (True, Priority.LOOK)
+    assert (call.tolerant, call.priority) == (True, Priority.POLL)
 
 
 async def test_the_mirror_needs_the_token_and_is_never_retried() -> None:

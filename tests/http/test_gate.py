@@ -40,7 +40,7 @@ def test_the_higher_priority_goes_first_and_then_who_came_first() -> None:
     async def scene() -> None:
         gate, sent = Gate(Budget(fixed=1)), list[tuple[str, float]]()
         async with anyio.create_task_group() as tasks, gate.admit(Priority.CREATE):
-            for priority in (Priority.REST, Priority.LOOK, Priority.CREATE, Priority.LIKELY, Priority.CANCEL):
+            for priority in (Priority.REST, Priority.POLL, Priority.CREATE, Priority.LIKELY, Priority.CANCEL):
                 for number in "12":
                     tasks.start_soon(send, gate, priority, sent, f"{priority.name}{number}")
                     await anyio.wait_all_tasks_blocked()
@@ -54,7 +54,7 @@ def test_a_create_passes_looks_that_wait_and_uses_the_reserve() -> None:
         gate, sent, start = Gate(Budget(fixed=10)), list[tuple[str, float]](), anyio.current_time()
         async with anyio.create_task_group() as tasks:
             for number in range(10):
-                tasks.start_soon(send, gate, Priority.LOOK, sent, f"look{number}")
+                tasks.start_soon(send, gate, Priority.POLL, sent, f"look{number}")
             await anyio.wait_all_tasks_blocked()
             assert len(sent) == 10 - RESERVE
             assert gate.spare() == 0
@@ -143,7 +143,7 @@ async def test_the_first_in_line_leaves_and_the_next_takes_its_turn() -> None:
 
         tasks.start_soon(wait_first)
         await anyio.wait_all_tasks_blocked()
-        tasks.start_soon(send, gate, Priority.LOOK, sent, "second")
+        tasks.start_soon(send, gate, Priority.POLL, sent, "second")
         await anyio.wait_all_tasks_blocked()
         first.cancel()
         await anyio.wait_all_tasks_blocked()

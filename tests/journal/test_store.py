@@ -14,7 +14,7 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.journal import Record, SafeFile
+from mvsep_async.jobs.journal import JobDuration, Record, SafeFile
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal import store as store_module
@@ -535,3 +535,44 @@ def test_the_log_does_not_grow_for_ever(path: Path) -> None:
             facts = Facts(attempts=attempts, remote="x" * 20_000)
             store.write(Notes(changed={order.id: facts_row(JobState.WAITING, facts)}), synced=False)
         assert path.with_name("j.db-wal").stat().st_size < 20 << 20
+
+
+# --- durations
+
+
+def duration(algorithm: int | None, processing: float) -> JobDuration:
+    return JobDuration(algorithm=algorithm, size=1000, waiting=None, processing=processing)
+
+
+def learned(*durations: JobDuration) -> Notes:
+    return Notes(durations=[(it.algorithm, it.size, it.waiting, it.processing) for it in durations])
+
+
+def test_durations_come_back_in_order_and_only_the_last_of_each_algorithm_are_kept(path: Path) -> None:
+    many = [duration(40, float(number)) for number in range(1, 101)]
+    few = [duration(None, 5.0), duration(63, 7.0)]
+    with opened(path) as (store, _):
+        assert store.durations == []
+        for one in many:
+            store.write(learned(one), synced=False)
+        store.write(learned(*few), synced=False)
+    with opened(path) as (store, _):
+        assert store.durations == [*many[-64:], *few]
+
+
+def test_durations_that_could_not_be_written_are_written_later() -> None:
+    first, second = learned(duration(40, 1.0)), learned(duration(40, 2.0))
+    assert first
+    assert not first.single
+    first.merge(second)
+    assert [processing for *_, processing in first.durations] == [1.0, 2.0]
+
+
+def test_a_damaged_duration_is_not_learned_from(path: Path) -> None:
+    with opened(path) as (store, _):
+        store.write(learned(duration(40, 1.0), duration(40, 2.0)), synced=False)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE durations SET processing = 'long' WHERE processing = 1.0")
+        connection.commit()
+    with opened(path) as (store, _):
+        assert store.durations == [duration(40, 2.0)]

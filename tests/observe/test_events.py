@@ -169,7 +169,7 @@ async def test_retries_of_polls_downloads_and_calls_are_emitted(
         sandbox.faults.add(kind="html", path="app/user")
         await client.account.user()
     retried = [(event.what, event.job) for event in events if isinstance(event, Retried)]
-    assert retried == [("look", job.id), ("download", job.id), ("app/user", None)]
+    assert retried == [("poll", job.id), ("download", job.id), ("app/user", None)]
     assert all(event.error for event in events if isinstance(event, Retried))
 
 

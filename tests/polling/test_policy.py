@@ -14,27 +14,28 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("world", "use", "requests", "noticed"),
+    ("world", "use", "gap", "shown"),
     [
-        ({}, 0.975, 8.0, 3.0),
-        ({"window": "fixed", "seed": 8}, 0.975, 8.0, 3.0),
-        ({"per_minute": 120}, 0.98, 12.0, 2.5),
-        ({"slots": 1, "jobs": 40}, 0.98, 80.0, 2.0),
-        ({"account": "count"}, 0.97, 10.0, 4.0),
-        ({"account": "null"}, 0.95, 12.0, 6.0),
-        ({"fresh_unlisted": 10.0}, 0.97, 10.0, 3.0),
-        ({"slots": 50, "jobs": 400}, 0.93, 5.0, 10.0),
+        ({}, 0.97, 18.0, 9.0),
+        ({"window": "fixed", "seed": 8}, 0.97, 18.0, 9.0),
+        ({"per_minute": 120}, 0.98, 8.0, 5.0),
+        ({"slots": 1, "jobs": 40}, 0.98, 5.0, 2.0),
+        ({"slots": 3, "jobs": 100}, 0.98, 5.0, 3.0),
+        ({"account": "count"}, 0.96, 18.0, 9.0),
+        ({"account": "null"}, 0.95, 18.0, 9.0),
+        ({"fresh_unlisted": 10.0}, 0.97, 20.0, 9.0),
+        ({"slots": 50, "jobs": 400}, 0.92, 300.0, 12.0),
     ],
     ids=str,
 )
-def test_the_slots_are_used_almost_as_by_an_oracle(
-    world: dict[str, Any], use: float, requests: float, noticed: float
-) -> None:
+def test_the_slots_are_used_almost_as_by_an_oracle(world: dict[str, Any], use: float, gap: float, shown: float) -> None:
     scenario = Scenario(**{"jobs": 250, **world})
     ours, oracle = Ours(scenario).run(), Oracle(scenario).run()
     assert ours.use / oracle.use >= use
-    assert ours.requests_per_job <= requests
-    assert ours.noticed_median <= noticed
+    assert ours.longest_gap <= gap
+    assert ours.shown_median <= shown
+    assert ours.poll_share <= 0.81
+    assert ours.slowest_create <= 2.0
     assert ours.refused_requests == 0
     assert ours.refused_creates == 0
 
@@ -45,19 +46,18 @@ def test_jobs_of_a_second_in_a_sandbox_are_noticed_fast() -> None:
     assert oracle.use / ours.use <= 1.15
 
 
-def test_looks_at_fixed_intervals_are_worse_with_the_same_budget() -> None:
+def test_polls_at_fixed_intervals_are_worse_with_the_same_budget() -> None:
     scenario = Scenario(jobs=150)
     ours, fixed = Ours(scenario).run(), Fixed(scenario).run()
     assert ours.use > fixed.use
-    assert ours.requests < fixed.requests
 
 
 @pytest.mark.parametrize("account", ["list", "count", "null"])
 def test_slots_shared_with_other_programs_are_used_and_refusals_stay_few(account: Any) -> None:
-    scenario = Scenario(jobs=200, strangers=30.0, account=account)
+    scenario = Scenario(jobs=200, other_jobs=30.0, account=account)
     ours, oracle = Ours(scenario).run(), Oracle(scenario).run()
     assert ours.use >= 0.95 * oracle.use
-    assert ours.refused_creates <= oracle.refused_creates + (10 if account == "list" else 60)
+    assert ours.refused_creates <= oracle.refused_creates + (15 if account == "list" else 60)
 
 
 def test_requests_of_other_programs_are_left_room_for() -> None:
