@@ -157,10 +157,10 @@ class SqliteJournal:
         return () if self._store is None else self._store.durations
 
     def learn(self, duration: JobDuration) -> None:
-        """Note how long a job took. Only the last ones of each algorithm are kept."""
+        """Record how long a job took. Only the last ones of each algorithm are kept."""
         row = (duration.algorithm, duration.size, duration.waiting, duration.processing)
         self._notes.durations.append(row)
-        self._stir()
+        self._wake()
 
     async def flush(self, *, synced: bool = False) -> None:
         """Wait until all changes so far are written, so that they survive a kill of the process.

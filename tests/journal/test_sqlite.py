@@ -16,7 +16,7 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.journal import Journal, Record, SafeFile
+from mvsep_async.jobs.journal import JobDuration, Journal, Record, SafeFile
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal import sqlite
 from mvsep_async.journal.notes import Notes
@@ -545,3 +545,14 @@ def test_the_columns_hold_no_secret(path: Path, run: Any) -> None:
         assert b"t0ken" not in path.read_bytes()
 
     run(main)
+
+
+async def test_durations_are_learned_for_the_next_run(tmp_path: Path) -> None:
+    took = JobDuration(algorithm=40, size=1000, waiting=3.0, processing=60.0)
+    expected: list[JobDuration]
+    for expected in ([], [took]):
+        journal = SqliteJournal(tmp_path / "j.db")
+        await journal.open()
+        assert list(journal.durations) == expected
+        journal.learn(took)
+        await journal.close()
