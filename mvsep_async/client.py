@@ -9,9 +9,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
-
-import httpx
+from typing import TYPE_CHECKING, Self, Unpack, cast
 
 from mvsep_async.concurrency import HostTask, LoopGuard, in_thread
 from mvsep_async.config import ClientConfig
@@ -22,6 +20,9 @@ from mvsep_async.models.output_format import OutputFormat
 # The engine and the endpoints make most of the package. They are loaded when a client is opened and when a section is
 # first used: a program that imports the client pays for neither.
 if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
     from mvsep_async.catalogue.algorithm import Algorithm
     from mvsep_async.catalogue.catalogue import Catalogue
     from mvsep_async.catalogue.estimate import Estimate
@@ -56,11 +57,12 @@ class MVSepClient:
     - `timeout`: seconds or `httpx.Timeout` for each network operation, never a whole transfer; default 30.
     - `patience`: seconds that the service may be out of reach without a break before what waits for it ends with the
       error; default 1800.
-    - `http`: an `httpx.AsyncClient` of the caller's: used, never closed.
+    - `http`: an `httpx.AsyncClient` or `httpx2.AsyncClient` of the caller's: used, never closed.
     - `region`: `"de"`, `"de2"` or `"hk"`, short for the `base_url` of that region; a job stays in its region.
     - `webhook_url`: goes with every submit that names none.
     - `group_cap`: most jobs of one `group` at the service at one time.
     - `cache`: a folder in which the catalogue is kept for a day.
+    - `limit_rate`: bytes per second for all transfers together, uploads first; default no limit.
     - `on_event`: called with each `mvsep_async.observe.Event`, on the event loop; what it raises is logged.
 
     Entering the block resumes what the journal holds; leaving it leaves unfinished jobs at the service. Raises
@@ -76,13 +78,14 @@ class MVSepClient:
         journal: str | PathLike[str] | None = None,
         requests_per_minute: int | None = None,
         poll_interval: float | None = None,
-        timeout: float | httpx.Timeout | None = None,
+        timeout: float | httpx.Timeout | httpx2.Timeout | None = None,
         patience: float | None = None,
-        http: httpx.AsyncClient | None = None,
+        http: httpx.AsyncClient | httpx2.AsyncClient | None = None,
         region: str | None = None,
         webhook_url: str | None = None,
         group_cap: int | None = None,
         cache: str | PathLike[str] | None = None,
+        limit_rate: float | None = None,
         on_event: Listener | None = None,
     ) -> None:
         self._config = ClientConfig.of(
@@ -97,9 +100,10 @@ class MVSepClient:
             patience=patience,
             group_cap=group_cap,
             cache=cache,
+            limit_rate=limit_rate,
             on_event=on_event,
         )
-        self._http = http
+        self._http = cast("httpx.AsyncClient | None", http)  # httpx2 has the same API
         self._host: HostTask[Session] | None = None
         self._session: Session | None = None
         self._guard: LoopGuard | None = None

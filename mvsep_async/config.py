@@ -9,14 +9,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-import httpx
 from attrs import evolve, frozen
 
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
 from mvsep_async.http.token import Token
+from mvsep_async.transport.library import Timeouts
 
 if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
     from mvsep_async.observe.events import Listener
 
 __all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "ClientConfig", "default_poll_interval", "time_scale_of"]
@@ -55,16 +58,23 @@ class ClientConfig:
     journal: Path | None
     requests_per_minute: int | None
     poll_interval: float
-    timeout: httpx.Timeout
+    timeout: Timeouts
     patience: float
     group_cap: int | None
     cache: Path | None
+    limit_rate: float | None
     on_event: Listener | None
 
     @property
     def time_scale(self) -> float:
         """What all pauses are multiplied by."""
         return time_scale_of(self.poll_interval, local=self.base.is_loopback)
+
+    def may_be_private(self, url: str) -> bool:
+        """Tell whether a download may connect to a private address: the service's own host, and any host of a service
+        that is itself in a private network, or where `MVSEP_ALLOW_PRIVATE_DOWNLOADS` is set."""
+        allowed = os.environ.get("MVSEP_ALLOW_PRIVATE_DOWNLOADS", "0") not in ("", "0")
+        return allowed or not self.base.is_public or Host.of_link(url, base=self.base) is not None
 
     @classmethod
     def of(
@@ -77,10 +87,11 @@ class ClientConfig:
         journal: str | PathLike[str] | None,
         requests_per_minute: int | None,
         poll_interval: float | None,
-        timeout: float | httpx.Timeout | None,
+        timeout: float | httpx.Timeout | httpx2.Timeout | None,
         patience: float | None,
         group_cap: int | None,
         cache: str | PathLike[str] | None,
+        limit_rate: float | None,
         on_event: Listener | None,
     ) -> Self:
         """Check what a client was made with, and fill in what it was not, from the environment where it says so."""
@@ -96,6 +107,7 @@ class ClientConfig:
             patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
             group_cap=_limit("group_cap", group_cap),
             cache=None if cache is None else Path(cache),
+            limit_rate=None if limit_rate is None else _at_least("limit_rate", float(limit_rate), 1024.0),
             on_event=_plain(on_event),
         )
 
@@ -126,10 +138,10 @@ def _plain(listener: Listener | None) -> Listener | None:
     return listener
 
 
-def _timeout(given: float | httpx.Timeout | None) -> httpx.Timeout:
-    if isinstance(given, httpx.Timeout):
-        return given
-    return httpx.Timeout(_at_least("timeout", TIMEOUT if given is None else given, 0.001))
+def _timeout(given: float | httpx.Timeout | httpx2.Timeout | None) -> Timeouts:
+    if given is None or isinstance(given, int | float):
+        return Timeouts.of(_at_least("timeout", TIMEOUT if given is None else given, 0.001))
+    return Timeouts.of(given)
 
 
 def _at_least(name: str, value: _Number, least: float) -> _Number:

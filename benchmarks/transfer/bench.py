@@ -132,7 +132,7 @@ async def our_download(bench: Bench, scheme: Scheme) -> None:
 
 async def upload(http: httpx.AsyncClient, bench: Bench, scheme: Scheme) -> None:
     body = MultipartBody({}, (Part("audiofile", "song.wav", await FileContent.open(bench.song)),))
-    response = await http.post(bench.urls[scheme], content=body, headers=body.headers, extensions=body.extensions)
+    response = await http.post(bench.urls[scheme], content=body, headers=body.headers)
     response.raise_for_status()
 
 

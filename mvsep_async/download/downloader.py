@@ -6,10 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
-import httpx
 from anyio import CapacityLimiter
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, evolve, field
@@ -30,6 +29,10 @@ from mvsep_async.models.separation import OutputFile
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import NAME_LIMIT, caseless, check_layout
 from mvsep_async.observe.events import Downloaded, Retried
+from mvsep_async.transport.pace import RateLimit
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Downloader", "check_target"]
 
@@ -74,6 +77,8 @@ class Downloader:
     separations: SeparationsAPI
     patience: float
     time_scale: float = 1.0
+    may_be_private: Callable[[str], bool] = lambda url: True
+    rate_limit: RateLimit | None = None
     clock: Callable[[], float] = anyio.current_time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
@@ -290,6 +295,8 @@ class Downloader:
             next_path=lambda failed: self._next_path(job, file, target, failed),
             on_retry=lambda reason: self.registry.emit(Retried("download", f"{file.path.name}: {reason}", job.id)),
             patience=self.patience,
+            may_be_private=self.may_be_private,
+            rate_limit=self.rate_limit,
             clock=self.clock,
             sleep=lambda seconds: slot.release_while(self.sleep, seconds * self.time_scale),
         )

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 from random import uniform
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-import httpx
 from anyio import CancelScope
 from attrs import define, field, frozen
 
@@ -33,6 +32,10 @@ from mvsep_async.download.response import FileResponse, RequestError, request_fi
 from mvsep_async.download.retry import Fail, Finish, Outcome, RenewLink, Retry, RetryState
 from mvsep_async.download.writer import writing
 from mvsep_async.errors import DownloadError
+from mvsep_async.transport.pace import RateLimit
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["PATIENCE", "Fetched", "fetch"]
 
@@ -66,6 +69,8 @@ async def fetch(
     next_path: Callable[[Path], Awaitable[Path]] | None = None,
     on_retry: Callable[[str], None] | None = None,
     patience: float = PATIENCE,
+    may_be_private: Callable[[str], bool] = lambda url: True,
+    rate_limit: RateLimit | None = None,
     clock: Callable[[], float] = anyio.current_time,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> Fetched:
@@ -77,6 +82,7 @@ async def fetch(
     included; it falls when the download starts again. `renew()` returns a new URL for an expired link.
     `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
     `on_retry(reason)` is called before each further attempt. `patience`: seconds without a new byte before it fails.
+    `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
 
     When cancelled or failed it leaves a `.part` file to continue from, never an incomplete file under the final name.
     Raises `DownloadError`, without the query of the URL in its message, and whatever `renew` and `next_path` raise.
@@ -91,7 +97,7 @@ async def fetch(
         if state is not None and (state.identity != identity(url) or (size and state.total not in (None, size))):
             part.disown()
         resumed = part.have
-        transfer = _Transfer(http, url, part, size, on_bytes)
+        transfer = _Transfer(http, url, part, size, on_bytes, may_be_private, rate_limit)
         transfer.report(part.have)
         retries = RetryState(patience, clock(), part.have, can_renew=renew is not None)
         from_start = False
@@ -128,6 +134,8 @@ class _Transfer:
     _part: PartFile
     _promised: int | None
     _on_bytes: Callable[[int], None] | None
+    _may_be_private: Callable[[str], bool]
+    _rate_limit: RateLimit | None
     received: int = field(default=0, init=False)
 
     def complete(self) -> bool:
@@ -140,7 +148,13 @@ class _Transfer:
         state = self._part.state
         have = self._part.have if state is not None and state.resumable and not from_start else 0
         try:
-            async with request_file(self._http, self.url, request_headers(have, state)) as response:
+            async with request_file(
+                self._http,
+                self.url,
+                request_headers(have, state),
+                may_be_private=self._may_be_private,
+                rate_limit=self._rate_limit,
+            ) as response:
                 verdict = classify_download_response(
                     response.status,
                     response.headers,
@@ -153,7 +167,7 @@ class _Transfer:
                     return verdict
                 return await self._receive(response, verdict)
         except RequestError as error:
-            return Reject(error.reason, temporary=error.temporary)
+            return Reject(error.reason, temporary=error.temporary, slow=error.slow)
         except OSError as error:
             raise _disk_error(self._part, error) from None
 

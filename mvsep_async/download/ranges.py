@@ -81,13 +81,15 @@ class Reject:
     """The response is not the file.
 
     `temporary`: a later attempt may succeed. `wrong_content`: something else came in its place, such as a web page of
-    the service's edge. `retry_after`: the seconds that the server asked to wait.
+    the service's edge. `retry_after`: the seconds that the server asked to wait. `slow`: bytes came,
+    but so few that they do not count as progress.
     """
 
     reason: str
     temporary: bool
     wrong_content: bool = False
     retry_after: float | None = None
+    slow: bool = False
 
 
 Verdict: TypeAlias = Receive | Complete | Restart | LinkGone | Reject

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
+import anyio
 from anyio import CancelScope
-from attrs import frozen
+from attrs import define, frozen
 
+from mvsep_async.errors import MVSepError
+from mvsep_async.transport.addresses import PUBLIC_ONLY, PrivateAddressError, require_public
+from mvsep_async.transport.library import error_names, library_of, tls_error
+from mvsep_async.transport.pace import MinimumRate, RateLimit
 from mvsep_async.transport.reading import body_reader
 
+if TYPE_CHECKING:
+    import httpx
+
 __all__ = ["FileResponse", "RequestError", "request_file", "shown"]
+
+_HEAD: Final = 30.0
+"""Seconds, at least, until the head of a response must be there."""
 
 _REDIRECTS: Final = 5
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class RequestError(Exception):
-    """A request without a usable response. `temporary`: a later attempt may succeed."""
+    """A request without a usable response. `temporary`: another attempt may succeed. `slow`: it made little headway."""
 
-    def __init__(self, reason: str, *, temporary: bool) -> None:
+    def __init__(self, reason: str, *, temporary: bool, slow: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.temporary = temporary
+        self.slow = slow
 
 
 @frozen
@@ -38,38 +50,65 @@ class FileResponse:
 
 
 @asynccontextmanager
-async def request_file(http: httpx.AsyncClient, url: str, headers: dict[str, str]) -> AsyncIterator[FileResponse]:
+async def request_file(
+    http: httpx.AsyncClient,
+    url: str,
+    headers: dict[str, str],
+    *,
+    may_be_private: Callable[[str], bool] = lambda url: True,
+    rate_limit: RateLimit | None = None,
+    minimum_rate: MinimumRate | None = None,
+) -> AsyncIterator[FileResponse]:
     """Send a GET without the client's cookies, authorization or own headers, and follow redirects.
 
-    Raises `RequestError` for everything that goes wrong with the network, the link or the caller's HTTP client, also
-    while the block reads the body.
+    `may_be_private(url)`: whether a host may have a private address. `rate_limit`: how fast the body is read;
+    `minimum_rate`: how fast it must come. Raises
+    `RequestError` for everything that goes wrong with the network, the link or the caller's HTTP client, also while
+    the block reads the body; one that comes with hardly any headway is such a failure too.
     """
     try:
-        async with _follow(http, url, headers) as response:
-            yield FileResponse(response.status_code, response.headers, body_reader(response))
-    except (httpx.TransportError, httpx.StreamError) as error:
+        async with _follow(http, url, headers, may_be_private) as response:
+            reader = _Reader(body_reader(response), rate_limit, minimum_rate or MinimumRate())
+            yield FileResponse(response.status_code, response.headers, reader.read_into)
+    except Exception as error:
+        if not error_names(error) & {"TransportError", "StreamError"}:
+            raise
         # Without the request's URL, which the exception itself holds.
         detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise RequestError(f"the connection failed ({detail})", temporary=True) from None
 
 
 @asynccontextmanager
-async def _follow(http: httpx.AsyncClient, link: str, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:
-    url = _parse(link)
+async def _follow(
+    http: httpx.AsyncClient, link: str, headers: dict[str, str], may_be_private: Callable[[str], bool]
+) -> AsyncIterator[httpx.Response]:
+    library = library_of(http)
+    headers = headers | {"User-Agent": http.headers.get("user-agent", "mvsep-async")}
+    timeout = http.timeout.as_dict()
+    limit = max(_HEAD, timeout["connect"] or inf, timeout["read"] or inf)
+    url = _parse(library, link)
     for _ in range(_REDIRECTS + 1):
-        request = httpx.Request(
-            "GET",
-            url,
-            headers=headers | {"User-Agent": http.headers.get("user-agent", "mvsep-async")},
-            extensions={"timeout": http.timeout.as_dict()},
-        )
-        response = await _send(http, request)
+        extensions: dict[str, Any] = {"timeout": timeout}
+        try:
+            with anyio.fail_after(limit):
+                if not may_be_private(str(url)):
+                    await require_public(url.host, url.port or 0, limit)
+                    extensions[PUBLIC_ONLY] = True
+                response = await _send(http, library.Request("GET", url, headers=headers, extensions=extensions))
+        except PrivateAddressError as error:
+            raise RequestError(
+                f"the link leads to a private network, which the service has no reason to name: {error}. To allow "
+                "it, set MVSEP_ALLOW_PRIVATE_DOWNLOADS=1",
+                temporary=False,
+            ) from None
+        except TimeoutError:
+            raise RequestError(f"the server did not answer within {limit:g} s", temporary=True) from None
         try:
             location = response.headers.get("location")
             if response.status_code not in _REDIRECT_STATUSES or location is None:
                 yield response
                 return
-            url = _parse(location, base=url)
+            url = _parse(library, location, base=url)
         finally:
             with CancelScope(shield=True):
                 await response.aclose()
@@ -79,28 +118,61 @@ async def _follow(http: httpx.AsyncClient, link: str, headers: dict[str, str]) -
 async def _send(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
     try:
         return await http.send(request, stream=True, auth=None, follow_redirects=False)
-    except httpx.TransportError:
+    except PrivateAddressError:
         raise
-    except httpx.HTTPStatusError as error:
-        return error.response  # from an event hook of the caller's that calls `raise_for_status`
-    except Exception as error:  # noqa: BLE001 -- a hook or a transport of the caller's may raise anything
+    except Exception as error:
+        names = error_names(error)
+        if "HTTPStatusError" in names:  # from an event hook of the caller's that calls `raise_for_status`
+            response: httpx.Response = error.response  # type: ignore[attr-defined]
+            return response
+        if (why := tls_error(error)) is not None:
+            raise RequestError(f"the certificate of the server is not trusted: {why}", temporary=False) from None
+        if "TransportError" in names:
+            raise
+        if isinstance(error, MVSepError):
+            raise RequestError(str(error), temporary=False) from None
         if http.is_closed:
             raise RequestError("the HTTP client given to this client is closed", temporary=False) from None
         raise RequestError(f"the HTTP client failed with {type(error).__name__}", temporary=True) from None
 
 
-def _parse(link: str, *, base: httpx.URL | None = None) -> httpx.URL:
+def _parse(library: Any, link: str, *, base: httpx.URL | None = None) -> httpx.URL:
     try:
         urlsplit(link)  # refuses some host names that httpx would try to resolve
-        url = httpx.URL(link) if base is None else base.join(link)
+        url: httpx.URL = library.URL(link) if base is None else base.join(link)
         host = url.host
-    except (httpx.InvalidURL, ValueError):
+    except (library.InvalidURL, ValueError):
         raise RequestError("the link is not a URL", temporary=False) from None
     if url.scheme not in ("http", "https") or not host:
         raise RequestError(
             f"the link leads to {url.scheme or 'no'}://, only http and https are followed", temporary=False
         )
     return url.copy_with(username=None, password=None, fragment=None)
+
+
+@define(eq=False)
+class _Reader:
+    """Reads a body no faster than the limit, and fails when it comes with hardly any headway."""
+
+    _read_into: Callable[[memoryview], Awaitable[int]]
+    _limit: RateLimit | None
+    _minimum: MinimumRate
+
+    async def read_into(self, buffer: memoryview) -> int:
+        if self._limit is not None:
+            buffer = buffer[: self._limit.piece]
+        began = anyio.current_time()
+        count = await self._read_into(buffer)
+        if count and not self._minimum.count(count, anyio.current_time() - began):
+            raise RequestError(
+                f"the server sent less than {self._minimum.rate / 1024:g} KiB per second for "
+                f"{self._minimum.window:g} s",
+                temporary=True,
+                slow=True,
+            )
+        if self._limit is not None:
+            await self._limit.after_receiving(count)
+        return count
 
 
 def shown(url: str) -> str:

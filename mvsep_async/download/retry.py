@@ -71,7 +71,9 @@ class RetryState:
     def next(self, outcome: Outcome, have: int, now: float) -> tuple[RetryState, NextStep]:
         """Return the state after an attempt that left `have` bytes at time `now`, and the step that follows."""
         state = self
-        if have > self.have:
+        if have > self.have and isinstance(outcome, Reject) and outcome.slow:
+            state = evolve(self, have=have)
+        elif have > self.have:
             state = evolve(self, since=now, have=have, renewed=False, failures=0, wrong_answers=0)
         match outcome:
             case Complete():

@@ -17,7 +17,6 @@ from mvsep_async.errors import (
     MVSepError,
     NoFreeSlotError,
     ProtocolError,
-    RateLimitedError,
     ServiceUnavailableError,
 )
 from mvsep_async.http.call import Call, Json
@@ -25,11 +24,14 @@ from mvsep_async.http.redaction import hide
 from mvsep_async.http.refusals import Refusal, about_slots, classify_refusal_text
 from mvsep_async.http.timing import retry_after
 
-__all__ = ["MAX_BODY", "HTTPResponse", "about_slots", "excerpt", "parse_json", "read_answer"]
+__all__ = ["LARGE", "MAX_BODY", "HTTPResponse", "about_slots", "excerpt", "parse_json", "read_answer"]
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes of JSON that are read. The largest answer known, `app/algorithms`, has about 1 MB; waveform `peaks` can
 make a finished job's answer several times that."""
+
+LARGE: Final = 64 * 1024
+"""Bytes of JSON from which on a worker thread decodes them: on the event loop that would take half a millisecond."""
 
 _EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
 _HTML = re.compile(
@@ -46,6 +48,13 @@ _VALUE_OF_TOKEN = re.compile(
 _EXCERPT = 200
 
 
+_interruptible: Final = json.JSONDecoder(
+    object_hook=lambda item: item, parse_float=lambda text: float(text), parse_int=lambda text: int(text)
+)
+"""Calls Python code for every number and object, at which a thread hands over the interpreter. The plain decoder keeps
+it from first to last byte, and a thread would then stop the event loop all the same."""
+
+
 @frozen
 class HTTPResponse:
     """One HTTP answer, read whole: status, lower-case headers, body (cut when longer than the cap)."""
@@ -58,11 +67,6 @@ class HTTPResponse:
 
 def read_answer(call: Call, answer: HTTPResponse) -> Json:
     """Return what the service answered to `call`, decoded, or raise what a refusal or nonsense stands for."""
-    if answer.status == 429:
-        raise RateLimitedError(
-            "the service says that this minute's requests are used up: wait, or lower requests_per_minute",
-            retry_after=retry_after(answer.headers),
-        )
     if answer.status in _EDGE_STATUSES or answer.status >= 500:
         raise ServiceUnavailableError(
             f"the service answered {answer.status} to {call.path}: it is down or overloaded, try again later",
@@ -98,7 +102,7 @@ def parse_json(answer: HTTPResponse, path: str) -> Json:
         text = answer.body.decode("utf-8-sig")
         if "\\ud" in text or "\\uD" in text:
             text = _LONE.sub(lambda match: match[1] or "\\ufffd", text)
-        return cast("Json", json.loads(text))
+        return cast("Json", _interruptible.decode(text) if len(text) >= LARGE else json.loads(text))
     except (ValueError, RecursionError) as error:
         reason = "is nested too deeply" if isinstance(error, RecursionError) else "is not JSON, or cut short"
     raise ProtocolError(

@@ -58,6 +58,9 @@ class Call:
     repeatable: bool = True
     tolerant: bool = False
     priority: Priority = Priority.REST
+    limit: float | None = None
+    """Most seconds from the request, or the last byte of its upload, until the answer is complete; `None`: 30, or the
+    timeouts of the client where they are longer."""
     on_progress: Callable[[int, int], None] | None = None
     """Told the bytes of the files sent so far, and of all."""
     on_handed_over: Callable[[], None] | None = None

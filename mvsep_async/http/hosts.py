@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from attrs import frozen
 
 from mvsep_async.errors import ConfigurationError
+from mvsep_async.transport.addresses import is_private
 
 __all__ = ["DEFAULT_BASE_URL", "REGIONS", "Host"]
 
@@ -21,6 +22,8 @@ REGIONS: Final = ("de", "de2", "sg", "hk", "mirror")
 _SERVICE_DOMAIN = "mvsep.com"
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 """What a host may be called. Anything else, a backslash above all, is read in different ways by different parsers."""
+_LOCAL_ENDINGS = (".localhost", ".local", ".lan", ".internal", ".intranet", ".home.arpa", ".test")
+"""Ends of names in private networks, reserved for that or used so in practice."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -83,6 +86,13 @@ class Host:
     def is_loopback(self) -> bool:
         """Tell whether this is an address of this machine: a sandbox, then, and never the service itself."""
         return self.name == "localhost" or (_is_ip(self.name) and ip_address(self.name).is_loopback)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether this is a host on the internet, by its name: no address of a private network, no local name."""
+        if _is_ip(self.name):
+            return not is_private(self.name)
+        return "." in self.name and not self.name.endswith(_LOCAL_ENDINGS)
 
     def url(self, path: str) -> str:
         """Return the address of an API path such as `separation/get`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -12,6 +12,7 @@ from attrs import frozen
 
 from mvsep_async.http.content import Content
 from mvsep_async.http.token import Token
+from mvsep_async.transport.pace import RateLimit
 
 __all__ = ["MultipartBody", "Part"]
 
@@ -21,7 +22,7 @@ _TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 
 @frozen
 class Part:
-    """One file of a form: the field's name, the name the file shall have there, and its bytes."""
+    """One file of a form: the field's name, the file name to send, and its content."""
 
     name: str
     filename: str
@@ -32,10 +33,11 @@ class Part:
 class MultipartBody:
     """The fields of a form and its files as one stream, which may be iterated again for a retry.
 
-    `on_progress(sent, total)` counts bytes of file content that the network layer has taken. `on_handed_over()` is
-    called, and `handed_over` becomes true, just before the last bytes are given to the network: from then on the
-    service may have the whole request. Both tell of the latest iteration. A `Token` among the fields is revealed only
-    while the bytes that hold it are made. Iterating raises `UploadError` where a file's content does.
+    `on_progress(sent, total)` counts bytes of file content that the transport has accepted. `on_handed_over()` is
+    called, and `handed_over` becomes true, just before the last bytes are given to the transport: from then on the
+    service may have the whole request. Both refer to the latest iteration. A `Token` among the fields is revealed only
+    while the bytes that hold it are made. `rate_limit` slows the files down. Iterating raises `UploadError` where a
+    file's content does.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class MultipartBody:
         *,
         on_progress: Callable[[int, int], None] | None = None,
         on_handed_over: Callable[[], None] | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         self._boundary = secrets.token_hex(16)
         self._fields = dict(fields)
         self._parts = parts
         self._on_progress = on_progress
         self._on_handed_over = on_handed_over
+        self._rate_limit = rate_limit
         self._iteration: AsyncGenerator[bytes] | None = None
         self.handed_over = False
         self.total = sum(part.content.size for part in parts)
@@ -65,7 +69,7 @@ class MultipartBody:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Both headers that must go with the body: with a length, it is not sent in chunked encoding."""
+        """The headers that belong to the body: because of its length, it is not sent in chunked encoding."""
         return {"Content-Type": self.content_type, "Content-Length": str(self.content_length)}
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -87,13 +91,22 @@ class MultipartBody:
             yield self._part_head(part, first=index == 0)
             async with aclosing(part.content.chunks()) as chunks:
                 async for chunk in chunks:
-                    yield chunk
-                    sent += len(chunk)
-                    self._report(sent)
+                    for piece in self._cut(chunk):
+                        if self._rate_limit is not None:
+                            await self._rate_limit.before_sending(len(piece))
+                        yield piece
+                        sent += len(piece)
+                        self._report(sent)
         self.handed_over = True
         if self._on_handed_over is not None:
             self._on_handed_over()
         yield self._tail()
+
+    def _cut(self, chunk: bytes) -> Iterable[bytes]:
+        if self._rate_limit is None:
+            return (chunk,)
+        step = self._rate_limit.piece
+        return (chunk[start : start + step] for start in range(0, len(chunk), step))
 
     def _report(self, sent: int) -> None:
         if self._on_progress is not None:

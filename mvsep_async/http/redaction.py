@@ -1,4 +1,4 @@
-"""Keeping the token out of logs, those of httpx and httpcore included: they log URLs and headers by themselves."""
+"""Keep the token out of logs, those of httpx and httpx2 included, which log URLs and headers."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ _LOGGERS: Final = (
     "mvsep_async",
     "mvsep_async.events",
     "httpx",
-    "httpcore",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
+    "httpx2",
+    *(
+        f"{core}{part}"
+        for core in ("httpcore", "httpcore2")
+        for part in ("", ".connection", ".http11", ".http2", ".proxy", ".socks")
+    ),
+    "hpack",
+    "hpack.hpack",
+    "hpack.table",  # HTTP/2: the path is a header, and headers are logged
 )
 _PARAMETER = re.compile(
     r"((?:api_token|password|password_confirmation)(?:=|%3D|\W{1,6}))([^\s&\"'<>,;)\]}]+)", re.IGNORECASE
 )
 _known: WeakValueDictionary[int, Token] = WeakValueDictionary()
-"""By identity: of two equal tokens the second one must stay known when the first is gone."""
+"""By identity: of two equal tokens, the second stays known when the first is collected."""
 
 
 def protect(token: Token) -> None:
-    """Hide this token, by its value, in everything that is logged or raised while it is in use."""
+    """Hide this token in everything that is logged or raised while the object exists."""
     _known[id(token)] = token
 
 
 def redact(text: str) -> str:
-    """Return `text` with every token and password in it hidden, also such as only their parameter's name tells."""
-    # Parameters first: the mask of a token that is replaced already would be taken for a value, and masked again.
+    """Return `text` with every known token hidden, and every value of a parameter that is a token or a password."""
+    # Parameters first: a mask that is there already would be taken for a value, and masked again.
     return hide(_PARAMETER.sub(rf"\g<1>{Token.MASK}", text))
 
 
 def hide(text: str) -> str:
-    """Return `text` with every token in it hidden that is in use, also as URLs, JSON and `repr` write it."""
+    """Return `text` with every token in use hidden, also as URLs, JSON and `repr` spell it."""
     for token in list(_known.values()):
         for spelling in _spellings(token.reveal()):
             if spelling in text:
@@ -55,7 +58,7 @@ def hide(text: str) -> str:
 
 def _spellings(value: str) -> Iterable[str]:
     if value.isascii() and value.isalnum():
-        return (value,)  # as the service's own are: there is one way to write it
+        return (value,)  # as the service's own tokens are: it has one spelling
     quoted = (quote(value, safe=""), quote(value), quote_plus(value), json.dumps(value)[1:-1], repr(value)[1:-1])
     return sorted({spelling for spelling in (value, *quoted) if spelling}, key=len, reverse=True)
 

@@ -1,4 +1,4 @@
-"""Repeating what may be repeated, for as long as a caller who waits for one answer has patience."""
+"""Retry calls that may be repeated, until a caller who waits for one answer has waited long enough."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio
 import stamina
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mvsep_async.errors import ProtocolError, ServiceUnavailableError, TransportError
 from mvsep_async.http.call import Call, Caller, Json
@@ -17,31 +17,35 @@ from mvsep_async.http.call import Call, Caller, Json
 __all__ = ["ENDPOINT_PATIENCE", "PatientCaller"]
 
 ENDPOINT_PATIENCE: Final = 30.0
-"""Seconds after which a single endpoint call gives up: long enough for a restart of the service, short enough for
-somebody who waits."""
+"""Seconds after which a single endpoint call fails: long enough for a restart of the service, short enough to wait
+for."""
 
-# stamina's one warning says that something is tried again, and not what; where nobody has set up logging, Python would
-# print it bare. `on_retry` is how we tell.
+_SHORTEST: Final = 1.0
+"""Seconds that the last attempt gets at least."""
+
+# stamina logs one warning for each retry that does not say what is retried; without a logging configuration, Python
+# prints it to stderr. `on_retry` reports retries instead.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 @frozen
 class PatientCaller:
-    """Sends each call through another caller, again and again while that does no harm and may help."""
+    """Sends each call through another caller, and retries it while that is safe and may help."""
 
     caller: Caller
     patience: float = ENDPOINT_PATIENCE
     time_scale: float = 1.0
-    """What the pauses between two tries are multiplied by."""
+    """Factor for all pauses between two attempts."""
     on_retry: Callable[[str, Exception], None] | None = None
-    """Told the call's path and what went wrong, each time it is sent again."""
+    """Called with the path and the error before each retry."""
 
     async def call(self, call: Call, /) -> Json:
         """Send `call`; one that is not repeatable is sent once."""
         if not call.repeatable:
             return await self.caller.call(call)
+        deadline = anyio.current_time() + self.patience
         async for attempt in stamina.retry_context(
-            on=partial(self._repeat, call, anyio.current_time() + self.patience),
+            on=partial(self._repeat, call, deadline),
             attempts=None,
             timeout=self.patience,
             wait_initial=0.25 * self.time_scale,
@@ -49,11 +53,11 @@ class PatientCaller:
             wait_jitter=0.5 * self.time_scale,
         ):
             with attempt:
-                return await self.caller.call(call)
+                return await self.caller.call(evolve(call, limit=max(_SHORTEST, deadline - anyio.current_time())))
         raise AssertionError("stamina either returns the answer or raises the last error")
 
     def _repeat(self, call: Call, deadline: float, error: Exception) -> bool | float:
-        """Say whether to send it again, and when where the service said when: not if that is beyond our patience."""
+        """Return whether to retry, or after how many seconds if the service said so; not beyond the deadline."""
         if not isinstance(error, TransportError | ServiceUnavailableError | ProtocolError):
             return False
         asked = error.retry_after if isinstance(error, ServiceUnavailableError) else None

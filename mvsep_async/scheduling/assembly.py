@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-import httpx
 from anyio import CancelScope
 
 from mvsep_async.catalogue.cache import DiskCache
@@ -40,6 +39,10 @@ from mvsep_async.submission.recovery import Recovery
 from mvsep_async.submission.recovery_policy import Search
 from mvsep_async.submission.submit import Submitter
 from mvsep_async.transport.client import make_http
+from mvsep_async.transport.pace import RateLimit
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["open_session"]
 
@@ -106,7 +109,8 @@ def _wire(config: ClientConfig, http: httpx.AsyncClient, emit: Listener) -> Wire
     gate = Gate(Budget(fixed=config.requests_per_minute), on_wait=lambda seconds: emit(BudgetWaited(seconds)))
     if config.token is not None:
         protect(config.token)
-    return Wire(http, config.base, config.token, gate, config.timeout)
+    rate_limit = None if config.limit_rate is None else RateLimit(config.limit_rate)
+    return Wire(http, config.base, config.token, gate, config.timeout, rate_limit)
 
 
 def _scheduler(
@@ -132,7 +136,15 @@ def _scheduler(
         clock=clock,
     )
     recovery = Recovery(registry, account, Search(_GRACE * time_scale), Outage(config.patience, time_scale), clock)
-    downloader = Downloader(registry, http, SeparationsAPI(caller), config.patience, time_scale)
+    downloader = Downloader(
+        registry,
+        http,
+        SeparationsAPI(caller),
+        config.patience,
+        time_scale,
+        config.may_be_private,
+        wire.rate_limit,
+    )
     return Scheduler(registry, dispatcher, poller, recovery, downloader, SeparationsAPI(caller))
 
 

@@ -16,6 +16,7 @@ from attrs import define, field
 from mvsep_async._version import __version__
 from mvsep_async.concurrency import in_thread
 from mvsep_async.transport.connection import Pool
+from mvsep_async.transport.library import Timeouts
 from mvsep_async.transport.reading import READ_INTO
 
 __all__ = ["FastTransport", "make_http"]
@@ -24,7 +25,7 @@ _KEEPALIVE: Final = 30.0
 """Seconds an idle connection is kept: longer than two polls are apart, shorter than servers keep it (60 to 75)."""
 
 
-def make_http(timeout: httpx.Timeout, *, max_connections: int | None = None) -> httpx.AsyncClient:
+def make_http(timeout: float | Timeouts | httpx.Timeout, *, max_connections: int | None = None) -> httpx.AsyncClient:
     """Return a client for calls and transfers: HTTP/1.1, pooled, without redirects. Creating it reads no file.
 
     HTTP/2 is left out: transfers over it are three times slower. Where the environment names proxies, httpx's own
@@ -37,7 +38,7 @@ def make_http(timeout: httpx.Timeout, *, max_connections: int | None = None) -> 
     return httpx.AsyncClient(
         transport=None if proxied else FastTransport(limits),
         limits=limits,
-        timeout=timeout,
+        timeout=httpx.Timeout(**Timeouts.of(timeout).as_dict()),
         headers={"User-Agent": f"mvsep-async/{__version__}"},
         follow_redirects=False,
     )

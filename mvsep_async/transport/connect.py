@@ -11,6 +11,7 @@ from typing import Any, Final
 import anyio
 import httpcore
 
+from mvsep_async.transport.addresses import check_public, resolve
 from mvsep_async.transport.streams import SocketStream, mapped
 
 __all__ = ["connect_tcp"]
@@ -19,16 +20,21 @@ _HEAD_START: Final = 0.25
 """Seconds that one address is tried alone before the next one is tried beside it."""
 
 
-async def connect_tcp(host: str, port: int, timeout: float | None = None) -> SocketStream:
-    """Connect to the first address of `host` that answers within `timeout` seconds. Raises httpcore's errors."""
+async def connect_tcp(host: str, port: int, timeout: float | None = None, *, public_only: bool = False) -> SocketStream:
+    """Connect to the first address of `host` that answers within `timeout` seconds. Raises httpcore's errors.
+
+    With `public_only`, raises `PrivateAddressError` for a host that has a private address.
+    """
     with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
-        sock = await _connect(host, port)
+        sock = await _connect(host, port, public_only=public_only)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return SocketStream(sock)
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    addresses = _interleaved(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+async def _connect(host: str, port: int, *, public_only: bool) -> socket.socket:
+    addresses = _interleaved(await resolve(host, port))
+    if public_only:
+        check_public(host, [address[0] for _, address in addresses])
     winners: list[socket.socket] = []
     errors: list[OSError] = []
 

@@ -19,6 +19,7 @@ import httpcore
 from anyio import CancelScope
 from attrs import define, field
 
+from mvsep_async.transport.addresses import PUBLIC_ONLY
 from mvsep_async.transport.connect import connect_tcp
 from mvsep_async.transport.reading import READ_INTO
 from mvsep_async.transport.streams import RECEIVE, SocketStream, TlsStream
@@ -127,7 +128,8 @@ class Connection(httpcore.AsyncConnectionInterface):
     async def _connect(self, request: httpcore.Request) -> SocketStream | TlsStream:
         host = self._origin.host.decode("ascii")
         timeout = _timeout(request, "connect")
-        stream = await connect_tcp(host, self._origin.port, timeout)
+        public_only = PUBLIC_ONLY in request.extensions
+        stream = await connect_tcp(host, self._origin.port, timeout, public_only=public_only)
         if self._origin.scheme != b"https":
             return stream
         name = request.extensions.get("sni_hostname") or host

@@ -18,6 +18,7 @@ import anyio
 import httpcore
 from attrs import define, field, frozen
 
+from mvsep_async.transport.addresses import PrivateAddressError
 from mvsep_async.transport.fairness import FairStep, fair_step
 
 __all__ = ["RECEIVE", "SocketStream", "TlsStream", "mapped"]
@@ -261,6 +262,8 @@ class mapped:  # noqa: N801 read as a function
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):  # TimeoutError and ssl.SSLError too
+        if isinstance(error, OSError) and not isinstance(
+            error, PrivateAddressError
+        ):  # TimeoutError and ssl.SSLError too
             late = isinstance(error, TimeoutError) and error.errno != errno.ETIMEDOUT
             raise (self.timeout if late else self.broken)(str(error)) from error

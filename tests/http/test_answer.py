@@ -17,7 +17,6 @@ from mvsep_async.errors import (
     MVSepError,
     NoFreeSlotError,
     ProtocolError,
-    RateLimitedError,
     ServiceUnavailableError,
 )
 from mvsep_async.http.answer import MAX_BODY, HTTPResponse, about_slots, excerpt, read_answer, reasons
@@ -118,7 +117,6 @@ def said(status: int, body: Json | bytes, call: Call = GET) -> MVSepError:
         (403, PAGE, AuthenticationError),
         (404, PAGE, JobNotFoundError),
         (404, {"message": "No such thing"}, JobNotFoundError),
-        (429, b"", RateLimitedError),
         (302, b"{}", ProtocolError),
         (400, {"success": False, "data": {"message": "Wrong api token"}}, AuthenticationError),
         (400, {"success": False, "errors": {"api_token": ["is required"]}}, AuthenticationError),

@@ -30,7 +30,7 @@ class Pieces:
     def size(self) -> int:
         return sum(map(len, self.pieces))
 
-    async def chunks(self) -> AsyncGenerator[bytes | memoryview]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         for piece in self.pieces:
             yield piece
 
@@ -152,7 +152,7 @@ async def test_handed_over_is_told_just_before_the_last_bytes() -> None:
     await iterator.aclose()
 
 
-async def test_pieces_may_be_kept_where_they_are_not_lent(tmp_path: Path) -> None:
+async def test_pieces_stay_as_they_are_when_later_ones_are_read(tmp_path: Path) -> None:
     song = tmp_path / "song.wav"
     song.write_bytes(os.urandom(1_000_000))
     body = MultipartBody({}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
@@ -161,15 +161,15 @@ async def test_pieces_may_be_kept_where_they_are_not_lent(tmp_path: Path) -> Non
     assert song.read_bytes() in b"".join(kept)
 
 
-async def test_a_file_is_closed_as_soon_as_nobody_reads_on(tmp_path: Path) -> None:
+async def test_closing_a_body_closes_its_file(tmp_path: Path) -> None:
     song = tmp_path / "song.wav"
     song.write_bytes(bytes(1_000_000))
     body = MultipartBody({}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
-    pieces = body.lent()
+    pieces = aiter(body)
     while len(await anext(pieces)) < 1000:
         pass
     assert opened(song)
-    await pieces.aclose()
+    await body.aclose()
     assert not opened(song)
 
 
@@ -198,9 +198,7 @@ def test_a_file_is_uploaded_over_a_real_socket(tmp_path: Path, backend: str, own
         async with make_http(httpx.Timeout(10)) if own else httpx.AsyncClient() as http:
             body = MultipartBody({"k": "v"}, (Part("audiofile", "s.wav", await FileContent.open(song)),))
             for _ in range(2):
-                response = await http.post(
-                    server.url("/create"), content=body, headers=body.headers, extensions=body.extensions
-                )
+                response = await http.post(server.url("/create"), content=body, headers=body.headers)
                 assert response.json() == {}
             return body
 
@@ -224,5 +222,5 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_upload(tmp_path: Pa
     content = await FileContent.open(song)
     body = MultipartBody({}, (Part("audiofile", "s.wav", content),), on_progress=shrink)
     with serving(take(bodies)) as server, pytest.raises(UploadError, match="shrank"):
-        await http.post(server.url("/create"), content=body, headers=body.headers, extensions=body.extensions)
+        await http.post(server.url("/create"), content=body, headers=body.headers)
     assert not body.handed_over

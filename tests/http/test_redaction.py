@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import logging
+import pkgutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote, quote_plus
 
@@ -67,7 +70,16 @@ def test_text_without_secrets_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mvsep_async", "mvsep_async.events", "httpx", "httpcore.http11", "httpcore.connection"]
+    "name",
+    [
+        "mvsep_async",
+        "mvsep_async.events",
+        "httpx",
+        "httpcore.http11",
+        "httpcore.connection",
+        "httpx2",
+        "httpcore2.http11",
+    ],
 )
 def test_loggers_are_guarded_arguments_and_tracebacks_too(name: str, caplog: pytest.LogCaptureFixture) -> None:
     guard_logs()
@@ -83,3 +95,15 @@ def test_loggers_are_guarded_arguments_and_tracebacks_too(name: str, caplog: pyt
             logger.exception("it failed")
     assert len(caplog.records) == 2
     assert "tok-logged" not in caplog.text
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "httpcore", "httpcore2"])
+def test_every_logger_of_the_http_libraries_is_guarded(library: str) -> None:
+    for module in pkgutil.walk_packages(importlib.import_module(library).__path__, f"{library}."):
+        with suppress(ImportError):  # parts that need an extra
+            importlib.import_module(module.name)
+    guard_logs()
+    loggers = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == library]
+    assert loggers
+    for name in loggers:
+        assert any(type(each).__name__ == "_Redactor" for each in logging.getLogger(name).filters), name

@@ -42,9 +42,7 @@ async def main(folder: Path) -> None:
         async with make_http(httpx.Timeout(30)) as http:
             body = MultipartBody({}, (Part("a", "b", await FileContent.open(song)),))
             before = highest()
-            (
-                await http.post(server.url(), content=body, headers=body.headers, extensions=body.extensions)
-            ).raise_for_status()
+            (await http.post(server.url(), content=body, headers=body.headers)).raise_for_status()
             await fetch(http, server.url(), folder / "stem.wav", root=folder)
     assert (folder / "stem.wav").stat().st_size == SIZE
     sys.stdout.write(f"{highest() - before}\n")

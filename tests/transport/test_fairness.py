@@ -1,4 +1,4 @@
-"""KeyedLock: a transfer that is alone loses no time, many take one step each, and the loop gets to run in between."""
+"""FairStep: a lone transfer loses no time, many take one step each, and the loop runs in between."""
 
 from __future__ import annotations
 
