@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mvsep_async.client import MVSepClient
-from mvsep_async.config import default_poll_interval, time_scale_of
+from mvsep_async.config import ClientConfig, default_poll_interval, time_scale_of
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.testing import no_waiting
 from tests.conftest import STRANGER
+
+SETTINGS: dict[str, Any] = dict.fromkeys(
+    [
+        "api_token",
+        "base_url",
+        "region",
+        "concurrency",
+        "journal",
+        "requests_per_minute",
+        "poll_interval",
+        "timeout",
+        "patience",
+        "group_cap",
+        "cache",
+        "on_event",
+    ]
+)
+
+
+def config(**settings: Any) -> ClientConfig:
+    return ClientConfig.of(**{**SETTINGS, **settings})
 
 
 @pytest.mark.parametrize(
@@ -24,16 +47,15 @@ from tests.conftest import STRANGER
 def test_only_a_service_on_this_machine_is_waited_for_less(
     base_url: str, poll_interval: float, time_scale: float
 ) -> None:
-    client = MVSepClient(STRANGER, base_url=base_url, poll_interval=poll_interval)
-    assert client._options.time_scale == pytest.approx(time_scale)
+    assert config(base_url=base_url, poll_interval=poll_interval).time_scale == pytest.approx(time_scale)
 
 
 def test_no_waiting_makes_new_clients_fast_and_is_undone() -> None:
     with no_waiting():
-        fast = MVSepClient(STRANGER, base_url="http://127.0.0.1:8000")
-    slow = MVSepClient(STRANGER, base_url="http://127.0.0.1:8000")
-    assert fast._options.poll_interval < 0.05
-    assert slow._options.poll_interval == default_poll_interval.get() == 2.0
+        fast = config(base_url="http://127.0.0.1:8000")
+    slow = config(base_url="http://127.0.0.1:8000")
+    assert fast.poll_interval < 0.05
+    assert slow.poll_interval == default_poll_interval.get() == 2.0
     assert time_scale_of(2.0, local=True) == 1.0
 
 
