@@ -1,4 +1,4 @@
-"""What makes a song, separated in one way, the same one when it is met again."""
+"""Fingerprints: the same song, separated with the same settings, has the same one in every process."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 from hashlib import blake2b
 from typing import Final
 
+from mvsep_async.audio.digest import read_content
 from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 
-__all__ = ["fingerprint", "fingerprint_of"]
+__all__ = ["content_fingerprint_of", "fingerprint", "fingerprint_of"]
 
 _BYTES: Final = 15
-"""Of the hash: 120 bits, so that among a billion songs a mistaken match stays out of reach."""
+"""Of the hash: 120 bits, so that two of a billion songs have the same one by chance with a probability below 1e-18."""
 
 
 def fingerprint(path: str, size: int, mtime_ns: int, settings: JobSettings) -> str:
@@ -46,6 +47,23 @@ async def fingerprint_of(source: JobSource, settings: JobSettings) -> str | None
         case _:
             entries = await in_thread(_entries, (source,))
             return None if entries is None else fingerprint(*entries[0], settings)
+
+
+async def content_fingerprint_of(source: JobSource, settings: JobSettings) -> str | None:
+    """Return the fingerprint of a file's audio, whatever its path, time and tags; `None` for other sources.
+
+    The file is read once, in a worker thread. `fingerprint_of` is the quick answer, this one the true one.
+    """
+    paths = (source.target, source.reference) if isinstance(source, Pair) else (source,)
+    digests = []
+    for path in paths:
+        if not isinstance(path, str | os.PathLike) or is_url(path):
+            return None
+        try:
+            digests.append((await read_content(path)).digest)
+        except (OSError, ValueError):
+            return None  # `submit` raises for what is wrong with a file
+    return _hashed(["audio", *digests], settings)
 
 
 def _hashed(identity: list[object], settings: JobSettings) -> str:

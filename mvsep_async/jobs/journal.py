@@ -71,6 +71,10 @@ class Journal(Protocol):
         """Record a new queued job. Raises `JournalError` for a request that cannot be stored."""
         ...
 
+    def amend(self, request: JobRequest) -> None:
+        """Record a changed request of a known job."""
+        ...
+
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Record the state and facts of a job."""
         ...
@@ -114,6 +118,9 @@ class NoJournal:
         return
 
     def add(self, request: JobRequest) -> None:
+        return
+
+    def amend(self, request: JobRequest) -> None:
         return
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:

@@ -83,6 +83,7 @@ class JobRegistry:
     _by_hash: dict[str, JobEntry] = field(factory=dict)
     _by_key: dict[str, JobEntry] = field(factory=dict)
     _by_fingerprint: dict[str, JobEntry] = field(factory=dict)
+    _by_content: dict[str, JobEntry] = field(factory=dict)
     _attached: set[str] = field(factory=set)
     """Jobs made elsewhere, which the journal does not record."""
     _observers: list[Observer] = field(factory=list)
@@ -129,14 +130,31 @@ class JobRegistry:
         return self._last_stamp
 
     def find(
-        self, *, hash: str | None = None, key: str | None = None, fingerprint: str | None = None
+        self,
+        *,
+        hash: str | None = None,
+        key: str | None = None,
+        fingerprint: str | None = None,
+        content: str | None = None,
     ) -> JobEntry | None:
-        """Return the job with this hash at the service, caller's key, or fingerprint of source and settings."""
+        """Return the job with this hash at the service, caller's key, or fingerprint of source or audio."""
         if hash is not None:
             return self._by_hash.get(hash)
         if key is not None:
             return self._by_key.get(key)
+        if content is not None:
+            return self._by_content.get(content)
         return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
+
+    def follow(self, job: JobEntry, request: JobRequest) -> None:
+        """Know a job by the name and time that its song has now. One that was not sent is sent from there."""
+        changes: dict[str, Any] = {"fingerprint": request.fingerprint}
+        if job.state is JobState.QUEUED:
+            changes["source"] = request.source
+        self._drop_fingerprints(job)
+        job.request = evolve(job.request, **changes)
+        self._index(job)
+        self.journal.amend(job.request)
 
     def apply(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
         """Change a job at once, and have the journal written soon. `changes` are fields of its `Facts`.
@@ -205,8 +223,7 @@ class JobRegistry:
                     del index[name]
             if job.request.key is not None:
                 self._by_key.pop(job.request.key, None)
-            if job.request.fingerprint is not None and self._by_fingerprint.get(job.request.fingerprint) is job:
-                del self._by_fingerprint[job.request.fingerprint]
+            self._drop_fingerprints(job)
         self.journal.forget([job.request for job in dropped])
 
     def _index(self, job: JobEntry) -> None:
@@ -215,8 +232,16 @@ class JobRegistry:
             self._by_key[job.request.key] = job
         if job.request.fingerprint is not None:
             self._by_fingerprint[job.request.fingerprint] = job
+        if job.request.content is not None:
+            self._by_content[job.request.content] = job
         if job.facts is not NOTHING:
             self._index_hashes(job)
+
+    def _drop_fingerprints(self, job: JobEntry) -> None:
+        request = job.request
+        for index, name in ((self._by_fingerprint, request.fingerprint), (self._by_content, request.content)):
+            if name is not None and index.get(name) is job:
+                del index[name]
 
     def _index_hashes(self, job: JobEntry) -> None:
         for name in (job.facts.hash, job.facts.remote):

@@ -63,7 +63,7 @@ class JobRequest:
     """One separation as it was asked for: made once at the front door, completed on its way to the multipart body.
 
     `id` is also the tag at the front of the uploaded file name. `fingerprint` is the same for the same song and
-    settings in every process; `map` sets it where there is a journal.
+    settings in every process, `content` for the same audio and settings; `map` sets them where there is a journal.
     """
 
     id: str
@@ -76,6 +76,7 @@ class JobRequest:
     metadata: Json = None
     target: Target | None = None
     fingerprint: str | None = None
+    content: str | None = None
 
 
 def new_id() -> str:

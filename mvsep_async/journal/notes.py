@@ -15,7 +15,7 @@ Row: TypeAlias = tuple[Value, ...]
 
 @define
 class Notes:
-    """Changes to write in one transaction: first `forgotten`, then `added`, `changed`, `files` and `durations`.
+    """Changes to write in one transaction: `forgotten`, `added`, `amended`, `changed`, `files`, then `durations`.
 
     This order is always right: ids are never reused, and a key is reused only after its job was forgotten.
     `files` maps job and path to the file's size and how many bytes of it are safe.
@@ -23,23 +23,28 @@ class Notes:
 
     forgotten: dict[str, None] = field(factory=dict)
     added: dict[str, Row] = field(factory=dict)
+    amended: dict[str, Row] = field(factory=dict)
     changed: dict[str, Row] = field(factory=dict)
     files: dict[tuple[str, Value], tuple[int | None, int]] = field(factory=dict)
     durations: list[Row] = field(factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.files or self.forgotten or self.durations)
+        changes = self.added or self.amended or self.changed or self.files
+        return bool(changes or self.forgotten or self.durations)
 
     @property
     def single(self) -> bool:
         """Whether one statement writes all of it: a single change and no pruning."""
-        return not self.forgotten and not self.durations and len(self.added) + len(self.changed) + len(self.files) == 1
+        if self.forgotten or self.durations:
+            return False
+        return len(self.added) + len(self.amended) + len(self.changed) + len(self.files) == 1
 
     def forget(self, jobs: Sequence[str]) -> None:
         """Add the pruning of jobs and drop the other changes of these jobs."""
         gone = dict.fromkeys(jobs)
         for job in gone:
             self.added.pop(job, None)
+            self.amended.pop(job, None)
             self.changed.pop(job, None)
         self.files = {file: sizes for file, sizes in self.files.items() if file[0] not in gone}
         self.forgotten |= gone
@@ -48,6 +53,7 @@ class Notes:
         """Add changes that came later than these, which could not be written."""
         self.forget(tuple(later.forgotten))
         self.added |= later.added
+        self.amended |= later.amended
         self.changed |= later.changed
         self.files |= later.files
         self.durations += later.durations

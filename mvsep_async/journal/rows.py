@@ -34,7 +34,7 @@ __all__ = ["FACT_COLUMNS", "REQUEST_COLUMNS", "RowReader", "facts_row", "path_va
 
 REQUEST_COLUMNS: Final = (
     "id", "source_kind", "source", "source_beside", "filename", "settings", "owner_group", "priority", "owner_key",
-    "metadata", "target", "fingerprint",
+    "metadata", "target", "fingerprint", "content",
 )  # fmt: skip
 FACT_COLUMNS: Final = (
     "state", "hash", "remote", "host", "attempts", "intent_at", "accepted_at", "separation", "error", "planned",
@@ -68,6 +68,7 @@ def request_row(request: JobRequest, *, spool: Path) -> Row:
             None if request.metadata is None else _json(request.metadata),
             None if request.target is None else _target_text(request.target),
             request.fingerprint,
+            request.content,
         )
     except (TypeError, ValueError, OSError, RecursionError) as error:
         raise JournalError(f"job {request.id} cannot be stored in the journal: {error}", job=request.id) from error
@@ -126,7 +127,7 @@ class RowReader:
     def _record(self, row: Sequence[Any], files: tuple[SafeFile, ...]) -> Record:
         (
             id, kind, source, beside, filename, settings, group, priority, key, metadata, target, fingerprint,
-            state, *facts,
+            content, state, *facts,
         ) = row  # fmt: skip
         if not isinstance(id, str) or not isinstance(priority, int):
             raise TypeError("a value has the wrong type")
@@ -141,6 +142,7 @@ class RowReader:
             metadata=None if metadata is None else json.loads(metadata),
             target=None if target is None else self._target(target),
             fingerprint=_str(fingerprint),
+            content=_str(content),
         )
         known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
         return Record(request, JobState(state), known, files)

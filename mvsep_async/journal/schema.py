@@ -66,6 +66,7 @@ STEPS: Final[tuple[Step, ...]] = (
         )
         """,
     ),
+    ("ALTER TABLE jobs ADD COLUMN content TEXT",),
 )
 """The migrations from each version of the tables to the next, the first from an empty file. To change the tables,
 add a step: a step that was released never changes."""

@@ -133,6 +133,13 @@ class SqliteJournal:
         self._notes.added[request.id] = row
         self._wake()
 
+    def amend(self, request: JobRequest) -> None:
+        """Note a changed request of a known job; its key stays the same."""
+        row = request_row(request, spool=self._spool)
+        where = self._notes.added if request.id in self._notes.added else self._notes.amended
+        where[request.id] = row
+        self._stir()
+
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Change the state and facts of a job."""
         self._notes.changed[job] = facts_row(state, facts)

@@ -36,6 +36,7 @@ _READ_JOBS: Final = f"SELECT {', '.join((*_COLUMNS, *FACT_COLUMNS))} FROM jobs O
 _READ_FILES: Final = "SELECT job, path, size, safe FROM files ORDER BY job, path"
 _ADD: Final = f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _CHANGE: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in FACT_COLUMNS)} WHERE number = ?"  # noqa: S608
+_AMEND: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in REQUEST_COLUMNS)} WHERE number = ?"  # noqa: S608
 _FILE: Final = """
     INSERT INTO files (path, size, safe, job) VALUES (?, ?, ?, ?)
     ON CONFLICT (job, path) DO UPDATE SET size = excluded.size, safe = excluded.safe
@@ -162,6 +163,9 @@ class Store:
         before = connection.total_changes
         if notes.added:
             connection.executemany(_ADD, ((numbers[job], *row) for job, row in notes.added.items()))
+        if notes.amended:
+            amended = ((*row, numbers[job]) for job, row in notes.amended.items() if job in numbers)
+            connection.executemany(_AMEND, amended)
         if notes.changed:
             changed = ((*row, numbers[job]) for job, row in notes.changed.items() if job in numbers)
             connection.executemany(_CHANGE, changed)

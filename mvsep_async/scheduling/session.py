@@ -89,6 +89,7 @@ class Session:
         sources: Iterable[Source] | AsyncIterable[Source],
         target: Target | None,
         arguments: SubmitArguments,
+        retry_failed: bool,
     ) -> JobStream:
         """Submit many jobs; see `MVSepClient.map`."""
         if arguments.get("key") is not None:
@@ -103,7 +104,7 @@ class Session:
             except InvalidRequestError as error:
                 request = evolve(_request(None, settings, target, arguments), filename=f"<{type(source).__name__}>")
                 return Job(self.submitter.reject(request, error), self)
-            return Job(await self.submitter.submit_or_resume(request), self)
+            return Job(await self.submitter.submit_or_resume(request, retry_failed=retry_failed), self)
 
         async def wait(job: Job) -> None:
             try:

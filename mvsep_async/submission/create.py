@@ -26,7 +26,7 @@ from mvsep_async.http.content import BytesContent, Content, FileContent
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.jobs.fingerprint import fingerprint_of
+from mvsep_async.jobs.fingerprint import content_fingerprint_of, fingerprint_of
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
@@ -237,11 +237,12 @@ async def _parts(request: JobRequest) -> tuple[Part, ...]:
 
 
 async def _check_unchanged(job: JobEntry) -> None:
-    """Raise `InvalidRequestError` where the file has changed: it would be paid under another song's fingerprint."""
-    if job.request.fingerprint is None:
+    """Raise `InvalidRequestError` where the file's audio has changed: it would be paid as another song."""
+    request = job.request
+    if request.fingerprint is None or await fingerprint_of(request.source, request.settings) == request.fingerprint:
         return
-    if await fingerprint_of(job.request.source, job.request.settings) != job.request.fingerprint:
-        name = label(job.request.source, job.request.filename)
+    if request.content is None or await content_fingerprint_of(request.source, request.settings) != request.content:
+        name = label(request.source, request.filename)
         raise InvalidRequestError(f"{name} was changed since it was submitted: submit it again", job=job.id)
 
 

@@ -94,6 +94,7 @@ orders = whole(
     metadata=json_values,
     target=st.none() | targets,
     fingerprint=st.none() | st.text("0123456789abcdef"),
+    content=st.none() | st.text("0123456789abcdef"),
 )
 separations = whole(
     Separation,
