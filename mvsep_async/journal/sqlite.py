@@ -134,11 +134,11 @@ class SqliteJournal:
         self._wake()
 
     def amend(self, request: JobRequest) -> None:
-        """Note a changed request of a known job; its key stays the same."""
+        """Replace the request of a job; its key stays the same."""
         row = request_row(request, spool=self._spool)
         where = self._notes.added if request.id in self._notes.added else self._notes.amended
         where[request.id] = row
-        self._stir()
+        self._wake()
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Change the state and facts of a job."""
