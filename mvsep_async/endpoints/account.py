@@ -79,7 +79,7 @@ class AccountAPI:
         """Return the account's separations, newest (`start=0`) first. More than 20 take several calls."""
 
         async def page(start: int, limit: int) -> list[HistoryEntry]:
-            return await self._history(start, limit, priority)
+            return await self.history_page(start, limit, priority=priority)
 
         return await collect(page, key=_identity, start=start, limit=limit)
 
@@ -87,7 +87,7 @@ class AccountAPI:
         """Iterate over all separations of the account, newest first, page by page."""
 
         async def page(start: int, limit: int) -> list[HistoryEntry]:
-            return await self._history(start, limit, priority)
+            return await self.history_page(start, limit, priority=priority)
 
         return pages(page, key=_identity, start=start)
 
@@ -138,7 +138,8 @@ class AccountAPI:
         """Give results short names."""
         return await self._switch("disable_long_filenames")
 
-    async def _history(self, start: int, limit: int, priority: Priority = Priority.REST) -> list[HistoryEntry]:
+    async def history_page(self, start: int, limit: int, *, priority: Priority = Priority.REST) -> list[HistoryEntry]:
+        """Return one page of the history as the service sends it, which may have fewer entries than `limit`."""
         call = Call(
             method="GET",
             path="app/separation_history",

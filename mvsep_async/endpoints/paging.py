@@ -34,8 +34,9 @@ async def pages(
     """Iterate over all entries from `start` on, at most `limit`; `fetch(start, limit)` gets one page.
 
     Entries with a `key` that was given before are skipped: new entries push old ones onto the next page while one
-    reads. A second page in a row without anything new ends the listing, so a service that ignores `start` is not asked
-    forever. Raises `InvalidRequestError` for a negative `start` or a `limit` below 1.
+    reads. Only an empty page ends the listing, since a service may send fewer entries than asked for; or a second page
+    in a row without anything new, so a service that ignores `start` is not asked forever. Raises `InvalidRequestError`
+    for a negative `start` or a `limit` below 1.
     """
     if start < 0 or (limit is not None and limit < 1):
         raise InvalidRequestError(f"a listing takes start ≥ 0 and limit ≥ 1, not start={start}, limit={limit}")
@@ -51,6 +52,6 @@ async def pages(
             seen.add(key(entry))
             yield entry
         repeated = repeated + 1 if len(seen) == known else 0
-        if len(entries) < asked or repeated == 2:
+        if not entries or repeated == 2:
             return
         start += len(entries)

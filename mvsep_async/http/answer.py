@@ -33,6 +33,8 @@ make a finished job's answer several times that."""
 LARGE: Final = 64 * 1024
 """Bytes of JSON from which on a worker thread decodes them: on the event loop that would take half a millisecond."""
 
+_REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
+"""Error statuses with which the service itself refuses a call (FACTS); any other one says nothing about it."""
 _EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
 _HTML = re.compile(
     rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
@@ -81,6 +83,13 @@ def read_answer(call: Call, answer: HTTPResponse) -> Json:
     if _HTML.match(answer.body):
         raise _html(call, answer)
     data = parse_json(answer, call.path)
+    if answer.status >= 400 and not _is_refusal(answer.status, data):
+        raise ServiceUnavailableError(
+            f"{answer.status} is not an answer of the service to {call.path}: it is down, or something in front of it "
+            "answers; check the base URL, or try again later",
+            status=answer.status,
+            retry_after=retry_after(answer.headers),
+        )
     if call.tolerant and isinstance(data, dict) and answer.status in (200, 400, 404) and not _about_token(data):
         return data
     if answer.status >= 400 or (isinstance(data, dict) and _failed(data)):
@@ -95,7 +104,7 @@ def parse_json(answer: HTTPResponse, path: str) -> Json:
     if answer.overlong:
         raise ProtocolError(f"the answer to {path} is longer than {MAX_BODY} bytes", status=answer.status)
     if not answer.body.strip():
-        if answer.status in (401, 403):
+        if answer.status == 401:
             return {"success": False, "message": ""}
         raise ProtocolError(f"the answer to {path} is empty (HTTP {answer.status})", status=answer.status)
     try:
@@ -124,7 +133,7 @@ def refusal(call: Call, status: int, data: Json) -> MVSepError:
             reason=reason,
         )
     known = classify_refusal_text(reason)
-    if status == 404 or known is Refusal.NOT_FOUND:
+    if known is Refusal.NOT_FOUND or (status == 404 and call.path != "separation/create"):
         return JobNotFoundError(f"the service found nothing for {call.path}: {words}", status=status)
     if call.path == "separation/create":
         return _create_refusal(known, words, reason, status, fields)
@@ -206,18 +215,26 @@ def excerpt(body: bytes) -> str:
 def _html(call: Call, answer: HTTPResponse) -> MVSepError:
     title = re.search(rb"<title[^>]*>(.{0,120}?)</title>", answer.body, re.IGNORECASE | re.DOTALL)
     named = f" ({excerpt(title.group(1))})" if title else ""
-    if answer.status in (401, 403):
-        return AuthenticationError(
-            f"the service's edge refuses {call.path}{named} with HTTP {answer.status}", status=answer.status
-        )
-    if answer.status == 404:
-        return JobNotFoundError(f"the service has no {call.path}{named}", status=404)
     return ServiceUnavailableError(
         f"an HTML page came instead of an answer to {call.path}{named}, HTTP {answer.status}: the service is down or "
-        "in maintenance, try again later",
+        "in maintenance, or the base URL is wrong; try again later",
         status=answer.status,
         retry_after=retry_after(answer.headers),
     )
+
+
+def _is_refusal(status: int, data: Json) -> bool:
+    """Tell whether an answer with an error status is the service's own decision about the call.
+
+    A proxy, a firewall or a deployment answers 403 and 404 with JSON too, but without the service's envelope.
+    """
+    if status not in _REFUSALS or not isinstance(data, dict):
+        return False
+    own = "success" in data or "status" in data
+    fields, texts = reasons(data)
+    if status in (403, 404):
+        return own or classify_refusal_text("; ".join(texts)) is not None
+    return own or bool(fields or texts) or status == 401
 
 
 def _failed(data: Mapping[str, Json]) -> bool:

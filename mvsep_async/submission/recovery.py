@@ -1,11 +1,9 @@
-"""Looking for jobs whose answers were lost, in the service's own lists, before anything is paid a second time."""
+"""Recovery of jobs whose create brought no answer, through the lists of the service."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
@@ -13,6 +11,7 @@ import anyio
 from attrs import define, field
 
 from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.paging import MAX_PAGE
 from mvsep_async.errors import MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.entry import JobEntry
@@ -21,7 +20,7 @@ from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
-from mvsep_async.submission.recovery_policy import Absent, Found, Search, horizon, is_before
+from mvsep_async.submission.recovery_policy import Absent, Found, HistoryEnd, Search
 
 __all__ = ["Recovery"]
 
@@ -30,32 +29,32 @@ logger = logging.getLogger("mvsep_async")
 _MOST_NAMED: Final = 20
 """Jobs of others that an error names at the most."""
 
-_UNDATED: Final = 100
-"""Entries read whatever their dates are: only our own clock could say how old that is, and it may be wrong."""
+_OVERLAP: Final = 2
+"""Entries of each page that the next one repeats, so that an entry which vanishes while we read hides no other one."""
 
 
 @define(eq=False)
 class Recovery:
-    """Searches for the jobs that the registry holds as `LOST`."""
+    """Finds jobs whose create brought no answer in the service's own lists, before anything is paid a second time."""
 
     registry: JobRegistry
     account: AccountAPI
     search: Search
     outage: Outage
-    clock: Callable[[], float] = anyio.current_time
+    clock: Callable[[], float]
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def begin(self, job: JobEntry) -> None:
-        """Search for `job` from now on."""
+        """Search for a lost job from now on."""
         self.search.begin(job.id, self.clock())
         self._wake.set()
 
     def end(self, job: JobEntry) -> None:
-        """Search for it no longer."""
+        """Stop searching for a job."""
         self.search.end(job.id)
 
     async def run(self) -> None:
-        """Read the lists whenever a search is due."""
+        """Read the lists whenever a search is due, until cancelled."""
         rest = 0.0
         while True:
             self._wake = anyio.Event()
@@ -63,14 +62,14 @@ class Recovery:
                 await self._wake.wait()
             if self.search.wait(self.clock()) > 0:
                 continue
-            rest = await self._look()
+            rest = await self._search()
 
-    async def _look(self) -> float:
-        """Read the lists once and settle what they show; return how long to rest after a failure."""
+    async def _search(self) -> float:
+        """Read the lists once and apply what they decide; return how long to rest after a failure."""
         began = self.clock()
         lost = [self.registry.jobs[job] for job in self.search.jobs]
         try:
-            hashes = await self._listed(lost)
+            hashes = await self._listed(lost, thorough=self.search.can_prove_absence(began))
         except MVSepError as error:
             logger.info("the search for %d lost jobs cannot read the service's lists: %s", len(lost), error)
             if self.outage.failed(self.clock()):
@@ -82,28 +81,30 @@ class Recovery:
         for job in lost:
             if not _tagged(job) and job.state is JobState.LOST:
                 self.search.end(job.id)
-                self._unknowable(job, hashes)
-        for result in self.search.looked(began, hashes):
+                self._give_up(job, hashes)
+        for result in self.search.searched(began, hashes):
             self._resolve(result)
         return 0.0
 
-    async def _listed(self, lost: list[JobEntry]) -> list[str]:
-        """Return the account's hashes: of its unfinished jobs, and of its history as far back as lost ones may be."""
-        since = horizon((job.facts.intent_at for job in lost), time.time())
+    async def _listed(self, lost: list[JobEntry], *, thorough: bool) -> list[str]:
+        """Return the hashes of the account's unfinished jobs, and of its history as far back as lost jobs may be."""
         queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
         hashes = [entry.hash for entry in queue.jobs or ()]
         missing = _missing(lost, hashes)
-        if not missing:
-            return hashes
-        async with aclosing(self.account.history_all(priority=Priority.LIKELY)) as history:
-            async for entry in history:
-                hashes.append(entry.hash)
-                missing = _missing(missing, [entry.hash])
-                known = self.registry.find(hash=entry.hash)
-                accepted_at = None if known is None else known.facts.accepted_at
-                dated = accepted_at is not None or len(hashes) > _UNDATED
-                if not missing or (dated and is_before(entry.hash, since, accepted_at=accepted_at)):
-                    break
+        intents = [job.facts.intent_at for job in missing]
+        since = None if None in intents else min((at for at in intents if at is not None), default=None)
+        end, start, read = HistoryEnd(since, thorough), 0, set[str]()
+        while missing:
+            page = await self.account.history_page(start, MAX_PAGE, priority=Priority.LIKELY)
+            new = [entry.hash for entry in page if entry.hash not in read]
+            read.update(new)
+            hashes += new
+            missing = _missing(missing, new)
+            ours = (self.registry.find(hash=hash) for hash in new)
+            stamps = [job.facts.accepted_at for job in ours if job is not None]
+            if end.read(len(page), len(new), [stamp for stamp in stamps if stamp is not None]):
+                break
+            start += max(len(page) - _OVERLAP, 1) if page else MAX_PAGE
         return hashes
 
     def _resolve(self, result: Found | Absent) -> None:
@@ -115,8 +116,8 @@ class Recovery:
         else:
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
 
-    def _unknowable(self, job: JobEntry, hashes: list[str]) -> None:
-        """Decide about a job that has no file name, so that nothing at the service can be told to be it."""
+    def _give_up(self, job: JobEntry, hashes: list[str]) -> None:
+        """Decide about a job without a file name, which cannot be recognized in the service's lists."""
         if job.request.settings.on_unknown == "resubmit":
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             return

@@ -1,26 +1,29 @@
-"""Whether a job whose answer was lost is at the service: when its lists are read, and what they prove."""
+"""When to search for jobs whose answers were lost, how far, and what a search proves. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Final
 
 from attrs import define, field, frozen
 
 from mvsep_async.naming import tag_in
 
-__all__ = ["LOOKS", "Absent", "Found", "Search", "horizon", "is_before"]
+__all__ = ["SEARCHES", "Absent", "Found", "HistoryEnd", "Search"]
 
-LOOKS: Final = (0.01, 0.03, 0.08, 0.17, 0.33, 0.6, 1.0)
-"""When the lists are read, as parts of the time that the service may need to show a job: soon at first, since mostly
-it has it, and once more at the very end, since only that look proves that it has not."""
+SEARCHES: Final = (0.01, 0.03, 0.08, 0.17, 0.33, 0.6, 1.0)
+"""When the lists are read, as parts of the time that the service may need to list a job: early, since it mostly has the
+job, and once more at the very end, since only that search can prove that it does not."""
 
-_TIME_ZONES: Final = timedelta(hours=26)
-"""The service's dates name no time zone: two clocks that are both right may differ by as much."""
+_EMPTY_PAGES: Final = 2
+"""Empty pages in a row that prove the end of a list: one may consist of entries that could not be read."""
 
-_CLOCK_SET: Final = 300.0
-"""Seconds by which this machine's clock may have been set between two jobs of ours."""
+_PAGES_AFTER: Final = 1
+"""Pages that are read beyond one with an older job of ours, in case the order of the list is not strict."""
+
+_QUICK_PAGES: Final = 5
+"""Pages that an early search reads at the most: a lost job is among the newest."""
 
 
 @frozen
@@ -33,25 +36,59 @@ class Found:
 
 @frozen
 class Absent:
-    """The service had all the time it may need and does not show the job: it has not got it."""
+    """The service had all the time it may need, and its complete lists do not show the job."""
 
     job: str
 
 
 @define
+class HistoryEnd:
+    """Decides when enough pages of the history, newest first, have been read.
+
+    A short page proves nothing: a service may send fewer entries than asked for, and some may be unreadable. Nor does a
+    date: clocks are set, and the service names no time zone. What counts is an empty page, a page that repeats what was
+    read, or a job of ours that was accepted before the create of any missing job began (by the stamps of the journal,
+    which no clock can turn back).
+
+    `since`: stamp of the earliest missing create, `None` if it is not known. `thorough`: read as far as a proof needs.
+    """
+
+    since: float | None
+    thorough: bool
+    pages: int = 0
+    _empty: int = 0
+    _repeated: int = 0
+    _left: float = inf
+
+    def read(self, entries: int, new: int, accepted_at: Iterable[float]) -> bool:
+        """Count a page with so many entries, `new` of them not read before; return whether to stop.
+
+        `accepted_at`: the stamps of those entries that are jobs of ours.
+        """
+        self.pages += 1
+        self._left -= 1
+        self._empty = 0 if entries else self._empty + 1
+        self._repeated = 0 if new or not entries else self._repeated + 1
+        if self.since is not None and any(stamp < self.since for stamp in accepted_at):
+            self._left = min(self._left, _PAGES_AFTER)
+        quick = not self.thorough and self.pages >= _QUICK_PAGES
+        return quick or self._left <= 0 or self._empty >= _EMPTY_PAGES or self._repeated >= _EMPTY_PAGES
+
+
+@define
 class _Lost:
     since: float
-    looks: int = 0
+    searches: int = 0
 
 
 @define
 class Search:
-    """The jobs that are searched for. One reading of the lists serves them all.
+    """The lost jobs. One reading of the lists serves them all.
 
-    `patience`: seconds that the service may need until an accepted job is in its lists.
+    `grace`: seconds that the service may need until an accepted job is in its lists.
     """
 
-    patience: float
+    grace: float
     _lost: dict[str, _Lost] = field(factory=dict)
 
     def begin(self, job: str, now: float) -> None:
@@ -59,55 +96,36 @@ class Search:
         self._lost.setdefault(job, _Lost(now))
 
     def end(self, job: str) -> None:
-        """Search for it no longer."""
+        """Stop searching for this job."""
         self._lost.pop(job, None)
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """The jobs searched for."""
+        """The lost jobs."""
         return tuple(self._lost)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the lists are to be read again; `inf` when nothing is searched for."""
-        dues = (lost.since + LOOKS[lost.looks] * self.patience for lost in self._lost.values())
-        return max(0.0, min(dues, default=float("inf")) - now)
+        """Return the seconds until the lists are to be read again; `inf` when nothing is lost."""
+        dues = (lost.since + SEARCHES[lost.searches] * self.grace for lost in self._lost.values())
+        return max(0.0, min(dues, default=inf) - now)
 
-    def looked(self, began: float, hashes: Iterable[str]) -> list[Found | Absent]:
-        """Take in what the lists showed that were read from `began` on, and return what is settled by it."""
+    def can_prove_absence(self, began: float) -> bool:
+        """Tell whether lists that are read from `began` on can prove of any lost job that the service lacks it."""
+        return any(began >= lost.since + self.grace for lost in self._lost.values())
+
+    def searched(self, began: float, hashes: Iterable[str]) -> list[Found | Absent]:
+        """Take in what the lists show that were read from `began` on, and return what they decide."""
         listed = list(hashes)
-        settled: list[Found | Absent] = []
+        results: list[Found | Absent] = []
         for job, lost in list(self._lost.items()):
             found = next((hash for hash in listed if tag_in(hash, job)), None)
             if found is not None:
-                settled.append(Found(job, found))
-            elif began >= lost.since + self.patience:
-                settled.append(Absent(job))
+                results.append(Found(job, found))
+            elif began >= lost.since + self.grace:
+                results.append(Absent(job))
             else:
-                while lost.looks < len(LOOKS) - 1 and lost.since + LOOKS[lost.looks] * self.patience <= began:
-                    lost.looks += 1
+                while lost.searches < len(SEARCHES) - 1 and lost.since + SEARCHES[lost.searches] * self.grace <= began:
+                    lost.searches += 1
                 continue
             self.end(job)
-        return settled
-
-
-def horizon(intents: Iterable[float | None], now: float) -> float:
-    """Return the Unix time before which none of these creates was begun: 0 where that is not known.
-
-    One that lies in the future was noted by a clock that was wrong, so it says nothing.
-    """
-    return min((0.0 if at is None or at > now else at for at in intents), default=0.0)
-
-
-def is_before(hash: str, moment: float, *, accepted_at: float | None) -> bool:
-    """Tell whether the job `hash` was certainly accepted before `moment` (a Unix time).
-
-    `accepted_at`: when its answer came to us; of a job that is not ours (`None`) only the date at the front of its hash
-    is known.
-    """
-    if accepted_at is not None:
-        return accepted_at < moment - _CLOCK_SET
-    try:
-        dated = datetime.strptime(hash[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        return dated < datetime.fromtimestamp(moment, UTC) - _TIME_ZONES
-    except (ValueError, OverflowError, OSError):
-        return False
+        return results

@@ -153,12 +153,12 @@ async def test_purchases_come_in_pages_of_a_hundred() -> None:
     "answer", [[{"id": 1}], {"data": [{"id": 1}]}, {"data": {"purchases": [{"id": 1}], "total": 1}}]
 )
 async def test_purchases_in_every_shape(answer: Json) -> None:
-    assert [purchase.id for purchase in await AccountAPI(FakeCaller(answer)).purchases()] == [1]
+    assert [purchase.id for purchase in await AccountAPI(FakeCaller(answer, [])).purchases()] == [1]
 
 
 async def test_purchases_without_an_id_are_told_apart_by_their_fields() -> None:
     answer = [{"created_at": "a", "plan": "x"}, {"created_at": "a", "plan": "y"}]
-    assert len(await AccountAPI(FakeCaller(answer)).purchases()) == 2
+    assert len(await AccountAPI(FakeCaller(answer, [])).purchases()) == 2
 
 
 async def test_the_credit_alert() -> None:

@@ -83,7 +83,9 @@ async def test_add_without_a_file_sends_nothing(tmp_path: Path) -> None:
 
 
 async def test_entry() -> None:
-    caller = FakeCaller({"success": True, "data": {"id": 7, "msg": "OK", "sdr_bass": 9}}, [{"id": 7}], (404, {}))
+    caller = FakeCaller(
+        {"success": True, "data": {"id": 7, "msg": "OK", "sdr_bass": 9}}, [{"id": 7}], (404, {"success": False})
+    )
     api = QualityAPI(caller)
     entry = await api.entry(7)
     assert (entry.message, entry.sdr) == ("OK", {"bass": 9.0})

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.jobs.request import new_id
-from mvsep_async.submission.recovery_policy import LOOKS, Absent, Found, Search, horizon, is_before
+from mvsep_async.submission.recovery_policy import SEARCHES, Absent, Found, HistoryEnd, Search
 
 PATIENCE = 100.0
 
@@ -21,7 +18,7 @@ def run(search: Search, listed: list[tuple[float, str]], *, took: float = 0.0) -
         began = now
         now += took
         hashes = [hash for since, hash in listed if since <= began]
-        settled += [(began, result) for result in search.looked(began, hashes)]
+        settled += [(began, result) for result in search.searched(began, hashes)]
         assert len(settled) < 1000
     return settled
 
@@ -32,7 +29,7 @@ def test_a_job_that_shows_in_time_is_found_and_soon(shown_at: float, took: float
     search.begin("mvaaa", 0.0)
     ((at, result),) = run(search, [(shown_at, "20230327071601-0e3e5c6c85-mvaaa-song.wav")], took=took)
     assert result == Found("mvaaa", "20230327071601-0e3e5c6c85-mvaaa-song.wav")
-    later = [look * PATIENCE for look in LOOKS if look * PATIENCE >= shown_at]
+    later = [look * PATIENCE for look in SEARCHES if look * PATIENCE >= shown_at]
     assert at <= later[0] + took
 
 
@@ -48,7 +45,7 @@ def test_absence_is_proved_only_by_a_look_after_all_the_time_it_may_need(took: f
 def test_a_look_begun_too_early_proves_nothing_however_long_it_took() -> None:
     search = Search(PATIENCE)
     search.begin("mvaaa", 0.0)
-    assert search.looked(99.9, []) == []
+    assert search.searched(99.9, []) == []
     assert search.jobs == ("mvaaa",)
 
 
@@ -56,62 +53,37 @@ def test_one_reading_serves_all() -> None:
     search = Search(PATIENCE)
     for number in range(5):
         search.begin(f"mv{number}", float(number))
-    settled = search.looked(102.0, ["x-mv3-y.wav", "x-mv0-y.wav"])
+    settled = search.searched(102.0, ["x-mv3-y.wav", "x-mv0-y.wav"])
     assert settled == [Found("mv0", "x-mv0-y.wav"), Absent("mv1"), Absent("mv2"), Found("mv3", "x-mv3-y.wav")]
     assert search.jobs == ("mv4",)
 
 
-def test_the_looks_are_few() -> None:
-    search = Search(PATIENCE)
-    search.begin("mvaaa", 0.0)
-    looks, now = 0, 0.0
-    while search.jobs:
-        now += search.wait(now)
-        search.looked(now, [])
-        looks += 1
-    assert looks == len(LOOKS)
+def pages_read(end: HistoryEnd, pages: list[tuple[int, int, list[float]]]) -> int:
+    """Return how many of the pages are read; each is its entries, the new ones, and the stamps of our jobs."""
+    for number, page in enumerate(pages, 1):
+        if end.read(*page):
+            return number
+    return len(pages) + 1
 
 
-def test_a_search_can_be_ended_and_begun_once() -> None:
-    search = Search(PATIENCE)
-    assert search.wait(0.0) == float("inf")
-    search.begin("mvaaa", 0.0)
-    search.begin("mvaaa", 50.0)
-    assert search.wait(0.0) == LOOKS[0] * PATIENCE
-    search.end("mvaaa")
-    search.end("mvaaa")
-    assert search.wait(0.0) == float("inf")
+@given(st.lists(st.integers(1, 20), max_size=30))
+def test_a_short_page_does_not_end_the_history(sizes: list[int]) -> None:
+    assert pages_read(HistoryEnd(None, thorough=True), [(size, size, []) for size in sizes]) == len(sizes) + 1
 
 
-def test_tags_do_not_meet() -> None:
-    first, second = new_id(), new_id()
-    search = Search(PATIENCE)
-    search.begin(first, 0.0)
-    assert search.looked(0.0, [f"20230327071601-0e3e5c6c85-{second}-{first}x.wav", f"x{first}-a.wav"]) == []
-    assert search.looked(0.0, [f"20230327071601-0e3e5c6c85-{first.upper()}-song.wav"])
+def test_the_history_ends_with_two_empty_pages_or_two_repeated_ones() -> None:
+    assert (
+        pages_read(HistoryEnd(None, thorough=True), [(9, 9, []), (0, 0, []), (5, 5, []), (0, 0, []), (0, 0, [])]) == 5
+    )
+    assert pages_read(HistoryEnd(None, thorough=True), [(9, 9, []), (9, 0, []), (9, 0, [])]) == 3
 
 
-MOMENT = datetime(2023, 3, 27, 12, tzinfo=UTC).timestamp()
+@given(st.lists(st.floats(100.0, 1e10), max_size=5))
+def test_only_a_job_accepted_before_the_lost_create_ends_it_earlier(later: list[float]) -> None:
+    assert pages_read(HistoryEnd(100.0, thorough=True), [(20, 20, later)] * 9) == 10
+    assert pages_read(HistoryEnd(100.0, thorough=True), [(20, 20, [*later, 99.0])] * 9) == 2
+    assert pages_read(HistoryEnd(None, thorough=True), [(20, 20, [99.0])] * 9) == 10
 
 
-def test_what_is_certainly_older_ends_the_reading() -> None:
-    assert is_before("20230325071601-0e3e5c6c85-a.wav", MOMENT, accepted_at=None)
-    assert not is_before("20230327071601-0e3e5c6c85-a.wav", MOMENT, accepted_at=None)
-    assert not is_before(
-        "20230326120000-0e3e5c6c85-a.wav", MOMENT, accepted_at=None
-    )  # whichever time zones both are in
-    assert is_before("mine", MOMENT, accepted_at=MOMENT - 301)
-    assert not is_before("mine", MOMENT, accepted_at=MOMENT - 299)  # the clock may have been set meanwhile
-    assert not is_before("mine", MOMENT, accepted_at=MOMENT + 1)
-
-
-def test_the_lists_are_read_back_to_the_first_of_the_creates() -> None:
-    assert horizon([30.0, 20.0, 40.0], 50.0) == 20.0
-    assert horizon([30.0, None], 50.0) == 0.0
-    assert horizon([30.0, 51.0], 50.0) == 0.0  # the clock was ahead when it was noted
-    assert horizon([], 50.0) == 0.0
-
-
-@given(st.text(max_size=30), st.floats(-1e18, 1e18))
-def test_any_hash_and_moment_can_be_asked(hash: str, moment: float) -> None:
-    assert is_before(hash, moment, accepted_at=None) in (True, False)
+def test_an_early_search_reads_the_newest_pages_only() -> None:
+    assert pages_read(HistoryEnd(None, thorough=False), [(20, 20, [])] * 9) == 5
