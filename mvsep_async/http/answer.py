@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from mvsep_async.errors import (
     AuthenticationError,
+    ConfigurationError,
     DailyLimitError,
     InvalidRequestError,
     JobNotFoundError,
@@ -69,6 +70,10 @@ class HTTPResponse:
 
 def read_answer(call: Call, answer: HTTPResponse) -> Json:
     """Return what the service answered to `call`, decoded, or raise what a refusal or nonsense stands for."""
+    if answer.status == 407:
+        raise ConfigurationError(
+            "the proxy asks for a user name and password (407): put them into the proxy's URL (HTTPS_PROXY)"
+        )
     if answer.status in _EDGE_STATUSES or answer.status >= 500:
         raise ServiceUnavailableError(
             f"the service answered {answer.status} to {call.path}: it is down or overloaded, try again later",

@@ -36,8 +36,8 @@ def failure_of(error: Exception, place: str, *, closed: bool) -> MVSepError:
         return error
     if (why := tls_error(error)) is not None:
         return ConfigurationError(
-            f"the certificate of the service is not trusted: {why} ({place}). If a proxy or antivirus program of yours "
-            "inspects TLS, set SSL_CERT_FILE to the file of its certificate authority"
+            f"the certificate of the service is not trusted: {why} ({place}). If a proxy or an antivirus program "
+            "inspects TLS, set SSL_CERT_FILE to the file of its certificate authority; if it is set, check it"
         )
     if "ProxyError" in names and "407" in str(error):
         return ConfigurationError(
@@ -54,7 +54,8 @@ def failure_of(error: Exception, place: str, *, closed: bool) -> MVSepError:
 def was_sent(error: Exception, *, closed: bool) -> bool:
     """Tell whether any of a request may have reached the service before this error."""
     names = error_names(error)
-    return not (_NEVER_SENT & names or (closed and "TransportError" not in names))
+    never = isinstance(error, ConfigurationError) or (closed and "TransportError" not in names)
+    return not (_NEVER_SENT & names or never)
 
 
 def without_frames(error: E) -> E:

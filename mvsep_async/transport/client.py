@@ -16,6 +16,7 @@ from attrs import define, field
 from mvsep_async._version import __version__
 from mvsep_async.concurrency import in_thread
 from mvsep_async.transport.connection import Pool
+from mvsep_async.transport.environment import LOOPBACK, certificates_checked, proxies_checked
 from mvsep_async.transport.library import Timeouts
 from mvsep_async.transport.reading import READ_INTO
 
@@ -29,19 +30,23 @@ def make_http(timeout: float | Timeouts | httpx.Timeout, *, max_connections: int
     """Return a client for calls and transfers: HTTP/1.1, pooled, without redirects. Creating it reads no file.
 
     HTTP/2 is left out: transfers over it are three times slower. Where the environment names proxies, httpx's own
-    transports are used; `SSL_CERT_FILE` counts in either case.
+    transports are used, but not for this machine; `SSL_CERT_FILE` counts in either case. Raises `ConfigurationError`
+    for proxies that cannot be used.
     """
     limits = httpx.Limits(
         max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=_KEEPALIVE
     )
     proxied = any(getproxies().get(scheme) for scheme in ("http", "https", "all"))
-    return httpx.AsyncClient(
-        transport=None if proxied else FastTransport(limits),
-        limits=limits,
-        timeout=httpx.Timeout(**Timeouts.of(timeout).as_dict()),
-        headers={"User-Agent": f"mvsep-async/{__version__}"},
-        follow_redirects=False,
-    )
+    direct = FastTransport(limits)
+    with proxies_checked(), certificates_checked():
+        return httpx.AsyncClient(
+            transport=None if proxied else direct,
+            mounts=dict.fromkeys(LOOPBACK, direct) if proxied else None,
+            limits=limits,
+            timeout=httpx.Timeout(**Timeouts.of(timeout).as_dict()),
+            headers={"User-Agent": f"mvsep-async/{__version__}"},
+            follow_redirects=False,
+        )
 
 
 @define(eq=False)
@@ -94,7 +99,8 @@ class FastTransport(httpx.AsyncBaseTransport):
             if self._pool is None:
                 context = self._ssl_context
                 if context is None:
-                    context = await in_thread(httpx.create_ssl_context)
+                    with certificates_checked():
+                        context = await in_thread(httpx.create_ssl_context)
                 self._pool = Pool(
                     context,
                     max_connections=self._limits.max_connections,
