@@ -318,7 +318,11 @@ class MVSepClient:
         return self._open().jobs()
 
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
-        """Forget finished jobs, here and in the journal; by default all of them. Return how many."""
+        """Forget finished jobs, here and in the journal; by default all of them. Return how many.
+
+        By default, the journal still knows the songs that `map` has separated, so that it does not pay for them again;
+        jobs that are given are forgotten wholly.
+        """
         return await self._open().prune(jobs)
 
     def poll_soon(self, hash: str) -> bool:

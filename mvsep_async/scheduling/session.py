@@ -150,7 +150,10 @@ class Session:
         entries = self.registry.jobs.values() if jobs is None else (entry_of(job) for job in jobs)
         over = [entry for entry in entries if entry.done()]
         for first in range(0, len(over), _AT_ONCE):
-            self.registry.forget(over[first : first + _AT_ONCE])
+            batch = over[first : first + _AT_ONCE]
+            kept = [entry for entry in batch if jobs is None and entry.request.content and entry.facts.separation]
+            self.registry.archive(kept)
+            self.registry.forget(entry for entry in batch if entry not in kept)
             await self.callers.maybe_yield()
         await self.registry.journal.flush()
         return len(over)
