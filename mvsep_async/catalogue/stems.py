@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.options import Options, in_effect, resolve
+from mvsep_async.errors import InvalidRequestError
 
-__all__ = ["outputs_for"]
+__all__ = ["check_stems", "outputs_for"]
+
+_REMAINDER: Final = frozenset({"other", "instrumental", "instrum", "instruments", "accompaniment", "music"})
+"""Names of what is left of a song: the service's results use one where its catalogue uses another."""
 
 
 def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[str, str]:
@@ -34,3 +41,19 @@ def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[st
         if override.mode == "add":
             outputs |= override.outputs
     return outputs
+
+
+def check_stems(algorithm: Algorithm, options: Options | None, stems: Iterable[str] | None) -> None:
+    """Raise `InvalidRequestError` for a stem that does not come out, where the service says which ones do."""
+    outputs = outputs_for(algorithm, options)
+    if stems is None or not outputs:
+        return
+    names = {name.casefold() for pair in outputs.items() for name in pair}
+    if names & _REMAINDER:
+        names |= _REMAINDER
+    for stem in stems:
+        if stem.casefold() not in names:
+            raise InvalidRequestError(
+                f"{algorithm.name} has no stem {stem!r}; its stems are {', '.join(outputs.values())}",
+                candidates=list(outputs.values()),
+            )

@@ -56,7 +56,7 @@ def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: P
 def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
     ran = cli("library", "Music", "Stems", "--preset", "vocals", "--preset", "karaoke", "--dry-run")
     assert ran.code == 0
-    assert "3 songs, 6 separations to make of 0:06, 0 done before: 6 credits needed, of 1000 that are left" in ran.out
+    assert "3 songs, 6 separations to make of 0:06, 0 done before: 6 credits needed, of 1000 left" in ran.out
     document = cli("library", "Music", "Stems", "-a", "40", "--dry-run", "--json").documents[-1]
     assert (document["songs"], document["credits"], document["credits_left"]) == (3, 3, 1000.0)
     assert not (home / "Stems").exists()
