@@ -88,7 +88,6 @@ class CommandConfig:
     format: ConfigValue
     algorithm: ConfigValue
     journal: ConfigValue
-    limit_rate: ConfigValue
     token: Token | None = None
     token_origin: str = ""
     profile: str | None = None
@@ -154,7 +153,6 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
         format=_first((values.get("format"), origin), ("mp3", "default")),
         algorithm=_first((values.get("algorithm"), origin)),
         journal=_first((values.get("journal"), origin)),
-        limit_rate=_first((values.get("limit_rate"), origin)),
         token=token,
         token_origin=token_origin,
         profile=common.profile,

@@ -21,7 +21,7 @@ CASES = [
     (["separate", "my"], "my songs/"),
     (["separate", "my songs/a"], "my songs/a song.wav"),
     (["algorithms", "show", "MelBand"], "MelBand Roformer"),
-    (["more", "config", "set", "lim"], "limit_rate"),
+    (["more", "config", "set", "jour"], "journal"),
 ]
 
 

@@ -27,12 +27,12 @@ def test_a_library_from_the_command_line(cli: Cli, service: Sandbox, songs: Path
     assert ran.code == 0
     assert "a/one.wav" in ran.out
     assert "text.mp3 is text" in ran.out
-    assert "3 songs: 3 made, 0 done before" in ran.err
+    assert "3 songs: 3 separated, 0 done before" in ran.err
     assert (home / "Stems" / "a" / "two" / "Vocals.mp3").exists()
     assert (home / "report.html").exists()
     ran = cli("library", "Music", "Stems", "-a", "40")
     assert (ran.code, len(service.jobs)) == (0, 3)
-    assert "0 made, 3 done before" in ran.err
+    assert "0 separated, 3 done before" in ran.err
 
 
 def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:

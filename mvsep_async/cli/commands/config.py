@@ -19,7 +19,7 @@ __all__ = ["config"]
 
 config = App(name="config", help="Show and change the configuration.")
 
-Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "limit_rate"]
+Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal"]
 
 _VARIABLES: Final = (TOKEN_VARIABLE, URL_VARIABLE)
 
@@ -43,7 +43,7 @@ def show(*, common: CommonOptions = COMMON) -> int:
     """Show the configuration, and where each value comes from.
 
     Flags go before the environment, and the environment before the file. The file is TOML; its keys are `token`,
-    `base_url`, `region`, `out`, `format`, `algorithm`, `journal` and `limit_rate`, and again in each [profile.NAME].
+    `base_url`, `region`, `out`, `format`, `algorithm` and `journal`, and again in each [profile.NAME].
     """
     found = load_config(common)
     rows = [
