@@ -52,6 +52,16 @@ def test_stems_that_were_removed_are_fetched_again_and_not_paid(
     assert "skipped" not in ran.out
 
 
+def test_a_song_that_was_moved_and_renamed_is_the_same_song(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    cli("separate", songs[0], *FAST)
+    Path(songs[0]).rename(home / "renamed.wav")
+    ran = cli("separate", "renamed.wav", "--json", *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 1)
+    assert ran.document["source"] == "renamed.wav"
+
+
 def test_force_separates_again_and_replaces_the_stems(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
     cli("separate", songs[0], *FAST)
     files = made(home)
@@ -71,7 +81,7 @@ def test_without_a_journal_it_is_paid_again(cli: Cli, service: Sandbox, songs: l
 def test_only_what_failed_is_tried_again_and_only_on_request(
     cli: Cli, service: Sandbox, songs: list[str], home: Path
 ) -> None:
-    (home / "sandbox-fail.wav").write_bytes(wav())
+    (home / "sandbox-fail.wav").write_bytes(wav(0.77))
     given = ("separate", "sandbox-fail.wav", songs[0], *FAST)
     assert cli(*given).code == 1
     again = cli(*given)
