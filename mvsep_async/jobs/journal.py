@@ -12,16 +12,7 @@ from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 
-__all__ = ["JobDuration", "Journal", "NoJournal", "Record", "SafeFile"]
-
-
-@frozen
-class SafeFile:
-    """A file of a job: its final size where that is known, and how many bytes of it are synced to disk."""
-
-    path: Path
-    size: int | None
-    safe: int
+__all__ = ["JobDuration", "Journal", "NoJournal", "Record"]
 
 
 @frozen
@@ -31,7 +22,6 @@ class Record:
     request: JobRequest
     state: JobState
     facts: Facts
-    files: tuple[SafeFile, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -50,8 +40,8 @@ class JobDuration:
 class Journal(Protocol):
     """Makes jobs survive the process.
 
-    `add`, `update`, `file` and `forget` record a change and return at once; `flush` returns when everything recorded
-    before is on disk. Recorded changes are written in order, soon, by `run`.
+    `add`, `update` and `forget` record a change and return at once; `flush` returns when everything recorded before is
+    on disk. Recorded changes are written in order, soon, by `run`.
     """
 
     @property
@@ -77,10 +67,6 @@ class Journal(Protocol):
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Record the state and facts of a job."""
-        ...
-
-    def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
-        """Record a file of a job: its size, and how many bytes of it are synced to disk."""
         ...
 
     def forget(self, requests: Sequence[JobRequest]) -> None:
@@ -124,9 +110,6 @@ class NoJournal:
         return
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
-        return
-
-    def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
         return
 
     def forget(self, requests: Sequence[JobRequest]) -> None:

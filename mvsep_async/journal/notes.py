@@ -1,4 +1,4 @@
-"""Changes that are not written to the journal yet; later ones replace earlier ones of the same job or file."""
+"""Changes that are not written to the journal yet; later ones replace earlier ones of the same job."""
 
 from __future__ import annotations
 
@@ -15,29 +15,26 @@ Row: TypeAlias = tuple[Value, ...]
 
 @define
 class Notes:
-    """Changes to write in one transaction: `forgotten`, `added`, `amended`, `changed`, `files`, then `durations`.
+    """Changes to write in one transaction: `forgotten`, `added`, `amended`, `changed`, then `durations`.
 
     This order is always right: ids are never reused, and a key is reused only after its job was forgotten.
-    `files` maps job and path to the file's size and how many bytes of it are safe.
     """
 
     forgotten: dict[str, None] = field(factory=dict)
     added: dict[str, Row] = field(factory=dict)
     amended: dict[str, Row] = field(factory=dict)
     changed: dict[str, Row] = field(factory=dict)
-    files: dict[tuple[str, Value], tuple[int | None, int]] = field(factory=dict)
     durations: list[Row] = field(factory=list)
 
     def __bool__(self) -> bool:
-        changes = self.added or self.amended or self.changed or self.files
-        return bool(changes or self.forgotten or self.durations)
+        return bool(self.added or self.amended or self.changed or self.forgotten or self.durations)
 
     @property
     def single(self) -> bool:
         """Whether one statement writes all of it: a single change and no pruning."""
         if self.forgotten or self.durations:
             return False
-        return len(self.added) + len(self.amended) + len(self.changed) + len(self.files) == 1
+        return len(self.added) + len(self.amended) + len(self.changed) == 1
 
     def forget(self, jobs: Sequence[str]) -> None:
         """Add the pruning of jobs and drop the other changes of these jobs."""
@@ -46,7 +43,6 @@ class Notes:
             self.added.pop(job, None)
             self.amended.pop(job, None)
             self.changed.pop(job, None)
-        self.files = {file: sizes for file, sizes in self.files.items() if file[0] not in gone}
         self.forgotten |= gone
 
     def merge(self, later: Notes) -> None:
@@ -55,5 +51,4 @@ class Notes:
         self.added |= later.added
         self.amended |= later.amended
         self.changed |= later.changed
-        self.files |= later.files
         self.durations += later.durations

@@ -21,7 +21,7 @@ from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.redaction import redact
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.journal import Record, SafeFile
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target
 from mvsep_async.journal.faults import error_from_json, error_to_json
@@ -30,7 +30,7 @@ from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
 from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 
-__all__ = ["FACT_COLUMNS", "REQUEST_COLUMNS", "RowReader", "facts_row", "path_value", "request_row"]
+__all__ = ["FACT_COLUMNS", "REQUEST_COLUMNS", "RowReader", "facts_row", "request_row"]
 
 REQUEST_COLUMNS: Final = (
     "id", "source_kind", "source", "source_beside", "filename", "settings", "owner_group", "priority", "owner_key",
@@ -38,10 +38,10 @@ REQUEST_COLUMNS: Final = (
 )  # fmt: skip
 FACT_COLUMNS: Final = (
     "state", "hash", "remote", "host", "attempts", "intent_at", "accepted_at", "separation", "error", "planned",
-    "paths", "archived",
+    "paths",
 )  # fmt: skip
 
-_UNTOUCHED: Final[Row] = (None, None, None, 0, None, None, None, None, None, None, None)
+_UNTOUCHED: Final[Row] = (None, None, None, 0, None, None, None, None, None, None)
 _LARGEST: Final = 2**63
 """SQLite's integers have 64 bits."""
 
@@ -90,13 +90,7 @@ def facts_row(state: JobState, facts: Facts) -> Row:
         None if facts.error is None else _masked_json(error_to_json(facts.error)),
         _json([(name, _absolute(path)) for name, path in facts.planned]) if facts.planned else None,
         _json([_absolute(path) for path in facts.paths]) if facts.paths else None,
-        1 if facts.archived else None,
     )
-
-
-def path_value(path: Path) -> Value:
-    """Return the absolute path as it is stored."""
-    return _text(_absolute(path))
 
 
 class RowReader:
@@ -108,24 +102,14 @@ class RowReader:
         self._target = lru_cache(maxsize=1024)(_target)
         self._host = lru_cache(maxsize=1024)(Host.parse)
 
-    def record(self, row: Sequence[Any], files: tuple[SafeFile, ...] = ()) -> Record:
+    def record(self, row: Sequence[Any]) -> Record:
         """Return the record of a row of `REQUEST_COLUMNS` and `FACT_COLUMNS`; raises `JournalError` for a bad value."""
         try:
-            return self._record(row, files)
+            return self._record(row)
         except (LookupError, TypeError, ValueError, AttributeError, MVSepError) as error:
             raise JournalError(f"job {row[0]!r} cannot be read ({type(error).__name__}: {error})") from error
 
-    def file(self, path: Any, size: Any, safe: Any) -> SafeFile:
-        """Return a row of the files' table; raises `JournalError` like `record`."""
-        try:
-            text = _str(path)
-            if text is None or not isinstance(safe, int) or not isinstance(size, int | None):
-                raise TypeError("a value has the wrong type")
-            return SafeFile(Path(text), size, safe)
-        except (TypeError, ValueError) as error:
-            raise JournalError(f"the file {path!r} cannot be read ({type(error).__name__}: {error})") from error
-
-    def _record(self, row: Sequence[Any], files: tuple[SafeFile, ...]) -> Record:
+    def _record(self, row: Sequence[Any]) -> Record:
         (
             id, kind, source, beside, filename, settings, group, priority, key, metadata, target, fingerprint,
             content, state, *facts,
@@ -146,7 +130,7 @@ class RowReader:
             content=_str(content),
         )
         known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
-        return Record(request, JobState(state), known, files)
+        return Record(request, JobState(state), known)
 
     def _source(self, kind: str, source: Any, beside: Any) -> JobSource:
         match kind.split():
@@ -174,7 +158,6 @@ class RowReader:
         error: Any,
         planned: Any,
         paths: Any,
-        archived: Any,
     ) -> Facts:
         results = [] if planned is None else json.loads(planned)
         known = {text: Path(text) for _, text in results}
@@ -189,7 +172,6 @@ class RowReader:
             error=None if error is None else error_from_json(json.loads(error)),
             planned=tuple((name, known[text]) for name, text in results),
             paths=() if paths is None else tuple(known.get(text) or Path(text) for text in json.loads(paths)),
-            archived=bool(archived),
         )
 
 
@@ -231,7 +213,7 @@ def _source_values(source: JobSource, spool: Path) -> tuple[Value, Value, Value]
             return "spooled", _text(kept), _text(filename)
         case Pair(target, reference):
             kinds = f"pair {_path_kind(target)} {_path_kind(reference)}"
-            return kinds, path_value(Path(target)), path_value(Path(reference))
+            return kinds, _text(_absolute(target)), _text(_absolute(reference))
         case Data() | Stream():
             raise TypeError("a song in memory must be spooled to a file first")
         case str() as url if is_url(url):

@@ -45,15 +45,6 @@ STEPS: Final[tuple[Step, ...]] = (
         """,
         # No index on ids and fingerprints: they are looked up in memory, and an index makes a submit a third slower.
         "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner_key) WHERE owner_key IS NOT NULL",
-        """
-        CREATE TABLE files (
-            job  INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
-            path TEXT NOT NULL,
-            size INTEGER,
-            safe INTEGER NOT NULL,                      -- bytes of it that are on disk
-            PRIMARY KEY (job, path)
-        ) WITHOUT ROWID
-        """,
     ),
     (
         """
@@ -66,7 +57,7 @@ STEPS: Final[tuple[Step, ...]] = (
         )
         """,
     ),
-    ("ALTER TABLE jobs ADD COLUMN content TEXT", "ALTER TABLE jobs ADD COLUMN archived INTEGER"),
+    ("ALTER TABLE jobs ADD COLUMN content TEXT",),
 )
 """The migrations from each version of the tables to the next, the first from an empty file. To change the tables,
 add a step: a step that was released never changes."""

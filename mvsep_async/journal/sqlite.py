@@ -19,7 +19,7 @@ from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.notes import Notes
-from mvsep_async.journal.rows import facts_row, path_value, request_row
+from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.thread import WorkThread
 
 if TYPE_CHECKING:
@@ -143,11 +143,6 @@ class SqliteJournal:
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Change the state and facts of a job."""
         self._notes.changed[job] = facts_row(state, facts)
-        self._wake()
-
-    def file(self, job: str, path: Path, *, size: int | None, safe: int) -> None:
-        """Note a file of a job: its size, and how many bytes of it are safe on disk."""
-        self._notes.files[job, path_value(path)] = (size, safe)
         self._wake()
 
     def forget(self, requests: Sequence[JobRequest]) -> None:

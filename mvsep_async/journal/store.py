@@ -13,7 +13,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.journal import JobDuration, Record, SafeFile
+from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.journal.lock import FileLock, LockedError
 from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
@@ -33,22 +33,17 @@ _BUSY_SECONDS: Final = 5.0
 
 _COLUMNS: Final = ("number", *REQUEST_COLUMNS)
 _READ_JOBS: Final = f"SELECT {', '.join((*_COLUMNS, *FACT_COLUMNS))} FROM jobs ORDER BY number"  # noqa: S608
-_READ_FILES: Final = "SELECT job, path, size, safe FROM files ORDER BY job, path"
 _ADD: Final = f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _CHANGE: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in FACT_COLUMNS)} WHERE number = ?"  # noqa: S608
 _AMEND: Final = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in REQUEST_COLUMNS)} WHERE number = ?"  # noqa: S608
-_FILE: Final = """
-    INSERT INTO files (path, size, safe, job) VALUES (?, ?, ?, ?)
-    ON CONFLICT (job, path) DO UPDATE SET size = excluded.size, safe = excluded.safe
-"""
 _DURATION_COLUMNS: Final = "algorithm, size, waiting, processing"
 _READ_DURATIONS: Final = f"SELECT {_DURATION_COLUMNS} FROM durations ORDER BY number"  # noqa: S608
 _ADD_DURATION: Final = f"INSERT INTO durations ({_DURATION_COLUMNS}) VALUES (?, ?, ?, ?)"  # noqa: S608
 _KEPT_DURATIONS: Final = 64
 """Durations kept of each algorithm: more than are learned from."""
 _DROP_DURATIONS: Final = """
-    DELETE FROM durations WHERE algorithm IS ?1 AND number NOT IN
-    (SELECT number FROM durations WHERE algorithm IS ?1 ORDER BY number DESC LIMIT ?2)
+    DELETE FROM durations WHERE algorithm IS ? AND number NOT IN
+    (SELECT number FROM durations WHERE algorithm IS ? ORDER BY number DESC LIMIT ?)
 """
 _SPOOLED: Final = "SELECT source FROM jobs WHERE number = ? AND source_kind = 'spooled'"
 _FORGET: Final = "DELETE FROM jobs WHERE number = ?"
@@ -169,13 +164,12 @@ class Store:
         if notes.changed:
             changed = ((*row, numbers[job]) for job, row in notes.changed.items() if job in numbers)
             connection.executemany(_CHANGE, changed)
-        if notes.files:
-            files = ((path, *sizes, numbers[job]) for (job, path), sizes in notes.files.items() if job in numbers)
-            connection.executemany(_FILE, files)
         if notes.durations:
             connection.executemany(_ADD_DURATION, notes.durations)
             algorithms = {algorithm for algorithm, *_ in notes.durations}
-            connection.executemany(_DROP_DURATIONS, ((algorithm, _KEPT_DURATIONS) for algorithm in algorithms))
+            connection.executemany(
+                _DROP_DURATIONS, ((algorithm, algorithm, _KEPT_DURATIONS) for algorithm in algorithms)
+            )
         if connection.total_changes == before:
             # SQLite syncs its log only when something is written.
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
@@ -306,7 +300,6 @@ class Store:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA fullfsync = ON")
-        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, self._steps)
         # Only a write shows whether the file and its folder are writable.
@@ -325,14 +318,11 @@ class Store:
 
     def _read(self, connection: sqlite3.Connection) -> list[tuple[int, Record]]:
         reader = RowReader(spool=self.spool)
-        files: dict[int, tuple[SafeFile, ...]] = {}
         # An error's traceback would keep an open cursor alive, and with it the file open.
         with closing(connection.cursor()) as cursor:
             try:
-                for job, path, size, safe in cursor.execute(_READ_FILES):
-                    files[job] = (*files.get(job, ()), reader.file(path, size, safe))
                 jobs = cursor.execute(_READ_JOBS)
-                return [(number, reader.record(row, files.get(number, ()))) for number, *row in jobs]
+                return [(number, reader.record(row)) for number, *row in jobs]
             except JournalError as error:
                 raise damaged(self.path, str(error)) from error
 

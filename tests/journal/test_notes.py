@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from mvsep_async.journal.notes import Notes
 
 JOBS = ["a", "b", "c"]
-steps = st.lists(st.tuples(st.sampled_from(["add", "change", "file", "forget"]), st.sampled_from(JOBS)), max_size=30)
+steps = st.lists(st.tuples(st.sampled_from(["add", "change", "forget"]), st.sampled_from(JOBS)), max_size=30)
 
 
 def note(notes: Notes, kind: str, job: str, value: int) -> None:
@@ -13,15 +13,13 @@ def note(notes: Notes, kind: str, job: str, value: int) -> None:
             notes.added[job] = (value,)
         case "change":
             notes.changed[job] = (value,)
-        case "file":
-            notes.files[job, "/f"] = (value, value)
         case "forget":
             notes.forget([job])
 
 
 def test_nothing_noted_is_false() -> None:
     assert not Notes()
-    for kind in ("add", "change", "file", "forget"):
+    for kind in ("add", "change", "forget"):
         notes = Notes()
         note(notes, kind, "a", 1)
         assert notes
@@ -31,26 +29,23 @@ def test_the_later_note_stands() -> None:
     notes = Notes()
     for value in (1, 2):
         note(notes, "change", "a", value)
-        note(notes, "file", "a", value)
     assert notes.changed == {"a": (2,)}
-    assert notes.files == {("a", "/f"): (2, 2)}
 
 
 def test_pruning_drops_what_is_noted() -> None:
     notes = Notes()
-    for kind in ("add", "change", "file"):
+    for kind in ("add", "change"):
         note(notes, kind, "a", 1)
         note(notes, kind, "b", 1)
     notes.forget(["a"])
-    assert "a" not in notes.added | notes.changed
-    assert list(notes.files) == [("b", "/f")]
+    assert list(notes.added) == list(notes.changed) == ["b"]
     assert list(notes.forgotten) == ["a"]
 
 
 def test_single_counts_all_kinds() -> None:
     notes = Notes()
     assert not notes.single
-    note(notes, "file", "a", 1)
+    note(notes, "add", "a", 1)
     assert notes.single
     note(notes, "change", "a", 1)
     assert not notes.single

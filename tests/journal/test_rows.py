@@ -15,7 +15,7 @@ from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest, Target
-from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader, facts_row, path_value, request_row
+from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader, facts_row, request_row
 from mvsep_async.journal.schema import STEPS, migrate
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.sources import Data, Pair, Spooled
@@ -157,17 +157,6 @@ def test_a_value_that_we_cannot_have_written_is_an_error(column: str, value: obj
     RowReader(spool=SPOOL).record(tuple(row.values()))
     with pytest.raises(JournalError, match=f"job '{row['id']}' cannot be read"):
         RowReader(spool=SPOOL).record(tuple((row | {column: value}).values()))
-
-
-@pytest.mark.parametrize("values", [(None, 1, 1), (7, 1, 1), ("/a", "1", 1), ("/a", 1, None)])
-def test_a_file_that_we_cannot_have_written_is_an_error(values: tuple[object, object, object]) -> None:
-    with pytest.raises(JournalError, match="cannot be read"):
-        RowReader(spool=SPOOL).file(*values)
-
-
-def test_a_file_comes_back() -> None:
-    path = Path("/music/\udcff.mp3")
-    assert RowReader(spool=SPOOL).file(path_value(path), None, 3).path == path
 
 
 def test_a_token_that_the_service_repeats_is_not_written(tables: sqlite3.Connection) -> None:

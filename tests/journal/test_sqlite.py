@@ -16,7 +16,7 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.journal import JobDuration, Journal, Record, SafeFile
+from mvsep_async.jobs.journal import JobDuration, Journal, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal import sqlite
 from mvsep_async.journal.notes import Notes
@@ -93,11 +93,9 @@ def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
                 journal.add(order)
             await journal.flush()
             journal.update(orders[0].id, JobState.WAITING, Facts(hash="h"))
-            journal.file(orders[0].id, Path("/a.mp3"), size=3, safe=2)
             await journal.flush(synced=True)
-        files = (SafeFile(Path("/a.mp3"), 3, 2),)
         assert await reopened(path) == [
-            Record(orders[0], JobState.WAITING, Facts(hash="h"), files),
+            Record(orders[0], JobState.WAITING, Facts(hash="h")),
             Record(orders[1], JobState.QUEUED, NOTHING),
         ]
 

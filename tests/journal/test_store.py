@@ -14,13 +14,13 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.journal import JobDuration, Record, SafeFile
+from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal import store as store_module
 from mvsep_async.journal.lock import FileLock
 from mvsep_async.journal.notes import Notes
-from mvsep_async.journal.rows import facts_row, path_value, request_row
+from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.schema import STEPS
 from mvsep_async.journal.store import Store
 from mvsep_async.sources import Spooled
@@ -74,13 +74,11 @@ def test_changes_come_back(path: Path) -> None:
     order = a_request()
     notes = added(order)
     notes.changed[order.id] = facts_row(JobState.WAITING, Facts(hash="h"))
-    notes.files[order.id, path_value(Path("/a.mp3"))] = (9, 4)
     with opened(path) as (store, _):
         store.write(notes, synced=True)
-        store.write(Notes(files={(order.id, "/b.mp3"): (None, 0), (order.id, "/a.mp3"): (9, 9)}), synced=False)
+        store.write(Notes(changed={order.id: facts_row(JobState.DONE, Facts(hash="h"))}), synced=False)
     with opened(path) as (_, records):
-        files = (SafeFile(Path("/a.mp3"), 9, 9), SafeFile(Path("/b.mp3"), None, 0))
-        assert records == [Record(order, JobState.WAITING, Facts(hash="h"), files)]
+        assert records == [Record(order, JobState.DONE, Facts(hash="h"))]
 
 
 def test_a_change_of_a_pruned_job_changes_nothing(path: Path) -> None:
@@ -88,7 +86,7 @@ def test_a_change_of_a_pruned_job_changes_nothing(path: Path) -> None:
     with opened(path) as (store, _):
         store.write(added(order), synced=False)
         store.write(Notes(forgotten={order.id: None}), synced=False)
-        late = Notes(changed={order.id: facts_row(JobState.DONE, NOTHING)}, files={(order.id, "/f"): (1, 1)})
+        late = Notes(changed={order.id: facts_row(JobState.DONE, NOTHING)})
         store.write(late, synced=False)
     with opened(path) as (_, records):
         assert records == []
@@ -105,18 +103,6 @@ def test_a_key_can_be_given_again_in_the_transaction_that_prunes_it(path: Path) 
         assert [record.request for record in records] == [new]
 
 
-def test_a_pruned_jobs_files_are_not_the_next_jobs(path: Path) -> None:
-    old, new = a_request(), a_request()
-    with opened(path) as (store, _):
-        store.write(added(old), synced=False)
-        store.write(Notes(files={(old.id, "/f"): (1, 1)}), synced=False)
-        store.write(Notes(forgotten={old.id: None}), synced=False)
-    with opened(path) as (store, _):
-        store.write(added(new), synced=False)
-    with opened(path) as (_, records):
-        assert records == [Record(new, JobState.QUEUED, NOTHING)]
-
-
 def test_a_change_after_the_pruning_in_one_transaction_changes_nothing(path: Path) -> None:
     order, other = a_request(), a_request()
     with opened(path) as (store, _):
@@ -124,7 +110,6 @@ def test_a_change_after_the_pruning_in_one_transaction_changes_nothing(path: Pat
         notes = added(other)
         notes.forget([order.id])
         notes.changed[order.id] = facts_row(JobState.DONE, NOTHING)
-        notes.files[order.id, "/f"] = (1, 1)
         store.write(notes, synced=False)
     with opened(path) as (_, records):
         assert [record.request for record in records] == [other]
@@ -170,7 +155,7 @@ def test_synced_writes_are_synced(path: Path) -> None:
             (added(a_request()), True, 2),
             (Notes(), True, 2),
             (Notes(changed={"mvpruned": facts_row(JobState.DONE, NOTHING)}), True, 2),
-            (Notes(forgotten={"mvpruned": None}, files={("mvpruned", "/a.mp3"): (1, 1)}), True, 2),
+            (Notes(forgotten={"mvpruned": None}), True, 2),
             (added(a_request(), a_request()), False, 1),
         ):
             before = log.stat().st_size if log.exists() else 0

@@ -44,7 +44,6 @@ async def _lane(journal: SqliteJournal, lane: str, told: Connection) -> None:
         for attempt in (1, 2, 3):
             # All of these belong together: no one of them may be found without the others.
             journal.update(id, JobState.WAITING, facts(id, attempt))
-            journal.file(id, Path(f"/stems/{id}.mp3"), size=attempt, safe=attempt)
             if attempt != 2:
                 await journal.flush(synced=attempt == 3)
                 told.send((id, attempt))
