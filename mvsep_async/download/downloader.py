@@ -15,16 +15,17 @@ from attrs import define, evolve, field
 
 from mvsep_async.concurrency import KeyedLock, in_thread
 from mvsep_async.download.fetch import fetch
-from mvsep_async.download.folder import name_limit, probe
+from mvsep_async.download.folder import name_limit
 from mvsep_async.download.part_file import is_taken, remove_leftovers
-from mvsep_async.download.paths import PlannedFile, chosen, folder_of, next_free, plan_paths, song_of
+from mvsep_async.download.paths import PlannedFile, chosen, next_free, plan_paths, song_of
+from mvsep_async.download.target import os_reason
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import DownloadError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
-from mvsep_async.jobs.request import JobRequest, Target
+from mvsep_async.jobs.request import Target
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import NAME_LIMIT, caseless, check_layout
@@ -34,7 +35,7 @@ from mvsep_async.transport.pace import RateLimit
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Downloader", "check_target"]
+__all__ = ["FILES_AT_ONCE", "JOBS_AT_ONCE", "Downloader"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -46,26 +47,6 @@ FILES_AT_ONCE: Final = 8
 
 _SUFFIX_ROOM: Final = 16
 """Bytes that a file name keeps free for ` (999)` and `.part.json`."""
-
-
-async def check_target(request: JobRequest) -> None:
-    """Raise `DownloadError` if the results of a request could not be written to its target, before it is paid for.
-
-    A small file is written to the planned folder and removed. Missing folders below the target folder stay missing.
-    """
-    target = request.target
-    if target is None:
-        return
-    root = Path(target.directory)
-    inside = folder_of(target, song_of(request, None))
-    try:
-        await in_thread(probe, root, Path(inside))
-    except (OSError, ValueError) as error:
-        raise DownloadError(
-            f"the folder {str(root / inside)!r} cannot be written to ({_reason(error)}): choose another folder; "
-            "nothing was sent or paid",
-            job=request.id,
-        ) from None
 
 
 @define(eq=False)
@@ -200,7 +181,7 @@ class Downloader:
                 planned = await in_thread(plan)
             except (OSError, ValueError) as error:
                 raise _with_command(
-                    DownloadError(f"the folder {target.directory!r} cannot be used: {_reason(error)}"), job
+                    DownloadError(f"the folder {target.directory!r} cannot be used: {os_reason(error)}"), job
                 ) from None
             for file in planned:
                 self._own(job, file.path)
@@ -330,7 +311,7 @@ class Downloader:
         if status.separation is not None:
             for fresh in status.separation.files:
                 if fresh.name == file.name and fresh.stem == file.stem:
-                    self.registry.refine(job, separation=evolve(status.separation, tags=None))
+                    self.registry.refine(job, separation=status.separation)
                     return fresh.url
         raise DownloadError(
             f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
@@ -352,12 +333,6 @@ def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
     found = error.of(job.id, job.hash)
     found.message = f"{error.message}. The job is done and paid for: `mvsep-async download {job.hash}` fetches it"
     return found
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    return str(error)
 
 
 @define(eq=False)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.hosts import Host
 from mvsep_async.models.separation import Separation
 
 __all__ = ["NOTHING", "Facts"]
+
+
+def _without_tags(separation: Separation | None) -> Separation | None:
+    return separation if separation is None or separation.tags is None else evolve(separation, tags=None)
 
 
 @frozen(kw_only=True)
@@ -29,7 +33,8 @@ class Facts:
     """Stamp of the last create: a Unix time that orders the creates and acceptances of one journal."""
     accepted_at: float | None = None
     """Stamp of the service's answer to the create."""
-    separation: Separation | None = None
+    separation: Separation | None = field(default=None, converter=_without_tags)
+    """The result, without the audio tags of the song: they can be as large as 500 KB."""
     error: MVSepError | None = None
     planned: tuple[tuple[str, Path], ...] = ()
     """The files of the downloads begun, those of the last one first: a result's `OutputFile.name` and its path.
@@ -37,8 +42,6 @@ class Facts:
     Recorded before the first byte, so that after a crash a file at that path is known to be this job's."""
     paths: tuple[Path, ...] = ()
     """Files complete on disk."""
-    archived: bool = False
-    """Whether the job was pruned and is kept only so that its song is not paid again."""
 
 
 NOTHING = Facts()

@@ -14,7 +14,8 @@ from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
 from mvsep_async.concurrency import CallerScopes, Yielder, in_thread, loop_clock
 from mvsep_async.config import ClientConfig
-from mvsep_async.download.downloader import Downloader, check_target
+from mvsep_async.download.downloader import Downloader
+from mvsep_async.download.target import check_target
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI

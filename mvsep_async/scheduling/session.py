@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ class Session:
         key = arguments.get("key")
         if key is not None and (known := self.registry.find(key=key)) is not None:
             return Job(known, self)  # whatever else is asked for, and though the settings cannot be checked just now
-        settings = await self._settings(arguments)
+        settings = await self._settings(arguments, target)
         return Job(await self.submitter.submit(_request(source, settings, target, arguments)), self)
 
     async def separate(self, source: Source, target: Target, arguments: SubmitArguments) -> list[Path]:
@@ -87,10 +87,9 @@ class Session:
     def map(
         self,
         sources: Iterable[Source] | AsyncIterable[Source],
-        target_of: Callable[[Source], Target | None],
+        target: Target | None,
         arguments: SubmitArguments,
         retry_failed: bool,
-        separate_again: Callable[[Source, Job], bool],
     ) -> JobStream:
         """Submit many jobs; see `MVSepClient.map`."""
         if arguments.get("key") is not None:
@@ -98,26 +97,18 @@ class Session:
         if isinstance(sources, str | bytes):
             raise InvalidRequestError("`map` takes many songs: put a single one into a list")
 
-        targets: dict[str, Target] = {}
-
         async def submit(source: Source) -> Job:
-            settings, target = await self._settings(arguments), target_of(source)
+            settings = await self._settings(arguments, target)
             try:
                 request = _request(source, settings, target, arguments)
             except InvalidRequestError as error:
                 request = evolve(_request(None, settings, target, arguments), filename=f"<{type(source).__name__}>")
                 return Job(self.submitter.reject(request, error), self)
-            job = Job(await self.submitter.submit_or_resume(request, retry_failed=retry_failed), self)
-            if separate_again(source, job) and job.done():
-                await self.prune([job])
-                job = Job(await self.submitter.submit_or_resume(evolve(request, id=new_id())), self)
-            if target is not None:
-                targets[job.id] = target
-            return job
+            return Job(await self.submitter.submit_or_resume(request, retry_failed=retry_failed), self)
 
         async def wait(job: Job) -> None:
             try:
-                await self._wait_and_download(entry_of(job), targets.pop(job.id, None))
+                await self._wait_and_download(entry_of(job), target)
             except ClientClosedError:
                 raise
             except MVSepError as error:
@@ -159,10 +150,7 @@ class Session:
         entries = self.registry.jobs.values() if jobs is None else (entry_of(job) for job in jobs)
         over = [entry for entry in entries if entry.done()]
         for first in range(0, len(over), _AT_ONCE):
-            batch = over[first : first + _AT_ONCE]
-            kept = [entry for entry in batch if jobs is None and entry.request.content and entry.facts.separation]
-            self.registry.archive(kept)
-            self.registry.forget(entry for entry in batch if entry not in kept)
+            self.registry.forget(over[first : first + _AT_ONCE])
             await self.callers.maybe_yield()
         await self.registry.journal.flush()
         return len(over)
@@ -203,9 +191,12 @@ class Session:
         with self.callers.enter():
             return await self.scheduler.delete(job)
 
-    async def _settings(self, arguments: SubmitArguments) -> JobSettings:
+    async def _settings(self, arguments: SubmitArguments, target: Target | None) -> JobSettings:
         given: dict[str, Any] = {name: value for name, value in arguments.items() if name not in _OF_ONE_JOB}
-        return await self.preparer.settings(**given)
+        settings = await self.preparer.settings(**given)
+        if target is not None and target.stems is not None:
+            await self.preparer.check_stems(settings, target.stems)
+        return settings
 
     async def _wait_and_download(self, job: JobEntry, target: Target | None) -> list[Path]:
         """Wait until a job is over and its files are where `target` says, and return their paths.

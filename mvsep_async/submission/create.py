@@ -11,10 +11,12 @@ from typing import Any, Final
 from anyio import CancelScope, get_cancelled_exc_class
 from attrs import define, field, frozen
 
+from mvsep_async.download.target import check_target
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    DownloadError,
     InvalidRequestError,
     JournalError,
     MVSepError,
@@ -82,7 +84,7 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
     match error:
         case NoFreeSlotError() | InvalidRequestError(status=400 | 422):
             return Fate.REFUSED
-        case UploadError() | ConfigurationError() | InvalidRequestError():
+        case UploadError() | DownloadError() | ConfigurationError() | InvalidRequestError():
             return Fate.REJECTED
         case RateLimitedError() | AuthenticationError() | JournalError():
             return Fate.NOT_ACCEPTED
@@ -156,6 +158,7 @@ class Launcher:
             parts = await _parts(job.request)
             await _check_unchanged(job)
             await check_limits(job.request, user)
+            await check_target(job.request)
             # The intent, with the tag in it, is on disk before the first byte goes out.
             await self.registry.journal.flush(synced=True)
             with attempt.answer:

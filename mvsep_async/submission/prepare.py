@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -16,8 +17,9 @@ from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.presets import Preset
 from mvsep_async.catalogue.sep_types import sep_types
+from mvsep_async.catalogue.stems import all_outputs, check_stem
 from mvsep_async.concurrency import CallerScopes, in_thread
-from mvsep_async.errors import ConfigurationError, InvalidRequestError
+from mvsep_async.errors import ConfigurationError, InvalidRequestError, ServiceUnavailableError, TransportError
 from mvsep_async.http.call import Json
 from mvsep_async.http.content import spool
 from mvsep_async.http.token import Token
@@ -69,6 +71,7 @@ class RequestPreparer:
     spool_folder: Path | None
     callers: CallerScopes
     _checked: dict[tuple[object, ...], JobSettings] = field(factory=dict)
+    _checked_stems: set[tuple[JobSettings, tuple[str, ...]]] = field(factory=set)
     _temporary: tempfile.TemporaryDirectory[str] | None = None
     _opening: anyio.Lock = field(factory=anyio.Lock)
 
@@ -98,6 +101,7 @@ class RequestPreparer:
         if known is None:
             if len(self._checked) >= _MOST_CACHED:
                 self._checked.clear()
+                self._checked_stems.clear()
             with self.callers.enter():
                 known = self._checked[arguments] = await self._check(
                     name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown, anyway
@@ -153,6 +157,19 @@ class RequestPreparer:
             on_unknown=on_unknown,
             anyway=anyway,
         )
+
+    async def check_stems(self, settings: JobSettings, stems: tuple[str, ...]) -> None:
+        """Raise `InvalidRequestError` for stems that the algorithm does not return, as far as the catalogue lists them.
+
+        Nothing is checked with `anyway`, without an algorithm, or while the catalogue cannot be fetched.
+        """
+        if settings.algorithm is None or settings.anyway or (settings, stems) in self._checked_stems:
+            return
+        with suppress(ServiceUnavailableError, TransportError), self.callers.enter():
+            algorithm = (await self.catalogue()).find(settings.algorithm)
+            for stem in stems:
+                check_stem(stem, all_outputs(algorithm), str(algorithm))
+        self._checked_stems.add((settings, stems))
 
     async def prepare(self, request: JobRequest) -> JobRequest:
         """Return the request with a source that can be sent more than once.

@@ -7,6 +7,7 @@ import pytest
 from mvsep_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    DownloadError,
     InvalidRequestError,
     JobNotFoundError,
     JournalError,
@@ -49,6 +50,7 @@ def test_without_an_answer_it_depends_on_whether_the_service_can_have_it(error: 
         (AuthenticationError("who?", status=401), Fate.NOT_ACCEPTED),
         (JournalError("disk full"), Fate.NOT_ACCEPTED),
         (UploadError("the file shrank"), Fate.REJECTED),
+        (DownloadError("the target folder is read-only"), Fate.REJECTED),
         (RateLimitedError("too many"), Fate.NOT_ACCEPTED),
     ],
 )
