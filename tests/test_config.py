@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = dict.fromkeys(
         "patience",
         "group_cap",
         "cache",
+        "limit_rate",
         "on_event",
     ]
 )
