@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from attrs import evolve, frozen
 
+from mvsep_async.backoff import Backoff
 from mvsep_async.download.ranges import Complete, LinkGone, Reject, Restart
 
 __all__ = ["Fail", "Finish", "NextStep", "Outcome", "RenewLink", "Retry", "RetryState"]
@@ -13,8 +14,9 @@ __all__ = ["Fail", "Finish", "NextStep", "Outcome", "RenewLink", "Retry", "Retry
 _MAX_WRONG_ANSWERS: Final = 6
 """Answers in a row with wrong content (a web page, another length) before the download fails: about half a minute."""
 
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+_PAUSES: Final = Backoff(first=0.5, longest=30.0)
+"""Seconds after a second failure in a row and the ones that follow; after the first one there is no pause."""
+
 _LONGEST_ASKED: Final = 60.0
 """The longest pause in seconds that a server's `Retry-After` can ask for."""
 
@@ -91,11 +93,6 @@ class RetryState:
             wrong_answers += outcome.wrong_content
         if wrong_answers >= _MAX_WRONG_ANSWERS or now - state.since > self.patience:
             return state, Fail(f"{outcome.reason}; no new byte in {now - state.since:.0f} s")
-        pause = max(asked, _pause(state.failures))
+        pause = max(asked, _PAUSES.pause(state.failures))
         after = evolve(state, failures=state.failures + 1, wrong_answers=wrong_answers)
         return after, Retry(pause, outcome.reason, from_start=isinstance(outcome, Restart))
-
-
-def _pause(failures: int) -> float:
-    """Return the seconds to wait after that many failures in a row: none, then 0.5, 1, 2 and so on up to 30."""
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 16)) if failures else 0.0

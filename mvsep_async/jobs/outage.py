@@ -6,10 +6,11 @@ from typing import Final
 
 from attrs import define
 
+from mvsep_async.backoff import Backoff
+
 __all__ = ["Outage"]
 
-_FIRST_REST: Final = 0.5
-_LONGEST_REST: Final = 30.0
+_RESTS: Final = Backoff(first=0.5, longest=30.0)
 """Seconds between tries during an outage, our choice: rare enough to be no load, soon enough to lose little."""
 
 _LONGEST_GAP: Final = 300.0
@@ -30,17 +31,19 @@ class Outage:
     _lasted: float = 0.0
     _failed_at: float | None = None
     _rested_at: float = 0.0
+    _rests: int = 0
 
     def failed(self, now: float) -> bool:
         """Count a failure; return whether patience is over. Failures during the rest do not make it longer."""
         if self._failed_at is not None:
             self._lasted += min(now - self._failed_at, _LONGEST_GAP)
         if self._failed_at is None or now >= self._rested_at:
-            self.rest = min(max(_FIRST_REST * self.time_scale, 2 * self.rest), _LONGEST_REST * self.time_scale)
+            self._rests += 1
+            self.rest = _RESTS.scaled(self.time_scale).pause(self._rests)
             self._rested_at = now + self.rest
         self._failed_at = now
         return self._lasted >= self.patience
 
     def ended(self) -> None:
         """Start again: the service answered."""
-        self._failed_at, self._lasted, self.rest = None, 0.0, 0.0
+        self._failed_at, self._lasted, self.rest, self._rests = None, 0.0, 0.0, 0

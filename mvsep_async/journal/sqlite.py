@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import define, field
 
+from mvsep_async.backoff import Backoff
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import Facts
@@ -32,8 +33,8 @@ _log = logging.getLogger(__name__)
 _LINGER: Final = 0.05
 """Seconds that a change may stay unwritten if no `flush` waits for it, so that many are written together."""
 
-_LONGEST_PAUSE: Final = 30.0
-"""Longest pause in seconds between two attempts to write to a failing disk."""
+_PAUSES: Final = Backoff(first=1.0, longest=30.0)
+"""Seconds between two attempts to write to a failing disk."""
 
 
 @define(eq=False)
@@ -106,22 +107,22 @@ class SqliteJournal:
 
     async def run(self) -> None:
         """Write changes within about 50 ms until cancelled; disk errors are logged and retried."""
-        pause = _LINGER
+        failures = 0
         while self._changed is not None:
             await self._changed.wait()
-            await anyio.sleep(pause)
+            await anyio.sleep(max(_LINGER, _PAUSES.pause(failures)))
             self._changed = anyio.Event()
             if self._thread is None:
                 return
             try:
                 await self.flush()
             except JournalError as error:
-                if pause == _LINGER:
+                if not failures:
                     _log.warning("%s; trying again", error)
-                pause = min(max(2 * pause, 1.0), _LONGEST_PAUSE)
+                failures += 1
                 self._changed.set()
             else:
-                pause = _LINGER
+                failures = 0
 
     def add(self, request: JobRequest) -> None:
         """Add a queued job. Raises `JournalError` for a request that cannot be stored, or a key that is in use."""

@@ -10,6 +10,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from mvsep_async.backoff import Backoff
+
 __all__ = ["Poll", "PollPolicy"]
 
 POLL_SHARE: Final = 0.8
@@ -268,7 +270,7 @@ class PollPolicy:
         return max(job.polled_at + self.poll_interval, job.not_before)
 
     def _backoff(self, failures: int) -> float:
-        return min(self.poll_interval * 2.0 ** min(failures, 10), LONGEST_BACKOFF)
+        return Backoff(2 * self.poll_interval, LONGEST_BACKOFF).pause(failures)
 
 
 def _free(job: _PolledJob, now: float) -> bool:

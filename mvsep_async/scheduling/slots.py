@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import define, field
 
+from mvsep_async.backoff import Backoff
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobState
 from mvsep_async.models.user import CurrentQueue, User
@@ -21,6 +22,8 @@ _FREE: Final = 1
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds until one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer."""
+
+_PAUSES: Final = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
 
 def allowed(user: User | None) -> int:
@@ -58,18 +61,18 @@ class Slots:
     """Most unfinished jobs that the account takes, as far as is known: less than `limit` if that promises too much."""
     _refusals: int = field(default=0, init=False)
     """Refused creates since the last accepted one."""
-    _pause: float = field(init=False)
+    _probes: int = field(default=0, init=False)
+    """Refused creates since the pauses began to grow."""
     _probe_at: float = field(default=inf, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._room = self._account = self.limit
-        self._pause = FIRST_PAUSE * self.time_scale
 
     def relimit(self, limit: int) -> None:
         """Start again if this is another limit: the plan changed."""
         if limit != self.limit:
             self.limit = self._room = self._account = limit
-            self._refusals, self._pause, self._probe_at = 0, FIRST_PAUSE * self.time_scale, inf
+            self._refusals, self._probes, self._probe_at = 0, 0, inf
 
     def free(self, now: float) -> int:
         """Return how many creates may begin now."""
@@ -89,15 +92,15 @@ class Slots:
         self._refusals = 0
         if len(self.held) > self._room:
             self._room, self._account = min(len(self.held), self.limit), self.limit
-            self._pause, self._probe_at = FIRST_PAUSE * self.time_scale, now
+            self._probes, self._probe_at = 0, now
 
     def refused(self, job: str, now: float) -> None:
         """A create was refused for lack of a slot: its own is freed, and there is room for the rest only."""
         self.release(job)
         self._refusals += 1
         self._room = min(self._room, len(self.held))
-        self._probe_at = now + self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE * self.time_scale)
+        self._probes += 1
+        self._probe_at = now + _PAUSES.scaled(self.time_scale).pause(self._probes)
 
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
         """Take in how many unfinished jobs the account has in all.
@@ -111,7 +114,7 @@ class Slots:
         self._room = max(self._account - others, 0)
         if self._account == self.limit:
             # Trying would tell nothing that is not known.
-            self._pause, self._probe_at = FIRST_PAUSE * self.time_scale, now + LONGEST_PAUSE * self.time_scale
+            self._probes, self._probe_at = 0, now + LONGEST_PAUSE * self.time_scale
 
     def next_change(self, now: float) -> float:
         """Return when `free` may become larger by the mere passing of time; `inf` if only an event can change it."""

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
+from mvsep_async.backoff import Backoff
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import JobDuration, Journal, Record
@@ -392,7 +393,7 @@ def test_all_who_wait_are_told(path: Path, run: Any, gate: Gate) -> None:
 def test_the_writer_goes_on_trying(
     path: Path, run: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sqlite, "_LONGEST_PAUSE", sqlite._LINGER)
+    monkeypatch.setattr(sqlite, "_PAUSES", Backoff(sqlite._LINGER, sqlite._LINGER))
     gate.refusal = JournalError("the disk is full")
 
     async def main() -> None:
