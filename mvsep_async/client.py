@@ -280,25 +280,33 @@ class MVSepClient:
         self,
         sources: Iterable[Source] | AsyncIterable[Source],
         *,
-        directory: str | PathLike[str] | None = None,
+        directory: str | PathLike[str] | Callable[[Source], str | PathLike[str]] | None = None,
         stems: Iterable[str] | None = None,
         layout: str = "{song}/{stem}",
         overwrite: bool = False,
         retry_failed: bool = False,
+        separate_again: Callable[[Source, Job], bool] = lambda source, job: False,
         **submit_arguments: Unpack[SubmitArguments],
     ) -> JobStream:
         """Separate many songs; iterate over the result to get the jobs as they finish, the failed ones too.
 
         `sources` is read lazily: a few beyond the slots are held. A source that cannot be sent gives a failed job, and
-        the rest goes on. With `directory`, the stems of each are downloaded before it is given. With a journal, a song
-        that it holds with the same settings is taken up where it stands, never submitted again: it is known by path,
-        size and time, else by its audio, so it may be renamed, moved, copied or retagged. `retry_failed`: songs that
-        failed before are submitted again, unless their files are damaged. Settings that cannot be are raised when the
-        iteration begins.
+        the rest goes on. With `directory`, which may be a function from the source to its folder, the stems of each
+        are downloaded before it is given. With a journal, a song that it holds with the same settings is taken up where
+        it stands, never submitted again: it is known by path, size and time, else by its audio, so it may be renamed,
+        moved, copied or retagged. `retry_failed`: songs that failed before are submitted again, unless their files are
+        damaged. `separate_again` is called with each source and its job; where it returns true for one that is over,
+        the song is submitted again. Invalid settings are raised when the iteration begins.
         """
         session, arguments = self._open(), self._with_webhook(submit_arguments)
-        target = None if directory is None else _target(directory, stems, layout, overwrite, arguments)
-        return session.map(sources, target, arguments, retry_failed)
+
+        def target_of(source: Source) -> Target | None:
+            folder = directory(source) if callable(directory) else directory
+            return None if folder is None else _target(folder, stems, layout, overwrite, arguments)
+
+        if directory is not None:
+            _target("", stems, layout, overwrite, arguments)  # an invalid layout is raised here, not for each song
+        return session.map(sources, target_of, arguments, retry_failed, separate_again)
 
     def attach(self, hash: str, *, host: str | None = None) -> Job:
         """Return a job made elsewhere, by its hash; it is watched from now on.
@@ -318,7 +326,11 @@ class MVSepClient:
         return self._open().jobs()
 
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
-        """Forget finished jobs, here and in the journal; by default all of them. Return how many."""
+        """Forget finished jobs, here and in the journal; by default all of them. Return how many.
+
+        By default, the journal still knows the songs that `map` has separated, so that it does not pay for them again;
+        jobs that are given are forgotten wholly.
+        """
         return await self._open().prune(jobs)
 
     def poll_soon(self, hash: str) -> bool:

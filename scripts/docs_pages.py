@@ -59,13 +59,13 @@ def _commands() -> str:
     """Return all commands with their options; what they all take is said once."""
     pages = app.generate_docs()
     _, _, pages = pages.partition("## Table of Contents")
-    pages = pages[pages.index("**Separating**") :]
-    everywhere = re.compile(r"\*\*Everywhere\*\*:\n\n(?:\* .+\n)+\n?")
+    pages = pages[pages.index("**Commands**") :]
+    everywhere = re.compile(r"\*\*Common options\*\*:\n\n(?:\* .+\n)+\n?")
     common = everywhere.search(pages)
     if common is None:
         raise ValueError("no command takes what every command should take")
     first = pages.index("\n## ")
-    shared = common[0].replace("**Everywhere**", "**Every command takes**")
+    shared = common[0].replace("**Common options**", "**Every command takes**")
     return f"{pages[:first]}\n{shared}\n{everywhere.sub('', pages[first:])}"
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.options import Options, in_effect, resolve
 from mvsep_async.errors import InvalidRequestError
 
-__all__ = ["all_outputs", "check_stem", "outputs_for"]
+__all__ = ["check_stems", "outputs_for"]
+
+_REMAINDER: Final = frozenset({"other", "instrumental", "instrum", "instruments", "accompaniment", "music"})
+"""Names of what is left of a song: the service's results use one where its catalogue uses another."""
 
 
 def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[str, str]:
@@ -37,25 +43,17 @@ def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[st
     return outputs
 
 
-def all_outputs(algorithm: Algorithm) -> frozenset[str]:
-    """Return every stem that the algorithm can return with any options, empty if the service does not list them.
-
-    All of them, because what the catalogue says about single options is not always complete.
-    """
-    labels = {*algorithm.outputs.values(), *algorithm.output_stems}
-    for variant in algorithm.output_variants.variants if algorithm.output_variants else ():
-        labels |= {*variant.outputs.values()}
-    for field in algorithm.fields:
-        for override in field.output_overrides.values():
-            labels |= {*override.outputs.values()}
-    return frozenset(labels)
-
-
-def check_stem(stem: str, known: frozenset[str], of: str) -> None:
-    """Raise `InvalidRequestError` if `stem` is not in `known`, which may be empty: then nothing is known."""
-    spelled: dict[str, str] = {}
-    for label in sorted(known):
-        spelled.setdefault(label.casefold(), label)
-    if known and stem.casefold() not in spelled:
-        names = tuple(spelled.values())
-        raise InvalidRequestError(f"{of} has no stem {stem!r}; it has {', '.join(names)}", candidates=names)
+def check_stems(algorithm: Algorithm, options: Options | None, stems: Iterable[str] | None) -> None:
+    """Raise `InvalidRequestError` for a stem that does not come out, where the service says which ones do."""
+    outputs = outputs_for(algorithm, options)
+    if stems is None or not outputs:
+        return
+    names = {name.casefold() for pair in outputs.items() for name in pair}
+    if names & _REMAINDER:
+        names |= _REMAINDER
+    for stem in stems:
+        if stem.casefold() not in names:
+            raise InvalidRequestError(
+                f"{algorithm.name} has no stem {stem!r}; its stems are {', '.join(outputs.values())}",
+                candidates=list(outputs.values()),
+            )

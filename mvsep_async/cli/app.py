@@ -1,51 +1,47 @@
-"""The registry of commands. A module of commands is imported when one of them is run, not before."""
+"""The registry of commands. The module of a command is imported when the command is run, not before."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from cyclopts import App, Group, Parameter
 
 from mvsep_async._version import __version__
 
-__all__ = ["COMMANDS", "app"]
+__all__ = ["ALIASES", "COMMANDS", "COMPLETE", "app"]
 
-_SONGS: Final = Group("Separating", sort_key=1)
-_TRY: Final = Group("Trying it", sort_key=2)
-_KNOW: Final = Group("Looking things up", sort_key=3)
-_ACCOUNT: Final = Group("The account", sort_key=4)
-_SELF: Final = Group("This program", sort_key=5)
+COMPLETE: Final = "__complete"
+"""The word that cyclopts' completion scripts call the program with."""
 
-COMMANDS: Final[tuple[tuple[str, str, Group, str], ...]] = (
-    ("separate", "commands.separate:separate", _SONGS, "Separate songs: files, folders, addresses."),
-    ("library", "commands.library:library", _SONGS, "Keep a folder of stems up to date with a folder of music."),
-    ("recipe", "commands.recipe:recipe", _SONGS, "Chains of separations: run them, check them."),
-    ("status", "commands.service_jobs:status", _SONGS, "Show where a job stands."),
-    ("watch", "commands.service_jobs:watch", _SONGS, "Follow jobs that were started elsewhere until they are over."),
-    (
-        "download",
-        "commands.service_jobs:download",
-        _SONGS,
-        "Fetch the stems of jobs, waiting for those that are not over.",
-    ),
-    ("cancel", "commands.service_jobs:cancel", _SONGS, "Cancel jobs; credits come back for what is not yet processed."),
-    ("jobs", "commands.jobs:jobs", _SONGS, "List, resume or prune the jobs of a journal."),
-    ("demo", "commands.demo:demo", _TRY, "See it at work, without an account: a few songs and a local sandbox."),
-    ("sandbox", "commands.sandbox:sandbox", _TRY, "Run a local sandbox, for programs of your own."),
-    ("algorithms", "commands.algorithms:algorithms", _KNOW, "List, search and explain the algorithms."),
-    ("estimate", "commands.estimate:estimate", _KNOW, "Say what separating songs would cost."),
-    ("queue", "commands.site:queue", _KNOW, "Show how busy the service is."),
-    ("news", "commands.site:news", _KNOW, "Read the service's news."),
-    ("demo-page", "commands.site:demo_page", _KNOW, "List separations that their makers made public."),
-    ("quality", "commands.quality:quality", _KNOW, "The quality checker: measured separations."),
-    ("account", "commands.account:account", _ACCOUNT, "Show the account, and switch its settings."),
-    ("history", "commands.account:history", _ACCOUNT, "List what the account has separated."),
-    ("login", "commands.login:login", _ACCOUNT, "Get the API token, and keep it for later commands."),
-    ("register", "commands.login:register", _ACCOUNT, "Make a new account."),
-    ("config", "commands.config:config", _SELF, "Show the configuration, and where each value comes from."),
-    ("completion", "commands.completion:completion", _SELF, "Print or install the completion script of a shell."),
+_COMMANDS: Final = Group("Commands", sort_key=1)
+_OTHER: Final = Group("Options", sort_key=2)
+
+COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("separate", "separate:separate", "Separate songs into stems: files, folders, links."),
+    ("library", "library:library", "Keep a folder of stems up to date with a folder of music."),
+    ("jobs", "jobs:jobs", "List, follow, fetch and cancel jobs."),
+    ("algorithms", "algorithms:algorithms", "List, search and explain the algorithms."),
+    ("account", "account:account", "Log in, see credits and history, change settings."),
+    ("demo", "demo:demo", "Try it without an account, on songs made for it."),
+    ("service queue", "site:queue", "Show how busy the service is."),
+    ("service news", "site:news", "Read the service's news."),
+    ("service demo-page", "site:demo_page", "List separations that were published."),
+    ("service quality", "quality:quality", "The quality checker: measured separations."),
+    ("more recipe", "recipe:recipe", "Run and check chains of separations."),
+    ("more estimate", "estimate:estimate", "Show what separating songs would cost."),
+    ("more sandbox", "sandbox:sandbox", "Run a local sandbox, for programs of your own."),
+    ("more config", "config:config", "Show and change the configuration."),
+    ("more completion", "completion:completion", "Print or install shell completion."),
 )
-"""Name, `module:object` below `mvsep_async.cli`, group, help. This is the one place where a command is added."""
+"""Words, `module:object` below `mvsep_async.cli.commands`, help. This is the one place where a command is added."""
+
+ALIASES: Final[Mapping[str, str]] = {
+    **{name: f"jobs {name}" for name in ("status", "watch", "download", "cancel")},
+    **{name: f"account {name}" for name in ("login", "logout", "register", "history")},
+    **{words.split()[1]: words for words, _, _ in COMMANDS if " " in words},
+}
+"""Shorter names of commands that stand below others in the help."""
 
 
 def _default(value: object) -> str | None:
@@ -53,15 +49,28 @@ def _default(value: object) -> str | None:
     return None if value is False or value is None or value == () or value == "" else str(value)
 
 
+def _place(below: str) -> str:
+    return f"mvsep_async.cli.commands.{below}"
+
+
 app: Final = App(
     name="mvsep-async",
-    help="The client for MVSEP, the service that splits songs into stems.",
+    help="Separate songs into vocals, drums, bass and more with MVSEP.",
+    help_epilogue="`mvsep-async COMMAND --help` explains a command. First: `mvsep-async login`.",
     version=__version__,
     help_format="markdown",
     default_parameter=Parameter(negative=(), show_default=_default),
     result_action="return_value",
+    group_commands=_COMMANDS,
 )
-for _name, _place, _group, _help in COMMANDS:
-    app.command(f"mvsep_async.cli.{_place}", name=_name, group=_group, help=_help)
-app["--help"].group = _SELF
-app["--version"].group = _SELF
+_below: Final = {
+    "service": App(name="service", help="What the service tells everybody: queue, news, quality checker.", sort_key=8),
+    "more": App(name="more", help="Recipes, prices, sandbox, configuration, completion.", sort_key=9),
+}
+for _index, (_words, _module, _help) in enumerate(COMMANDS):
+    _parent, _, _name = _words.rpartition(" ")
+    (_below[_parent] if _parent else app).command(_place(_module), name=_name, help=_help, sort_key=_index)
+for _app in _below.values():
+    app.command(_app)
+app["--help"].group = _OTHER
+app["--version"].group = _OTHER

@@ -1,41 +1,49 @@
-"""What holds for a command: flags before the environment before the configuration file before the defaults."""
+"""The configuration of a command: flags before the environment before the configuration file before the defaults."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from attrs import define, frozen
 from cyclopts import Group, Parameter
 
 from mvsep_async.cli import config_file
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.terminal import enable_debug_log, terminal
+from mvsep_async.cli.terminal import be_quiet, enable_debug_log, terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.http.token import Token
-from mvsep_async.observe.events import Event, Retried
+from mvsep_async.observe.events import Event, Listener, Retried
 
 __all__ = [
     "COMMON",
+    "NO_JOURNAL",
     "TOKEN_VARIABLE",
     "URL_VARIABLE",
     "CommandConfig",
     "CommonOptions",
     "ConfigValue",
+    "Region",
+    "apply_output_options",
     "connect",
     "load_config",
 ]
 
 TOKEN_VARIABLE: Final = "MVSEP_API_TOKEN"  # noqa: S105 -- a name
 URL_VARIABLE: Final = "MVSEP_BASE_URL"
+NO_JOURNAL: Final = "off"
+"""The `journal` in the configuration file that stands for none."""
 
-_EVERYWHERE: Final = Group("Everywhere", sort_key=100)
-_SAYING: Final = 60.0
-"""Seconds before it is said again that the service does not answer."""
+Region: TypeAlias = Literal["de", "de2", "hk"]
+
+_EVERYWHERE: Final = Group("Common options", sort_key=100)
+_REPEAT: Final = 60.0
+"""Seconds before it is reported again that the service does not answer."""
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -47,10 +55,16 @@ class CommonOptions:
 
     base_url: str | None = None
     """Address of the service, by default MVSEP_BASE_URL, else https://mvsep.com."""
+    region: Region | None = None
+    """Region of the service; jobs stay where they were made. By default the nearest one."""
+    profile: str | None = None
+    """Use [profile.NAME] of the configuration file."""
     json: bool = False
     """Write JSON to standard output, and nothing else."""
+    quiet: Annotated[bool, Parameter(alias="-q")] = False
+    """Write results and errors only."""
     verbose: Annotated[bool, Parameter(alias="-v")] = False
-    """Show what happens on the wire, on standard error; the token is left out."""
+    """Log requests and retries to standard error; the token is left out."""
 
 
 COMMON: Final = CommonOptions()
@@ -58,13 +72,13 @@ COMMON: Final = CommonOptions()
 
 @frozen
 class ConfigValue:
-    """One setting, and where it comes from; `value` is `None` where nothing gives it."""
+    """One setting and where it comes from; `value` is `None` where nothing sets it."""
 
     value: str | None
     origin: str
 
 
-@frozen
+@frozen(kw_only=True)
 class CommandConfig:
     """Everything that is configured, resolved."""
 
@@ -73,38 +87,75 @@ class CommandConfig:
     out: ConfigValue
     format: ConfigValue
     algorithm: ConfigValue
+    journal: ConfigValue
     token: Token | None = None
     token_origin: str = ""
+    profile: str | None = None
 
     @property
     def host(self) -> Host:
-        """The service's address, read; raises `ConfigurationError` for what is none."""
+        """The service's address; raises `ConfigurationError` for an invalid one."""
         return Host.parse(self.base_url.value or DEFAULT_BASE_URL)
+
+    @property
+    def out_folder(self) -> Path:
+        """The folder for stems."""
+        return Path(self.out.value or "stems").expanduser()
+
+    @property
+    def journal_path(self) -> Path | None:
+        """The journal to use: the configured one, else one for this account at this service; `None` for none."""
+        match self.journal.value:
+            case None:
+                account = "" if self.token is None else self.token.reveal()
+                digest = blake2b(account.encode(), digest_size=4).hexdigest()
+                # The regions of the service know each other's jobs.
+                name = self.host.name.removeprefix("www.")
+                name = "mvsep.com" if name.endswith(".mvsep.com") else name.replace(":", "_")
+                return config_file.state_folder() / "journals" / f"{name}-{self.host.port}-{digest}.sqlite"
+            case value if value == NO_JOURNAL:
+                return None
+            case value:
+                return Path(value).expanduser()
+
+
+def apply_output_options(common: CommonOptions) -> None:
+    """Be as quiet or verbose as asked for."""
+    if common.verbose:
+        enable_debug_log()
+    if common.quiet:
+        be_quiet()
 
 
 def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) -> CommandConfig:
-    """Resolve all settings; raises `UsageProblem` for a configuration file that cannot be used."""
-    if common.verbose:
-        enable_debug_log()
-    path = config_file.config_path(environ)
-    filed = config_file.read(path)
-    holds_token = "token" in filed
-    token, origin = _token(environ, filed, path)
-    if holds_token and config_file.exposed(path):
+    """Resolve the configuration; raises `UsageProblem` for a configuration file that cannot be used."""
+    apply_output_options(common)
+    path = config_file.config_path()
+    values = config_file.read(path, common.profile)
+    origin = str(path) if common.profile is None else f"[profile.{common.profile}] of {path}"
+    token, token_origin = _token(environ, values, origin, common.profile)
+    if "token" in values and config_file.exposed(path):
         terminal().note(f"warning: others may read the token in {path}: chmod 600 {path}")
+    if common.region is not None and common.base_url is not None:
+        raise UsageProblem("--region and --base-url both name the service: leave one out")
+    region = values.get("region")
     return CommandConfig(
         path=path,
         base_url=_first(
             (common.base_url, "--base-url"),
+            (_of_region(common.region), "--region"),
             (environ.get(URL_VARIABLE), URL_VARIABLE),
-            (filed.get("base_url"), str(path)),
+            (values.get("base_url"), origin),
+            (_of_region(region), origin),
             (DEFAULT_BASE_URL, "default"),
         ),
-        out=_first((filed.get("out"), str(path)), ("stems", "default")),
-        format=_first((filed.get("format"), str(path)), ("mp3", "default")),
-        algorithm=_first((filed.get("algorithm"), str(path))),
+        out=_first((values.get("out"), origin), ("stems", "default")),
+        format=_first((values.get("format"), origin), ("mp3", "default")),
+        algorithm=_first((values.get("algorithm"), origin)),
+        journal=_first((values.get("journal"), origin)),
         token=token,
-        token_origin=origin,
+        token_origin=token_origin,
+        profile=common.profile,
     )
 
 
@@ -115,12 +166,12 @@ def connect(
     concurrency: int | None = None,
     journal: Path | None = None,
     poll_interval: float | None = None,
+    on_event: Listener = lambda event: None,
 ) -> MVSepClient:
-    """Return a client with these settings; raises `UsageProblem` without a token that is needed."""
+    """Return a client with this configuration; raises `UsageProblem` without a token that is needed."""
     if needs_token and config.token is None:
         raise UsageProblem(
-            f"no API token: run `mvsep-async login`, or set {TOKEN_VARIABLE} (it stands on the account page of the "
-            "service)"
+            f"no API token: run `mvsep-async login`, or set {TOKEN_VARIABLE} (it is on the account page of the service)"
         )
     local = config.host.name in _LOOPBACK  # a sandbox: its port is another one every time
     return MVSepClient(
@@ -130,28 +181,42 @@ def connect(
         journal=journal,
         poll_interval=poll_interval,
         cache=None if local else config_file.cache_folder(),
-        on_event=_Waiting(),
+        on_event=_RetryNotes(on_event),
     )
 
 
 @define
-class _Waiting:
-    """Says why nothing happens while the service does not answer, once a minute at the most."""
+class _RetryNotes:
+    """Reports that the service does not answer, once a minute at most, and passes every event on."""
 
+    on_event: Listener
     clock: Callable[[], float] = time.monotonic
-    _said: float = float("-inf")
+    _reported: float = float("-inf")
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Retried) and event.job is None and self.clock() >= self._said + _SAYING:
-            self._said = self.clock()
+        if isinstance(event, Retried) and event.job is None and self.clock() >= self._reported + _REPEAT:
+            self._reported = self.clock()
             terminal().note(f"asking again: {event.error}")
+        self.on_event(event)
 
 
-def _token(environ: Mapping[str, str], filed: dict[str, str], path: Path) -> tuple[Token | None, str]:
-    for given, origin in ((environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE), (filed.pop("token", None), str(path))):
+def _token(
+    environ: Mapping[str, str], values: Mapping[str, str], origin: str, profile: str | None
+) -> tuple[Token | None, str]:
+    candidates = [(environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE), (values.get("token"), origin)]
+    if profile is not None:
+        candidates.reverse()  # the profile that was asked for goes before what the environment has for all of them
+    for given, place in candidates:
         if given and given.strip():
-            return Token(given.strip()), origin
+            return Token(given.strip()), place
     return None, "not set"
+
+
+def _of_region(region: str | None) -> str | None:
+    """Return the address of a region; raises `UsageProblem` for one that the service does not have."""
+    if region is not None and region not in get_args(Region):
+        raise UsageProblem(f"there is no region {region!r}; the regions are {', '.join(get_args(Region))}")
+    return None if region is None else f"https://{region}.mvsep.com"
 
 
 def _first(*candidates: tuple[str | None, str]) -> ConfigValue:

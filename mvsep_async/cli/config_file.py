@@ -1,4 +1,4 @@
-"""The user's configuration file: read strictly, written atomically and for its owner's eyes only."""
+"""The user's configuration file: read strictly, written atomically and readable by its owner only."""
 
 from __future__ import annotations
 
@@ -13,66 +13,69 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from platformdirs import PlatformDirs
 
 from mvsep_async.cli.exits import UsageProblem
 
-__all__ = ["KEYS", "cache_folder", "config_path", "exposed", "read", "write"]
+__all__ = ["KEYS", "cache_folder", "config_path", "exposed", "read", "remove", "state_folder", "write"]
 
-KEYS: Final = ("token", "base_url", "out", "format", "algorithm")
-"""What the file may hold, all of it text."""
+KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal")
+"""What the file may hold, at its top and in each `[profile.NAME]`; all of it text."""
 
-_APP: Final = "mvsep-async"
+_DIRS: Final = PlatformDirs("mvsep-async", appauthor=False)
+_PROFILE: Final = "profile"
 _TABLE: Final = re.compile(r"^\s*\[", re.MULTILINE)
 
 
-def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the file is: below `XDG_CONFIG_HOME` (by default `~/.config`), on Windows below `APPDATA`."""
-    return _base(environ, "XDG_CONFIG_HOME", ".config", "APPDATA") / _APP / "config.toml"
+def config_path() -> Path:
+    """Return where the file is: `~/.config/mvsep-async/config.toml`, or the platform's own place."""
+    return _DIRS.user_config_path / "config.toml"
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+def cache_folder() -> Path:
     """Return where the catalogue is kept from one command to the next."""
-    return _base(environ, "XDG_CACHE_HOME", ".cache", "LOCALAPPDATA") / _APP
+    return _DIRS.user_cache_path
 
 
-def read(path: Path) -> dict[str, str]:
-    """Return what the file says, nothing where there is none; raises `UsageProblem` where it cannot be understood."""
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError:
-        raise UsageProblem(f"the configuration file {path} is no UTF-8 text") from None
-    except OSError as error:
-        raise UsageProblem(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    return _parsed(text, path)
+def state_folder() -> Path:
+    """Return where journals are kept that were given no place of their own."""
+    return _DIRS.user_state_path
 
 
-def write(path: Path, key: str, value: str) -> None:
-    """Set one key and leave the rest as it is: a new file (mode 0600) takes the place of the old one at once.
+def read(path: Path, profile: str | None = None) -> dict[str, str]:
+    """Return the file's values, with those of a profile in place of the top ones; nothing where there is no file.
+
+    Raises `UsageProblem` for a file that cannot be read or understood, and for a profile that it does not have.
+    """
+    values, profiles = _parsed(_text(path), path)
+    if profile is None:
+        return values
+    if profile not in profiles:
+        known = ", ".join(profiles) or "none"
+        raise UsageProblem(f"the configuration file {path} has no [profile.{profile}]; profiles in it: {known}")
+    return values | profiles[profile]
+
+
+def write(path: Path, key: str, value: str, profile: str | None = None) -> None:
+    """Set one key, at the top or in a profile, and leave the rest as it is; the file is replaced at once (mode 0600).
 
     Raises `UsageProblem` where the file cannot be understood or written.
     """
-    before = read(path)
-    after = _with(path.read_text("utf-8") if before else "", key, value)
-    if _parsed(after, path) != before | {key: value}:
-        raise UsageProblem(f"{key} cannot be put into {path} without a change of the rest: put it there by hand")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(after)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        raise UsageProblem(f"the configuration file {path} cannot be written: {error.strerror}") from None
+    # TOML's basic strings take what JSON's do, except DEL.
+    quoted = json.dumps(value, ensure_ascii=False).replace(chr(127), "\\u007f")
+    _edit(path, key, f"{key} = {quoted}", {key: value}, profile)
+
+
+def remove(path: Path, key: str, profile: str | None = None) -> bool:
+    """Remove one key, at the top or in a profile; return whether it was there."""
+    if profile is None and key not in _parsed(_text(path), path)[0]:
+        return False
+    if profile is not None and key not in _parsed(_text(path), path)[1].get(profile, {}):
+        return False
+    _edit(path, key, None, {}, profile)
+    return True
 
 
 def exposed(path: Path) -> bool:
@@ -85,38 +88,93 @@ def exposed(path: Path) -> bool:
         return False
 
 
-def _base(environ: Mapping[str, str], variable: str, folder: str, windows: str) -> Path:
-    given = environ.get(windows if sys.platform == "win32" else variable, "")
-    # A relative path in one of these is to be ignored (XDG Base Directory Specification).
-    return Path(given) if Path(given).is_absolute() else Path("~").expanduser() / folder
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise UsageProblem(f"the configuration file {path} is not UTF-8 text") from None
+    except OSError as error:
+        raise UsageProblem(f"the configuration file {path} cannot be read: {error.strerror}") from None
 
 
-def _parsed(text: str, path: Path) -> dict[str, str]:
+def _parsed(text: str, path: Path) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Return the values at the top of the file, and those of each profile."""
     try:
         known = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageProblem(f"the configuration file {path} is no TOML: {error}") from None
-    for key, value in known.items():
+        raise UsageProblem(f"the configuration file {path} is not valid TOML: {error}") from None
+    profiles = known.pop(_PROFILE, {})
+    if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
+        raise UsageProblem(f"the configuration file {path} has a {_PROFILE} that is not a table: write [profile.NAME]")
+    return _checked(known, path), {name: _checked(one, path) for name, one in profiles.items()}
+
+
+def _checked(values: Mapping[str, Any], path: Path) -> dict[str, str]:
+    checked = {}
+    for key, value in values.items():
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KEYS)}"
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(KEYS)}"
             raise UsageProblem(f"the configuration file {path} has the unknown key {key!r}: {hint}")
         if key == "algorithm" and isinstance(value, int) and not isinstance(value, bool):
-            known[key] = str(value)
-        elif not isinstance(value, str):
-            raise UsageProblem(f'the configuration file {path} has a {key} that is no text: write {key} = "…"')
-    return known
+            value = str(value)
+        elif key == "journal" and value is False:
+            value = "off"
+        if not isinstance(value, str):
+            raise UsageProblem(f'the configuration file {path} has a {key} that is not text: write {key} = "…"')
+        checked[key] = value
+    return checked
 
 
-def _with(text: str, key: str, value: str) -> str:
-    """Return the file's text with one key set, its comments kept."""
-    # TOML's basic strings take what JSON's do, but for DEL.
-    quoted = json.dumps(value, ensure_ascii=False).replace(chr(127), "\\u007f")
-    line = f"{key} = {quoted}"
-    found = re.search(rf"^[ \t]*{key}[ \t]*=.*$", text, re.MULTILINE)
+def _edit(path: Path, key: str, line: str | None, change: Mapping[str, str], profile: str | None) -> None:
+    """Replace, add or remove one key's line, then check that nothing else changed."""
+    before = _text(path)
+    after = _with(before, key, line, profile)
+    values, profiles = _parsed(before, path)
+    table = values if profile is None else profiles.setdefault(profile, {})
+    table.pop(key, None)
+    table.update(change)
+    if _parsed(after, path) != (values, profiles):
+        raise UsageProblem(f"{key} cannot be changed in {path} without changing the rest: edit the file by hand")
+    _replace(path, after)
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise UsageProblem(f"the configuration file {path} cannot be written: {error.strerror}") from None
+
+
+def _with(text: str, key: str, line: str | None, profile: str | None = None) -> str:
+    """Return the file's text with the line of one key replaced, added or removed; its comments stay."""
+    if text and not text.endswith("\n"):
+        text += "\n"
+    start = 0
+    if profile is not None:
+        quoted = re.escape(profile)
+        header = re.search(rf'^[ \t]*\[{_PROFILE}\.(?:{quoted}|"{quoted}")\].*\n', text, re.MULTILINE)
+        if header is None:
+            name = profile if re.fullmatch(r"[A-Za-z0-9_-]+", profile) else json.dumps(profile)
+            return text + (f"\n[{_PROFILE}.{name}]\n{line}\n" if line is not None else "")
+        start = header.end()
+    table = _TABLE.search(text, start)
+    end = table.start() if table else len(text)
+    found = re.compile(rf"^[ \t]*{key}[ \t]*=.*\n", re.MULTILINE).search(text, start, end)
+    added = "" if line is None else line + "\n"
     if found:
-        return text[: found.start()] + line + text[found.end() :]
-    table = _TABLE.search(text)
-    at = table.start() if table else len(text)
-    head = text[:at]
-    return head + ("\n" if head and not head.endswith("\n") else "") + line + "\n" + text[at:]
+        return text[: found.start()] + added + text[found.end() :]
+    return text[:end] + added + text[end:]

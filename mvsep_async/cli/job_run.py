@@ -21,12 +21,14 @@ from mvsep_async.cli.live.render import summary
 from mvsep_async.cli.outcome import Outcome, job_name
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.text import amount
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.stage import Stage
+from mvsep_async.observe.events import Downloaded, Event, Submitted
 
-__all__ = ["JobActions", "JobRun", "outcomes_of"]
+__all__ = ["JobActions", "JobRun"]
 
 _Ended: TypeAlias = tuple[Job, Outcome]
 
@@ -52,11 +54,17 @@ class JobRun:
     cancelled: int = 0
     unsent: int = 0
     """Of those failed: songs that could not be sent."""
+    failed_before: int = 0
+    """Of those failed: songs that failed in an earlier run and were not tried again."""
     open: dict[str, Job] = field(factory=dict)
     """Jobs that are not over, by id."""
     _dashboard: Dashboard = field(init=False)
     _seen: int = 0
     _ended: set[str] = field(factory=set)
+    _given: dict[str, str] = field(factory=dict)
+    """What was given, by job, where the journal knows the song under another name."""
+    _active: set[str] = field(factory=set)
+    """Jobs that something was sent or fetched for in this run."""
 
     def __attrs_post_init__(self) -> None:
         self._dashboard = Dashboard(self.title, self.json, self.clock, self.on_board)
@@ -103,7 +111,25 @@ class JobRun:
         if not self.json and self.over > 1:
             took = self._dashboard.tracker.elapsed
             terminal().note(summary(self.done - self.skipped, self.skipped, self.failed, self.cancelled, took))
+        if self.failed_before:
+            told = amount(self.failed_before, "song that failed before was", "songs that failed before were")
+            terminal().note(f"{told} not tried again: --retry-failed does that")
         return self.code
+
+    def receive(self, event: Event) -> None:
+        """Take an event of the client in, to know which songs cost something in this run."""
+        if isinstance(event, Submitted | Downloaded):
+            self._active.add(event.job)
+
+    async def outcomes_of(self, jobs: AsyncIterable[Job]) -> AsyncIterator[_Ended]:
+        """Give the outcome of each job that `client.map` gives."""
+        async for job in jobs:
+            yield job, Outcome.of(job, given=self._given.pop(job.id, None), earlier=job.id not in self._active)
+
+    def name(self, job: Job, source: str) -> None:
+        """Remember what was given for a job: the journal may know the song by an absolute or an older path."""
+        if job.source != source:
+            self._given[job.id] = source
 
     def reject(self, source: str, error: InvalidRequestError) -> None:
         """Report something given that cannot be separated."""
@@ -136,6 +162,7 @@ class JobRun:
         self.done += outcome.status == "done"
         self.skipped += outcome.skipped
         self.failed += outcome.status == "failed"
+        self.failed_before += outcome.earlier and outcome.status == "failed" and not outcome.unsent
         self.cancelled += outcome.status == "cancelled"
         self.unsent += outcome.unsent
         self._dashboard.write(outcome.document() if self.json else outcome.line)
@@ -148,12 +175,6 @@ class JobRun:
         self._seen = len(known)
         for id in [id for id, job in self.open.items() if job.done()]:
             del self.open[id]
-
-
-async def outcomes_of(jobs: AsyncIterable[Job]) -> AsyncIterator[_Ended]:
-    """Give the outcome of each job that `client.map` gives."""
-    async for job in jobs:
-        yield job, Outcome.of(job)
 
 
 @define(eq=False)

@@ -23,7 +23,7 @@ __all__ = ["Outcome", "job_name", "shown_path", "title_of"]
 class Outcome:
     """One finished job. `source`: what was given; `files`: complete and on disk.
 
-    `skipped`: the song had been separated before, and nothing was sent or fetched for it.
+    `earlier`: nothing was sent or fetched for it in this run.
     """
 
     name: str
@@ -31,19 +31,19 @@ class Outcome:
     hash: str | None = None
     error: MVSepError | None = None
     files: tuple[Path, ...] = ()
-    skipped: bool = False
+    earlier: bool = False
 
     @classmethod
-    def of(cls, job: Job, error: MVSepError | None = None, *, skipped: bool = False) -> Self:
-        """Return how `job` ended; `error`: one that its download met."""
+    def of(cls, job: Job, error: MVSepError | None = None, *, given: str | None = None, earlier: bool = False) -> Self:
+        """Return how `job` ended; `error`: one that its download met; `given`: its source as it was given."""
         error = error or job.error
         return cls(
-            name=_full_name(job),
-            source=_source(job.source),
+            name=_full_name(job) if given is None else label(given),
+            source=given or _source(job.source),
             hash=job.hash,
             error=error,
             files=() if error else job.paths,
-            skipped=skipped and error is None,
+            earlier=earlier,
         )
 
     @property
@@ -52,6 +52,11 @@ class Outcome:
         if self.error is None:
             return "done"
         return "cancelled" if isinstance(self.error, JobCancelledError) else "failed"
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the song had been separated before, and all its stems were there."""
+        return self.earlier and self.error is None
 
     @property
     def unsent(self) -> bool:

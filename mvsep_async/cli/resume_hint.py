@@ -15,7 +15,7 @@ from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
 
-__all__ = ["command_line", "how_to_go_on", "was_stopped"]
+__all__ = ["command_line", "print_resume_hint", "was_stopped"]
 
 _MOST: Final = 50
 """Most hashes that are named."""
@@ -26,7 +26,7 @@ def was_stopped(error: BaseException) -> bool:
     return isinstance(error, get_cancelled_exc_class()) or isinstance(root_cause(error), BrokenPipeError)
 
 
-def how_to_go_on(run: JobRun, *, journal: Path | None = None, out: Path | None = None) -> None:
+def print_resume_hint(run: JobRun, *, journal: Path | None = None, out: Path | None = None) -> None:
     """Say what is left of a stopped run, and the command that takes it up."""
     note = terminal().note
     note(f"stopped: {amount(run.done, 'song')} done, nothing that was begun is lost")

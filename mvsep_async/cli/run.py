@@ -12,7 +12,7 @@ import anyio
 from cyclopts import CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
-from mvsep_async.cli.app import app
+from mvsep_async.cli.app import ALIASES, COMPLETE, app
 from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, error_line, exit_code, root_cause
 from mvsep_async.cli.signals import interruptible
 from mvsep_async.cli.terminal import Terminal, discard_output, open_terminal, terminal
@@ -46,9 +46,13 @@ def run(argv: Sequence[str] | None) -> int:
 
 def _run(argv: Sequence[str] | None, here: Terminal) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
-    if "" in words:
-        # A variable of a script that nobody set; as a path it would be the current folder, and all in it be paid for.
-        raise UsageProblem("one of the words given is empty: perhaps a variable is not set")
+    if "" in words and words[0] != COMPLETE:
+        # An unset variable of a script; as a path it would mean the current folder, and everything in it be paid for.
+        raise UsageProblem("one of the arguments is empty: perhaps a variable is not set")
+    if words and words[0] in ALIASES:
+        words[:1] = ALIASES[words[0]].split()
+    # A lone hyphen stands for standard input; cyclopts takes it for an option.
+    words = ["@-" if word == "-" else word for word in words]
     try:
         command, bound, _ = app.parse_args(
             words,

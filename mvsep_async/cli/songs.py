@@ -1,12 +1,13 @@
-"""The songs that a command was given: files, addresses, and the audio in folders, found while work has begun."""
+"""The songs that a command was given: files, links, lists, and the audio in folders, found while work goes on."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
+import sys
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import anyio
@@ -15,12 +16,15 @@ from attrs import define, field
 
 from mvsep_async.audio.walk import AudioFile, rejection, walk
 from mvsep_async.errors import InvalidRequestError
+from mvsep_async.naming import caseless, song_name
 from mvsep_async.sources import is_url
 
 __all__ = ["Songs"]
 
 _BATCH: Final = 200
-"""Songs found per visit to the worker thread."""
+"""Songs found per call of the worker thread."""
+
+_PLAYLISTS: Final = (".m3u", ".m3u8")
 
 OnBad = Callable[[str, InvalidRequestError], None]
 
@@ -29,18 +33,22 @@ OnBad = Callable[[str, InvalidRequestError], None]
 class Songs:
     """An async iterable of sources for `client.map`, in the order given, each once.
 
-    `search` finds them and has to run beside whoever iterates. `on_bad` is told of what cannot be separated. `avoid` is
-    the folder that stems go to: they are no songs.
+    `given`: files, folders, links, `@FILE` (a list, a source a line), `.m3u` playlists, and `-` for a list on standard
+    input. `search` finds the songs and has to run beside whoever iterates. `on_bad` is called with what cannot be
+    separated. `exclude`: the folder of the stems, which are not songs.
     """
 
     given: Sequence[str]
     on_bad: OnBad = lambda source, error: None
-    avoid: Path | None = None
+    exclude: Path | None = None
     found: int = 0
     taken: int = 0
     complete: bool = False
     _waiting: deque[str] = field(factory=deque)
     _change: anyio.Event = field(factory=anyio.Event)
+    _folders: list[str] = field(factory=list)
+    _names: Counter[str] = field(factory=Counter)
+    """How often each name was given as a file of its own."""
 
     @property
     def left(self) -> int:
@@ -50,7 +58,7 @@ class Songs:
     async def search(self) -> None:
         """Find all songs, in a thread."""
         bad: list[tuple[str, InvalidRequestError]] = []
-        sources = _sources(self.given, self.avoid, bad)
+        sources = self._sources(bad)
         try:
             while batch := await to_thread.run_sync(lambda: list(islice(sources, _BATCH))):
                 self.found += len(batch)
@@ -71,35 +79,92 @@ class Songs:
                 return
             await self._change.wait()
 
+    def folder_of(self, source: str) -> PurePath:
+        """Return the folder for a song's stems, below the target: where it lies below the folder that was given.
+
+        A folder that was given is there by its name, so that two albums' `track1` stay apart. So are the folders of
+        files that were given and have one name.
+        """
+        if is_url(source):
+            return PurePath()
+        for folder in self._folders:
+            if source.startswith(folder.rstrip(os.sep) + os.sep):
+                return PurePath(_folder_name(folder), os.path.relpath(os.path.dirname(source), folder))  # noqa: PTH120
+        if self._names[_name(source)] > 1:
+            return PurePath(_folder_name(os.path.dirname(source) or "."))  # noqa: PTH120
+        return PurePath()
+
+    def _sources(self, bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
+        known: set[str] = set()
+        for source in _listed(self.given, bad):
+            for song in self._songs_of(source, bad):
+                mark = song if is_url(song) else os.path.abspath(song)  # noqa: PTH100 -- many of them
+                if mark not in known:
+                    known.add(mark)
+                    yield song
+
+    def _songs_of(self, source: str, bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
+        if is_url(source):
+            yield source
+        elif os.path.isdir(source):  # noqa: PTH112
+            self._folders.append(source)
+            empty = True
+            for found in walk(source, exclude=self.exclude):
+                if isinstance(found, AudioFile):
+                    yield found.path
+                elif found is not None and not found.duplicate:
+                    bad.append((found.path, InvalidRequestError(f"{found.path!r} {found.reason}")))
+                empty = empty and found is None
+            if empty:
+                bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
+        elif (reason := rejection(source)) is not None:
+            bad.append((source, InvalidRequestError(f"{source!r} {reason}")))
+        else:
+            self._names[_name(source)] += 1
+            yield source
+
     def _notify(self) -> None:
         self._change.set()
         self._change = anyio.Event()
 
 
-def _sources(given: Iterable[str], avoid: Path | None, bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
-    known: set[str] = set()
+def _listed(given: Iterable[str], bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
+    """Yield what was given, with lists replaced by what is in them."""
     for source in given:
-        for song in _songs_of(source, avoid, bad):
-            mark = song if is_url(song) else os.path.abspath(song)  # noqa: PTH100 -- many of them
-            if mark not in known:
-                known.add(mark)
-                yield song
+        if source in ("-", "@-"):
+            yield from _lines(sys.stdin.read())
+        elif source.startswith("@") and not Path(source).exists():
+            yield from _entries(Path(source[1:]), source, bad)
+        elif source.lower().endswith(_PLAYLISTS) and not is_url(source):
+            path = Path(source)
+            for entry in _entries(path, source, bad):
+                if not entry.startswith("#"):
+                    yield entry if is_url(entry) else os.path.join(path.parent, entry)  # noqa: PTH118
+        else:
+            yield source
 
 
-def _songs_of(source: str, avoid: Path | None, bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
-    if is_url(source):
-        yield source
-    elif Path(source).is_dir():
-        empty = True
-        for found in walk(source, exclude=avoid):
-            if isinstance(found, AudioFile):
-                yield found.path
-            elif found is not None and not found.duplicate:
-                bad.append((found.path, InvalidRequestError(f"{found.path!r} {found.reason}")))
-            empty = empty and found is None
-        if empty:
-            bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
-    elif (reason := rejection(source)) is not None:
-        bad.append((source, InvalidRequestError(f"{source!r} {reason}")))
-    else:
-        yield source
+def _entries(path: Path, source: str, bad: list[tuple[str, InvalidRequestError]]) -> list[str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        bad.append((source, InvalidRequestError(f"the list {str(path)!r} cannot be read: {error.strerror}")))
+        return []
+    try:
+        return _lines(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return _lines(data.decode("latin-1"))  # what playlists without a U in their suffix are written in
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _name(source: str) -> str:
+    return caseless(song_name(source))
+
+
+def _folder_name(folder: str) -> str:
+    """Return what a folder is called in the target; nothing for `.` and `..`."""
+    name = PurePath(folder).name
+    return "" if name == ".." else name

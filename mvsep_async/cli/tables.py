@@ -1,4 +1,4 @@
-"""Every listing: a table for people, JSON for programs, the same names in both."""
+"""Prints listings and records: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ T = TypeVar("T")
 
 @frozen
 class Column(Generic[T]):
-    """One column: its name, the value that a program gets, and how a person sees it where that differs."""
+    """One column: its name, the value for programs, and the text for people where that differs.
+
+    `wide`: what happens to a text that does not fit: it stays whole, is cut, or is folded into several lines.
+    `only`: the column is for programs, or for people, alone. `title`: its name for people, where that differs.
+    """
 
     name: str
     value: Callable[[T], Json]
     shown: Callable[[T], str] | None = None
     justify: Literal["left", "right"] = "left"
     style: str = ""
-    hidden: bool = field(default=False, kw_only=True)
-    """For programs only: too wide for a table."""
+    wide: Literal["whole", "cut", "fold"] = field(default="whole", kw_only=True)
+    only: Literal["programs", "people"] | None = field(default=None, kw_only=True)
+    title: str | None = field(default=None, kw_only=True)
 
     def text(self, row: T) -> str:
-        """Return what stands in a person's table."""
+        """Return the text for people."""
         return visible(self.shown(row) if self.shown else cell(self.value(row)))
 
 
@@ -40,7 +45,8 @@ def print_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, e
     """Print a listing: one JSON array of objects, or a table."""
     rows = list(rows)
     if json:
-        terminal().document([{column.name: column.value(row) for column in columns} for row in rows])
+        named = [column for column in columns if column.only != "people"]
+        terminal().document([{column.name: column.value(row) for column in named} for row in rows])
     elif rows:
         terminal().show(table(rows, columns))
     else:
@@ -62,18 +68,25 @@ def print_record(record: Mapping[str, Json], *, json: bool) -> None:
 
 
 def table(rows: Iterable[T], columns: Sequence[Column[T]]) -> Table:
-    """Return the table of a listing."""
-    shown = [column for column in columns if not column.hidden]
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    """Return the table of a listing, a line a row unless a column is folded."""
+    shown = [column for column in columns if column.only != "programs"]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in shown:
-        made.add_column(column.name, justify=column.justify, style=column.style, overflow="fold")
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wide == "fold" else "ellipsis"
+        made.add_column(
+            column.title or column.name,
+            justify=column.justify,
+            style=column.style,
+            overflow=overflow,
+            no_wrap=column.wide == "whole",
+        )
     for row in rows:
-        made.add_row(*(Text(column.text(row)) for column in shown))
+        made.add_row(*(_cell_text(column, row) for column in shown))
     return made
 
 
 def cell(value: Json) -> str:
-    """Return a value as a person reads it."""
+    """Return a value as people read it."""
     match value:
         case None:
             return ""
@@ -87,6 +100,13 @@ def cell(value: Json) -> str:
             return ", ".join(f"{key}: {cell(inner)}" for key, inner in value.items())
         case _:
             return str(value)
+
+
+def _cell_text(column: Column[T], row: T) -> Text:
+    if column.wide == "fold":
+        return Text(column.text(row))
+    # Not wrapped itself, in a column that may become narrower: cut with an ellipsis.
+    return Text(column.text(row), no_wrap=True, overflow="ellipsis")
 
 
 def _lines(value: Json) -> list[str]:

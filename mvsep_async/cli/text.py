@@ -7,7 +7,7 @@ import unicodedata
 from html.parser import HTMLParser
 from typing import Final
 
-__all__ = ["amount", "ordinal", "plain", "seconds_text", "size_text", "visible"]
+__all__ = ["age_text", "amount", "ordinal", "plain", "seconds_text", "size_text", "visible"]
 
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 """They reorder what follows: a name with one can seem to end in another way than it does."""
@@ -50,6 +50,14 @@ def seconds_text(seconds: float) -> str:
     if hours >= 48:
         return f"{hours // 24} d {hours % 24} h"
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def age_text(seconds: float) -> str:
+    """Return a length of time in one unit: `5 s`, `5 min`, `3 h`, `2 days`."""
+    for unit, size, most in (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48)):
+        if seconds < size * most:
+            return f"{max(0, int(seconds // size))} {unit}"
+    return f"{int(seconds // 86400)} days"
 
 
 def amount(count: int, one: str, many: str | None = None) -> str:

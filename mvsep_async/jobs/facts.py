@@ -42,6 +42,8 @@ class Facts:
     Recorded before the first byte, so that after a crash a file at that path is known to be this job's."""
     paths: tuple[Path, ...] = ()
     """Files complete on disk."""
+    archived: bool = False
+    """Whether the job was pruned and is kept only so that its song is not paid again."""
 
 
 NOTHING = Facts()

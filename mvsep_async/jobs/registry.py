@@ -212,6 +212,12 @@ class JobRegistry:
         if new != old:
             self._publish(job, new)
 
+    def archive(self, jobs: Iterable[JobEntry]) -> None:
+        """Drop jobs from `jobs`, and keep them to recognise their songs."""
+        for job in jobs:
+            self.jobs.pop(job.id, None)
+            self.refine(job, archived=True)
+
     def forget(self, jobs: Iterable[JobEntry]) -> None:
         """Drop jobs, here and from the journal."""
         dropped = list(jobs)
@@ -227,7 +233,8 @@ class JobRegistry:
         self.journal.forget([job.request for job in dropped])
 
     def _index(self, job: JobEntry) -> None:
-        self.jobs[job.id] = job
+        if not job.facts.archived:
+            self.jobs[job.id] = job
         if job.request.key is not None:
             self._by_key[job.request.key] = job
         if job.request.fingerprint is not None:

@@ -38,10 +38,10 @@ REQUEST_COLUMNS: Final = (
 )  # fmt: skip
 FACT_COLUMNS: Final = (
     "state", "hash", "remote", "host", "attempts", "intent_at", "accepted_at", "separation", "error", "planned",
-    "paths",
+    "paths", "archived",
 )  # fmt: skip
 
-_UNTOUCHED: Final[Row] = (None, None, None, 0, None, None, None, None, None, None)
+_UNTOUCHED: Final[Row] = (None, None, None, 0, None, None, None, None, None, None, None)
 _LARGEST: Final = 2**63
 """SQLite's integers have 64 bits."""
 
@@ -90,6 +90,7 @@ def facts_row(state: JobState, facts: Facts) -> Row:
         None if facts.error is None else _masked_json(error_to_json(facts.error)),
         _json([(name, _absolute(path)) for name, path in facts.planned]) if facts.planned else None,
         _json([_absolute(path) for path in facts.paths]) if facts.paths else None,
+        1 if facts.archived else None,
     )
 
 
@@ -158,6 +159,7 @@ class RowReader:
         error: Any,
         planned: Any,
         paths: Any,
+        archived: Any,
     ) -> Facts:
         results = [] if planned is None else json.loads(planned)
         known = {text: Path(text) for _, text in results}
@@ -172,6 +174,7 @@ class RowReader:
             error=None if error is None else error_from_json(json.loads(error)),
             planned=tuple((name, known[text]) for name, text in results),
             paths=() if paths is None else tuple(known.get(text) or Path(text) for text in json.loads(paths)),
+            archived=bool(archived),
         )
 
 

@@ -57,7 +57,7 @@ STEPS: Final[tuple[Step, ...]] = (
         )
         """,
     ),
-    ("ALTER TABLE jobs ADD COLUMN content TEXT",),
+    ("ALTER TABLE jobs ADD COLUMN content TEXT", "ALTER TABLE jobs ADD COLUMN archived INTEGER"),
 )
 """The migrations from each version of the tables to the next, the first from an empty file. To change the tables,
 add a step: a step that was released never changes."""

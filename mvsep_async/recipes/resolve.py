@@ -6,7 +6,7 @@ from attrs import evolve
 
 from mvsep_async.catalogue.algorithm import Algorithm, Needs
 from mvsep_async.catalogue.catalogue import Catalogue
-from mvsep_async.catalogue.stems import all_outputs, check_stem
+from mvsep_async.catalogue.options import Options
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.user import User
 from mvsep_async.recipes.recipe import Aspect, Recipe, RecipeError
@@ -35,11 +35,11 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
                 catalogue.check_plan(algorithm, step.output_format, user, options)
             aspect = "input"
             if step.input is not None:
-                check_stem(step.input.stem, made[step.input.step], f"step {step.input.step!r}")
+                _check_stem(step.input.stem, made[step.input.step], f"step {step.input.step!r}")
             aspect = "keep"
-            made[step.name] = all_outputs(algorithm)
+            made[step.name] = _stems(algorithm, options)
             for stem in step.keep or ():
-                check_stem(stem, made[step.name], str(algorithm))
+                _check_stem(stem, made[step.name], str(algorithm))
         except InvalidRequestError as error:
             raise RecipeError(
                 error.message, step=index, aspect=aspect, fields=error.fields, candidates=error.candidates
@@ -51,6 +51,30 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
 def credits_of(recipe: Recipe, catalogue: Catalogue, seconds: float) -> int:
     """Return the credits that all steps cost for a song of this length: every stem is as long as the song."""
     return sum(catalogue.credits(step.algorithm, step.options, seconds) for step in recipe.steps)
+
+
+def _stems(algorithm: Algorithm, options: Options) -> frozenset[str]:
+    """Return every stem that the algorithm is known to make with any options, empty where nothing is known.
+
+    All of them, because the catalogue's word on which options make which is not always complete; a stem that does not
+    come out after all is an error of the job, which is paid then, and not paid again once the recipe is put right.
+    """
+    labels = {*algorithm.outputs.values(), *algorithm.output_stems}
+    for variant in algorithm.output_variants.variants if algorithm.output_variants else ():
+        labels |= {*variant.outputs.values()}
+    for field in algorithm.fields:
+        for override in field.output_overrides.values():
+            labels |= {*override.outputs.values()}
+    return frozenset(labels)
+
+
+def _check_stem(stem: str, known: frozenset[str], of: str) -> None:
+    spelled: dict[str, str] = {}
+    for label in sorted(known):
+        spelled.setdefault(label.casefold(), label)
+    if known and stem.casefold() not in spelled:
+        names = tuple(spelled.values())
+        raise InvalidRequestError(f"{of} has no stem {stem!r}; it has {', '.join(names)}", candidates=names)
 
 
 def _takes(algorithm: Algorithm) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,9 +87,10 @@ class Session:
     def map(
         self,
         sources: Iterable[Source] | AsyncIterable[Source],
-        target: Target | None,
+        target_of: Callable[[Source], Target | None],
         arguments: SubmitArguments,
         retry_failed: bool,
+        separate_again: Callable[[Source, Job], bool],
     ) -> JobStream:
         """Submit many jobs; see `MVSepClient.map`."""
         if arguments.get("key") is not None:
@@ -97,18 +98,27 @@ class Session:
         if isinstance(sources, str | bytes):
             raise InvalidRequestError("`map` takes many songs: put a single one into a list")
 
+        targets: dict[str, Target] = {}
+
         async def submit(source: Source) -> Job:
+            target = target_of(source)
             settings = await self._settings(arguments, target)
             try:
                 request = _request(source, settings, target, arguments)
             except InvalidRequestError as error:
                 request = evolve(_request(None, settings, target, arguments), filename=f"<{type(source).__name__}>")
                 return Job(self.submitter.reject(request, error), self)
-            return Job(await self.submitter.submit_or_resume(request, retry_failed=retry_failed), self)
+            job = Job(await self.submitter.submit_or_resume(request, retry_failed=retry_failed), self)
+            if separate_again(source, job) and job.done():
+                await self.prune([job])
+                job = Job(await self.submitter.submit_or_resume(evolve(request, id=new_id())), self)
+            if target is not None:
+                targets[job.id] = target
+            return job
 
         async def wait(job: Job) -> None:
             try:
-                await self._wait_and_download(entry_of(job), target)
+                await self._wait_and_download(entry_of(job), targets.pop(job.id, None))
             except ClientClosedError:
                 raise
             except MVSepError as error:
@@ -150,7 +160,10 @@ class Session:
         entries = self.registry.jobs.values() if jobs is None else (entry_of(job) for job in jobs)
         over = [entry for entry in entries if entry.done()]
         for first in range(0, len(over), _AT_ONCE):
-            self.registry.forget(over[first : first + _AT_ONCE])
+            batch = over[first : first + _AT_ONCE]
+            kept = [entry for entry in batch if jobs is None and entry.request.content and entry.facts.separation]
+            self.registry.archive(kept)
+            self.registry.forget(entry for entry in batch if entry not in kept)
             await self.callers.maybe_yield()
         await self.registry.journal.flush()
         return len(over)

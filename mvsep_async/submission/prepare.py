@@ -17,7 +17,7 @@ from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.presets import Preset
 from mvsep_async.catalogue.sep_types import sep_types
-from mvsep_async.catalogue.stems import all_outputs, check_stem
+from mvsep_async.catalogue.stems import check_stems
 from mvsep_async.concurrency import CallerScopes, in_thread
 from mvsep_async.errors import ConfigurationError, InvalidRequestError, ServiceUnavailableError, TransportError
 from mvsep_async.http.call import Json
@@ -167,8 +167,7 @@ class RequestPreparer:
             return
         with suppress(ServiceUnavailableError, TransportError), self.callers.enter():
             algorithm = (await self.catalogue()).find(settings.algorithm)
-            for stem in stems:
-                check_stem(stem, all_outputs(algorithm), str(algorithm))
+            check_stems(algorithm, dict(settings.options), stems)
         self._checked_stems.add((settings, stems))
 
     async def prepare(self, request: JobRequest) -> JobRequest:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with nothing configured."""
     for name in ("MVSEP_API_TOKEN", "MVSEP_BASE_URL", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "APPDATA", "LOCALAPPDATA"):
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home" / name.lower()))
     work = tmp_path / "work"
     work.mkdir()
@@ -81,6 +83,13 @@ def songs(home: Path) -> list[str]:
 
 
 Cli = Callable[..., Ran]
+Child = Callable[..., "subprocess.Popen[str]"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that must come; the test's own time limit ends what never does."""
+    while not condition():
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -100,6 +109,8 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 def child() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """`child("separate", …)`: start a command in a process of its own, which is gone after the test."""
     started: list[subprocess.Popen[str]] = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # of a shell that ran the tests in the background
 
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,13 @@ from subprocess import Popen
 from types import ModuleType
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
+from mvsep_async.cli.terminal import Terminal
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Cli
+from tests.conftest import wav
 
 FAST = ("--poll-interval", "0.02")
 
@@ -23,7 +28,7 @@ def test_a_table_has_the_names_of_the_json(cli: Cli, service: Sandbox) -> None:
     rows = cli("algorithms", "bs", "roformer", "--json").document
     table = cli("algorithms", "bs", "roformer").out
     header = table.splitlines()[0].split()
-    assert header == [name for name in rows[0] if name != "description"]
+    assert header == [name for name in rows[0] if name not in ("group", "needs", "description")]
     assert {40, 63} <= {row["sep_type"] for row in rows}
     assert len(table.splitlines()) == len(rows) + 2
 
@@ -130,6 +135,69 @@ def test_download_of_finished_jobs(cli: Cli, service: Sandbox, songs: list[str],
     wrong = cli("download", hashes[0], "--stems", "tuba", "--out", "third", *FAST)
     assert wrong.code == 1
     assert "tuba" in wrong.out
+
+
+def test_jobs_are_named_by_a_short_id(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    assert cli("separate", *songs, *FAST).code == 0
+    table = cli("jobs").out.splitlines()[2:]
+    ids = [line.split()[0] for line in table]
+    assert all(len(id) == 4 for id in ids)
+    for number, (id, line) in enumerate(zip(ids, table, strict=True)):
+        assert f"song {number}.wav" in line
+        assert f"stems/song {number}/" in line
+        assert cli("status", id, "--json").document["hash"] == service.jobs[number].hash
+    assert [line.split()[0] for line in cli("history").out.splitlines()[2:]] == ids[::-1]
+    shutil.rmtree(home / "stems")
+    assert cli("download", ids[0], *FAST).code == 0
+    assert cli("download", "--last", *FAST).code == 0
+    assert sorted(path.name for path in (home / "stems").iterdir()) == ["song 0", "song 2"]
+    unknown = cli("download", "zzzz")
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    ambiguous = cli("status", "2")
+    assert (ambiguous.code, "names 3 jobs" in ambiguous.err) == (2, True)
+
+
+def test_a_job_of_another_program_is_found_by_the_start_of_its_id(
+    cli: Cli, holding: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hash,) = holding.occupy(TOKEN)
+    assert cli("status", hash[15:21], "--json").document["hash"] == hash
+    assert cli("jobs", "delete", hash).code == 1
+
+
+def test_history_names_the_song_and_the_days_left(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    cli("separate", songs[0], "--no-journal", *FAST)
+    (line,) = cli("history").out.splitlines()[2:]
+    assert "song-0" in line
+    assert "days left" in line
+
+
+def test_tables_are_a_line_a_row_at_80_columns(
+    cli: Cli, service: Sandbox, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = home / ("A very long title that does not end so soon " * 3 + ".wav")
+    long.write_bytes(wav())
+    assert cli("separate", str(long), *FAST).code == 0
+    monkeypatch.setattr(Terminal, "show", lambda self, what: Console(width=80).print(what))
+    for words, rows in ((("jobs",), 1), (("history",), 1), (("algorithms", "--all"), None), (("algorithms",), None)):
+        lines = cli(*words).out.splitlines()
+        assert all(cell_len(line) <= 80 for line in lines)
+        assert rows is None or len(lines) == rows + 2
+        assert "…" in "".join(lines)
+
+
+def test_which_algorithm_to_pick(cli: Cli, service: Sandbox) -> None:
+    ran = cli("algorithms")
+    assert "karaoke" in ran.out
+    assert len(ran.out.splitlines()) <= 22
+    assert "--all" in ran.err
+    assert len(cli("algorithms", "--all").out.splitlines()) > 80
+
+
+def test_quiet_writes_results_only(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    ran = cli("separate", *songs, "--quiet", *FAST)
+    assert (ran.code, ran.err, len(ran.out.splitlines())) == (0, "", 3)
+    assert cli("separate", "gone.wav", "--reference", "gone.wav", "-q").err.startswith("error: ")
 
 
 def test_watching_a_job_to_its_end(cli: Cli, service: Sandbox, songs: list[str]) -> None:

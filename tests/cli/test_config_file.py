@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tomllib
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.cli import config_file
-from mvsep_async.cli.config_file import read, write
+from mvsep_async.cli.config_file import config_path, read, remove, write
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Cli
@@ -57,16 +57,26 @@ def test_only_its_owner_can_read_it() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["token", "out", "algorithm"]))
 def test_what_is_written_is_read(value: str, key: str) -> None:
-    text = config_file._with('# a comment\nout = "x"\n', key, value)
-    assert tomllib.loads(text) == {"out": "x"} | {key: value}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "config.toml")
+        file.write_text('# a comment\nout = "x"\n\n[profile.band]\nout = "y"\n')
+        write(file, key, value)
+        assert read(file) == {"out": "x"} | {key: value}
+        assert read(file, "band") == {"out": "y", key: value} | {"out": "y"}
+        for profile in ("band", "new", "an odd one"):
+            write(file, key, value, profile)
+            assert read(file, profile)[key] == value
+        assert file.read_text().startswith("# a comment\n")
+        assert remove(file, key, "band")
+        assert not remove(file, key, "band")
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("token = ", "no TOML"),
+        ("token = ", "not valid TOML"),
         ('tokn = "x"', "did you mean token?"),
-        ("format = 3", "no text"),
+        ("format = 3", "not text"),
         ('[table]\nout = "x"', "unknown key 'table'"),
     ],
 )
@@ -117,3 +127,57 @@ def test_the_token_of_the_file_is_used(cli: Cli, service: Sandbox, monkeypatch: 
     monkeypatch.delenv("MVSEP_API_TOKEN")
     configured(f'token = "{TOKEN}"')
     assert cli("account", "--json").document["name"] == "Premium"
+
+
+def test_a_profile_goes_before_the_rest(cli: Cli, service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured(
+        f'token = "{TOKEN}"\nformat = "flac"\n[profile.band]\ntoken = "{service.free_token}"\nout = "~/band stems"\n'
+    )
+    monkeypatch.delenv("MVSEP_API_TOKEN")
+    assert cli("account", "--json").document["name"] == "Premium"
+    assert cli("account", "--json", "--profile", "band").document["name"] != "Premium"
+    monkeypatch.setenv("MVSEP_API_TOKEN", TOKEN)
+    assert cli("account", "--json", "--profile", "band").document["name"] != "Premium"
+    shown = {row["setting"]: row["value"] for row in cli("config", "--json", "--profile", "band").document}
+    assert (shown["format"], shown["out"]) == ("flac", "~/band stems")
+    missing = cli("account", "--profile", "bnad")
+    assert (missing.code, "profiles in it: band" in missing.err) == (2, True)
+
+
+def test_a_tilde_is_the_home_folder(
+    cli: Cli, service: Sandbox, songs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "me"))
+    configured('out = "~/stems"\njournal = "~/jobs.sqlite"\n')
+    assert cli("separate", songs[0], "--poll-interval", "0.02").code == 0
+    assert (tmp_path / "me" / "stems").is_dir()
+    assert (tmp_path / "me" / "jobs.sqlite").is_file()
+
+
+def test_config_set_and_unset(cli: Cli) -> None:
+    assert cli("config", "set", "format", "flac").code == 0
+    assert cli("config", "set", "out", "there", "--profile", "band").code == 0
+    assert read(config_path(), "band") == {"format": "flac", "out": "there"}
+    assert cli("config", "unset", "format").code == 0
+    assert read(config_path()) == {}
+    assert cli("config", "set", "token", "x").code == 2
+
+
+def test_logout_removes_the_token(cli: Cli) -> None:
+    file = configured(f'out = "x"\ntoken = "{TOKEN}"\n')
+    assert "was removed" in cli("logout").out
+    assert file.read_text() == 'out = "x"\n'
+    assert "there is no token" in cli("logout").out
+
+
+def test_a_region_is_an_address(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(*words: str) -> str:
+        return next(row["value"] for row in cli("config", "--json", *words).document if row["setting"] == "base_url")
+
+    assert shown("--region", "de2") == "https://de2.mvsep.com"
+    configured('region = "hk"\n')
+    assert shown() == "https://hk.mvsep.com"
+    assert cli("config", "--region", "de", "--base-url", "https://x.test").code == 2
+    configured('region = "mars"\n')
+    assert cli("config").code == 2

@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import cyclopts
 import pytest
 
-from mvsep_async.cli.app import COMMANDS
+from mvsep_async.cli.app import ALIASES, COMMANDS
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Cli
+
+HASH = "20200101000000-0123456789-x.mp3"
 
 
 def test_importing_the_package_imports_nothing_of_the_command_line() -> None:
@@ -30,7 +32,7 @@ def test_importing_the_package_imports_nothing_of_the_command_line() -> None:
 
 @pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
 def test_every_command_explains_itself(cli: Cli, name: str) -> None:
-    ran = cli(name, "--help")
+    ran = cli(*name.split(), "--help")
     assert ran.code == 0
     assert f"mvsep-async {name}" in ran.out
     assert "--verbose" in ran.out or "COMMAND" in ran.out
@@ -45,10 +47,14 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
         (["account", "premium", "maybe"], '"on"'),
         (["algorithms", "show"], "requires an argument"),
         (["quality", "leaderbord"], 'Did you mean "leaderboard"'),
-        (["status", "one", "two"], "unexpected argument 'two'"),
+        (["account", "premium", "on", "two"], "unexpected argument 'two'"),
+        (["status", "no-such-job"], "`mvsep-async jobs` lists them"),
         (["separate", "", "--algorithm", "40"], "empty"),
         (["sandbox", "--queue-seconds", "-1"], "--queue-seconds"),
-        (["status", "x", "--host", "https://evil.test"], "https://evil.test is not a host of the service"),
+        (
+            ["status", "20200101000000-0123456789-x.mp3", "--host", "https://evil.test"],
+            "https://evil.test is not a host of the service",
+        ),
     ],
 )
 def test_bad_words_are_answered_with_a_hint(cli: Cli, words: list[str], hint: str) -> None:
@@ -130,7 +136,7 @@ def test_a_fault_of_the_program_itself_is_not_hidden(cli: Cli, monkeypatch: pyte
 
 def test_real_processes(child: Any, service: Any, songs: list[str], home: Path) -> None:
     good = child("separate", *songs, "--json", "--poll-interval", "0.02")
-    bad = child("separate", "nope.wav", songs[0], "--poll-interval", "0.02", "--out", "other")
+    bad = child("separate", "nope.wav", songs[0], "--poll-interval", "0.02", "--out", "other", "--no-journal")
     out, err = good.communicate(timeout=30)
     assert good.returncode == 0, err
     assert len(out.splitlines()) == 3
@@ -186,3 +192,13 @@ def test_a_terminal_that_is_closed_does_not_end_a_run(holding: Sandbox, songs: l
         process.kill()
         process.wait()
     assert len(list((home / "made").rglob("*.mp3"))) == 6
+
+
+def test_the_help_fits_a_terminal(cli: Cli) -> None:
+    assert len(cli("--help").out.splitlines()) <= 24
+
+
+@pytest.mark.parametrize(("name", "words"), ALIASES.items())
+def test_shorter_names_stay(cli: Cli, name: str, words: str) -> None:
+    ran = cli(name, "--help")
+    assert (ran.code, ran.out.splitlines()[0].startswith(f"Usage: mvsep-async {words}")) == (0, True)

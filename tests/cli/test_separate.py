@@ -46,7 +46,7 @@ def test_a_bad_source_among_good_ones_is_reported_by_name(
     (home / "text.mp3").write_text("this is no song at all\n")
     (home / "empty.wav").touch()
     (home / "folder").mkdir()
-    (home / "sandbox-fail.wav").write_bytes(wav())
+    (home / "sandbox-fail.wav").write_bytes(wav(0.77))
     given = ["nope.wav", "text.mp3", "empty.wav", "folder", "sandbox-fail.wav", songs[0]]
     ran = cli("separate", *given, "--json", *FAST)
     assert ran.code == 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,18 +13,11 @@ import pytest
 
 from mvsep_async.cli.signals import interruptible
 from mvsep_async.sandbox import Sandbox
-from tests.cli.conftest import TOKEN, Cli
+from tests.cli.conftest import TOKEN, Child, Cli, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 
 FAST = ("--poll-interval", "0.02")
-Child = Callable[..., "subprocess.Popen[str]"]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that must come; the test's own time limit ends what never does."""
-    while not condition():
-        time.sleep(0.01)
 
 
 def at_service(holding: Sandbox, count: int) -> Callable[[], bool]:
@@ -37,7 +28,7 @@ def at_service(holding: Sandbox, count: int) -> Callable[[], bool]:
 def test_once_leaves_the_jobs_and_says_how_to_fetch_them(
     child: Child, cli: Cli, holding: Sandbox, songs: list[str], number: signal.Signals
 ) -> None:
-    process = child("separate", *songs, "--concurrency", "2", "--out", "made here", *FAST)
+    process = child("separate", *songs, "--concurrency", "2", "--out", "made here", "--no-journal", *FAST)
     until(at_service(holding, 2))
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
@@ -82,7 +73,7 @@ def test_once_with_a_journal_the_same_command_goes_on(
 
 
 def test_a_reader_that_goes_away_leaves_no_paid_job_unknown(child: Child, holding: Sandbox, songs: list[str]) -> None:
-    process: Any = child("separate", *songs, *FAST)
+    process: Any = child("separate", *songs, "--no-journal", *FAST)
     process.stdout.close()
     process.stdout = None
     until(at_service(holding, 3))

@@ -36,13 +36,13 @@ async def test_the_songs_of_a_folder_and_not_those_of_the_output(tmp_path: Path)
         "b/2.wav",
         "b/c/3.ogg",
     ]
-    assert len(await found(Songs([str(tmp_path)], avoid=tmp_path / "b"))) == 1
+    assert len(await found(Songs([str(tmp_path)], exclude=tmp_path / "b"))) == 1
 
 
 async def test_what_only_looks_like_a_song_in_a_folder_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
     tree(tmp_path)
     bad: dict[str, str] = {}
-    songs = Songs([str(tmp_path)], avoid=None)
+    songs = Songs([str(tmp_path)], exclude=None)
     songs.on_bad = lambda source, error: bad.update({Path(source).name: str(error)})
     assert len(await found(songs)) == 4
     assert sorted(bad) == ["empty.mp3", "page.mp3"]

@@ -177,3 +177,24 @@ async def test_failed_songs_are_repeated_on_request_and_damaged_ones_never(
     del messages["unlucky"]
     assert (await run(retry_failed=True), len(held.jobs)) == ({**both, "unlucky": False}, 4)
     assert (await run(retry_failed=True), len(held.jobs)) == ({**both, "unlucky": False}, 4)
+
+
+@pytest.mark.parametrize("change", [None, rename])
+async def test_a_pruned_song_is_not_paid_again(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path, change: Change | None
+) -> None:
+    song = write_song(tmp_path / "music" / "song.flac")
+    (first,) = await separated(client_of, sandbox, song)
+    for _ in range(2):
+        async with client_of(sandbox, journal=tmp_path / "journal.db") as client:
+            await client.prune()
+            assert client.jobs() == []
+    (job,) = await separated(client_of, sandbox, song if change is None else change(song))
+    assert (job.hash, job.error, job.paths) == (first.hash, None, first.paths)
+    assert len(sandbox.jobs) == 1
+    async with client_of(sandbox, journal=tmp_path / "journal.db") as client:
+        known = await client.find(hash=first.hash)
+        assert known is not None
+        assert await client.prune([known]) == 1
+    await separated(client_of, sandbox, tmp_path / "music" / ("song.flac" if change is None else "renamed.flac"))
+    assert len(sandbox.jobs) == 2, "a job that is given is forgotten"

@@ -110,7 +110,7 @@ class Reader:
             case "pyproject.toml":
                 self._file(block)  # pytest, which is run here, goes by it
             case "config.toml":
-                path = config_file.config_path(self.environ)
+                path = config_file.config_path()
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(block.code, "utf-8")
                 path.chmod(0o600)

@@ -146,6 +146,7 @@ facts_ = whole(
     error=st.none() | all_errors,
     planned=st.lists(st.tuples(text, full_paths), max_size=2).map(tuple),
     paths=st.lists(full_paths, max_size=2).map(tuple),
+    archived=st.booleans(),
 )
 records = st.builds(
     Record,

@@ -27,12 +27,12 @@ def test_a_library_from_the_command_line(cli: Cli, service: Sandbox, songs: Path
     assert ran.code == 0
     assert "a/one.wav" in ran.out
     assert "text.mp3 is text" in ran.out
-    assert "3 songs: 3 made, 0 done before" in ran.err
+    assert "3 songs: 3 separated, 0 done before" in ran.err
     assert (home / "Stems" / "a" / "two" / "Vocals.mp3").exists()
     assert (home / "report.html").exists()
     ran = cli("library", "Music", "Stems", "-a", "40")
     assert (ran.code, len(service.jobs)) == (0, 3)
-    assert "0 made, 3 done before" in ran.err
+    assert "0 separated, 3 done before" in ran.err
 
 
 def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
@@ -56,7 +56,7 @@ def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: P
 def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
     ran = cli("library", "Music", "Stems", "--preset", "vocals", "--preset", "karaoke", "--dry-run")
     assert ran.code == 0
-    assert "3 songs, 6 separations to make of 0:06, 0 done before: 6 credits needed, of 1000 that are left" in ran.out
+    assert "3 songs, 6 separations to make of 0:06, 0 done before: 6 credits needed, of 1000 left" in ran.out
     document = cli("library", "Music", "Stems", "-a", "40", "--dry-run", "--json").documents[-1]
     assert (document["songs"], document["credits"], document["credits_left"]) == (3, 3, 1000.0)
     assert not (home / "Stems").exists()

@@ -1,15 +1,19 @@
-"""`algorithms`: what the service can do to a song."""
+"""`algorithms`: list, search and explain the algorithms."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from attrs import frozen
 from cyclopts import App
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.fields import Condition, Field
+from mvsep_async.catalogue.presets import PRESETS, Preset
+from mvsep_async.cli.complete import AlgorithmName
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.tables import Column, print_record, print_rows
+from mvsep_async.cli.terminal import terminal
 from mvsep_async.http.call import Json
 
 __all__ = ["algorithms"]
@@ -18,36 +22,66 @@ algorithms = App(name="algorithms", help="List, search and explain the algorithm
 
 _COLUMNS: Final[tuple[Column[Algorithm], ...]] = (
     Column("sep_type", lambda one: one.sep_type, justify="right"),
-    Column("name", lambda one: one.name, style="bold"),
-    Column("group", lambda one: one.group),
-    Column("plan", lambda one: one.plan.name.lower()),
+    Column("name", lambda one: one.name, style="bold", wide="cut"),
+    Column("group", lambda one: one.group, only="programs"),
+    Column("rating", lambda one: None if one.rating is None else float(one.rating), lambda one: _rating(one), "right"),
+    Column("usage", lambda one: one.usage, lambda one: f"{one.usage or 0:,}", "right"),
     Column("price", lambda one: float(one.price_coefficient), justify="right"),
-    Column("rating", lambda one: None if one.rating is None else float(one.rating), justify="right"),
-    Column("needs", lambda one: one.needs.value),
-    Column("description", lambda one: one.short_description(), hidden=True),
+    Column("plan", lambda one: one.plan.name.lower()),
+    Column("needs", lambda one: one.needs.value, only="programs"),
+    Column("description", lambda one: one.short_description(), only="programs"),
+)
+
+
+@frozen
+class _Pick:
+    preset: Preset
+    algorithm: Algorithm
+
+
+_PICKS: Final[tuple[Column[_Pick], ...]] = (
+    Column("preset", lambda one: one.preset.name, style="bold"),
+    Column("what comes out", lambda one: one.preset.about, wide="cut"),
+    Column("algorithm", lambda one: one.algorithm.sep_type, justify="right"),
+    Column("rating", lambda one: None, lambda one: _rating(one.algorithm), "right"),
+    Column("price", lambda one: float(one.algorithm.price_coefficient), justify="right"),
 )
 
 
 @algorithms.default
-async def find(*words: str, refresh: bool = False, common: CommonOptions = COMMON) -> int:
-    """List the algorithms: all of them, or those that words describe, the best first.
+async def find(*words: str, all: bool = False, refresh: bool = False, common: CommonOptions = COMMON) -> int:
+    """Show which algorithm to pick; with words, list those that they describe, the best first.
+
+    Rating is the users' average of 5, price is credits a minute, usage counts recent separations.
 
     Parameters
     ----------
     words
         Words of a name, a group or a description.
+    all
+        List all algorithms.
     refresh
-        Ask the service again, in place of what was kept for a day.
+        Ask the service again instead of using the list that was stored for a day.
     """
     async with connect(load_config(common)) as client:
         catalogue = await client.catalogue(refresh=refresh)
+    if not (words or all or common.json):
+        numbers = {one.sep_type for one in catalogue}
+        presets = [preset for preset in PRESETS.values() if preset.algorithm in numbers]
+        picks = [_Pick(preset, catalogue.find(preset.algorithm)) for preset in presets]
+        print_rows(picks, _PICKS, json=False)
+        terminal().note(
+            f"separate with --preset NAME or -a NUMBER; all {len(catalogue)}: `mvsep-async algorithms --all`, or with "
+            "words to search for"
+        )
+        return 0
     found = catalogue.search(" ".join(words)) if words else sorted(catalogue, key=lambda one: one.sep_type)
-    print_rows(found, _COLUMNS, json=common.json, empty=f"no algorithm has anything of {' '.join(words)!r}")
+    print_rows(found, _COLUMNS, json=common.json, empty=f"no algorithm matches {' '.join(words)!r}")
     return 0
 
 
 @algorithms.command
-async def show(algorithm: str, /, *, common: CommonOptions = COMMON) -> int:
+async def show(algorithm: AlgorithmName, /, *, common: CommonOptions = COMMON) -> int:
     """Explain one algorithm: its options and their choices, its stems, its price.
 
     Parameters
@@ -64,9 +98,13 @@ async def show(algorithm: str, /, *, common: CommonOptions = COMMON) -> int:
         record["options"] = [_field(field, found) for field in found.fields]
     else:
         for field in found.fields:
-            record[field.name] = _told(field, found)
+            record[field.name] = _described(field, found)
     print_record(record, json=common.json)
     return 0
+
+
+def _rating(algorithm: Algorithm) -> str:
+    return "" if algorithm.rating is None else f"{algorithm.rating:.1f}"
 
 
 def _field(field: Field, algorithm: Algorithm) -> Json:
@@ -89,7 +127,7 @@ def _field(field: Field, algorithm: Algorithm) -> Json:
     }
 
 
-def _told(field: Field, algorithm: Algorithm) -> str:
+def _described(field: Field, algorithm: Algorithm) -> str:
     needed = " (required)" if field.required and field.default is None else ""
     lines = [f"{field.label}{needed}"]
     lines += [
@@ -113,5 +151,5 @@ def _price_factors(field: Field) -> dict[str, float]:
 
 
 def _name_of(condition: Condition, algorithm: Algorithm) -> str | None:
-    """Return the name of the option that a condition looks at, where the algorithm has it."""
+    """Return the name of the option that a condition depends on, if the algorithm has it."""
     return next((field.name for field in algorithm.fields if field.id == condition.depends_on), None)

@@ -1,18 +1,25 @@
-"""`config`: what is configured, and where it comes from."""
+"""`config`: show and change the configuration."""
 
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
+from anyio import to_thread
 from attrs import frozen
+from cyclopts import App
 
+from mvsep_async.cli import config_file
 from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions, load_config
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.http.token import Token
 
 __all__ = ["config"]
+
+config = App(name="config", help="Show and change the configuration.")
+
+Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal"]
 
 _VARIABLES: Final = (TOKEN_VARIABLE, URL_VARIABLE)
 
@@ -26,29 +33,69 @@ class _Row:
 
 _COLUMNS: Final[tuple[Column[_Row], ...]] = (
     Column("setting", lambda row: row.setting, style="bold"),
-    Column("value", lambda row: row.value),
-    Column("from", lambda row: row.origin),
+    Column("value", lambda row: row.value, wide="fold"),
+    Column("from", lambda row: row.origin, wide="fold"),
 )
 
 
-def config(*, common: CommonOptions = COMMON) -> int:
+@config.default
+def show(*, common: CommonOptions = COMMON) -> int:
     """Show the configuration, and where each value comes from.
 
-    Flags go before the environment, and the environment before the file. The file is TOML: `token`, `base_url`, `out`,
-    `format` and `algorithm`, each a text.
+    Flags go before the environment, and the environment before the file. The file is TOML; its keys are `token`,
+    `base_url`, `region`, `out`, `format`, `algorithm` and `journal`, and again in each [profile.NAME].
     """
     found = load_config(common)
-    exists = found.path.exists()
     rows = [
         _Row("token", None if found.token is None else Token.MASK, found.token_origin),
         _Row("base_url", found.base_url.value, found.base_url.origin),
         _Row("out", found.out.value, found.out.origin),
         _Row("format", found.format.value, found.format.origin),
         _Row("algorithm", found.algorithm.value, found.algorithm.origin),
-        _Row("configuration file", str(found.path), "there" if exists else "not there"),
+        _Row("journal", str(found.journal_path or "off"), found.journal.origin.replace("not set", "default")),
+        _Row("configuration file", str(found.path), "exists" if found.path.exists() else "does not exist"),
         *(_Row(name, "set" if os.environ.get(name) else "not set", "environment") for name in _VARIABLES),
     ]
     print_rows(rows, _COLUMNS, json=common.json)
     if not common.json and found.token is None:
         terminal().note(f"no token yet: run `mvsep-async login`, or set {TOKEN_VARIABLE}")
+    return 0
+
+
+@config.command(name="set")
+async def set_value(key: Key, value: str, /, *, common: CommonOptions = COMMON) -> int:
+    """Set a value in the configuration file, or in a profile of it with --profile.
+
+    Parameters
+    ----------
+    key
+        The setting. The token is set by `mvsep-async login`.
+    value
+        The value. For journal: a file, or `off` for none.
+    """
+    path = config_file.config_path()
+    await to_thread.run_sync(config_file.write, path, key, value, common.profile)
+    shown = load_config(common)
+    if common.json:
+        terminal().document({"key": key, "value": value, "path": str(shown.path)})
+    else:
+        terminal().result(f"{key} is {value} in {shown.path}")
+    return 0
+
+
+@config.command
+async def unset(key: Key, /, *, common: CommonOptions = COMMON) -> int:
+    """Remove a value from the configuration file, or from a profile of it with --profile.
+
+    Parameters
+    ----------
+    key
+        The setting to remove.
+    """
+    path = config_file.config_path()
+    removed = await to_thread.run_sync(config_file.remove, path, key, common.profile)
+    if common.json:
+        terminal().document({"key": key, "removed": removed, "path": str(path)})
+    else:
+        terminal().result(f"{key} was removed from {path}" if removed else f"{path} has no {key}")
     return 0

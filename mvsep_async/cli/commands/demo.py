@@ -10,13 +10,13 @@ from anyio import get_cancelled_exc_class, to_thread
 from cyclopts import Parameter, validators
 
 from mvsep_async.cli.commands.sandbox import load_sandbox
-from mvsep_async.cli.commands.separate import prepare_folder
-from mvsep_async.cli.config import COMMON, CommonOptions
+from mvsep_async.cli.config import COMMON, CommonOptions, apply_output_options
 from mvsep_async.cli.demo_songs import make_songs
-from mvsep_async.cli.job_run import JobRun, outcomes_of
+from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.songs import Songs
-from mvsep_async.cli.terminal import enable_debug_log, terminal
+from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.models.output_format import OutputFormat
 
@@ -47,7 +47,7 @@ async def demo(
     """See it at work, without an account and without a network.
 
     It makes a few short stereo songs, starts a local sandbox in this process, and separates the songs through the
-    ordinary client. Voices stand in the middle of these songs, so you can hear that it worked.
+    ordinary client. The voices of these songs are in the middle, so you can hear that it worked.
 
     Parameters
     ----------
@@ -56,17 +56,17 @@ async def demo(
     songs
         How many songs.
     """
-    if common.verbose:
-        enable_debug_log()
+    apply_output_options(common)
+    terminal().note("demo: separates songs made for it, with a local sandbox in place of the service")
     code = await perform(out, songs, json=common.json)
     if not common.json:
         terminal().result(f"The stems are in {(out / 'stems').absolute()}")
-        terminal().note("with an account: `mvsep-async login`, then `mvsep-async separate SONGS --algorithm ...`")
+        terminal().note("with an account: `mvsep-async login`, then `mvsep-async separate SONGS`")
     return code
 
 
 async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Board], None] = lambda board: None) -> int:
-    """Make the songs and separate them; `on_board` is given everything that is shown."""
+    """Make the songs and separate them; `on_board` is called with every board that is shown."""
     package = load_sandbox()
     stems = out / "stems"
     await prepare_folder(stems)
@@ -76,12 +76,18 @@ async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Boar
     try:
         async with (
             package.Sandbox(premium_limit=SLOTS, **STAGE) as running,
-            MVSepClient(running.premium_token, base_url=running.url, concurrency=SLOTS, poll_interval=0.2) as client,
+            MVSepClient(
+                running.premium_token,
+                base_url=running.url,
+                concurrency=SLOTS,
+                poll_interval=0.2,
+                on_event=run.receive,
+            ) as client,
         ):
             stream = client.map(
                 given, directory=stems, overwrite=True, algorithm=ALGORITHM, output_format=OutputFormat.FLAC_16
             )
-            return await run.follow(client, outcomes_of(stream), given.search)
+            return await run.follow(client, run.outcomes_of(stream), given.search)
     except get_cancelled_exc_class():
         terminal().note("the demo was stopped")
         raise

@@ -1,4 +1,4 @@
-"""`estimate`: what separating songs would cost."""
+"""`estimate`: the price of separating songs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from mvsep_async.catalogue.estimate import Estimate, SongEstimate
-from mvsep_async.catalogue.estimate import estimate as estimated
-from mvsep_async.cli.commands.separate import SEPARATION, SeparationOptions, parse_options
+from mvsep_async.catalogue.estimate import estimate as estimate_songs
+from mvsep_async.cli.choice import SEPARATION, SeparationOptions, choose
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.tables import Column, table
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
@@ -17,29 +18,36 @@ from mvsep_async.cli.text import amount, seconds_text
 __all__ = ["estimate"]
 
 _SONGS: Final[tuple[Column[SongEstimate], ...]] = (
-    Column("path", lambda one: str(one.path)),
+    Column("path", lambda one: str(one.path), lambda one: shown_path(one.path), wide="cut"),
     Column("seconds", lambda one: round(one.seconds, 3), lambda one: seconds_text(one.seconds), "right"),
     Column("credits", lambda one: one.credits, justify="right"),
 )
 
 
-async def estimate(*files: Path, separation: SeparationOptions = SEPARATION, common: CommonOptions = COMMON) -> int:
-    """Say how long songs are and what they would cost as premium jobs; nothing is sent.
+async def estimate(
+    *files: Path,
+    separation: SeparationOptions = SEPARATION,
+    stems: tuple[str, ...] = (),
+    common: CommonOptions = COMMON,
+) -> int:
+    """Show how long songs are and what they would cost as premium jobs; nothing is sent.
 
     Parameters
     ----------
     files
         Files, and folders with audio.
+    stems
+        Check that the algorithm has this stem; may be given several times.
     """
     config = load_config(common)
-    name = separation.algorithm or config.algorithm.value
     if not files:
         raise UsageProblem("nothing to estimate: give files or folders")
-    if name is None:
-        raise UsageProblem("the price depends on the algorithm: give one with --algorithm")
+    choice = choose(separation, config, stems)
+    if choice.default:
+        raise UsageProblem("the price depends on the algorithm: give --algorithm or --preset")
     async with connect(config) as client:
-        algorithm = (await client.catalogue()).find(name)
-        found = await estimated(files, algorithm, parse_options(separation.opt))
+        algorithm = choice.find(await client.catalogue())
+        found = await estimate_songs(files, algorithm, choice.options)
         left = None if config.token is None else (await client.account.user()).premium_minutes
     _show(found, left, json=common.json)
     return FAILED if found.unreadable else DONE
@@ -63,7 +71,7 @@ def _show(found: Estimate, left: float | None, *, json: bool) -> None:
     here.show(table(found.songs, _SONGS))
     here.result(
         f"{amount(len(found.songs), 'song')}, {seconds_text(found.seconds)} with {found.algorithm}: "
-        f"{amount(found.credits, 'credit')}" + ("" if left is None else f", of {left:.0f} that are left")
+        f"{amount(found.credits, 'credit')}" + ("" if left is None else f", of {left:.0f} left")
     )
     for path, why in found.unreadable:
         here.error(f"{path} {why}")

@@ -1,22 +1,26 @@
-"""`jobs`: what a journal holds."""
+"""`jobs`: the jobs of the journal, and below it all that can be done with single jobs."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import anyio
-from cyclopts import App, Parameter
+from attrs import frozen
+from cyclopts import App, Parameter, validators
 
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
-from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
+from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.text import amount
+from mvsep_async.cli.text import age_text, amount
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
@@ -25,80 +29,150 @@ from mvsep_async.sources import label
 
 __all__ = ["jobs"]
 
-jobs = App(name="jobs", help="List, resume or prune the jobs of a journal.")
+jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.")
+for _name in ("status", "watch", "download", "cancel", "delete"):
+    jobs.command(f"mvsep_async.cli.commands.service_jobs:{_name}", name=_name)
 
-Journal = Annotated[Path, Parameter(help="The journal, as it was given to `separate`.")]
+Journal = Annotated[
+    Path | None, Parameter(help="The journal that was given to `separate`; by default the account's own.")
+]
 
-_COLUMNS: Final[tuple[Column[Record], ...]] = (
-    Column("id", lambda one: one.request.id, hidden=True),
-    Column("source", lambda one: _source(one), lambda one: label(one.request.source, one.request.filename)),
-    Column("state", lambda one: one.state.value),
-    Column("algorithm", lambda one: one.request.settings.algorithm, justify="right"),
-    Column("hash", lambda one: one.facts.hash or one.facts.remote),
+_NEWEST: Final = 20
+"""Jobs that a table shows unless more are asked for: they fit a terminal of 24 lines."""
+
+
+@frozen
+class _Row:
+    id: str
+    record: Record
+    now: float
+
+    @property
+    def source(self) -> Json:
+        source = self.record.request.source
+        if isinstance(source, str | os.PathLike):
+            return os.fspath(source)
+        return None if source is None else label(source, self.record.request.filename)
+
+    @property
+    def name(self) -> str:
+        return record_label(self.record)
+
+    @property
+    def age(self) -> str:
+        began = self.record.facts.accepted_at or self.record.facts.intent_at
+        return "" if began is None else age_text(self.now - began)
+
+    @property
+    def result(self) -> str:
+        facts = self.record.facts
+        if facts.error is not None:
+            return " ".join(str(facts.error).split())
+        return f"{shown_path(facts.paths[0].parent)}{os.sep}" if facts.paths else ""
+
+
+_COLUMNS: Final[tuple[Column[_Row], ...]] = (
+    Column("id", lambda row: row.record.request.id, lambda row: row.id, style="bold"),
+    Column("source", lambda row: row.source, lambda row: row.name, wide="cut", title="song"),
+    Column("algorithm", lambda row: row.record.request.settings.algorithm, justify="right"),
+    Column("state", lambda row: row.record.state.value),
+    Column("age", lambda row: row.age, justify="right", only="people"),
+    Column("result", lambda row: row.result, wide="cut", only="people", title="stems"),
+    Column("hash", lambda row: row.record.facts.hash or row.record.facts.remote, only="programs"),
+    Column("files", lambda row: [str(path) for path in row.record.facts.paths], only="programs"),
     Column(
-        "files", lambda one: [str(path) for path in one.facts.paths], lambda one: str(len(one.facts.paths)), "right"
+        "error",
+        lambda row: None if row.record.facts.error is None else str(row.record.facts.error),
+        only="programs",
     ),
-    Column("error", lambda one: None if one.facts.error is None else str(one.facts.error)),
 )
 
 
 @jobs.default
-async def list_jobs(*, journal: Journal, common: CommonOptions = COMMON) -> int:
-    """List the jobs of a journal. Another program may be using it meanwhile."""
-    load_config(common)
-    print_rows(await _peek(journal), _COLUMNS, json=common.json, empty="the journal holds no jobs")
+async def list_jobs(
+    *,
+    journal: Journal = None,
+    limit: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    all: bool = False,
+    common: CommonOptions = COMMON,
+) -> int:
+    """List the jobs of a journal, the newest last: their ids, states, and where their stems are.
+
+    Another program may be using the journal meanwhile. Ids may be shortened as long as they name one job.
+
+    Parameters
+    ----------
+    limit
+        How many of the newest to list; by default 20 in a table, and all with --json.
+    all
+        List all jobs.
+    """
+    config = load_config(common)
+    records = await _records(config, journal)
+    newest = None if all or (common.json and limit is None) else limit or _NEWEST
+    ids = short_ids([JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in records])
+    rows = [_Row(id, record, time.time()) for id, record in zip(ids, records, strict=True)]
+    shown = rows if newest is None else rows[-newest:]
+    print_rows(shown, _COLUMNS, json=common.json, empty="the journal holds no jobs")
+    if not common.json and len(shown) < len(rows):
+        terminal().note(f"the newest {len(shown)} of {amount(len(rows), 'job')}: --all lists them all")
     return 0
 
 
 @jobs.command
 async def resume(
     *,
-    journal: Journal,
+    journal: Journal = None,
     concurrency: int | None = None,
     poll_interval: float | None = None,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Bring every job of a journal to its end: what was not sent is sent, what was not fetched is fetched.
+    """Finish every job of a journal: send what was not sent, fetch what was not fetched.
 
     Parameters
     ----------
     concurrency
-        Most jobs at the service at one time; by default what the account may have.
+        Most jobs at the service at one time; by default what the account allows.
     poll_interval
-        Seconds, the fastest that one job is looked at.
+        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
-    await _peek(journal)
-    run = JobRun(title=f"resuming {journal}", json=common.json, slots=concurrency)
+    if not await _records(config, journal):
+        terminal().note("nothing is left to do")
+        return 0
+    path = journal or config.journal_path
+    run = JobRun(title="resuming", json=common.json, slots=concurrency)
     try:
         async with connect(
-            config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+            config, needs_token=True, concurrency=concurrency, journal=path, poll_interval=poll_interval
         ) as client:
             left = [job for job in client.jobs() if not job.done()]
-            ends = JobActions(left, Job.wait)
+            actions = JobActions(left, Job.wait)
             if not left:
                 terminal().note("nothing is left to do")
-            return await run.follow(client, ends, ends.run)
+            return await run.follow(client, actions, actions.run)
     except BaseException as error:
         if was_stopped(error):
-            how_to_go_on(run, journal=journal)
+            print_resume_hint(run, journal=path)
         raise
 
 
 @jobs.command
-async def prune(*, journal: Journal, common: CommonOptions = COMMON) -> int:
-    """Forget the jobs that are over; their files stay."""
+async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> int:
+    """Forget the jobs that are over; their files stay. A song that is forgotten is paid again when it comes again."""
     from mvsep_async.journal.sqlite import SqliteJournal
 
-    load_config(common)
-    await _peek(journal)
-    held = SqliteJournal(journal)
-    over = [record.request for record in await held.open() if _over(record)]
-    try:
-        held.forget(over)
-        await held.flush()
-    finally:
-        await held.close()
+    config = load_config(common)
+    path = journal or config.journal_path
+    over = [record.request for record in await _records(config, journal) if _is_over(record)]
+    if over and path is not None:
+        opened = SqliteJournal(path)
+        await opened.open()
+        try:
+            opened.forget(over)
+            await opened.flush()
+        finally:
+            await opened.close()
     if common.json:
         terminal().document({"pruned": len(over)})
     else:
@@ -106,20 +180,11 @@ async def prune(*, journal: Journal, common: CommonOptions = COMMON) -> int:
     return 0
 
 
-async def _peek(journal: Path) -> Sequence[Record]:
-    from mvsep_async.journal.sqlite import SqliteJournal
-
-    if not await anyio.Path(journal).exists():
+async def _records(config: CommandConfig, journal: Path | None) -> Sequence[Record]:
+    if journal is not None and not await anyio.Path(journal).exists():
         raise UsageProblem(f"there is no journal {str(journal)!r}")
-    return await SqliteJournal.peek(journal)
+    return await read_journal(journal or config.journal_path)
 
 
-def _over(record: Record) -> bool:
+def _is_over(record: Record) -> bool:
     return record.state in OVER or (record.state is JobState.DONE and record.request.target is None)
-
-
-def _source(record: Record) -> Json:
-    source = record.request.source
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    return None if source is None else label(source, record.request.filename)

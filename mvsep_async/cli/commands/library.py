@@ -1,23 +1,30 @@
-"""`library`: whole folders of music."""
+"""`library`: folders of music, kept up to date with their stems."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import anyio
 from anyio import get_cancelled_exc_class, to_thread
+from attrs import frozen
 from cyclopts import Parameter, validators
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.presets import Preset, find_preset
-from mvsep_async.cli.commands.separate import parse_options, prepare_folder
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.choice import parse_options
+from mvsep_async.cli.complete import AlgorithmName, FormatName, PresetName
+from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.library_run import LibraryRun
+from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.plan import confirm, interactive
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
+from mvsep_async.client import MVSepClient
 from mvsep_async.library import LibraryResult, separate_library
 from mvsep_async.library.run import check_folders
 from mvsep_async.models.output_format import OutputFormat
@@ -30,21 +37,23 @@ _POSITIVE: Final = validators.Number(gte=1)
 _NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 
-async def library(
+def library(
     source: Path,
     target: Path,
     /,
     *,
-    algorithm: Annotated[tuple[str, ...], Parameter(alias="-a")] = (),
-    preset: tuple[str, ...] = (),
+    algorithm: Annotated[tuple[AlgorithmName, ...], Parameter(alias="-a")] = (),
+    preset: tuple[PresetName, ...] = (),
     recipe: Path | None = None,
     opt: Annotated[tuple[str, ...], Parameter(alias="-p")] = (),
-    format: Annotated[str | None, Parameter(alias="-f")] = None,
+    format: Annotated[FormatName | None, Parameter(alias="-f")] = None,
     stems: tuple[str, ...] = (),
     layout: str | None = None,
     order: Literal["as-found", "shortest-first"] = "as-found",
     max_credits: Annotated[int | None, Parameter(validator=_NOT_NEGATIVE)] = None,
     dry_run: bool = False,
+    yes: Annotated[bool, Parameter(alias="-y")] = False,
+    retry_failed: bool = False,
     copy_tags: bool = False,
     report: Path | None = None,
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
@@ -53,24 +62,24 @@ async def library(
     concurrency: Annotated[int | None, Parameter(validator=_POSITIVE)] = None,
     poll_interval: float | None = None,
     common: CommonOptions = COMMON,
-) -> int:
+) -> Callable[[], Awaitable[int]]:
     """Separate all songs of a folder, and keep the folder of their stems up to date.
 
-    Songs whose stems are there are not separated again, unless the song or the settings changed. It can be stopped and
-    started again at any time: nothing is paid twice.
+    Songs whose stems exist are not separated again unless the song or the settings changed. It can be stopped and
+    started again at any time; nothing is paid twice.
 
     Parameters
     ----------
     source
         The folder with the music.
     target
-        The folder for the stems; it may lie in the other one.
+        The folder for the stems; it may be inside the other one.
     algorithm
         Number (sep_type) or name; several times for several ways to separate each song.
     preset
-        A preset instead, see `mvsep-async recipe presets`; may be given several times.
+        A preset in place of an algorithm, see `mvsep-async algorithms`; may be given several times.
     recipe
-        A TOML file with a chain of separations instead.
+        A TOML file with a chain of separations in place of an algorithm.
     opt
         An option of the algorithm as NAME=VALUE; may be given several times.
     format
@@ -85,73 +94,141 @@ async def library(
     max_credits
         Stop before more credits than this are spent, by estimate.
     dry_run
-        Only say how many songs there are, how long they are and what they cost.
+        Show how many songs there are, how long they are and what they cost; nothing is sent.
+    yes
+        Spend more than 20 credits without a question.
+    retry_failed
+        Separate again what failed in an earlier run.
     copy_tags
         Write each song's tags and cover into its stems.
     report
-        Write an HTML page about the run there.
+        Write an HTML page about the run to this file.
     repeat
         How often failed songs are tried again at the end.
     transfer
-        How a recipe's stems go to the next step: by their address at the service, or always by way of a file.
+        How a recipe's stems get to the next step: by their link at the service, or as a file that is downloaded and
+        sent.
     journal
-        The file that makes the run survive, by default in the target folder.
+        File that remembers the jobs, by default in the target folder.
     concurrency
-        Most jobs at the service at one time; by default what the account may have.
+        Most jobs at the service at one time; by default what the account allows.
     poll_interval
-        Seconds, the fastest that one job is looked at.
+        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
-    ways = _ways(algorithm, preset, recipe, config.algorithm.value)
-    chain = None if recipe is None else await to_thread.run_sync(read_recipe, recipe)
-    hidden = target / HIDDEN
-    await to_thread.run_sync(check_folders, source, target)
-    if not dry_run:
-        await prepare_folder(hidden)
-        journal = journal or hidden / "journal.sqlite"
-    view = LibraryRun(title=f"{source} > {target}", json=common.json, source=source, several=len(ways) > 1)
-    async with connect(
-        config,
-        needs_token=not dry_run,
+    run = _Run(
+        config=config,
+        source=source,
+        target=target,
+        algorithms=_algorithms(algorithm, preset, recipe, config.algorithm.value),
+        recipe=recipe,
+        arguments={
+            "options": parse_options(opt),
+            "output_format": OutputFormat.parse(format or config.format.value or "mp3"),
+            "stems": stems or None,
+            "layout": layout,
+            "order": order,
+            "max_credits": max_credits,
+            "copy_tags": copy_tags,
+            "repeat": repeat,
+            "retry_failed": retry_failed,
+            "report": report,
+            "transfer": transfer,
+        },
+        journal=journal,
         concurrency=concurrency,
-        journal=None if dry_run else journal,
         poll_interval=poll_interval,
-    ) as client:
-        if chain is not None:
-            user = None if dry_run else await client.account.user()
-            ways = [chain.resolve(await client.catalogue(), user)]
-        run = partial(
-            separate_library,
-            client,
-            source,
-            target,
-            algorithms=ways,
-            options=parse_options(opt),
-            output_format=OutputFormat.parse(format or config.format.value or "mp3"),
-            stems=stems or None,
-            layout=layout,
-            order=order,
-            max_credits=max_credits,
-            dry_run=dry_run,
-            copy_tags=copy_tags,
-            repeat=repeat,
-            report=report,
-            transfer=transfer,
-            on_event=view.receive,
-        )
-        try:
-            result = await view.follow(client, run)
-        except get_cancelled_exc_class():
-            terminal().note(
-                f"stopped: {amount(view.tally.separated, 'song')} done; the same command again goes on where it stood, "
-                "nothing is paid twice"
+        json=common.json,
+    )
+    if dry_run:
+        return partial(run.separate, dry_run=True)
+    if max_credits is None and interactive(yes=yes, json=common.json):
+        confirm(anyio.run(run.cost))
+    return run.separate
+
+
+@frozen(kw_only=True)
+class _Run:
+    """One run of the command, everything resolved. `arguments`: those of `separate_library`."""
+
+    config: CommandConfig
+    source: Path
+    target: Path
+    algorithms: Sequence[int | str | Algorithm | Preset | Recipe]
+    recipe: Path | None
+    arguments: dict[str, Any]
+    journal: Path | None
+    concurrency: int | None
+    poll_interval: float | None
+    json: bool
+
+    async def cost(self) -> int:
+        """Return the credits that the run would spend, by estimate."""
+        async with connect(self.config, needs_token=True) as client:
+            if not (await client.account.user()).is_premium:
+                return 0
+            result = await separate_library(
+                client,
+                self.source,
+                self.target,
+                algorithms=await self._resolved(client, dry_run=True),
+                dry_run=True,
+                **self.arguments,
             )
-            raise
-    _sum_up(result, json=common.json)
-    return DONE if dry_run or result.complete else FAILED
+        return result.tally.credits
+
+    async def separate(self, *, dry_run: bool = False) -> int:
+        """Separate what is to be separated and return the exit code."""
+        await to_thread.run_sync(check_folders, self.source, self.target)
+        hidden = self.target / HIDDEN
+        journal = None if dry_run else self.journal or hidden / "journal.sqlite"
+        if not dry_run:
+            await prepare_folder(hidden)
+        view = LibraryRun(
+            title=f"{shown_path(self.source)} > {shown_path(self.target)}",
+            json=self.json,
+            source=self.source,
+            several=len(self.algorithms) > 1,
+        )
+        async with connect(
+            self.config,
+            needs_token=not dry_run,
+            concurrency=self.concurrency,
+            journal=journal,
+            poll_interval=self.poll_interval,
+        ) as client:
+            run = partial(
+                separate_library,
+                client,
+                self.source,
+                self.target,
+                algorithms=await self._resolved(client, dry_run=dry_run),
+                dry_run=dry_run,
+                on_event=view.receive,
+                **self.arguments,
+            )
+            try:
+                result = await view.follow(client, run)
+            except get_cancelled_exc_class():
+                terminal().note(
+                    f"stopped: {amount(view.tally.separated, 'song')} done; the same command again goes on where it "
+                    "stood, nothing is paid twice"
+                )
+                raise
+        _summarize(result, json=self.json)
+        return DONE if dry_run or result.complete else FAILED
+
+    async def _resolved(
+        self, client: MVSepClient, *, dry_run: bool
+    ) -> Sequence[int | str | Algorithm | Preset | Recipe]:
+        if self.recipe is None:
+            return self.algorithms
+        chain = await to_thread.run_sync(read_recipe, self.recipe)
+        user = None if dry_run else await client.account.user()
+        return [chain.resolve(await client.catalogue(), user)]
 
 
-def _ways(
+def _algorithms(
     algorithms: Sequence[str], presets: Sequence[str], recipe: Path | None, configured: str | None
 ) -> Sequence[int | str | Algorithm | Preset | Recipe]:
     if recipe is not None:
@@ -161,11 +238,13 @@ def _ways(
     if algorithms or presets:
         return [*algorithms, *map(find_preset, presets)]
     if configured is None:
-        raise UsageProblem("how are the songs to be separated? Give --algorithm, --preset or --recipe")
+        raise UsageProblem(
+            "no algorithm given: use --algorithm, --preset or --recipe; `mvsep-async algorithms` lists them"
+        )
     return [configured]
 
 
-def _sum_up(result: LibraryResult, *, json: bool) -> None:
+def _summarize(result: LibraryResult, *, json: bool) -> None:
     here, tally = terminal(), result.tally
     if result.dry_run:
         if json:
@@ -182,19 +261,19 @@ def _sum_up(result: LibraryResult, *, json: bool) -> None:
                 }
             )
             return
-        left = "" if result.credits_left is None else f", of {result.credits_left:.0f} that are left"
+        left = "" if result.credits_left is None else f", of {result.credits_left:.0f} left"
         here.result(
             f"{amount(tally.songs, 'song')}, {amount(tally.planned, 'separation')} to make of "
             f"{seconds_text(tally.seconds)}, {tally.up_to_date} done before: "
             f"{amount(tally.credits, 'credit')} needed{left}"
         )
         if tally.unknown_lengths:
-            here.note(f"{amount(tally.unknown_lengths, 'song does', 'songs do')} not tell how long they are")
+            here.note(f"the length of {amount(tally.unknown_lengths, 'song')} is not known")
         return
-    parts = [f"{tally.separated} made", f"{tally.up_to_date} done before"]
+    parts = [f"{tally.separated} separated", f"{tally.up_to_date} done before"]
     parts += [f"{tally.failed} failed"] if tally.failed else []
-    parts += [f"{tally.failed_before} failed before"] if tally.failed_before else []
-    parts += [f"{tally.skipped} left out"] if tally.skipped else []
+    parts += [f"{tally.failed_before} failed before (--retry-failed tries again)"] if tally.failed_before else []
+    parts += [f"{tally.skipped} skipped"] if tally.skipped else []
     here.note(f"{amount(tally.songs, 'song')}: {', '.join(parts)}; {amount(tally.credits, 'credit')}, by estimate")
     if result.stopped is not None:
         here.note(f"stopped by {result.stopped}")

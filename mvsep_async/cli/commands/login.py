@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated
@@ -18,7 +19,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.http.token import Token
 from mvsep_async.models.user import User
 
-__all__ = ["login", "register"]
+__all__ = ["login", "logout", "register"]
 
 
 def login(
@@ -29,26 +30,39 @@ def login(
     print: bool = False,
     common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
-    """Get the account's API token with email and password, and keep it for later commands.
+    """Get the account's API token with email and password, and store it for later commands.
 
-    It goes into the configuration file, which only you can read then. The password is asked for and kept nowhere.
+    It is written to the configuration file, which only you can read. The password is asked for and not stored.
 
     Parameters
     ----------
     email
-        The account's email; asked for by default.
+        The account's email; by default you are asked for it.
     token
-        You have the token already: ask for it, try it, and keep it.
+        You have the token already: it is asked for, tried and stored.
     password_stdin
         Read the password (or the token) from the first line of standard input.
     print
-        Print the token, and keep it nowhere.
+        Print the token and do not store it.
     """
     if token:
         given = Token(ask_secret("API token: ", from_stdin=password_stdin).strip())
         return partial(_try, given, print, common)
     email = email or ask("Email: ")
     return partial(_login, email, ask_secret("Password: ", from_stdin=password_stdin), print, common)
+
+
+async def logout(*, common: CommonOptions = COMMON) -> int:
+    """Remove the API token from the configuration file."""
+    path = config_file.config_path()
+    removed = await to_thread.run_sync(config_file.remove, path, "token", common.profile)
+    if common.json:
+        terminal().document({"removed": removed, "path": str(path)})
+    else:
+        terminal().result(f"the token was removed from {path}" if removed else f"there is no token in {path}")
+    if os.environ.get(TOKEN_VARIABLE):
+        terminal().note(f"{TOKEN_VARIABLE} is still set in the environment, and is used")
+    return 0
 
 
 def register(
@@ -63,9 +77,9 @@ def register(
     Parameters
     ----------
     name
-        Your name; asked for by default.
+        Your name; by default you are asked for it.
     email
-        Your email; asked for by default.
+        Your email; by default you are asked for it.
     password_stdin
         Read the password from the first line of standard input.
     """
@@ -101,7 +115,7 @@ async def _register(name: str, email: str, password: str, common: CommonOptions)
     if common.json:
         terminal().document({"email": email, "message": said.message})
     else:
-        terminal().result(said.message or f"the account of {email} is made; now run `mvsep-async login`")
+        terminal().result(said.message or f"the account of {email} was made; run `mvsep-async login` next")
     return 0
 
 
@@ -114,13 +128,14 @@ async def _keep(user: User, token: Token, show: bool, common: CommonOptions) -> 
             here.result(token.reveal())
         return 0
     path = config_file.config_path()
-    await to_thread.run_sync(config_file.write, path, "token", token.reveal())
-    if common.base_url:
-        await to_thread.run_sync(config_file.write, path, "base_url", common.base_url)
+    values = {"token": token.reveal(), "base_url": common.base_url, "region": common.region}
+    for key, value in values.items():
+        if value:
+            await to_thread.run_sync(config_file.write, path, key, value, common.profile)
     if common.json:
         here.document({"name": user.name, "email": user.email, "path": str(path)})
     else:
-        here.result(f"logged in as {user.name or user.email}; the token is kept in {path}")
-    if load_config(common).token != token:
-        here.note(f"{TOKEN_VARIABLE} is set in the environment, and goes before the file")
+        here.result(f"logged in as {user.name or user.email}; the token is stored in {path}")
+    if common.profile is None and load_config(common).token != token:
+        here.note(f"{TOKEN_VARIABLE} is set in the environment and is used instead of the file")
     return 0

@@ -27,7 +27,7 @@ _ENTRIES: Final[tuple[Column[QualityEntry], ...]] = (
     Column("date", lambda one: one.date),
     Column("message", lambda one: one.message),
     Column("sdr", lambda one: dict(one.sdr)),
-    Column("main_text", lambda one: one.main_text, hidden=True),
+    Column("main_text", lambda one: one.main_text, only="programs"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -13,10 +12,13 @@ from attrs import define, evolve, field
 from cyclopts import App, Parameter, validators
 
 from mvsep_async.catalogue.presets import PRESETS, Preset
-from mvsep_async.cli.commands.separate import prepare_folder
+from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.journal import JOURNAL, JournalOptions, open_journal_file
 from mvsep_async.cli.library_run import LibraryRun
+from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
@@ -34,7 +36,7 @@ recipe = App(name="recipe", help="Chains of separations, in which a stem of one 
 _PRESETS: Final[tuple[Column[Preset], ...]] = (
     Column("name", lambda one: one.name, style="bold"),
     Column("algorithm", lambda one: one.algorithm, justify="right"),
-    Column("about", lambda one: one.about),
+    Column("about", lambda one: one.about, wide="fold"),
 )
 
 _STEPS: Final[tuple[Column[Step], ...]] = (
@@ -43,7 +45,7 @@ _STEPS: Final[tuple[Column[Step], ...]] = (
         "input", lambda one: None if one.input is None else str(one.input), lambda one: str(one.input or "the song")
     ),
     Column("algorithm", lambda one: one.algorithm, justify="right"),
-    Column("options", lambda one: dict(one.options)),
+    Column("options", lambda one: dict(one.options), wide="cut"),
     Column("format", lambda one: one.output_format.label),
     Column("keep", lambda one: None if one.keep is None else list(one.keep), lambda one: _kept(one)),
 )
@@ -53,9 +55,9 @@ _STEPS: Final[tuple[Column[Step], ...]] = (
 async def run(
     file: Path,
     /,
-    *sources: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    *sources: GivenSource,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    journal: Path | None = None,
+    journal: JournalOptions = JOURNAL,
     layout: str | None = None,
     transfer: Literal["url", "file"] = "url",
     concurrency: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
@@ -69,36 +71,36 @@ async def run(
     file
         The recipe, a TOML file.
     sources
-        Files and http(s) addresses; for whole folders there is `mvsep-async library --recipe`.
+        Files, folders and http(s) links, as for `mvsep-async separate`.
     out
         Folder for the stems, by default `stems`.
-    journal
-        A file that makes the run survive: the same command again goes on where it stood.
     layout
         File names below the folder, made of {song}, {step}, {algorithm} and {stem}.
     transfer
-        How a stem goes to the next step: by its address at the service, or always by way of a file.
+        How a stem gets to the next step: by its link at the service, or as a file that is downloaded and sent.
     concurrency
-        Most jobs at the service at one time; by default what the account may have.
+        Most jobs at the service at one time; by default what the account allows.
     poll_interval
-        Seconds, the fastest that one job is looked at.
+        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
     if not sources:
-        raise UsageProblem("nothing to separate: give files or addresses")
+        raise UsageProblem("nothing to separate: give files, folders or links")
     found = await to_thread.run_sync(read_recipe, file)
-    folder = out or Path(config.out.value or "stems")
+    folder = out or config.out_folder
+    path = journal.path(config)
+    await open_journal_file(path)
     view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
     async with connect(
-        config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
+        config, needs_token=True, concurrency=concurrency, journal=path, poll_interval=poll_interval
     ) as client:
         resolved = found.resolve(await client.catalogue(), await client.account.user())
         await prepare_folder(folder)
-        songs = _Songs(client, resolved, list(dict.fromkeys(sources)), folder, layout, transfer, view)
+        run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, view)
         try:
-            result = await view.follow(client, songs.run)
+            result = await view.follow(client, run.separate)
         except get_cancelled_exc_class():
-            again = "" if journal is None else "; the same command again goes on where it stood"
+            again = "" if path is None else "; the same command again goes on where it stood"
             terminal().note(f"stopped: {amount(view.tally.separated, 'song')} done{again}")
             raise
     return FAILED if result.tally.failed else DONE
@@ -112,14 +114,14 @@ async def check(
     minutes: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
     common: CommonOptions = COMMON,
 ) -> int:
-    """See whether a recipe can be run, and what it costs; nothing is sent but a question for the catalogue.
+    """Check whether a recipe can be run, and what it costs; only the catalogue is asked for.
 
     Parameters
     ----------
     file
         The recipe, a TOML file.
     minutes
-        Say what a song of this length costs.
+        Show what a song of this length costs.
     """
     found = await to_thread.run_sync(read_recipe, file)
     async with connect(load_config(common)) as client:
@@ -134,29 +136,36 @@ async def check(
 
 @recipe.command
 def presets(*, common: CommonOptions = COMMON) -> int:
-    """List the presets: names for what is separated most often."""
+    """List the presets: names for the most common separations."""
     print_rows(PRESETS.values(), _PRESETS, json=common.json)
     return DONE
 
 
 @define(eq=False)
-class _Songs:
-    """Some songs on their way through a recipe, told as events of a library run."""
+class _RecipeRun:
+    """Takes songs through a recipe, and reports them as events of a library run."""
 
     client: MVSepClient
     recipe: Recipe
-    sources: Sequence[str]
+    songs: Songs
     folder: Path
     layout: str | None
     transfer: Literal["url", "file"]
     view: LibraryRun
     _tally: Tally = field(factory=Tally)
 
-    async def run(self) -> LibraryResult:
-        self._tally = Tally(songs=len(self.sources), found=len(self.sources), total=len(self.sources))
+    async def separate(self) -> LibraryResult:
+        rejected: list[tuple[str, str]] = []
+        self.songs.on_bad = lambda source, error: rejected.append((source, str(error)))
+        await self.songs.search()
+        found = [source async for source in self.songs]
+        count = len(found) + len(rejected)
+        self._tally = Tally(songs=count, found=count, total=count)
+        for source, error in rejected:
+            self._fail(source, error)
         room = anyio.CapacityLimiter(self.client.slots + 4)
         async with anyio.create_task_group() as tasks:
-            for source in self.sources:
+            for source in found:
                 await room.acquire_on_behalf_of(source)
                 tasks.start_soon(self._song, source, room)
         return LibraryResult(tally=self._tally, dry_run=False)
@@ -167,7 +176,7 @@ class _Songs:
                 self.client,
                 self.recipe,
                 source,
-                self.folder,
+                self.folder / self.songs.folder_of(source),
                 layout=self.layout,
                 transfer=self.transfer,
                 on_progress=partial(self._progress, source),
@@ -181,11 +190,14 @@ class _Songs:
         if isinstance(error, AuthenticationError):
             raise error
         if error is not None:
-            self._tally = evolve(self._tally, failed=self._tally.failed + 1)
-            self._tell(EventKind.FAILED, source, message=str(error), paths=paths)
+            self._fail(source, str(error), paths)
         else:
             self._tally = evolve(self._tally, separated=self._tally.separated + 1)
-            self._tell(EventKind.SEPARATED, source, paths=paths)
+            self._report(EventKind.SEPARATED, source, paths=paths)
+
+    def _fail(self, source: str, error: str, paths: tuple[Path, ...] = ()) -> None:
+        self._tally = evolve(self._tally, failed=self._tally.failed + 1)
+        self._report(EventKind.FAILED, source, message=error, paths=paths)
 
     def _progress(self, source: str, step: Step, job: Job, progress: Progress) -> None:
         self.view.receive(
@@ -200,7 +212,7 @@ class _Songs:
             )
         )
 
-    def _tell(self, kind: EventKind, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
+    def _report(self, kind: EventKind, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
         self.view.receive(
             LibraryEvent(
                 kind=kind, tally=self._tally, name=source, method=self.recipe.name, paths=paths, message=message

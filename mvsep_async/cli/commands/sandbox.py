@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter, validators
 
-from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions
+from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions, apply_output_options
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.terminal import enable_debug_log, terminal
+from mvsep_async.cli.terminal import terminal
 
 if TYPE_CHECKING:
     from mvsep_async.sandbox import Sandbox
@@ -72,8 +72,7 @@ def sandbox(
     manual
         Jobs go on only when told to, by POST to /_sandbox/start, finish and fail.
     """
-    if common.verbose:
-        enable_debug_log()
+    apply_output_options(common)
     package = load_sandbox()
     made = package.Sandbox(
         port=port,

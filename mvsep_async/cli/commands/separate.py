@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import anyio
-from anyio import to_thread
 from attrs import frozen
 from cyclopts import Parameter, validators
 
 from mvsep_async.catalogue.algorithm import Needs
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
-from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.job_run import JobRun, outcomes_of
-from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
+from mvsep_async.cli.choice import SEPARATION, Choice, SeparationOptions, choose
+from mvsep_async.cli.complete import GivenSource
+from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
+from mvsep_async.cli.exits import DONE, UsageProblem
+from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.job_run import JobRun
+from mvsep_async.cli.journal import JOURNAL, JournalOptions, open_journal_file
+from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan
+from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import InvalidRequestError
+from mvsep_async.jobs.job import Job
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
 from mvsep_async.sources import Pair, RemoteType, Source
 
-__all__ = ["OUTPUT", "SEPARATION", "OutputOptions", "SeparationOptions", "parse_options", "prepare_folder", "separate"]
+__all__ = ["OUTPUT", "OutputOptions", "separate"]
 
 LAYOUT: Final = "{song}/{stem}"
 
 _POSITIVE: Final = validators.Number(gte=1)
-
-
-@Parameter(name="*")
-@frozen(kw_only=True)
-class SeparationOptions:
-    """How songs are separated."""
-
-    algorithm: Annotated[str | None, Parameter(alias="-a")] = None
-    """Number (sep_type) or name, see `mvsep-async algorithms`; by default the service's own choice."""
-    opt: Annotated[tuple[str, ...], Parameter(alias="-p")] = ()
-    """An option of the algorithm as NAME=VALUE, by its label or `add_optN`; may be given several times."""
-    format: Annotated[str | None, Parameter(alias="-f")] = None
-    """mp3, wav16, flac16, m4a, wav32 or flac24; wav and flac mean 16 bit. By default mp3."""
 
 
 @Parameter(name="*")
@@ -52,22 +46,30 @@ class OutputOptions:
     out: Annotated[Path | None, Parameter(alias="-o")] = None
     """Folder for the stems, by default `stems`."""
     stems: tuple[str, ...] = ()
-    """Fetch only this stem; may be given several times."""
+    """Keep only this stem; may be given several times."""
     layout: str = LAYOUT
     """File names below the folder, made of {song} and {stem}."""
     overwrite: bool = False
-    """Replace files that are there; else the new ones get a number."""
+    """Replace other files of the same name; by default the new ones get a number."""
+
+    def folder(self, config: CommandConfig) -> Path:
+        """Return the folder for the stems."""
+        return self.out or config.out_folder
 
 
-SEPARATION: Final = SeparationOptions()
 OUTPUT: Final = OutputOptions()
 
 
-async def separate(
-    *sources: Annotated[str, Parameter(allow_leading_hyphen=False)],
+def separate(
+    *sources: GivenSource,
     separation: SeparationOptions = SEPARATION,
+    recipe: Path | None = None,
     output: OutputOptions = OUTPUT,
-    journal: Path | None = None,
+    dry_run: bool = False,
+    yes: Annotated[bool, Parameter(alias="-y")] = False,
+    force: bool = False,
+    retry_failed: bool = False,
+    journal: JournalOptions = JOURNAL,
     reference: Path | None = None,
     remote_type: RemoteType | None = None,
     publish: bool = False,
@@ -76,121 +78,181 @@ async def separate(
     anyway: bool = False,
     poll_interval: float | None = None,
     common: CommonOptions = COMMON,
-) -> int:
+) -> Callable[[], Awaitable[int]]:
     """Separate songs and fetch their stems.
 
-    What cannot be separated is reported by name, and the rest goes on. Ctrl-C stops it with everything resumable. With
-    a journal, the same command again goes on where it stood, and nothing is paid twice.
+    Songs that were separated before in the same way are skipped. What cannot be separated is reported by name, and the
+    rest goes on. Ctrl-C stops it; the same command again goes on where it stood, and nothing is paid twice.
 
     Parameters
     ----------
     sources
-        Files, folders (all audio below them) and http(s) addresses. None for algorithms that generate.
-    journal
-        A file that makes the run survive: the same command again goes on where it stood.
+        Files, folders (all audio below them), http(s) links, `.m3u` playlists, @FILE for a list, - for a list on
+        standard input. None for algorithms that generate.
+    recipe
+        A TOML file with a chain of separations in place of an algorithm.
+    dry_run
+        Show how many songs there are and what they cost; nothing is sent.
+    yes
+        Spend more than 20 credits without a question.
+    force
+        Separate again, and pay again, what was separated before; its stems are replaced.
+    retry_failed
+        Separate again what failed before.
     reference
-        For matchering: the song that the others shall sound like.
+        For matchering: the song that the others should sound like.
     remote_type
         What kind of link an address is; by default recognised by its host.
     publish
         Show the results on the service's public demo page.
     concurrency
-        Most jobs at the service at one time; by default what the account may have.
+        Most jobs at the service at one time; by default what the account allows.
     on_unknown
-        When it cannot be known whether an address was accepted: fail, or resubmit and perhaps pay twice.
+        When it cannot be known whether a link was accepted: fail, or submit it again and perhaps pay twice.
     anyway
         Send what the account's plan does not allow, as far as is known.
     poll_interval
-        Seconds, the fastest that one job is looked at.
+        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
-    output_format = OutputFormat.parse(separation.format or config.format.value or "mp3")
-    algorithm = separation.algorithm or config.algorithm.value
-    options = parse_options(separation.opt)
+    if recipe is not None:
+        return _by_recipe(
+            recipe, sources, separation, output, journal, concurrency, poll_interval, common, dry_run=dry_run
+        )
     check_layout(output.layout)
-    out = output.out or Path(config.out.value or "stems")
-    songs = Songs(sources, avoid=out)
-    run = JobRun(
-        title=" · ".join(part for part in (_titled(algorithm), output_format.label, str(out)) if part),
+    run = _Run(
+        config=config,
+        sources=sources,
+        choice=choose(separation, config, output.stems),
+        output_format=separation.output_format(config),
+        output=output,
+        out=output.folder(config),
+        journal=journal.path(config),
+        force=force,
+        retry_failed=retry_failed,
+        reference=reference,
+        remote_type=remote_type,
+        publish=publish,
+        concurrency=concurrency,
+        on_unknown=on_unknown,
+        anyway=anyway,
+        poll_interval=poll_interval,
         json=common.json,
-        songs=songs,
-        slots=concurrency,
     )
-    songs.on_bad = run.reject
-    try:
-        async with connect(
-            config, needs_token=True, concurrency=concurrency, journal=journal, poll_interval=poll_interval
-        ) as client:
-            given = await _given(client, songs, algorithm, reference)
-            await prepare_folder(out)
-            stream = client.map(
-                given,
-                directory=out,
-                stems=output.stems or None,
-                layout=output.layout,
-                overwrite=output.overwrite,
-                algorithm=algorithm,
-                options=options,
-                output_format=output_format,
-                remote_type=remote_type,
-                demo=publish,
-                on_unknown=on_unknown,
-                anyway=anyway,
-            )
-            return await run.follow(client, outcomes_of(stream), songs.search)
-    except BaseException as error:
-        if was_stopped(error):
-            how_to_go_on(run, journal=journal, out=out)
-        raise
+    if not sources and run.choice.default:
+        raise UsageProblem("nothing to separate: give files, folders or links")
+    if dry_run:
+        return run.show_plan
+    if sources and "@-" not in sources and interactive(yes=yes, json=common.json):
+        confirm(anyio.run(run.plan).credits)
+    return run.separate
 
 
-def parse_options(given: Sequence[str]) -> dict[str, str]:
-    """Read `NAME=VALUE` pairs; raises `UsageProblem` for what is none."""
-    options: dict[str, str] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise UsageProblem(f"an option is given as NAME=VALUE, such as --opt add_opt1=81, not {pair!r}")
-        if options.setdefault(name.strip(), value) != value:
-            raise UsageProblem(f"the option {name.strip()!r} is given twice")
-    return options
+@frozen(kw_only=True)
+class _Run:
+    """One run of the command, everything resolved."""
 
+    config: CommandConfig
+    sources: tuple[str, ...]
+    choice: Choice
+    output_format: OutputFormat
+    output: OutputOptions
+    out: Path
+    journal: Path | None
+    force: bool
+    retry_failed: bool
+    reference: Path | None
+    remote_type: RemoteType | None
+    publish: bool
+    concurrency: int | None
+    on_unknown: Literal["raise", "resubmit"]
+    anyway: bool
+    poll_interval: float | None
+    json: bool
 
-async def prepare_folder(folder: Path) -> None:
-    """Make the folder for the stems and see that it can be written, before anything is paid.
+    async def plan(self) -> Plan:
+        """Return what the run would do."""
+        async with connect(self.config, needs_token=True) as client:
+            songs = Songs(self.sources, exclude=self.out)
+            journal = None if self.force else self.journal
+            return await plan_songs(client, songs, self.choice, self.output_format, journal=journal)
 
-    Raises `UsageProblem` where it cannot.
-    """
+    async def show_plan(self) -> int:
+        """Print what the run would do."""
+        print_plan(await self.plan(), json=self.json)
+        return DONE
 
-    def prepare() -> None:
+    async def separate(self) -> int:
+        """Separate the songs and return the exit code."""
+        songs = Songs(self.sources, exclude=self.out)
+        title = " · ".join((self.choice.label, self.output_format.label, shown_path(self.out)))
+        run = JobRun(title=title, json=self.json, songs=songs, slots=self.concurrency)
+        songs.on_bad = run.reject
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except FileExistsError:
-            raise UsageProblem(f"the folder {str(folder)!r} cannot be made: a file of that name is there") from None
-        except OSError as error:
-            raise UsageProblem(f"the folder {str(folder)!r} cannot be written: {error.strerror}") from None
+            await open_journal_file(self.journal)
+            async with connect(
+                self.config,
+                needs_token=True,
+                concurrency=self.concurrency,
+                journal=self.journal,
+                poll_interval=self.poll_interval,
+                on_event=run.receive,
+            ) as client:
+                given = await self._given(client, songs)
+                await prepare_folder(self.out)
+                stream = client.map(
+                    given,
+                    directory=partial(self._folder_of, songs),
+                    stems=self.choice.stems,
+                    layout=self.output.layout,
+                    overwrite=self.output.overwrite or self.force,
+                    retry_failed=self.retry_failed,
+                    separate_again=partial(self._separate_again, run),
+                    algorithm=self.choice.algorithm,
+                    options=self.choice.options,
+                    output_format=self.output_format,
+                    remote_type=self.remote_type,
+                    demo=self.publish,
+                    on_unknown=self.on_unknown,
+                    anyway=self.anyway,
+                )
+                return await run.follow(client, run.outcomes_of(stream), songs.search)
+        except BaseException as error:
+            if was_stopped(error):
+                print_resume_hint(run, journal=self.journal, out=self.out)
+            raise
 
-    await to_thread.run_sync(prepare)
+    async def _given(self, client: MVSepClient, songs: Songs) -> AsyncIterable[Source] | list[Source]:
+        """Return what the client is to separate, after the checks that come before any payment."""
+        algorithm = self.choice.find(await client.catalogue())
+        if not self.sources:
+            if algorithm.needs is not Needs.NOTHING:
+                raise UsageProblem(f"nothing to separate: {algorithm} takes songs, give files, folders or links")
+            return [None]
+        if self.reference is not None:
+            if not await anyio.Path(self.reference).is_file():
+                raise InvalidRequestError(f"there is no file {str(self.reference)!r} to be the reference")
+            given: AsyncIterable[Source] = _pairs(songs, self.reference)
+        else:
+            given = songs
+        if self.choice.default:
+            rated = "" if algorithm.rating is None else f", rated {algorithm.rating:.1f} of 5"
+            terminal().note(
+                f"no algorithm given: taking {algorithm.name}{rated}; --karaoke, --drums, --preset and --algorithm "
+                "choose another, `mvsep-async algorithms` lists them"
+            )
+        return given
 
+    def _folder_of(self, songs: Songs, source: Source) -> Path:
+        given = source.target if isinstance(source, Pair) else source
+        return self.out / songs.folder_of(given) if isinstance(given, str) else self.out
 
-async def _given(
-    client: MVSepClient, songs: Songs, algorithm: str | None, reference: Path | None
-) -> AsyncIterable[Source] | list[Source]:
-    """Return what the client shall separate; raises for nothing to separate."""
-    if not songs.given:
-        if algorithm is None:
-            raise UsageProblem("nothing to separate: give files, folders or addresses")
-        found = (await client.catalogue()).find(algorithm)
-        if found.needs is not Needs.NOTHING:
-            raise UsageProblem(f"nothing to separate: {found} takes songs, give files, folders or addresses")
-        return [None]
-    if reference is not None:
-        if not await anyio.Path(reference).is_file():
-            raise InvalidRequestError(f"there is no file {str(reference)!r} to be the reference")
-        return _pairs(songs, reference)
-    return songs
+    def _separate_again(self, run: JobRun, source: Source, job: Job) -> bool:
+        """Tell whether a job of an earlier run is to be paid once more; not one that was just rejected here."""
+        given = source.target if isinstance(source, Pair) else source
+        if isinstance(given, str):
+            run.name(job, given)
+        return self.force and job.hash is not None
 
 
 async def _pairs(songs: Songs, reference: Path) -> AsyncIterator[Source]:
@@ -198,7 +260,33 @@ async def _pairs(songs: Songs, reference: Path) -> AsyncIterator[Source]:
         yield Pair(song, reference)
 
 
-def _titled(algorithm: str | None) -> str:
-    if algorithm is None:
-        return "the service's default algorithm"
-    return f"algorithm {algorithm}" if algorithm.strip().isdecimal() else algorithm
+def _by_recipe(
+    recipe: Path,
+    sources: tuple[str, ...],
+    separation: SeparationOptions,
+    output: OutputOptions,
+    journal: JournalOptions,
+    concurrency: int | None,
+    poll_interval: float | None,
+    common: CommonOptions,
+    *,
+    dry_run: bool,
+) -> Callable[[], Awaitable[int]]:
+    """Return the work of `recipe run` for these songs."""
+    from mvsep_async.cli.commands.recipe import run
+
+    if separation != SEPARATION or output.stems or output.overwrite:
+        raise UsageProblem("a recipe says itself how songs are separated: leave out algorithm, options and stems")
+    if dry_run:
+        raise UsageProblem("--dry-run knows no recipes: `mvsep-async recipe check FILE --minutes N` shows the price")
+    return partial(
+        run,
+        recipe,
+        *sources,
+        out=output.out,
+        journal=journal,
+        layout=None if output.layout == LAYOUT else output.layout,
+        concurrency=concurrency,
+        poll_interval=poll_interval,
+        common=common,
+    )

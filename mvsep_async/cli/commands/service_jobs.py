@@ -1,19 +1,22 @@
-"""`status`, `watch`, `download`, `cancel`: jobs that the service has, by their hashes."""
+"""`status`, `watch`, `download`, `cancel`, `delete`: single jobs, by id, prefix or hash."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Final
 
 from anyio import get_cancelled_exc_class
 from cyclopts import Parameter
 
-from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions, prepare_folder
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions
+from mvsep_async.cli.complete import JobName
+from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.job_ids import find_jobs, read_journal, song_of_hash
 from mvsep_async.cli.job_run import JobActions, JobRun
-from mvsep_async.cli.resume_hint import how_to_go_on, was_stopped
+from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
@@ -22,152 +25,161 @@ from mvsep_async.http.call import Json
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.job_status import JobKind, JobStatus
-from mvsep_async.naming import check_layout
+from mvsep_async.models.message import Message
+from mvsep_async.naming import check_layout, fill, song_name
 
-__all__ = ["cancel", "download", "status", "watch"]
+__all__ = ["cancel", "delete", "download", "status", "watch"]
 
-_DATED = 14
+_DATED: Final = 14
 """Digits that a file job's hash begins with; the short hash of a URL job has none."""
 
+HostName = Annotated[
+    str | None, Parameter(help="The regional address that has the jobs, such as https://de.mvsep.com.")
+]
+PollInterval = Annotated[float | None, Parameter(help="Shortest interval between two polls of one job, in seconds.")]
 
-async def status(hash: str, /, *, host: str | None = None, common: CommonOptions = COMMON) -> int:
-    """Show where a job stands, once. It needs no token.
 
-    Parameters
-    ----------
-    hash
-        The job's hash.
-    host
-        The regional address that has it, such as https://de.mvsep.com.
-    """
+async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
+    """Show where jobs stand, once. With whole hashes it needs no token."""
     config = load_config(common)
     place = Host.parse(host) if host else None
+    code = DONE
     async with connect(config) as client:
-        found = await _look(client, hash, place)
-    if found.kind is JobKind.NOT_FOUND:
-        raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or was never there")
-    print_record(_record(found), json=common.json)
-    return FAILED if found.kind is JobKind.FAILED else DONE
+        for hash in await find_jobs(client, config, jobs):
+            found = await _fetch_status(client, hash, place)
+            if found.kind is JobKind.NOT_FOUND:
+                raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or never existed")
+            print_record(_record(found), json=common.json)
+            code = FAILED if found.kind is JobKind.FAILED else code
+    return code
 
 
 async def watch(
-    *hashes: str,
-    host: str | None = None,
-    poll_interval: float | None = None,
-    common: CommonOptions = COMMON,
+    *jobs: JobName, host: HostName = None, poll_interval: PollInterval = None, common: CommonOptions = COMMON
 ) -> int:
-    """Follow jobs until they are over; it fetches nothing.
-
-    Parameters
-    ----------
-    hashes
-        The jobs' hashes.
-    host
-        The regional address that has them, such as https://de.mvsep.com.
-    poll_interval
-        Seconds, the fastest that one job is looked at.
-    """
+    """Follow jobs until they are over; nothing is downloaded."""
     config = load_config(common)
     run = JobRun(title="watching", json=common.json)
     try:
         async with connect(config, poll_interval=poll_interval) as client:
-            ends = JobActions(_attached(client, hashes, host), Job.wait)
-            return await run.follow(client, ends, ends.run)
+            hashes = await find_jobs(client, config, jobs)
+            actions = JobActions([client.attach(hash, host=host) for hash in hashes], Job.wait)
+            return await run.follow(client, actions, actions.run)
     except get_cancelled_exc_class():
         terminal().note("stopped watching: the jobs go on at the service")
         raise
 
 
 async def download(
-    *hashes: str,
+    *jobs: JobName,
+    last: bool = False,
     output: OutputOptions = OUTPUT,
-    host: str | None = None,
-    poll_interval: float | None = None,
+    host: HostName = None,
+    poll_interval: PollInterval = None,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Fetch the stems of jobs; those that are not over are waited for.
+    """Fetch the stems of jobs; jobs that are not over are waited for.
 
     Parameters
     ----------
-    hashes
-        The jobs' hashes.
-    host
-        The regional address that has them, such as https://de.mvsep.com.
-    poll_interval
-        Seconds, the fastest that one job is looked at.
+    last
+        Fetch those of the newest job.
     """
     config = load_config(common)
     check_layout(output.layout)
-    out = output.out or Path(config.out.value or "stems")
-    run = JobRun(title=f"fetching to {out}", json=common.json)
+    out = output.folder(config)
+    run = JobRun(title=f"fetching to {shown_path(out)}", json=common.json)
+
+    names: dict[str, str] = {}
 
     async def fetch(job: Job) -> None:
-        await job.download(out, stems=output.stems or None, layout=output.layout, overwrite=output.overwrite)
+        name = names.get(job.hash or "")  # the hash has only what is left of it in a URL
+        layout = fill(output.layout, {"song": song_name(name)}) if name else output.layout
+        await job.download(out, stems=output.stems or None, layout=layout, overwrite=output.overwrite)
 
     try:
         async with connect(config, poll_interval=poll_interval) as client:
-            ends = JobActions(_attached(client, hashes, host), fetch)
+            wanted = [*jobs, await _newest(client, config)] if last else jobs
+            names |= await find_jobs(client, config, wanted)
+            actions = JobActions([client.attach(hash, host=host) for hash in names], fetch)
             await prepare_folder(out)
-            return await run.follow(client, ends, ends.run)
+            return await run.follow(client, actions, actions.run)
     except BaseException as error:
         if was_stopped(error):
-            how_to_go_on(run, out=out)
+            print_resume_hint(run, out=out)
         raise
 
 
-async def cancel(
-    *hashes: Annotated[str, Parameter(allow_leading_hyphen=False)],
-    host: str | None = None,
-    common: CommonOptions = COMMON,
-) -> int:
-    """Cancel jobs. Their credits come back for what is not yet processed.
-
-    Parameters
-    ----------
-    hashes
-        The jobs' hashes.
-    host
-        The regional address that has them, such as https://de.mvsep.com.
-    """
+async def cancel(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
+    """Cancel jobs. The credits of a job that is not yet processed come back."""
     config = load_config(common)
     place = Host.parse(host) if host else None
+
+    async def act(client: MVSepClient, hash: str) -> Message:
+        return await client.separations.cancel(hash, host=place)
+
+    return await _for_each(config, jobs, act, "cancelled", json=common.json)
+
+
+async def delete(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
+    """Remove jobs and their files from the service; what was downloaded stays."""
+    config = load_config(common)
+    place = Host.parse(host) if host else None
+
+    async def act(client: MVSepClient, hash: str) -> Message:
+        return await client.separations.delete(hash, host=place)
+
+    return await _for_each(config, jobs, act, "deleted", json=common.json)
+
+
+async def _for_each(
+    config: CommandConfig,
+    jobs: Sequence[str],
+    act: Callable[[MVSepClient, str], Awaitable[Message]],
+    done: str,
+    *,
+    json: bool,
+) -> int:
+    """Do the same with each job, one after the other, and print what came of it."""
     code = DONE
     async with connect(config, needs_token=True) as client:
-        for hash in _given(hashes):
+        hashes = await find_jobs(client, config, jobs)
+        for hash, song in hashes.items():
             error = None
             try:
-                said = (await client.separations.cancel(hash, host=place)).message
+                said = (await act(client, hash)).message
             except MVSepError as met:
-                if len(hashes) == 1 and not common.json:
+                if len(hashes) == 1 and not json:
                     raise
                 said, error, code = str(met), str(met), FAILED
-            if common.json:
+            if json:
                 document: Json = {
                     "source": None,
                     "hash": hash,
-                    "status": "cancelled" if error is None else "failed",
+                    "status": done if error is None else "failed",
                     "files": [],
                     "error": error,
                 }
                 terminal().document(document)
             else:
-                terminal().result(
-                    f"{hash}: {'cancelled' if error is None else 'not cancelled'}" + (f" ({said})" * bool(said))
-                )
+                name = song or song_of_hash(hash) or hash
+                terminal().result(f"{name}: {'' if error is None else 'not '}{done}" + (f" ({said})" * bool(said)))
     return code
 
 
-def _attached(client: MVSepClient, hashes: Sequence[str], host: str | None) -> list[Job]:
-    return [client.attach(hash, host=host) for hash in _given(hashes)]
+async def _newest(client: MVSepClient, config: CommandConfig) -> str:
+    """Return the hash of the newest job: of the journal, else of the account."""
+    for record in reversed(await read_journal(config.journal_path)):
+        hash = record.facts.hash or record.facts.remote
+        if hash is not None:
+            return hash
+    if config.token is not None:
+        for entry in await client.account.history(limit=1):
+            return entry.hash
+    raise UsageProblem("there is no job yet: `mvsep-async separate SONG` makes one")
 
 
-def _given(hashes: Sequence[str]) -> list[str]:
-    if not hashes:
-        raise UsageProblem("give the hash of a job, or several; `mvsep-async history` lists those of the account")
-    return list(dict.fromkeys(hash.strip() for hash in hashes))
-
-
-async def _look(client: MVSepClient, hash: str, host: Host | None) -> JobStatus:
+async def _fetch_status(client: MVSepClient, hash: str, host: Host | None) -> JobStatus:
     if hash[:_DATED].isdecimal():
         return await client.separations.get(hash, host=host)
     found = await client.separations.get_remote(hash, host=host)

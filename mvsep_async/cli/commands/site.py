@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
-from mvsep_async.cli.commands.separate import parse_options
+from mvsep_async.cli.choice import parse_options
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -30,7 +30,7 @@ _DEMO: Final[tuple[Column[DemoEntry], ...]] = (
     Column("algorithm", lambda one: one.algorithm.name if one.algorithm else None),
     Column("size", lambda one: one.size, justify="right"),
     Column("hash", lambda one: one.hash),
-    Column("input_audio", lambda one: one.input_audio, hidden=True),
+    Column("input_audio", lambda one: one.input_audio, only="programs"),
 )
 
 

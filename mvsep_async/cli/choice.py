@@ -1,0 +1,104 @@
+"""How songs are separated: the algorithm, its options and the stems to keep, from what the command line says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from attrs import frozen
+from cyclopts import Parameter
+
+from mvsep_async.catalogue.algorithm import Algorithm
+from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.presets import PRESETS, find_preset
+from mvsep_async.catalogue.stems import check_stems
+from mvsep_async.cli.complete import AlgorithmName, FormatName, PresetName
+from mvsep_async.cli.config import CommandConfig
+from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.models.output_format import OutputFormat
+
+__all__ = ["SEPARATION", "Choice", "SeparationOptions", "choose", "parse_options"]
+
+_DEFAULT: Final = "vocals"
+"""The preset for songs of which nothing else was said: what most songs are separated for."""
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class SeparationOptions:
+    """How songs are separated."""
+
+    algorithm: Annotated[AlgorithmName | None, Parameter(alias="-a")] = None
+    """Number (sep_type) or name, see `mvsep-async algorithms`."""
+    preset: PresetName | None = None
+    """A preset in place of an algorithm, see `mvsep-async algorithms`."""
+    vocals: bool = False
+    """Voice and accompaniment: the preset vocals, which is also the default."""
+    karaoke: bool = False
+    """Lead voice apart from backing voices and music: the preset karaoke."""
+    drums: bool = False
+    """Drums and the rest: the preset drums."""
+    opt: Annotated[tuple[str, ...], Parameter(alias="-p")] = ()
+    """An option of the algorithm as NAME=VALUE, by its label or `add_optN`; may be given several times."""
+    format: Annotated[FormatName | None, Parameter(alias="-f")] = None
+    """mp3, wav16, flac16, m4a, wav32 or flac24; wav and flac mean 16 bit. By default mp3."""
+
+    def output_format(self, config: CommandConfig) -> OutputFormat:
+        """Return the format of the stems."""
+        return OutputFormat.parse(self.format or config.format.value or "mp3")
+
+
+SEPARATION: Final = SeparationOptions()
+
+
+@frozen
+class Choice:
+    """An algorithm with its options. `stems`: those to keep; `default`: nothing was said, and this is our choice."""
+
+    algorithm: str | int
+    options: dict[str, str]
+    stems: tuple[str, ...] | None
+    default: bool = False
+
+    @property
+    def label(self) -> str:
+        """The algorithm as it was named."""
+        name = str(self.algorithm)
+        return f"algorithm {name}" if name.strip().isdecimal() else name
+
+    def find(self, catalogue: Catalogue) -> Algorithm:
+        """Return the algorithm, after a check of the options and the stems.
+
+        Raises `InvalidRequestError` for what the catalogue does not have.
+        """
+        algorithm = catalogue.find(self.algorithm)
+        catalogue.validate(algorithm, self.options)
+        check_stems(algorithm, self.options, self.stems)
+        return algorithm
+
+
+def choose(options: SeparationOptions, config: CommandConfig, stems: Sequence[str] = ()) -> Choice:
+    """Return what to separate by; raises `UsageProblem` where two answers are given."""
+    presets = [options.preset] if options.preset else []
+    presets += [name for name in ("vocals", "karaoke", "drums") if getattr(options, name)]
+    if len(presets) > 1 or (presets and options.algorithm):
+        raise UsageProblem("give one of --algorithm, --preset, --vocals, --karaoke and --drums")
+    own = parse_options(options.opt)
+    kept = tuple(stems) or None
+    configured = options.algorithm or config.algorithm.value
+    if not presets and configured is not None:
+        return Choice(configured, own, kept)
+    preset = find_preset(presets[0]) if presets else PRESETS[_DEFAULT]
+    return Choice(preset.algorithm, {**preset.options, **own}, kept or preset.stems, default=not presets)
+
+
+def parse_options(given: Sequence[str]) -> dict[str, str]:
+    """Read `NAME=VALUE` pairs; raises `UsageProblem` for anything else."""
+    options: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageProblem(f"an option is given as NAME=VALUE, such as --opt add_opt1=81, not {pair!r}")
+        if options.setdefault(name.strip(), value) != value:
+            raise UsageProblem(f"the option {name.strip()!r} is given twice")
+    return options

@@ -1,0 +1,83 @@
+"""Candidates for shell completion, worked out each time Tab is pressed: nothing here asks the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
+
+__all__ = ["AlgorithmName", "FormatName", "GivenSource", "JobName", "PresetName"]
+
+_FORMATS: Final = {
+    "mp3": "320 kbit/s",
+    "wav16": "16 bit",
+    "flac16": "16 bit",
+    "m4a": "",
+    "wav32": "32 bit, premium",
+    "flac24": "24 bit, premium",
+}
+
+_JOBS: Final = 50
+"""Newest jobs of the journal that are offered."""
+
+
+def _algorithms(context: CompletionContext) -> Iterator[tuple[str, str]]:
+    """Offer the algorithms of the stored catalogue, else those that are known without it."""
+    from mvsep_async.catalogue.cache import DiskCache
+    from mvsep_async.catalogue.sep_types import sep_types
+    from mvsep_async.cli.config import COMMON, load_config
+    from mvsep_async.cli.config_file import cache_folder
+
+    stored = asyncio.run(DiskCache(cache_folder(), str(load_config(COMMON).host)).load(now=0.0, max_age=inf))
+    names = {number: one.name for number, one in sep_types().items()} if stored is None else stored.names
+    if context.incomplete[:1].isdigit():
+        yield from ((str(number), name) for number, name in sorted(names.items()))
+    else:
+        # A name up to its parenthesis names the algorithm where no other begins so.
+        short = [name.split(" (")[0] for name in names.values()]
+        for number, name in sorted(names.items()):
+            brief = name.split(" (")[0]
+            yield (brief if short.count(brief) == 1 else name), f"{number} {name}"
+
+
+def _presets(context: CompletionContext) -> dict[str, str]:
+    from mvsep_async.catalogue.presets import PRESETS
+
+    return {preset.name: preset.about for preset in PRESETS.values()}
+
+
+def _jobs(context: CompletionContext) -> Iterator[tuple[str, str]]:
+    """Offer the newest jobs of the account's journal by their short ids."""
+    from mvsep_async.cli.config import COMMON, load_config
+    from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
+
+    records = asyncio.run(read_journal(load_config(COMMON).journal_path))
+    ids = short_ids([JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in records])
+    for id, record in list(zip(ids, records, strict=True))[-_JOBS:]:
+        yield id, record_label(record)
+
+
+def _as_typed(type: Any, tokens: Any) -> str:
+    return str(tokens[0].value)
+
+
+AlgorithmName = Annotated[str, Parameter(completer=_algorithms)]
+FormatName = Annotated[str, Parameter(completer=lambda context: _FORMATS)]
+PresetName = Annotated[str, Parameter(completer=_presets)]
+JobName = Annotated[
+    str,
+    Parameter(allow_leading_hyphen=False, completer=_jobs, help="Ids or hashes of jobs; an id may be shortened."),
+]
+if TYPE_CHECKING:
+    GivenSource = str
+else:
+    from pathlib import Path
+
+    # Shells complete what is declared as a path; a link would not survive becoming one.
+    GivenSource = Annotated[Path, Parameter(converter=_as_typed, allow_leading_hyphen=False)]

@@ -1,0 +1,142 @@
+"""Short job ids: what tables show, and what commands accept in place of a whole hash."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import anyio
+from attrs import frozen
+
+from mvsep_async.cli.config import CommandConfig
+from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.client import MVSepClient
+from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.request import ID_PATTERN
+from mvsep_async.sources import label
+
+__all__ = ["JobNames", "find_jobs", "read_journal", "record_label", "short_ids", "song_of_hash"]
+
+_SHORTEST: Final = 4
+"""Characters of a short id: enough for a few hundred jobs, few enough to type."""
+
+_HISTORY: Final = 100
+"""Jobs of the account's history that an id is looked for in: five requests."""
+
+_LONG_HASH: Final = re.compile(r"(?P<date>\d{14})-(?P<content>[0-9a-f]{10})-(?P<slug>.*)", re.DOTALL)
+_TAG: Final = re.compile(rf"(?P<tag>{ID_PATTERN})(?:-|(?=\.)|$)")
+_REMOTE_HASH: Final = re.compile(r"[A-Za-z0-9]{12,}")
+"""The short hash that a job of a URL has at first."""
+
+
+@frozen
+class JobNames:
+    """What one job may be called: its hash at the service and its id in the journal, as far as there are any."""
+
+    hash: str | None
+    id: str | None = None
+    song: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that a prefix is compared with, the one that tables show first."""
+        found = _LONG_HASH.fullmatch(self.hash or "")
+        tag = _TAG.match(found["slug"]) if found else None
+        id = self.id or (tag["tag"] if tag else None)
+        names = [id.removeprefix("mv"), id] if id else []
+        if found:
+            names.append(found["content"])
+        if self.hash:
+            names.append(self.hash)
+        return tuple(names)
+
+    def match(self, prefix: str) -> bool:
+        """Tell whether one of the names begins with `prefix`."""
+        return any(name.startswith(prefix) for name in self.names)
+
+
+def short_ids(jobs: Sequence[JobNames]) -> list[str]:
+    """Return for each job the shortest prefix of its name that no other job in the list shares."""
+    names = [job.names[0] if job.names else "" for job in jobs]
+    ordered = sorted(set(names))
+    lengths = dict.fromkeys(names, _SHORTEST)
+    for one, other in pairwise(ordered):
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        )
+        lengths[one] = max(lengths[one], shared + 1)
+        lengths[other] = max(lengths[other], shared + 1)
+    return [name[: lengths[name]] for name in names]
+
+
+def song_of_hash(hash: str) -> str:
+    """Return what a hash tells of its song: the file's name, without what we put in front of it."""
+    found = _LONG_HASH.fullmatch(hash)
+    if found is None:
+        return ""
+    slug = _TAG.sub("", found["slug"], count=1)
+    return slug.rpartition(".")[0] or slug
+
+
+def record_label(record: Record) -> str:
+    """Return the name of a job's song."""
+    return label(record.request.source, record.request.filename)
+
+
+async def read_journal(journal: Path | None) -> Sequence[Record]:
+    """Return the jobs of a journal, oldest first; none where there is no journal."""
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    if journal is None or not await anyio.Path(journal).exists():
+        return ()
+    return await SqliteJournal.peek(journal)
+
+
+async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[str]) -> dict[str, str]:
+    """Return the jobs that ids, prefixes or hashes name: their hashes, each with the name of its song if it is known.
+
+    They are looked for in the journal, then in the account's newest jobs. Raises `UsageProblem` for what names no job,
+    or several.
+    """
+    words = list(dict.fromkeys(word.strip() for word in given))
+    if not words:
+        raise UsageProblem(
+            "name a job by its id or hash; `mvsep-async jobs` and `mvsep-async account history` list them"
+        )
+    found: dict[str, str] = {}
+    known: list[JobNames] | None = None
+    history: list[JobNames] | None = None
+    for word in words:
+        if known is None:
+            known = [_names(record) for record in await read_journal(config.journal_path)]
+        matches = [job for job in known if job.match(word)]
+        if not matches and _LONG_HASH.fullmatch(word):
+            matches = [JobNames(word)]
+        if not matches and config.token is not None:
+            if history is None:
+                entries = await client.account.history(limit=_HISTORY)
+                history = [JobNames(entry.hash) for entry in entries]
+            matches = [job for job in history if job.match(word)]
+        hash, song = _only(word, matches)
+        found[hash] = song
+    return found
+
+
+def _only(word: str, matches: Sequence[JobNames]) -> tuple[str, str]:
+    if not matches and _REMOTE_HASH.fullmatch(word):
+        return word, ""
+    if not matches:
+        raise UsageProblem(f"no job is called {word!r}; `mvsep-async jobs` lists them")
+    if len({job.hash or job.id for job in matches}) > 1:
+        shown = ", ".join(job.hash or job.id or "" for job in matches[:5])
+        raise UsageProblem(f"{word!r} names {len(matches)} jobs: {shown}; give more of the id, or the whole hash")
+    if matches[0].hash is None:
+        raise UsageProblem(f"the job {word!r} was not sent to the service yet: `mvsep-async jobs resume` sends it")
+    return matches[0].hash, matches[0].song
+
+
+def _names(record: Record) -> JobNames:
+    return JobNames(record.facts.hash or record.facts.remote, record.request.id, record_label(record))

@@ -1,0 +1,150 @@
+"""Nothing is paid twice: what `separate` does with songs that it has separated before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mvsep_async.sandbox import Sandbox
+from tests.cli.conftest import TOKEN, Child, Cli, until
+from tests.conftest import wav
+
+FAST = ("--poll-interval", "0.02")
+
+
+def made(home: Path, folder: str = "stems") -> list[str]:
+    return sorted(path.relative_to(home / folder).as_posix() for path in (home / folder).rglob("*.mp3"))
+
+
+def test_the_same_command_again_skips_what_is_there(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    first = cli("separate", *songs, "-a", "40", *FAST)
+    assert first.code == 0, first.err
+    files = made(home)
+    again = cli("separate", *songs, "-a", "40", *FAST)
+    assert again.code == 0, again.err
+    assert again.out.count("already separated: skipped") == 3
+    assert "0 songs done, 3 already separated" in again.err
+    assert (len(service.jobs), made(home)) == (3, files)
+    assert cli("separate", songs[0], "-a", "40", "-f", "wav", *FAST).code == 0
+    assert len(service.jobs) == 4
+
+
+def test_what_was_given_is_named_even_where_the_journal_has_another_name(
+    cli: Cli, service: Sandbox, songs: list[str]
+) -> None:
+    cli("separate", *songs, *FAST)
+    ran = cli("separate", *songs, "--json", *FAST)
+    assert sorted(one["source"] for one in ran.documents) == sorted(songs)
+    assert all(one["files"] for one in ran.documents)
+
+
+def test_stems_that_were_removed_are_fetched_again_and_not_paid(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    cli("separate", songs[0], *FAST)
+    files = made(home)
+    shutil.rmtree(home / "stems")
+    ran = cli("separate", songs[0], *FAST)
+    assert (ran.code, made(home), len(service.jobs)) == (0, files, 1)
+    assert "skipped" not in ran.out
+
+
+def test_a_song_that_was_moved_and_renamed_is_the_same_song(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    cli("separate", songs[0], *FAST)
+    Path(songs[0]).rename(home / "renamed.wav")
+    ran = cli("separate", "renamed.wav", "--json", *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 1)
+    assert ran.document["source"] == "renamed.wav"
+
+
+def test_force_separates_again_and_replaces_the_stems(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    cli("separate", songs[0], *FAST)
+    files = made(home)
+    ran = cli("separate", songs[0], "--force", *FAST)
+    assert (ran.code, made(home), len(service.jobs)) == (0, files, 2)
+    assert "skipped" in cli("separate", songs[0], *FAST).out
+
+
+def test_without_a_journal_it_is_paid_again(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    for _ in range(2):
+        assert cli("separate", songs[0], "--no-journal", *FAST).code == 0
+    assert len(service.jobs) == 2
+    ran = cli("separate", songs[0], "--no-journal", "--journal", "x.db")
+    assert (ran.code, "exclude each other" in ran.err) == (2, True)
+
+
+def test_only_what_failed_is_tried_again_and_only_on_request(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    (home / "sandbox-fail.wav").write_bytes(wav(0.77))
+    given = ("separate", "sandbox-fail.wav", songs[0], *FAST)
+    assert cli(*given).code == 1
+    again = cli(*given)
+    assert (again.code, len(service.jobs)) == (1, 2)
+    assert "1 song that failed before was not tried again: --retry-failed does that" in again.err
+    retried = cli(*given, "--retry-failed")
+    assert (retried.code, len(service.jobs)) == (1, 3)
+    assert "--retry-failed" not in retried.err
+
+
+def test_another_command_does_not_pay_for_what_an_earlier_one_had_queued(
+    child: Child, cli: Cli, holding: Sandbox, songs: list[str]
+) -> None:
+    process = child("separate", *songs, "--concurrency", "1", *FAST)
+    until(lambda: holding.unfinished(TOKEN) == 1)
+    process.kill()
+    process.communicate(timeout=30)
+    holding.manual = False
+    (first,) = holding.jobs
+    holding.finish(first.hash)
+    (home := Path("other.wav")).write_bytes(wav(0.3))
+    assert cli("separate", str(home), *FAST).code == 0
+    assert len(holding.jobs) == 2
+    assert cli("separate", *songs, *FAST).code == 0
+    assert len(holding.jobs) == 4
+
+
+def test_folders_are_mirrored_so_that_songs_of_one_name_stay_apart(cli: Cli, service: Sandbox, home: Path) -> None:
+    for album in ("A", "B", "B/disc 2"):
+        (home / album).mkdir()
+        (home / album / "track1.wav").write_bytes(wav(0.1 + len(album) / 100 + (album == "B")))
+    assert cli("separate", "A", "B", "--stems", "Vocals", "-o", "out", *FAST).code == 0
+    assert made(home, "out") == [
+        "A/track1/Vocals.mp3",
+        "B/disc 2/track1/Vocals.mp3",
+        "B/track1/Vocals.mp3",
+    ]
+    shutil.rmtree(home / "out")
+    assert cli("separate", ".", "--stems", "Vocals", "-o", "dot", "--no-journal", *FAST).code == 0
+    assert made(home, "dot") == [
+        "A/track1/Vocals.mp3",
+        "B/disc 2/track1/Vocals.mp3",
+        "B/track1/Vocals.mp3",
+    ]
+    files = ["A/track1.wav", "B/track1.wav"]
+    assert cli("separate", *files, "--stems", "Vocals", "-o", "files", "--no-journal", *FAST).code == 0
+    assert made(home, "files") == ["A/track1/Vocals.mp3", "B/track1/Vocals.mp3"]
+
+
+@pytest.mark.parametrize("command", [("separate",), ("estimate",)])
+def test_a_stem_that_does_not_come_out_is_told_before_anything_is_paid(
+    cli: Cli, service: Sandbox, songs: list[str], command: tuple[str, ...]
+) -> None:
+    ran = cli(*command, songs[0], "-a", "40", "--stems", "Drums")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "has no stem 'Drums'; its stems are Vocals" in ran.err
+    assert service.jobs == []
+
+
+def test_the_journal_is_private_and_in_the_state_folder(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    cli("separate", songs[0], *FAST)
+    folder = Path(os.environ["XDG_STATE_HOME"]) / "mvsep-async" / "journals"
+    (journal,) = folder.glob("*.sqlite")
+    assert TOKEN not in journal.name
+    assert TOKEN.encode() not in journal.read_bytes()
+    assert cli("jobs", "--json").document[0]["state"] == "finished"
