@@ -1,1 +1,1 @@
-"""One call to the service: what is asked, when it may go out, what came back."""
+"""HTTP calls to the service: the request, the rate limit, the answer."""

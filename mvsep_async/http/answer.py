@@ -1,4 +1,4 @@
-"""What an answer means: status, headers and body in, the decoded JSON or the error that it stands for out."""
+"""Classify an answer by status, headers and body: return the decoded JSON, or raise the error it stands for."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ MAX_BODY: Final = 16 * 1024 * 1024
 make a finished job's answer several times that."""
 
 LARGE: Final = 64 * 1024
-"""Bytes of JSON from which on a worker thread decodes them: on the event loop that would take half a millisecond."""
+"""Bytes of JSON from which a worker thread decodes it: on the event loop that would take half a millisecond."""
 
 _REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
-"""Error statuses with which the service itself refuses a call (FACTS); any other one says nothing about it."""
+"""Error statuses with which the service itself rejects a call; any other one may come from a proxy."""
 _EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
 _HTML = re.compile(
     rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
 )
 _TOKEN_WORDS = re.compile(r"api[_ ]?token|(?<!\[)\btoken\b|unauthenticated|unauthori[sz]ed", re.IGNORECASE)
 _LONE = re.compile(r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-"""In JSON text: what stays as it is, a backslash for itself and a pair of surrogates, or a surrogate without its other
-half. Nothing can encode such a one, so a text with it could be neither shown nor stored."""
+"""In JSON text: an escaped backslash or a pair of surrogates, which stay, or a lone surrogate. A lone one cannot be
+encoded, so a text with it could be neither shown nor stored."""
 _VALUE_OF_TOKEN = re.compile(
     r"(token(?:[\"'\\\s]*(?:[=:]|%3D)[\"'\\\s]*|\W{1,6}(?=\w*\d)))[\w%+/=.~-]{8,}", re.IGNORECASE
 )
-"""What a token is that we do not know, as in an answer to a login: what is said to be its value, no ordinary word."""
+"""The value of an unknown token, as in the answer to a login: what follows the word, if it is not an ordinary word."""
 _EXCERPT = 200
 
 
 _interruptible: Final = json.JSONDecoder(
     object_hook=lambda item: item, parse_float=lambda text: float(text), parse_int=lambda text: int(text)
 )
-"""Calls Python code for every number and object, at which a thread hands over the interpreter. The plain decoder keeps
-it from first to last byte, and a thread would then stop the event loop all the same."""
+"""Calls Python code for every number and object, so that a thread lets the event loop run in between. The plain decoder
+keeps the interpreter lock from the first byte to the last."""
 
 
 @frozen
@@ -69,7 +69,7 @@ class HTTPResponse:
 
 
 def read_answer(call: Call, answer: HTTPResponse) -> Json:
-    """Return what the service answered to `call`, decoded, or raise what a refusal or nonsense stands for."""
+    """Return the decoded answer to `call`, or raise the error that it stands for."""
     if answer.status == 407:
         raise ConfigurationError(
             "the proxy asks for a user name and password (407): put them into the proxy's URL (HTTPS_PROXY)"
@@ -82,7 +82,7 @@ def read_answer(call: Call, answer: HTTPResponse) -> Json:
         )
     if answer.status == 413:
         raise InvalidRequestError(
-            "the service refuses the upload as too large for the account's plan: shorten or compress the file",
+            "the service rejected the upload as too large for the account's plan: shorten or compress the file",
             status=413,
         )
     if _HTML.match(answer.body):
@@ -210,7 +210,7 @@ def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
 
 def excerpt(body: bytes) -> str:
     """Return the beginning of a body for a message: one printable line of at most 200 characters, without our token."""
-    # Hidden before it is cut, lest the beginning of a token be left.
+    # Hidden before it is cut: else the beginning of a token could remain.
     text = hide(body[: 16 * _EXCERPT].decode("utf-8", "replace"))[: 4 * _EXCERPT]
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     text = _VALUE_OF_TOKEN.sub(r"\1[hidden]", text)

@@ -1,4 +1,4 @@
-"""The budget of requests a minute: a pure account of what may go out when. Every `now` is a parameter."""
+"""The budget of requests a minute: when the next request may be sent. No clock: every `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RESERVE: Final = 2
 
 UNKNOWN_WAIT: Final = 15.0
 SHORTEST_WAIT: Final = 0.5
-"""Seconds that a 429 holds everything back if it does not say how long, and at least: "0" would be refused again."""
+"""Seconds without requests after a 429 that does not say how long, and after any: "0" would be rejected again."""
 
 
 @define
 class Budget:
-    """Which requests were made in the last minute, and whether one more may be.
+    """The requests of the last minute, and when another one may be sent.
 
     `fixed` is the caller's own limit; the service's headers can only lower it.
     """
@@ -67,7 +67,7 @@ class Budget:
         self._out += 1
 
     def answered(self, now: float, *, limit: int | None = None, remaining: int | None = None) -> None:
-        """Count the end of a request, with what its headers said; also of one that got no answer.
+        """Count the end of a request, answered or not, with the limits that its headers give.
 
         What the service counted beyond our own requests was made by others with the same account, and counts here
         for as long as it may count there.
@@ -83,15 +83,15 @@ class Budget:
                 self._others.append((now + WINDOW, unseen))
 
     def unsent(self) -> None:
-        """Take back a request that never left this machine."""
+        """Take back a request that was never sent."""
         self._out -= 1
 
     def refused(self, now: float, retry_after: float | None) -> None:
-        """Note a 429: nothing goes out before the wait is over."""
+        """Count a 429: no request may be sent before the wait is over."""
         wait = UNKNOWN_WAIT if retry_after is None else max(retry_after, SHORTEST_WAIT)
         self._blocked_until = max(self._blocked_until, now + wait)
         if retry_after is not None:
-            # By the service's own word there is room again then, whoever used it up.
+            # The service says that there is room again then, whoever used it up.
             self._others = deque((min(until, self._blocked_until), n) for until, n in self._others)
 
     def spare(self, now: float) -> int:

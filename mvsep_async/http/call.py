@@ -1,4 +1,4 @@
-"""What one call to the service asks for, as a value: no socket, no clock, no token."""
+"""One call to the service as a value: method, path, parameters, priority. It does not hold the token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Auth(Enum):
 
 
 class Priority(IntEnum):
-    """Who goes first when the requests of a minute are short; lower goes first."""
+    """The order in which calls share the requests of a minute; lower goes first."""
 
     CREATE = 0
     CANCEL = 1
@@ -40,7 +40,7 @@ class Priority(IntEnum):
 class Call:
     """One request to `<host>/api/<path>`.
 
-    `repeatable` says whether sending it twice does no harm; a call that is not is sent once, whatever happens.
+    `repeatable`: whether it is safe to send it twice; a call that is not repeatable is sent once, whatever happens.
     `host`: `None` is the client's base URL. With `multipart` the form and `files` go out as one streamed body.
     `tolerant`: a JSON object is the answer whatever `success` and a status of 400 or 404 say, since this endpoint says
     "not yet" in that way.
@@ -62,15 +62,15 @@ class Call:
     """Most seconds from the request, or the last byte of its upload, until the answer is complete; `None`: 30, or the
     timeouts of the client where they are longer."""
     on_progress: Callable[[int, int], None] | None = None
-    """Told the bytes of the files sent so far, and of all."""
+    """Called with the bytes of the files sent so far, and of all."""
     on_handed_over: Callable[[], None] | None = None
-    """Told that the last byte is about to go out: from now on the service may have accepted the call."""
-    on_turned_away: Callable[[], None] | None = None
-    """Told that the service did nothing with it, for want of budget: it has not got the call, which goes out again."""
+    """Called before the last byte is sent: from then on the service may have accepted the call."""
+    on_rate_limited: Callable[[], None] | None = None
+    """Called after a 429, to which the service did nothing: the call is sent again."""
 
 
 class Caller(Protocol):
-    """What an endpoint needs to ask the service something."""
+    """Sends calls for the endpoints."""
 
     async def call(self, call: Call, /) -> Json:
         """Send the call and return the decoded answer, or raise the `MVSepError` that it stands for."""

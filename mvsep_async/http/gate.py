@@ -1,4 +1,4 @@
-"""Who may send now: the budget with a clock, and a queue of those who wait for it."""
+"""The rate limiter of all calls: the budget with a clock, and a queue by priority."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Gate", "Pass"]
 
 @define
 class Pass:
-    """One admitted request; tell it how the request ended."""
+    """One admitted request. Set how it ended before its block ends."""
 
     headers: Mapping[str, str] | None = None
     sent: bool = True
@@ -28,26 +28,26 @@ class Pass:
 @define(eq=False)
 class _Waiter:
     priority: Priority
-    turn: anyio.Event = field(factory=anyio.Event)
+    woken: anyio.Event = field(factory=anyio.Event)
 
 
 @define
 class Gate:
     """Admits requests in the order of their priority, as the budget allows.
 
-    There is no task behind it: the first in line sleeps for all, and wakes the next one when it goes.
+    There is no task behind it: the first in the queue sleeps for all, and wakes the next one when it is admitted.
     """
 
     budget: Budget
     clock: Callable[[], float] = anyio.current_time
     on_wait: Callable[[float], None] | None = None
-    _line: list[tuple[Priority, int, _Waiter]] = field(factory=list)
+    _queue: list[tuple[Priority, int, _Waiter]] = field(factory=list)
     _numbers: count[int] = field(factory=count)
 
     @asynccontextmanager
     async def admit(self, priority: Priority) -> AsyncIterator[Pass]:
-        """Wait for the turn of a request, and count it until its block ends."""
-        await self._turn(priority)
+        """Wait until a request may be sent, and count it until the block ends."""
+        await self._wait(priority)
         admitted = Pass()
         try:
             yield admitted
@@ -62,21 +62,21 @@ class Gate:
             self._wake()
 
     def refused(self, retry_after: float | None) -> None:
-        """Hold everything back: the service said 429."""
+        """Stop all requests for a while after a 429."""
         self.budget.refused(self.clock(), retry_after)
 
     def spare(self) -> int:
-        """Return how many requests could go out at this moment without anybody waiting."""
-        return 0 if self._line else self.budget.spare(self.clock())
+        """Return how many requests of the lowest priority could be sent now without a wait."""
+        return 0 if self._queue else self.budget.spare(self.clock())
 
-    async def _turn(self, priority: Priority) -> None:
+    async def _wait(self, priority: Priority) -> None:
         waiter = _Waiter(priority)
         entry = (priority, next(self._numbers), waiter)
-        heapq.heappush(self._line, entry)
+        heapq.heappush(self._queue, entry)
         reported = False
         try:
             while True:
-                first = self._line[0] is entry
+                first = self._queue[0] is entry
                 wait = self.budget.wait(priority, self.clock()) if first else float("inf")
                 if wait <= 0:
                     self.budget.sent()
@@ -85,13 +85,13 @@ class Gate:
                     reported = True
                     self.on_wait(wait)
                 with anyio.move_on_after(wait):
-                    await waiter.turn.wait()
-                waiter.turn = anyio.Event()
+                    await waiter.woken.wait()
+                waiter.woken = anyio.Event()
         finally:
-            self._line.remove(entry)
-            heapq.heapify(self._line)
+            self._queue.remove(entry)
+            heapq.heapify(self._queue)
             self._wake()
 
     def _wake(self) -> None:
-        if self._line:
-            self._line[0][2].turn.set()
+        if self._queue:
+            self._queue[0][2].woken.set()

@@ -1,4 +1,4 @@
-"""Which addresses are the service: where the token may go, and where a job may live."""
+"""Hosts of the service: its base URL and its regional hosts. Only these get the token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGIONS: Final = ("de", "de2", "sg", "hk", "mirror")
 
 _SERVICE_DOMAIN = "mvsep.com"
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
-"""What a host may be called. Anything else, a backslash above all, is read in different ways by different parsers."""
+"""A valid host name. Parsers disagree about anything else, above all about a backslash."""
 _LOCAL_ENDINGS = (".localhost", ".local", ".lan", ".internal", ".intranet", ".home.arpa", ".test")
 """Ends of names in private networks, reserved for that or used so in practice."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -37,15 +37,15 @@ class Host:
 
     @classmethod
     def parse(cls, base_url: str) -> Self:
-        """Read a base URL; a trailing `/` or `/api` is accepted, anything else behind the host is not.
+        """Parse a base URL; a trailing `/` or `/api` is accepted, any other path is not.
 
-        Raises `ConfigurationError` for what is no http(s) address.
+        Raises `ConfigurationError` for anything but an http(s) URL.
         """
         host, rest = _split(base_url.strip())
         if host is None or rest.path.rstrip("/") not in ("", "/api") or rest.query or rest.fragment:
             raise ConfigurationError(
-                f"the base URL {_shown(base_url)!r} is not an address such as {DEFAULT_BASE_URL!r}: give scheme and "
-                "host, without user name, path or query"
+                f"the base URL {_shown(base_url)!r} is not a URL such as {DEFAULT_BASE_URL!r}: give scheme and host, "
+                "without user name, path or query"
             )
         return cls(*host)
 
@@ -59,7 +59,7 @@ class Host:
         return host if host.is_sibling_of(base) else None
 
     def is_sibling_of(self, base: Host) -> bool:
-        """Tell whether this is the same service: the same host, or a regional one beside it.
+        """Tell whether this is the same service: the same host, or another region of it.
 
         Siblings share scheme, port and domain (`de.mvsep.com` and `mvsep.com`; regional hosts were seen by independent
         clients). An IP address has no siblings.
@@ -75,7 +75,7 @@ class Host:
 
     @property
     def siblings(self) -> tuple[Host, ...]:
-        """The other hosts of the same service that are known."""
+        """The other known hosts of the same service."""
         if _is_ip(self.name) or self.name == "localhost":
             return ()
         domain = _domain(self.name)
@@ -84,7 +84,7 @@ class Host:
 
     @property
     def is_loopback(self) -> bool:
-        """Tell whether this is an address of this machine: a sandbox, then, and never the service itself."""
+        """Tell whether this is an address of this machine, as that of a sandbox."""
         return self.name == "localhost" or (_is_ip(self.name) and ip_address(self.name).is_loopback)
 
     @property
@@ -119,8 +119,8 @@ def _split(url: str) -> tuple[tuple[str, str, int] | None, SplitResult]:
 def _domain(name: str) -> str:
     """Return the domain whose direct children are siblings.
 
-    Only for the service's own domain is the parent known; of any other base URL the children alone are trusted, since
-    the parent of `example.co.uk` is everybody's.
+    The parent is known for the service's own domain only. For any other base URL only children are trusted, since the
+    parent of `example.co.uk` belongs to many.
     """
     return _SERVICE_DOMAIN if name.endswith("." + _SERVICE_DOMAIN) else name
 
@@ -134,6 +134,6 @@ def _is_ip(name: str) -> bool:
 
 
 def _shown(url: str) -> str:
-    """Cut a URL before anything that could be a secret: user names and queries stay out of messages."""
+    """Return a URL without what may be a secret: user name and query."""
     head = url.split("?", 1)[0].split("#", 1)[0]
     return head if "@" not in head else head.split("://", 1)[0] + "://…@" + head.rsplit("@", 1)[1]

@@ -1,4 +1,4 @@
-"""How long the service says to wait, read from its headers; only the service's own clock is compared with itself."""
+"""Read from an answer's headers how long to wait. Dates are compared with the service's own clock only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 __all__ = ["LONGEST_WAIT", "limit_of", "remaining_of", "retry_after"]
 
 LONGEST_WAIT: Final = 300.0
-"""Most seconds that one `Retry-After` makes us wait. Limits are per minute, so a longer one is a mistake or an outage,
-and asking again every five minutes does no harm in either."""
+"""Longest wait for one `Retry-After`, in seconds. Limits are per minute, so a longer one is a mistake or an outage, and
+a request every five minutes is harmless in either."""
 
 _MOST_SECONDS: Final = 1e6
 """A reset up to this is a number of seconds, as other services have it; above it is an epoch (seen here)."""
@@ -57,7 +57,7 @@ def _epoch(text: str) -> float | None:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    # "-0000" leaves the zone open; HTTP dates are in GMT.
+    # "-0000" names no zone; HTTP dates are in GMT.
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 

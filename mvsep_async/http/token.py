@@ -1,4 +1,4 @@
-"""The token, in a type that does not show it."""
+"""The API token, in a type whose `repr` hides it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Token:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the token itself: only where it goes onto the wire, never into a name that outlives the call."""
+        """Return the token itself. Call it only where the bytes of a request are made."""
         return self._value
 
     def __repr__(self) -> str:
@@ -34,7 +34,7 @@ class Token:
         return format(self.MASK, spec)
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a token is not pickled: it would end in a file")
+        raise TypeError("a Token cannot be pickled: it would end up in a file")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Token) and self._value == other._value

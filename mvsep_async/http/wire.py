@@ -71,8 +71,8 @@ class Wire:
         while (answer := await self._follow(call)).status == 429:
             wait = retry_after(answer.headers)
             self.gate.refused(wait)
-            if call.on_turned_away is not None:
-                call.on_turned_away()
+            if call.on_rate_limited is not None:
+                call.on_rate_limited()
             refusals += 1
             if refusals == _MOST_REFUSALS:
                 raise RateLimitedError(

@@ -108,7 +108,7 @@ class _Attempt:
         if self.closing_by is not None:
             self.answer.deadline = self.closing_by
 
-    def turn_away(self) -> None:
+    def rate_limited(self) -> None:
         self.handed_over = False
         self.answer.deadline = inf
         self.answer.shield = False
@@ -195,7 +195,7 @@ class Launcher:
             webhook_url=request.settings.webhook_url,
             on_progress=lambda sent, total: self._show_sent(job, sent, total),
             on_handed_over=attempt.hand_over,
-            on_turned_away=attempt.turn_away,
+            on_rate_limited=attempt.rate_limited,
         )
 
     def _show_sent(self, job: JobEntry, sent: int, total: int) -> None:

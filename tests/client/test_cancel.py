@@ -199,7 +199,7 @@ async def test_who_gives_up_cancelling_leaves_the_job_as_it_is(held: Sandbox, cl
         await job
 
 
-async def test_a_create_turned_away_for_want_of_budget_can_be_cancelled(
+async def test_a_create_rate_limited_for_want_of_budget_can_be_cancelled(
     held: Sandbox, client_of: NewClient, song: Path
 ) -> None:
     held.faults.add(kind="rate_limit", path="separation/create", retry_after=60)

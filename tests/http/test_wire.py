@@ -143,8 +143,8 @@ async def test_a_host_redirects_within_itself(wire: Wire) -> None:
 @pytest.mark.parametrize("call", [USER, CREATE])
 async def test_429_is_waited_out_whatever_the_call(wire: Wire, call: Call) -> None:
     waits: list[float | None] = []
-    turned_away: list[int] = []
-    call = evolve(call, on_turned_away=lambda: turned_away.append(1))
+    rate_limited: list[int] = []
+    call = evolve(call, on_rate_limited=lambda: rate_limited.append(1))
 
     class Patient(Budget):
         def refused(self, now: float, retry_after: float | None) -> None:
@@ -156,7 +156,7 @@ async def test_429_is_waited_out_whatever_the_call(wire: Wire, call: Call) -> No
     )
     assert await wire.call(call) == 1
     assert waits == [7.0] * 3
-    assert turned_away == [1] * 3
+    assert rate_limited == [1] * 3
 
 
 @respx.mock
