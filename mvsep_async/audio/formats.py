@@ -1,4 +1,4 @@
-"""Audio formats: told by a file's first bytes; its name only says what to expect. Pure."""
+"""Detect audio formats by the first bytes of a file. Pure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 
 @frozen
 class Rejected:
-    """A file that is a song by its name, and cannot be sent."""
+    """A file that is named like a song and cannot be sent."""
 
     reason: str
 
@@ -73,7 +73,7 @@ def is_never_audio(name: str) -> bool:
 def classify_file(name: str, head: bytes) -> str | Rejected | None:
     """Return the format of a song, why a file named like one is rejected, or `None` for any other file.
 
-    `head`: the first `HEAD` bytes or more, fewer only where there are no more.
+    `head`: the first `HEAD` bytes or more, fewer only if the file is shorter.
     """
     suffix = PurePath(name).suffix.lower()
     format = detect_format(head)

@@ -29,9 +29,9 @@ class _Stream:
 
 
 def packets(source: Source) -> Iterator[bytes]:
-    """Yield the data of all packets but the comments, in pieces; what follows a broken page, as it stands.
+    """Yield the data of all packets but the comments, in pieces; bytes outside of pages as they are.
 
-    A tagger repaginates the headers and numbers all pages anew, so that pages cannot be compared, and packets can.
+    A tagger splits the headers into other pages and renumbers all pages, so packets are compared, not pages.
     """
     streams: dict[bytes, _Stream] = {}
     at = 0

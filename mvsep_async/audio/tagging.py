@@ -1,4 +1,4 @@
-"""Writing a song's tags and cover into its stems, so that a stem is whole at any moment. All of it blocks."""
+"""Write a song's tags and cover into its stems, which are complete at any moment. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mvsep_async.audio.tags import DAMAGED, ID3_FRAMES, MP4_ATOMS, Cover, Tags
 __all__ = ["write_tags"]
 
 _SUFFIX: Final = ".tags"
-"""Of the copy that is tagged: one of a killed run is found under the same name, and written anew."""
+"""Suffix of the copy that is tagged; a copy that a killed run left is overwritten."""
 
 
 def write_tags(path: Path, tags: Tags, stem: str) -> str | None:
-    """Give the stem at `path` the song's tags, its title followed by the stem's name; return what hindered it.
+    """Give the stem at `path` the song's tags, its title followed by the stem's name; return why not, or `None`.
 
     The tags are written into a copy that takes the stem's place when it is complete and on disk. MP3, FLAC, M4A and WAV
     can be tagged; other results are left as they are. The sound is not touched.

@@ -1,4 +1,4 @@
-"""What a song says about itself: its tags, length and cover, the same whatever the file's format. All of it blocks."""
+"""Read the tags, length and cover of a song, in the same form for every format. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DAMAGED", "NOTHING", "Cover", "Tags", "read_tags"]
 
 @frozen
 class Cover:
-    """A picture of the front: JPEG or PNG as it stands in the file."""
+    """The front cover: a JPEG or PNG picture."""
 
     data: bytes
     mime: str
@@ -89,11 +89,11 @@ _READERS: Final = MappingProxyType(
 
 
 DAMAGED: Final = (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, EOFError, struct.error)
-"""What reading damaged files has been seen to raise besides mutagen's own errors."""
+"""Errors that mutagen raises for damaged files besides its own."""
 
 
 def read_tags(path: str, kind: str, *, cover: bool = False) -> Tags:
-    """Return what the song says; one that cannot be read says nothing. `kind`: the format of its content."""
+    """Return the tags of a song, empty for one that cannot be read. `kind`: the format of its content."""
     import mutagen
 
     try:

@@ -35,7 +35,7 @@ class AudioFile:
 
 @frozen
 class SkippedFile:
-    """A file or folder that is skipped, and why. `duplicate`: a link to what is found at its own place."""
+    """A file or folder that is skipped, and why. `duplicate`: a link to a file that is found anyway."""
 
     path: str
     reason: str
@@ -54,9 +54,9 @@ class _Folder:
 def walk(folder: str | os.PathLike[str], *, exclude: Path | None = None) -> Iterator[AudioFile | SkippedFile | None]:
     """Yield every song below `folder`, and what only looks like one, a folder at a time in the order of names.
 
-    A song is told by its content, whatever its name; a file that is named like one and is none is reported. Hidden
-    files and folders are skipped, and so is the folder `exclude`, by whatever link it is reached. Links out of `folder`
-    are followed, each folder once; links into it are not: what they lead to is found at its own place. `None` stands
+    Songs are recognised by their content, whatever their names; a file that is named like a song but is not one is
+    reported. Hidden files and folders are skipped, and so is the folder `exclude`, also behind links. Links out of
+    `folder` are followed, each folder once; links into it are not, since their targets are found anyway. `None` stands
     for a file that is not a song, so that a reader can stop between any two files. The names of one folder are held at
     a time.
     """
@@ -95,7 +95,7 @@ def audio_file(path: str, name: str) -> AudioFile | SkippedFile:
 
 
 def rejection(path: str | os.PathLike[str]) -> str | None:
-    """Return why a file that was named itself, not found in a folder, cannot be a song; `None` if it may be one.
+    """Return why a file that the caller named cannot be a song; `None` if it may be one.
 
     Other data than audio is accepted here unless it is text: the service reads more than it says, videos for example.
     What is missing, empty or unreadable is left to `submit`, which says so.

@@ -1,4 +1,4 @@
-"""Where a song's stems go: a pattern, filled in song by song. Pure."""
+"""Layouts: the paths of a song's stems, as a pattern that is filled in for each song. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mvsep_async.naming import check_layout, escaped, fill, placeholders, safe_n
 __all__ = ["PLACEHOLDERS", "Layout", "mirror", "values_of"]
 
 _LATE: Final = ("stem", "step", "algorithm")
-"""What is known only when a stem is there, or differs within a song."""
+"""Placeholders that are filled in for each stem."""
 
 _FROM_TAGS: Final = ("albumartist", "artist", "album", "title", "track", "disc", "year", "genre", "composer")
 
 PLACEHOLDERS: Final = ("folder", "song", *_FROM_TAGS, *_LATE)
-"""All that a layout may hold, `.{ext}` at its end besides."""
+"""All placeholders of a layout, besides `.{ext}` at its end."""
 
 _OF_THE_SONG: Final = frozenset({"folder", "song", *_FROM_TAGS})
 
@@ -42,7 +42,7 @@ class Layout:
     def parse(cls, text: str, *, several: bool = False) -> Layout:
         """Check a layout such as `{albumartist}/{album}/{track} {title}/{stem}.{ext}`; the extension may be left out.
 
-        `several`: more than one separation of a song keeps stems, so that the layout must tell them apart. Raises
+        `several`: more than one separation of a song keeps stems, so the layout must keep them apart. Raises
         `InvalidRequestError` for an unknown placeholder, and for a layout that gives many stems one name.
         """
         pattern = text.removesuffix(".{ext}")
@@ -67,7 +67,7 @@ class Layout:
         return not self.names.isdisjoint(_FROM_TAGS)
 
     def place(self, values: Mapping[str, str]) -> str:
-        """Return the place of one song: this layout with all filled in that is known of the song as such."""
+        """Return the place of one song: this layout with all placeholders of the song filled in."""
         segments = []
         for segment in self.text.split("/"):
             if segment == "{folder}":
@@ -77,13 +77,13 @@ class Layout:
         return "/".join(segments)
 
     def numbered(self, place: str, number: int) -> str:
-        """Return the place for the `number`th song that would have the same one."""
+        """Return the place for the `number`th song of the same place."""
         segments = place.split("/")
-        # The places of two songs differ by what is the song's own, so there the number goes; counted from the end,
-        # because a folder may have made one segment many.
+        # The number goes into the last segment that depends on the song; counted from the end, because `{folder}` may
+        # have become several segments.
         behind = [bool(placeholders(segment) & _OF_THE_SONG) for segment in reversed(self.text.split("/"))]
         index = -1 - behind.index(True) if True in behind else -1
-        index = max(index, -len(segments))  # the song lies in no folder, and the folder was all that was its own
+        index = max(index, -len(segments))  # `{folder}` is empty and was the only placeholder of the song
         segments[index] += f" ({number})"
         return "/".join(segments)
 

@@ -1,4 +1,4 @@
-"""What a target folder holds, and from which songs it was made: one SQLite file in it. Everything here blocks."""
+"""The manifest of a target folder: which songs its stems were made from, in an SQLite file. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["FailedSong", "Manifest", "ManifestFile", "Renames", "SeparatedSong",
 
 _VERSION: Final = 2
 _APPLICATION: Final = 0x4D56534C
-"""`MVSL`: tells our files from other SQLite files."""
+"""`MVSL`: distinguishes a manifest from other SQLite files."""
 
 Renames = Sequence[tuple[str, str]]
 """Paths below the target folder, before and after."""

@@ -1,4 +1,4 @@
-"""Chains of separations, in which a stem of one is the song of the next: as values, and in TOML files.
+"""Recipes: chains of separations in which a stem of one is the input of the next, as values and in TOML files.
 
 recipe = Recipe(name="dry lead", steps=[
     Step(name="voice", algorithm="BS Roformer", keep=()),

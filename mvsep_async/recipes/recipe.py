@@ -17,11 +17,11 @@ __all__ = ["Aspect", "Input", "Recipe", "RecipeError", "Step"]
 _NAME: Final = re.compile(r"[\w-]+(?: [\w-]+)*")
 
 Aspect: TypeAlias = Literal["name", "algorithm", "options", "input", "keep", "output_format", ""]
-"""What of a step is meant; nothing for the step, or the recipe, as a whole."""
+"""The part of a step that an error is about; empty for the step or the recipe as a whole."""
 
 
 class RecipeError(InvalidRequestError):
-    """A recipe that cannot be. `step` counts from 0, `None` for the recipe as such; `aspect` says what of it."""
+    """An invalid recipe. `step` counts from 0, `None` for the recipe as a whole; `aspect` is the part of the step."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ def _as_steps(value: Iterable[Step]) -> tuple[Step, ...]:
 
 @frozen(kw_only=True)
 class Recipe:
-    """A chain, or a tree, of separations. Raises `RecipeError` for one that does not hold together."""
+    """A chain, or a tree, of separations. Raises `RecipeError` for an invalid one."""
 
     name: str
     steps: tuple[Step, ...] = field(converter=_as_steps)
@@ -117,7 +117,7 @@ class Recipe:
                 )
             if step.input is not None and step.input.step not in seen.values():
                 later = any(other.name == step.input.step for other in self.steps[index:])
-                why = "comes later, or is this very step" if later else "does not exist"
+                why = "comes later, or is this step" if later else "does not exist"
                 raise RecipeError(
                     f"its input is a stem of step {step.input.step!r}, which {why}; earlier steps: "
                     f"{', '.join(seen.values()) or 'none'}",

@@ -1,4 +1,4 @@
-"""A recipe against the catalogue: names become numbers, and what cannot be is said before anything is sent. Pure."""
+"""Check a recipe against the catalogue, and replace names by numbers, before anything is sent. Pure."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def credits_of(recipe: Recipe, catalogue: Catalogue, seconds: float) -> int:
 def _stems(algorithm: Algorithm, options: Options) -> frozenset[str]:
     """Return every stem that the algorithm is known to make with any options, empty where nothing is known.
 
-    All of them, because the catalogue's word on which options make which is not always complete; a stem that does not
-    come out after all is an error of the job, which is paid then, and not paid again once the recipe is put right.
+    All of them, because the catalogue does not always say completely which options make which stems. A stem that is
+    missing after all is an error of the job, which is paid, and not paid again when the recipe is corrected.
     """
     labels = {*algorithm.outputs.values(), *algorithm.output_stems}
     for variant in algorithm.output_variants.variants if algorithm.output_variants else ():

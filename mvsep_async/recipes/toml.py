@@ -1,15 +1,14 @@
-"""Recipes in TOML files; what is wrong with one is said with its place in the file."""
+"""Read recipes from TOML files; errors name the file, the step and the key."""
 
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.names import nearest
@@ -25,30 +24,26 @@ __all__ = ["RecipeFile", "load_recipe", "read_recipe"]
 _TOP: Final = ("name", "about", "output_format", "step")
 _STEP: Final = ("name", "algorithm", "preset", "options", "input", "keep", "output_format")
 _LARGEST: Final = 1 << 20
-"""Bytes of the largest file that we take for a recipe, our choice."""
-
-_HEADER: Final = re.compile(r"\s*\[\[\s*(?:step|\"step\"|'step')\s*\]\]")
-_TABLE: Final = re.compile(r"\s*\[")
+"""Bytes of the largest recipe, our choice."""
 
 
 @frozen
 class RecipeFile:
-    """A recipe and where it stands."""
+    """A recipe and its file."""
 
     recipe: Recipe
     path: str
-    _lines: tuple[str, ...] = field(repr=False)
 
     def resolve(self, catalogue: Catalogue, user: User | None = None) -> Recipe:
-        """Return the recipe checked against the catalogue; a `RecipeError` names the place in the file."""
+        """Return the recipe checked against the catalogue; a `RecipeError` names the file, the step and the key."""
         try:
             return resolve(self.recipe, catalogue, user)
         except RecipeError as error:
-            raise _placed(error, self.path, self._lines) from error
+            raise _placed(error, self.path) from error
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe from a TOML file (this blocks); raises `RecipeError` with the file, the line, the step and the key.
+    """Read a recipe from a TOML file (this blocks); raises `RecipeError` naming the file, the step and the key.
 
     Algorithms, options and stems are checked later, against the catalogue: `run_recipe` does so before it sends
     anything.
@@ -57,28 +52,26 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
 
 
 def read_recipe(path: str | os.PathLike[str]) -> RecipeFile:
-    """Like `load_recipe`, and remember where everything stands in the file."""
+    """Like `load_recipe`, with the path of the file, which errors of `resolve` name."""
     shown = os.fsencode(path).decode("utf-8", "replace")
     try:
         if Path(path).stat().st_size > _LARGEST:
-            raise RecipeError(f"{shown} is too large to be a recipe")
-        text = Path(path).read_text("utf-8-sig")  # Windows editors begin files with a mark
-        document = tomllib.loads(text)
+            raise RecipeError(f"{shown} is too large for a recipe: more than {_LARGEST} bytes")
+        document = tomllib.loads(Path(path).read_text("utf-8-sig"))  # Windows editors write a byte order mark
     except UnicodeDecodeError:
-        raise RecipeError(f"{shown} is no text in UTF-8, which TOML files are") from None
+        raise RecipeError(f"{shown} is not text in UTF-8, as TOML files are") from None
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{shown} is no TOML file: {error}") from None
+        raise RecipeError(f"{shown} is not valid TOML: {error}") from None
     except OSError as error:
         raise RecipeError(f"the recipe {shown} cannot be read: {error.strerror or error}") from None
-    lines = tuple(text.splitlines())
     try:
-        return RecipeFile(_recipe(document, Path(path).stem), shown, lines)
+        return RecipeFile(_recipe(document, Path(path).stem), shown)
     except RecipeError as error:
-        raise _placed(error, shown, lines) from error
+        raise _placed(error, shown) from error
 
 
 class _KeyError(RecipeError):
-    """A mistake at one key of the file. `key` stands in the step's table, or at the top."""
+    """An error at one key, of a step or of the recipe."""
 
     def __init__(self, message: str, key: str, step: int | None, candidates: Collection[str] = ()) -> None:
         super().__init__(message, step=step, candidates=tuple(candidates))
@@ -92,7 +85,7 @@ def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
     usual = _format(document, None, OutputFormat.MP3)
     steps = document.get("step", [])
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise _KeyError("steps are written as [[step]], one table each", "step", None)
+        raise _KeyError("steps must be [[step]] tables", "step", None)
     parsed = [_step(table, index, usual) for index, table in enumerate(steps)]
     return Recipe(name=document.get("name") or fallback, about=document.get("about", ""), steps=tuple(parsed))
 
@@ -106,15 +99,15 @@ def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
     _typed(table, "input", str, "'step.stem'", index)
     keep = table.get("keep")
     if keep is not None and not (isinstance(keep, list) and all(isinstance(stem, str) for stem in keep)):
-        raise _KeyError("it must be a list of stems, such as ['Vocals']; leave it out for all", "keep", index)
+        raise _KeyError("must be a list of stems, such as ['Vocals']; leave it out for all stems", "keep", index)
     preset = _preset(table, index)
     algorithm = table.get("algorithm", preset.algorithm if preset else None)
     if algorithm is None or (preset is not None and "algorithm" in table):
-        raise _KeyError("a step has either an algorithm or a preset", "preset" if preset else "", index)
+        raise _KeyError("a step needs either an algorithm or a preset", "preset" if preset else "", index)
     options = table.get("options", {})
     for name, value in options.items():
         if not isinstance(value, str | int | float):
-            raise _KeyError(f"the option {name!r} must be a text or a number", "options", index)
+            raise _KeyError(f"the option {name!r} must be a text or a number, not {value!r:.60}", "options", index)
     try:
         return Step(
             name=table.get("name") or (preset.name if preset else f"step {index + 1}"),
@@ -152,25 +145,19 @@ def _only(table: Mapping[str, Any], known: Collection[str], index: int | None) -
     for key in table:
         if key not in known:
             near = nearest(key, known)
-            hint = f", perhaps {near[0]!r} was meant" if near else ""
-            raise _KeyError(f"there is no such key{hint}; known are {', '.join(known)}", key, index, near)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise _KeyError(f"unknown key{hint}; the keys are {', '.join(known)}", key, index, near)
 
 
 def _typed(table: Mapping[str, Any], key: str, kind: Any, what: str, index: int | None) -> None:
     if key in table and (not isinstance(table[key], kind) or isinstance(table[key], bool)):
-        raise _KeyError(f"it must be {what}, not {table[key]!r:.60}", key, index)
+        raise _KeyError(f"must be {what}, not {table[key]!r:.60}", key, index)
 
 
-def _placed(error: RecipeError, path: str, lines: tuple[str, ...]) -> RecipeError:
-    """Return the error with its place in front: file, line, step, key."""
+def _placed(error: RecipeError, path: str) -> RecipeError:
+    """Return the error with its place in front: file, step, key."""
     key = error.key if isinstance(error, _KeyError) else error.aspect
-    line = _line(lines, error.step, key)
-    if line is None and key == "algorithm":
-        line = _line(lines, error.step, "preset")
-    if line is None:
-        line = _line(lines, error.step, "")
-    parts = [path] + ([] if line is None else [f"line {line}"])
-    parts += ([] if error.step is None else [f"step {error.step + 1}"]) + ([key] if key else [])
+    parts = [path, *([] if error.step is None else [f"step {error.step + 1}"]), *([key] if key else [])]
     return RecipeError(
         f"{', '.join(parts)}: {error.message}",
         step=error.step,
@@ -178,29 +165,3 @@ def _placed(error: RecipeError, path: str, lines: tuple[str, ...]) -> RecipeErro
         fields=error.fields,
         candidates=error.candidates,
     )
-
-
-def _line(lines: tuple[str, ...], step: int | None, key: str) -> int | None:
-    """Return the line, from 1, of a step's `[[step]]` or of a key in it (or above all steps), if it can be found.
-
-    The parser tells no places, so this looks for them itself, passing over texts of several lines.
-    """
-    at = -1
-    quotes = ""
-    wanted = re.compile(rf"\s*(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')\s*[.=]") if key else None
-    table = re.compile(rf"\s*\[\[?\s*(?:step\s*\.\s*)?{re.escape(key)}\s*\]") if key else None
-    for number, line in enumerate(lines, start=1):
-        if quotes:
-            quotes = "" if line.count(quotes) % 2 else quotes
-            continue
-        quotes = next((mark for mark in ('"""', "'''") if line.count(mark) % 2), "")
-        if _HEADER.match(line):
-            at += 1
-            if at == step and wanted is None:
-                return number
-        elif table is not None and _TABLE.match(line):
-            if (at == step or (step is None and at < 0)) and table.match(line):
-                return number
-        elif wanted is not None and wanted.match(line) and (at == step or (step is None and at < 0)):
-            return number
-    return None

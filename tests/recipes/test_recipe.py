@@ -24,7 +24,7 @@ def test_a_recipe_is_a_value(chain: Recipe) -> None:
         ([{"name": "a/b"}], 0, "name", "letters"),
         ([{"name": "a"}, {"name": "A"}], 1, "name", "two steps"),
         ([{"name": "a", "input": "b.Vocals"}], 0, "input", "does not exist"),
-        ([{"name": "a", "input": "a.Vocals"}], 0, "input", "this very step"),
+        ([{"name": "a", "input": "a.Vocals"}], 0, "input", "this step"),
         ([{"name": "a", "input": "b.Vocals"}, {"name": "b"}], 0, "input", "comes later"),
         ([{"name": "a", "keep": ()}], None, "keep", "keeps no stem"),
     ],
