@@ -22,6 +22,7 @@ from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.methods import Algorithms, resolve_methods
 from mvsep_async.library.outcome import LibraryEvent, LibraryResult
 from mvsep_async.library.planner import Planner
+from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.report import write_report
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
@@ -98,21 +99,22 @@ async def separate_library(
     manifest = await in_thread(Manifest.open_read_only if dry_run else Manifest.open, target / MANIFEST)
     try:
         planner = Planner(source, target, methods, plan, manifest, retry_failed)
+        progress = RunProgress(on_event)
         engine = LibraryEngine(
-            client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, on_event
+            client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, progress
         )
         await engine.run(order, repeat)
         left = await _user(client, needed=False)
         written = None
         if report is not None and not dry_run:
             written = Path(report)
-            about = (engine.id, engine.tally, engine.failures, engine.notices, left, engine.unfinished)
+            about = (engine.id, progress.tally, progress.failures, progress.notices, left, progress.unfinished)
             await in_thread(write_report, written, target, manifest, *about)
         return LibraryResult(
-            tally=engine.tally,
+            tally=progress.tally,
             dry_run=dry_run,
-            failures=tuple(engine.failures),
-            notices=tuple(engine.notices),
+            failures=tuple(progress.failures),
+            notices=tuple(progress.notices),
             credits_left=None if left is None else left.premium_minutes,
             stopped=engine.stopped,
             report=written,

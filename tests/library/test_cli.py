@@ -100,4 +100,4 @@ def test_a_recipe_with_a_mistake_is_told_with_its_place(cli: Cli, service: Sandb
     (home / "r.toml").write_text('[[step]]\nname = "a"\nalgorithm = "BS Roformr"\n')
     ran = cli("library", "Music", "Stems", "--recipe", "r.toml")
     assert ran.code == 2
-    assert "r.toml, line 3, step 1, algorithm:" in ran.err
+    assert "r.toml, step 1, algorithm:" in ran.err

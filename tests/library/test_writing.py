@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mvsep_async.library import EventKind, LibraryEvent, engine, separate_library
+from mvsep_async.library import EventKind, LibraryEvent, reader, separate_library
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.run import MANIFEST
 from mvsep_async.sandbox import Sandbox
@@ -34,7 +34,7 @@ async def test_a_song_that_is_still_written_waits_and_is_sent_whole(
         if writes and seconds:
             (music / "a.wav").write_bytes(whole[: writes.pop(0)])
 
-    monkeypatch.setattr(engine, "pause", sleep)
+    monkeypatch.setattr(reader, "pause", sleep)
     async with client_of(sandbox) as client:
         result = await separate_library(client, music, stems, algorithms=40, stems=["Vocals"])
     assert (result.tally.separated, len(sandbox.jobs)) == (2, 2)
@@ -54,8 +54,8 @@ async def test_a_song_that_is_written_without_end_is_skipped_by_name(
         with song.open("ab") as file:
             file.write(b"more")
 
-    monkeypatch.setattr(engine, "pause", sleep)
-    monkeypatch.setattr(engine, "_WRITING_PATIENCE", 0.0)
+    monkeypatch.setattr(reader, "pause", sleep)
+    monkeypatch.setattr(reader, "_PATIENCE", 0.0)
     async with client_of(sandbox) as client:
         result = await separate_library(client, music, stems, algorithms=40)
     assert (result.tally.separated, result.tally.skipped, result.complete) == (1, 1, False)
