@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from mvsep_async.endpoints.paging import collect, pages
-from mvsep_async.http.call import Auth, Call, Caller
+from mvsep_async.http.call import Auth, Call, Caller, Priority
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueueSummary
 
@@ -55,12 +55,12 @@ class SiteAPI:
 
         return pages(page, key=_news_identity, start=start)
 
-    async def queue(self) -> Queue:
+    async def queue(self, *, priority: Priority = Priority.REST) -> Queue:
         """Return the number of jobs at the service, by plan.
 
         With a token also the account's `plan`, and the `free_separations` that a free account has left today.
         """
-        call = Call(method="GET", path="app/queue", auth=Auth.OPTIONAL)
+        call = Call(method="GET", path="app/queue", auth=Auth.OPTIONAL, priority=priority)
         # Not `payload`: the account's plan is beside `queue`, and either could be in `data`.
         answer = await self._caller.call(call)
         inner = answer.get("data") if isinstance(answer, dict) else None

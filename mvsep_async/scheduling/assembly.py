@@ -121,7 +121,15 @@ def _scheduler(
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
     launcher = Launcher(registry, separations, config.base, clock)
     dispatcher = Dispatcher(
-        registry, launcher, account, config.concurrency, config.patience, time_scale, config.group_cap, clock
+        registry,
+        launcher,
+        account,
+        SiteAPI(wire),
+        config.concurrency,
+        config.patience,
+        time_scale,
+        config.group_cap,
+        clock,
     )
     poller = Poller(
         registry,

@@ -15,9 +15,11 @@ from attrs import define, field, frozen
 
 from mvsep_async.concurrency import Yielder
 from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.site import SiteAPI
 from mvsep_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    DailyLimitError,
     InvalidRequestError,
     MVSepError,
     NoFreeSlotError,
@@ -47,11 +49,18 @@ A refused create shows that a plan was lost; nothing that is asked otherwise sho
 """
 
 
+_QUOTA_CHECK: Final = 900.0
+"""Seconds between two questions for the free separations that are left, our choice: whether the service counts calendar
+days or 24 hours is not known (FACTS), so a new day is noticed by asking."""
+
+
 class WaitReason(Enum):
     """Why no create begins just now."""
 
     NOTHING_QUEUED = "nothing is queued"
     PAUSED = "the service, the account or the journal could not be reached; the next try is due soon"
+    DAILY_LIMIT = "the free separations of today are used up"
+    PROBING = "after an outage, a single create tries whether the service is back"
     NO_SLOT = "all slots are in use"
     GROUP_CAP = "the groups that have queued jobs use all the slots they may"
 
@@ -70,11 +79,13 @@ class Dispatcher:
     """Begins creates for queued jobs while there are free slots.
 
     `concurrency`: most unfinished jobs at one time, `None` to ask the account. `group_cap`: most of one group.
+    `site`: tells the free separations that are left.
     """
 
     registry: JobRegistry
     launcher: Launcher
     account: AccountAPI
+    site: SiteAPI
     concurrency: int | None
     patience: float
     time_scale: float
@@ -92,6 +103,8 @@ class Dispatcher:
     """Slots held by each group."""
     _outage: Outage = field(init=False)
     _pause: Wait | None = None
+    _in_flight: int = 0
+    """Creates that were begun and have not ended."""
     _answered: bool = False
     """Whether the service has accepted the token in this session: a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
@@ -103,7 +116,7 @@ class Dispatcher:
         self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
         self._outage = Outage(self.patience, self.time_scale)
         self.queue_progress = QueueProgress(
-            self._queue, self._slots, self._groups, self.group_cap, self.time_scale, self.clock
+            self._queue, self._slots, self._groups, self.group_cap, self._pause_message, self.time_scale, self.clock
         )
 
     @property
@@ -140,6 +153,7 @@ class Dispatcher:
             self._resume()
             self._slots.accepted(self.clock())
             self._lost.pop(job.id, None)
+            self._wake.set()
         elif before is JobState.LOST and after is JobState.QUEUED:
             self._create_again(job)
         if job.done():
@@ -152,6 +166,8 @@ class Dispatcher:
         self._answered = True
         self.account_known.set()
         self._slots.relimit(self.concurrency or allowed(user))
+        if user.is_premium and self._pause is not None and self._pause.reason is WaitReason.DAILY_LIMIT:
+            self._pause = None
         if user.current_queue.count is not None:
             ours = count_listed(self._holders(), user.current_queue)
             self._slots.observed(user.current_queue.count, self.clock(), ours=ours)
@@ -164,7 +180,8 @@ class Dispatcher:
             tasks.start_soon(self._refresh_account)
         while True:
             self._wake = anyio.Event()
-            if self.wait().reason not in (WaitReason.NOTHING_QUEUED, WaitReason.PAUSED) and await self._know_limit():
+            may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
+            if may_begin and await self._know_limit() and await self._has_quota() and await self._has_room():
                 self._begin_creates(tasks)
             self.queue_progress.queue_changed()
             with anyio.move_on_after(self.wait().until - self.clock()):
@@ -180,13 +197,15 @@ class Dispatcher:
             return Wait(WaitReason.NOTHING_QUEUED)
         if self._pause is not None and now < self._pause.until:
             return self._pause
+        if self._outage.rest and self._in_flight:
+            return Wait(WaitReason.PROBING)
         if self._slots.free(now) > 0:
             return Wait(WaitReason.GROUP_CAP)
         return Wait(WaitReason.NO_SLOT, self._slots.next_change(now))
 
     def _begin_creates(self, tasks: TaskGroup) -> None:
         now = self.clock()
-        while self._slots.free(now) > 0:
+        while self._slots.free(now) > 0 and not (self._outage.rest and self._in_flight):
             job = self._queue.pop(busy=self._groups, cap=self.group_cap)
             if job is None:
                 return
@@ -196,6 +215,7 @@ class Dispatcher:
                 job, JobEvent.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=self.registry.stamp()
             )
             self.registry.emit(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
+            self._in_flight += 1
             tasks.start_soon(self._create, job)
 
     async def _know_limit(self) -> bool:
@@ -224,8 +244,10 @@ class Dispatcher:
         try:
             await self._handle_result(job, await self.launcher.launch(job, self.user))
         finally:
+            self._in_flight -= 1
             if job.state not in HOLDS_SLOT:
                 self._release_slot(job)
+            self._wake.set()
 
     async def _handle_result(self, job: JobEntry, result: CreateResult) -> None:
         error = result.error
@@ -239,6 +261,12 @@ class Dispatcher:
                 self._fail(job, error)
             case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
                 await self._refused(job, error)
+            case Fate.REFUSED if isinstance(error, DailyLimitError):
+                self._answered = True
+                self._outage.ended()
+                self.registry.emit(Retried("create", str(error), job.id))
+                self._queue_again(job)
+                await self._pause_for_quota(error)
             case Fate.NOT_ACCEPTED if error is not None:
                 self.registry.emit(Retried("create", str(error), job.id))
                 self._queue_again(job)
@@ -272,7 +300,8 @@ class Dispatcher:
             earlier_unexplained=self._unexplained[job.id],
         )
         if verdict is not Verdict.INVALID_REQUEST:
-            self._slots.refused(job.id, self.clock())
+            stated = isinstance(error, NoFreeSlotError) and error.stated
+            self._slots.refused(job.id, self.clock(), stated=stated)
         if verdict is Verdict.TRY_ONCE_MORE:
             self._unexplained[job.id] += 1
         if user is not None:
@@ -313,14 +342,59 @@ class Dispatcher:
         final = isinstance(error, ConfigurationError) or (isinstance(error, AuthenticationError) and not self._answered)
         if self._outage.failed(now) or final:
             self._resume()
-            yielder = Yielder()
-            for job in self._queue.drain():  # 100,000 jobs take seconds, in which other tasks run
-                if job.state is JobState.QUEUED:
-                    self._fail(job, error)
-                await yielder.maybe_yield()
+            await self._fail_queue(error)
         else:
             self._pause = Wait(WaitReason.PAUSED, now + self._outage.rest, error)
         self._wake.set()
+
+    async def _pause_for_quota(self, error: DailyLimitError) -> None:
+        """Begin no create until free separations are left again; without patience, everything queued so far fails."""
+        if self.patience > 0:
+            check = min(error.retry_after, _QUOTA_CHECK) * self.time_scale
+            self._pause = Wait(WaitReason.DAILY_LIMIT, self.clock() + check, error)
+        else:
+            await self._fail_queue(error)
+        self._wake.set()
+
+    async def _has_quota(self) -> bool:
+        """Ask for the free separations that are left, where the last create was refused for lack of them."""
+        if self._pause is None or not isinstance(self._pause.error, DailyLimitError):
+            return True
+        error = self._pause.error
+        try:
+            free = (await self.site.queue(priority=Priority.CREATE)).free_separations
+        except MVSepError as unanswered:
+            logger.info("the free separations that are left are not known: %s", unanswered)
+            await self._pause_for_quota(error)
+            return False
+        if free is not None and free.left == 0:
+            await self._pause_for_quota(error)
+            return False
+        self._pause = None
+        return True
+
+    async def _has_room(self) -> bool:
+        """Ask the account before a create that only tries whether there is a slot, since it may cost a whole upload."""
+        if not self._slots.is_probe(self.clock()):
+            return True
+        try:
+            self.update_account(await self.account.user(priority=Priority.CREATE))
+        except MVSepError as error:
+            logger.info("the account could not be asked whether it has a free slot: %s", error)
+            self._slots.postpone(self.clock())
+            return False
+        return True
+
+    async def _fail_queue(self, error: MVSepError) -> None:
+        yielder = Yielder()
+        for job in self._queue.drain():  # 100,000 jobs take seconds, in which other tasks run
+            if job.state is JobState.QUEUED:
+                self._fail(job, error)
+            await yielder.maybe_yield()
+
+    def _pause_message(self) -> str | None:
+        """Return why no create begins, for the owners of queued jobs."""
+        return None if self._pause is None or self._pause.error is None else self._pause.error.message
 
     def _resume(self) -> None:
         self._outage.ended()

@@ -53,6 +53,8 @@ class QueueProgress:
     groups: Counter[str | None]
     """Slots held by each group."""
     group_cap: int | None
+    message: Callable[[], str | None]
+    """Returns why no create begins just now, where something is wrong."""
     time_scale: float
     clock: Callable[[], float]
     _followed: dict[JobEntry, Progress] = field(factory=dict)
@@ -74,7 +76,12 @@ class QueueProgress:
             left = self.group_cap - self.groups.get(request.group, 0)
             waits.append(estimated_wait(own, free=left, slots=self.group_cap, slot_time=slot_time))
         known = [wait for wait in waits if wait is not None]
-        return evolve(job.progress, place=place, starts_in=max(known) if len(known) == len(waits) else None)
+        return evolve(
+            job.progress,
+            place=place,
+            starts_in=max(known) if len(known) == len(waits) else None,
+            message=self.message() or job.progress.message,
+        )
 
     def follow(self, job: JobEntry) -> Progress:
         """Return the progress of a queued job, and publish its later places."""

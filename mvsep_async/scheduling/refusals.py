@@ -39,6 +39,8 @@ def classify_refusal(
     `unfinished`: unfinished jobs of the account just after the refusal, `None` if it does not say. `ours`: those that
     this client knows, without this one. `earlier_unexplained`: refusals of this job before without an explanation.
     """
+    if isinstance(error, NoFreeSlotError) and error.stated:
+        return Verdict.NO_SLOT
     at_service = ours if unfinished is None else max(unfinished, ours)
     possible = at_service > 0 or unfinished is None
     if isinstance(error, NoFreeSlotError):

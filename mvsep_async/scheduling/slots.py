@@ -20,8 +20,14 @@ _FREE: Final = 1
 """Unfinished jobs that an account may have (the service's API page)."""
 
 FIRST_PAUSE: Final = 5.0
+STATED_PAUSE: Final = 30.0
 LONGEST_PAUSE: Final = 60.0
-"""Seconds until one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer."""
+"""Seconds until one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer. The
+first pause is longer after a refusal in the service's exact words: some other job runs, and jobs take a minute."""
+
+
+ASK_AGAIN: Final = 10.0
+"""Seconds until an account that is full by its own number is asked again, which costs a request and no upload."""
 
 _PAUSES: Final = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
@@ -64,6 +70,8 @@ class Slots:
     _probes: int = field(default=0, init=False)
     """Refused creates since the pauses began to grow."""
     _probe_at: float = field(default=inf, init=False)
+    _stated_until: float = field(default=-inf, init=False)
+    """Until then a stated refusal counts for more than the account's own number, which may leave out other jobs."""
 
     def __attrs_post_init__(self) -> None:
         self._room = self._account = self.limit
@@ -94,27 +102,44 @@ class Slots:
             self._room, self._account = min(len(self.held), self.limit), self.limit
             self._probes, self._probe_at = 0, now
 
-    def refused(self, job: str, now: float) -> None:
-        """A create was refused for lack of a slot: its own is freed, and there is room for the rest only."""
+    def refused(self, job: str, now: float, *, stated: bool = False) -> None:
+        """A create was refused for lack of a slot: its own is freed, and there is room for the rest only.
+
+        `stated`: in the service's exact words for this.
+        """
         self.release(job)
         self._refusals += 1
         self._room = min(self._room, len(self.held))
         self._probes += 1
-        self._probe_at = now + _PAUSES.scaled(self.time_scale).pause(self._probes)
+        pause = _PAUSES.scaled(self.time_scale).pause(self._probes)
+        if stated:
+            pause = max(pause, STATED_PAUSE * self.time_scale)
+            self._stated_until = now + pause
+        self._probe_at = now + pause
 
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
         """Take in how many unfinished jobs the account has in all.
 
         `ours` of them hold a slot here; by default all that do.
         """
+        others = max(0, unfinished - (len(self.held) if ours is None else ours))
+        if now < self._stated_until and self._account - others > self._room:
+            return
         if self._refusals > 1:
             # Refused twice although there seemed to be room: the account is full at this number.
             self._account = min(self.limit, max(unfinished, 1))
-        others = max(0, unfinished - (len(self.held) if ours is None else ours))
         self._room = max(self._account - others, 0)
         if self._account == self.limit:
             # Trying would tell nothing that is not known.
-            self._probes, self._probe_at = 0, now + LONGEST_PAUSE * self.time_scale
+            self._probes, self._probe_at = 0, now + ASK_AGAIN * self.time_scale
+
+    def is_probe(self, now: float) -> bool:
+        """Tell whether a create that begins now would only try whether there is a slot."""
+        return self._room <= len(self.held) and self.free(now) > 0
+
+    def postpone(self, now: float) -> None:
+        """Try later: whether there is a slot could not be asked."""
+        self._probe_at = now + ASK_AGAIN * self.time_scale
 
     def next_change(self, now: float) -> float:
         """Return when `free` may become larger by the mere passing of time; `inf` if only an event can change it."""

@@ -16,6 +16,7 @@ from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import (
     AuthenticationError,
     ConfigurationError,
+    DailyLimitError,
     DownloadError,
     InvalidRequestError,
     JournalError,
@@ -82,7 +83,7 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
     itself gives to a create proves anything: a redirect, an error page or a broken answer may follow an accepted job.
     """
     match error:
-        case NoFreeSlotError() | InvalidRequestError(status=400 | 422):
+        case NoFreeSlotError() | DailyLimitError() | InvalidRequestError(status=400 | 422):
             return Fate.REFUSED
         case UploadError() | DownloadError() | ConfigurationError() | InvalidRequestError():
             return Fate.REJECTED

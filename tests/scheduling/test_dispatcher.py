@@ -1,0 +1,333 @@
+"""The dispatcher in virtual time, with a launcher that answers as told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvsep_async.errors import (
+    AuthenticationError,
+    DailyLimitError,
+    InvalidRequestError,
+    JobFailedError,
+    JournalError,
+    MVSepError,
+    NoFreeSlotError,
+    ServiceUnavailableError,
+)
+from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.journal import NoJournal
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
+from mvsep_async.jobs.registry import JobRegistry
+from mvsep_async.jobs.request import JobRequest, JobSettings
+from mvsep_async.models.site import FreeSeparations, Queue
+from mvsep_async.models.user import CurrentQueue, User
+from mvsep_async.scheduling.dispatcher import Dispatcher, WaitReason
+from mvsep_async.submission.create import CreateResult, Fate
+from tests.virtual import run_virtually
+
+DOWN = ServiceUnavailableError("502", status=502)
+NO_SLOT = NoFreeSlotError("full", status=400, stated=True)
+JOB_SECONDS = 60.0
+
+Answer = MVSepError | None
+
+
+@define
+class Service:
+    """Launcher, account and site in one. `answers`: the errors of the next creates; `None`, or none left, accepts."""
+
+    registry: JobRegistry
+    answers: deque[Answer] = field(factory=deque)
+    account_answers: deque[User | MVSepError] = field(factory=deque)
+    limit: int = 10
+    free_left: int | None = None
+    creates: list[tuple[float, str]] = field(factory=list)
+    asked: list[float] = field(factory=list)
+    unfinished: int = 0
+    most: int = 0
+    finish: Callable[[JobEntry], Any] | None = None
+
+    async def launch(self, job: JobEntry, user: User | None = None) -> CreateResult:
+        self.creates.append((anyio.current_time(), job.id))
+        await anyio.sleep(1.0)
+        error = self.answers.popleft() if self.answers else None
+        if error is None:
+            self.registry.apply(job, JobEvent.ACCEPTED, hash=f"hash of {job.id}")
+            self.unfinished += 1
+            self.most = max(self.most, self.unfinished)
+            return CreateResult(Fate.ACCEPTED)
+        self.registry.apply(job, JobEvent.NOT_ACCEPTED)
+        refused = isinstance(error, NoFreeSlotError | DailyLimitError | InvalidRequestError)
+        return CreateResult(Fate.REFUSED if refused else Fate.NOT_ACCEPTED, error)
+
+    def withdraw(self, job: JobEntry) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    async def user(self, **_: object) -> User:
+        answer = (
+            self.account_answers.popleft() if self.account_answers else User(premium_enabled=True, premium_minutes=9)
+        )
+        if isinstance(answer, MVSepError):
+            raise answer
+        return answer
+
+    async def queue(self, **_: object) -> Queue:
+        self.asked.append(anyio.current_time())
+        return Queue(
+            free_separations=None if self.free_left is None else FreeSeparations(left=self.free_left, limit=50)
+        )
+
+
+@define
+class World:
+    registry: JobRegistry
+    service: Service
+    dispatcher: Dispatcher
+    jobs: list[JobEntry] = field(factory=list)
+
+    def submit(self, count: int = 1, **request: Any) -> list[JobEntry]:
+        added = []
+        for _ in range(count):
+            job = self.registry.add(JobRequest(f"mv{len(self.jobs)}", "song.wav", JobSettings(), **request))
+            self.jobs.append(job)
+            self.dispatcher.submit(job)
+            added.append(job)
+        return added
+
+    def states(self) -> list[JobState]:
+        return [job.state for job in self.jobs]
+
+
+@asynccontextmanager
+async def world(concurrency: int | None = 10, patience: float = 1800.0, **options: Any) -> AsyncIterator[World]:
+    registry = JobRegistry(NoJournal())
+    service = Service(registry)
+    dispatcher = Dispatcher(
+        registry,
+        service,  # type: ignore[arg-type]
+        service,  # type: ignore[arg-type]
+        service,  # type: ignore[arg-type]
+        concurrency,
+        patience,
+        1.0,
+        options.get("group_cap"),
+        anyio.current_time,
+    )
+    registry.subscribe(dispatcher.on_change)
+    async with anyio.create_task_group() as tasks:
+
+        async def work(job: JobEntry) -> None:
+            await anyio.sleep(JOB_SECONDS)
+            service.unfinished -= 1
+            registry.apply(job, JobEvent.SAID_DONE)
+
+        registry.subscribe(
+            lambda change: tasks.start_soon(work, change.job) if change.after is JobState.WAITING else None
+        )
+        tasks.start_soon(dispatcher.run, tasks)
+        yield World(registry, service, dispatcher)
+        tasks.cancel_scope.cancel()
+
+
+def test_slots_are_full_and_never_exceeded() -> None:
+    async def run() -> None:
+        async with world(3) as here:
+            here.submit(30)
+            await anyio.sleep(10 * (JOB_SECONDS + 2))
+            assert here.states() == [JobState.DONE] * 30
+            assert here.service.most == 3
+
+    run_virtually(run)
+
+
+def test_an_outage_pauses_the_queue_and_fails_nothing() -> None:
+    """One error pauses all creates: two seconds of nonsense do not cost hundreds of queued songs."""
+
+    async def run() -> None:
+        async with world(10) as here:
+            here.service.answers.extend([DOWN] * 15)
+            here.submit(2000)
+            await anyio.sleep(20)
+            assert JobState.FAILED not in here.states()
+            assert here.dispatcher.wait().reason is WaitReason.PAUSED
+            assert len(here.service.creates) < 20  # ten at first, then one at a time
+            await anyio.sleep(300)
+            assert here.states().count(JobState.DONE) >= 10
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("error", [DOWN, JournalError("disk full")], ids=["service", "journal"])
+def test_patience_ends_a_queue_that_nothing_accepts(error: MVSepError) -> None:
+    async def run() -> None:
+        async with world(2, patience=100.0) as here:
+            here.service.answers.extend([error] * 10_000)
+            here.submit(50)
+            await anyio.sleep(90)
+            assert JobState.FAILED not in here.states()
+            await anyio.sleep(60)
+            assert here.states() == [JobState.FAILED] * 50
+
+    run_virtually(run)
+
+
+def test_jobs_submitted_while_a_queue_fails_are_not_forgotten() -> None:
+    """Each of them is tried or failed: none is left queued with nothing that would move it."""
+
+    async def run() -> None:
+        async with world(2, patience=10.0) as here:
+            here.service.answers.extend([DOWN] * 40)
+            here.submit(500)
+
+            def submit_more(change: Any) -> None:
+                if change.after is JobState.FAILED and len(here.jobs) < 900:
+                    here.submit(1)
+
+            here.registry.subscribe(submit_more)
+            await anyio.sleep(900 * JOB_SECONDS)
+            assert set(here.states()) <= {JobState.FAILED, JobState.DONE}
+
+    run_virtually(run)
+
+
+def test_a_wrong_token_ends_the_queue_at_once() -> None:
+    async def run() -> None:
+        async with world(None) as here:
+            here.service.account_answers.append(AuthenticationError("who?", status=401))
+            here.submit(20)
+            await anyio.sleep(1)
+            assert here.states() == [JobState.FAILED] * 20
+
+    run_virtually(run)
+
+
+def test_a_token_that_was_good_is_not_given_up_for_one_refusal() -> None:
+    async def run() -> None:
+        async with world(None) as here:
+            here.service.answers.append(AuthenticationError("who?", status=401))
+            here.submit(20)
+            await anyio.sleep(300)
+            assert here.states() == [JobState.DONE] * 20
+
+    run_virtually(run)
+
+
+def test_the_daily_limit_stops_every_create_until_the_day_is_over() -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.extend([None, DailyLimitError("used up", status=400)])
+            here.service.free_left = 0
+            here.submit(4)
+            await anyio.sleep(6 * 3600)
+            assert here.states() == [JobState.DONE, *[JobState.QUEUED] * 3]
+            assert len(here.service.creates) == 2
+            assert here.dispatcher.wait().reason is WaitReason.DAILY_LIMIT
+            assert here.dispatcher.queue_progress.of(here.jobs[3]).message == "used up"
+            here.service.free_left = 50
+            await anyio.sleep(3600)
+            assert here.states() == [JobState.DONE] * 4
+            assert len(here.service.creates) == 5
+
+    run_virtually(run)
+
+
+def test_without_patience_the_daily_limit_ends_the_queue() -> None:
+    async def run() -> None:
+        async with world(1, patience=0.0) as here:
+            here.service.answers.append(DailyLimitError("used up", status=400))
+            here.submit(3)
+            await anyio.sleep(10)
+            assert here.states() == [JobState.FAILED] * 3
+            assert all(isinstance(job.facts.error, DailyLimitError) for job in here.jobs)
+
+    run_virtually(run)
+
+
+def test_a_stated_refusal_is_believed_though_the_account_lists_nothing() -> None:
+    """Another program's job of a minute costs one or two uploads, not one every few seconds."""
+
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(NO_SLOT)
+            here.submit(1)
+            for _ in range(20):
+                await anyio.sleep(1)
+                here.dispatcher.update_account(User(current_queue=CurrentQueue(0, ())))
+            assert len(here.service.creates) == 1
+            await anyio.sleep(60)
+            assert here.states() == [JobState.WAITING]
+            assert len(here.service.creates) == 2
+
+    run_virtually(run)
+
+
+def test_invalid_parameters_fail_that_job_alone() -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(InvalidRequestError("no such option", status=400, fields={"add_opt1": ("?",)}))
+            here.submit(2)
+            await anyio.sleep(2 * JOB_SECONDS)
+            assert here.states() == [JobState.FAILED, JobState.DONE]
+
+    run_virtually(run)
+
+
+def test_a_group_cap_keeps_slots_for_others() -> None:
+    async def run() -> None:
+        async with world(4, group_cap=1) as here:
+            here.submit(3, group="ann")
+            await anyio.sleep(5)
+            assert here.dispatcher.wait().reason is WaitReason.GROUP_CAP
+            here.submit(1, group="bob")
+            await anyio.sleep(5)
+            assert here.states() == [JobState.WAITING, JobState.QUEUED, JobState.QUEUED, JobState.WAITING]
+
+    run_virtually(run)
+
+
+errors = st.sampled_from(
+    [
+        None,
+        None,
+        DOWN,
+        NO_SLOT,
+        NoFreeSlotError("?", status=400),
+        JournalError("?"),
+        DailyLimitError("?"),
+        JobFailedError("?"),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(answers=st.lists(errors, max_size=30), jobs=st.integers(1, 20), slots=st.integers(1, 4))
+def test_whatever_the_service_answers_a_queue_always_has_a_reason_that_ends(
+    answers: list[Answer], jobs: int, slots: int
+) -> None:
+    async def run() -> None:
+        async with world(slots) as here:
+            here.service.answers.extend(answers)
+            here.submit(jobs)
+            for _ in range(200):
+                await anyio.sleep(7)
+                await anyio.wait_all_tasks_blocked()
+                wait = here.dispatcher.wait()
+                held = any(job.state in (JobState.CREATING, JobState.WAITING) for job in here.jobs)
+                assert wait.reason is WaitReason.NOTHING_QUEUED or held or wait.until < float("inf")
+            await anyio.sleep(2 * 86_400)
+            assert set(here.states()) <= {JobState.DONE, JobState.FAILED}
+            assert here.service.most <= slots
+
+    run_virtually(run)
