@@ -154,7 +154,7 @@ class World:
         began = anyio.current_time()
         while not condition():
             assert anyio.current_time() < began + seconds, "it never came"
-            await anyio.sleep(0.05)
+            await anyio.sleep(0.2)
         return anyio.current_time() - began
 
     def times(self, endpoint: str, hash: str = "") -> list[float]:
