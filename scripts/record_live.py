@@ -41,7 +41,7 @@ def main(target: Path) -> None:
 
 def liveliness(board: Board) -> tuple[int, int, int]:
     """Prefer many different stages at one time, known figures, and something done already."""
-    stages = {lane.progress.stage for lane in board.lanes if lane is not None}
+    stages = {lane.progress.stage for lane in board.lanes}
     return len(stages), board.left is not None, board.done
 
 

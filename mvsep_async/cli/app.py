@@ -64,7 +64,7 @@ app: Final = App(
     group_commands=_COMMANDS,
 )
 _below: Final = {
-    "service": App(name="service", help="What the service tells everybody: queue, news, quality checker.", sort_key=8),
+    "service": App(name="service", help="Public pages of the service: queue, news, quality checker.", sort_key=8),
     "more": App(name="more", help="Recipes, prices, sandbox, configuration, completion.", sort_key=9),
 }
 for _index, (_words, _module, _help) in enumerate(COMMANDS):

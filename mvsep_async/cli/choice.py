@@ -39,7 +39,7 @@ class SeparationOptions:
     drums: bool = False
     """Drums and the rest: the preset drums."""
     opt: Annotated[tuple[str, ...], Parameter(alias="-p")] = ()
-    """An option of the algorithm as NAME=VALUE, by its label or `add_optN`; may be given several times."""
+    """An option of the algorithm as NAME=VALUE, by its label or `add_optN`; repeatable."""
     format: Annotated[FormatName | None, Parameter(alias="-f")] = None
     """mp3, wav16, flac16, m4a, wav32 or flac24; wav and flac mean 16 bit. By default mp3."""
 
@@ -98,7 +98,7 @@ def parse_options(given: Sequence[str]) -> dict[str, str]:
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise UsageProblem(f"an option is given as NAME=VALUE, such as --opt add_opt1=81, not {pair!r}")
+            raise UsageProblem(f"an option has the form NAME=VALUE, such as --opt add_opt1=81; {pair!r} does not")
         if options.setdefault(name.strip(), value) != value:
             raise UsageProblem(f"the option {name.strip()!r} is given twice")
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from attrs import define, frozen
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 
 from mvsep_async.cli import config_file
 from mvsep_async.cli.exits import UsageProblem
@@ -24,26 +25,31 @@ __all__ = [
     "COMMON",
     "NO_JOURNAL",
     "TOKEN_VARIABLE",
+    "TRANSFER",
     "URL_VARIABLE",
     "CommandConfig",
     "CommonOptions",
     "ConfigValue",
     "Region",
+    "TransferOptions",
     "apply_output_options",
     "connect",
     "load_config",
+    "parse_rate",
 ]
 
 TOKEN_VARIABLE: Final = "MVSEP_API_TOKEN"  # noqa: S105 -- a name
 URL_VARIABLE: Final = "MVSEP_BASE_URL"
 NO_JOURNAL: Final = "off"
-"""The `journal` in the configuration file that stands for none."""
+"""The value of `journal` in the configuration file for no journal."""
 
 Region: TypeAlias = Literal["de", "de2", "hk"]
 
 _EVERYWHERE: Final = Group("Common options", sort_key=100)
 _REPEAT: Final = 60.0
 """Seconds before it is reported again that the service does not answer."""
+
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)", re.IGNORECASE)
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -70,6 +76,22 @@ class CommonOptions:
 COMMON: Final = CommonOptions()
 
 
+@Parameter(name="*")
+@frozen(kw_only=True)
+class TransferOptions:
+    """How a command uses the service and the line."""
+
+    concurrency: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    """Most jobs at the service at one time; by default what the account allows."""
+    limit_rate: str | None = None
+    """Bytes per second for all transfers together, such as 500K or 2M; by default no limit."""
+    poll_interval: float | None = None
+    """Shortest interval between two polls of one job, in seconds."""
+
+
+TRANSFER: Final = TransferOptions()
+
+
 @frozen
 class ConfigValue:
     """One setting and where it comes from; `value` is `None` where nothing sets it."""
@@ -88,6 +110,7 @@ class CommandConfig:
     format: ConfigValue
     algorithm: ConfigValue
     journal: ConfigValue
+    limit_rate: ConfigValue
     token: Token | None = None
     token_origin: str = ""
     profile: str | None = None
@@ -153,6 +176,7 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
         format=_first((values.get("format"), origin), ("mp3", "default")),
         algorithm=_first((values.get("algorithm"), origin)),
         journal=_first((values.get("journal"), origin)),
+        limit_rate=_first((values.get("limit_rate"), origin)),
         token=token,
         token_origin=token_origin,
         profile=common.profile,
@@ -163,9 +187,8 @@ def connect(
     config: CommandConfig,
     *,
     needs_token: bool = False,
-    concurrency: int | None = None,
     journal: Path | None = None,
-    poll_interval: float | None = None,
+    transfer: TransferOptions = TRANSFER,
     on_event: Listener = lambda event: None,
 ) -> MVSepClient:
     """Return a client with this configuration; raises `UsageProblem` without a token that is needed."""
@@ -177,9 +200,10 @@ def connect(
     return MVSepClient(
         "" if config.token is None else config.token.reveal(),
         base_url=config.base_url.value,
-        concurrency=concurrency,
+        concurrency=transfer.concurrency,
         journal=journal,
-        poll_interval=poll_interval,
+        poll_interval=transfer.poll_interval,
+        limit_rate=parse_rate(transfer.limit_rate or config.limit_rate.value),
         cache=None if local else config_file.cache_folder(),
         on_event=_RetryNotes(on_event),
     )
@@ -200,12 +224,23 @@ class _RetryNotes:
         self.on_event(event)
 
 
+def parse_rate(text: str | None) -> float | None:
+    """Read bytes per second as curl writes them: a number, with K, M or G for powers of 1024."""
+    if text is None:
+        return None
+    found = _RATE.fullmatch(text.strip())
+    rate = float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " ") if found else 0.0
+    if rate <= 0:
+        raise UsageProblem(f"the rate {text!r} is not a number of bytes per second, such as 500K or 2M")
+    return rate
+
+
 def _token(
     environ: Mapping[str, str], values: Mapping[str, str], origin: str, profile: str | None
 ) -> tuple[Token | None, str]:
     candidates = [(environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE), (values.get("token"), origin)]
     if profile is not None:
-        candidates.reverse()  # the profile that was asked for goes before what the environment has for all of them
+        candidates.reverse()  # a profile that is asked for takes precedence over the environment
     for given, place in candidates:
         if given and given.strip():
             return Token(given.strip()), place

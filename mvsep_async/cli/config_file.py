@@ -21,7 +21,7 @@ from mvsep_async.cli.exits import UsageProblem
 
 __all__ = ["KEYS", "cache_folder", "config_path", "exposed", "read", "remove", "state_folder", "write"]
 
-KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal")
+KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal", "limit_rate")
 """What the file may hold, at its top and in each `[profile.NAME]`; all of it text."""
 
 _DIRS: Final = PlatformDirs("mvsep-async", appauthor=False)
@@ -40,12 +40,12 @@ def cache_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """Return where journals are kept that were given no place of their own."""
+    """Return the folder for state, such as the journals."""
     return _DIRS.user_state_path
 
 
 def read(path: Path, profile: str | None = None) -> dict[str, str]:
-    """Return the file's values, with those of a profile in place of the top ones; nothing where there is no file.
+    """Return the file's values, with those of a profile overriding the top-level ones; empty if there is no file.
 
     Raises `UsageProblem` for a file that cannot be read or understood, and for a profile that it does not have.
     """
@@ -118,7 +118,7 @@ def _checked(values: Mapping[str, Any], path: Path) -> dict[str, str]:
             near = difflib.get_close_matches(key, KEYS, 1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(KEYS)}"
             raise UsageProblem(f"the configuration file {path} has the unknown key {key!r}: {hint}")
-        if key == "algorithm" and isinstance(value, int) and not isinstance(value, bool):
+        if key in ("algorithm", "limit_rate") and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         elif key == "journal" and value is False:
             value = "off"

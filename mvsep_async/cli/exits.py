@@ -25,11 +25,11 @@ INTERRUPTED: Final = 130
 
 
 class UsageProblem(Exception):
-    """Something that the command was given cannot be; the message says what to change."""
+    """Invalid usage: an argument, the configuration or the environment. The message says what to change."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the error itself out of the groups that task groups wrap it in: the first one that tells most."""
+    """Return the error inside exception groups: an `MVSepError` if there is one, else the first."""
     while isinstance(error, BaseExceptionGroup):
         error = next((one for one in error.exceptions if isinstance(root_cause(one), MVSepError)), error.exceptions[0])
     return error

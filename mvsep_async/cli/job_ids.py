@@ -73,7 +73,7 @@ def short_ids(jobs: Sequence[JobNames]) -> list[str]:
 
 
 def song_of_hash(hash: str) -> str:
-    """Return what a hash tells of its song: the file's name, without what we put in front of it."""
+    """Return the name of the song in a hash: the slug of the uploaded file, without this client's tag."""
     found = _LONG_HASH.fullmatch(hash)
     if found is None:
         return ""
@@ -87,7 +87,7 @@ def record_label(record: Record) -> str:
 
 
 async def read_journal(journal: Path | None) -> Sequence[Record]:
-    """Return the jobs of a journal, oldest first; none where there is no journal."""
+    """Return the jobs of a journal, oldest first; an empty list if it does not exist."""
     from mvsep_async.journal.sqlite import SqliteJournal
 
     if journal is None or not await anyio.Path(journal).exists():

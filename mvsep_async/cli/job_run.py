@@ -112,8 +112,8 @@ class JobRun:
             took = self._dashboard.tracker.elapsed
             terminal().note(summary(self.done - self.skipped, self.skipped, self.failed, self.cancelled, took))
         if self.failed_before:
-            told = amount(self.failed_before, "song that failed before was", "songs that failed before were")
-            terminal().note(f"{told} not tried again: --retry-failed does that")
+            count = amount(self.failed_before, "song that failed before was", "songs that failed before were")
+            terminal().note(f"{count} not tried again: --retry-failed does that")
         return self.code
 
     def receive(self, event: Event) -> None:

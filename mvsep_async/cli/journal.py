@@ -20,12 +20,12 @@ __all__ = ["JOURNAL", "JournalOptions", "open_journal_file"]
 @Parameter(name="*")
 @frozen(kw_only=True)
 class JournalOptions:
-    """Where jobs are written down, so that no song is paid twice."""
+    """The file that records jobs, so that no song is paid twice."""
 
     journal: Path | None = None
-    """File that remembers the jobs, by default one for each account. The same command again goes on where it stood."""
+    """File that records the jobs, by default one for each account; with it, the same command resumes."""
     no_journal: Annotated[bool, Parameter(negative=())] = False
-    """Remember nothing: what is separated again is paid again."""
+    """Record nothing: songs that are separated again are paid again."""
 
     def path(self, config: CommandConfig) -> Path | None:
         """Return the journal's path, `None` for none; raises `UsageProblem` where both options are given."""
@@ -40,8 +40,8 @@ JOURNAL: Final = JournalOptions()
 async def open_journal_file(journal: Path | None) -> None:
     """Make a journal's folder, and drop the jobs that an earlier command queued and never sent.
 
-    A command pays for the songs that it was given and for no others. Nothing is lost: the command that queued them
-    queues them again.
+    A command pays only for the songs that it was given. Nothing is lost: the command that queued the others queues
+    them again.
     """
     if journal is None:
         return

@@ -119,12 +119,12 @@ class LibraryRun:
         return Text.assemble((f"{glyphs.failed} ", "red"), name, (f"  {method}: {why}", "red"))
 
     def _notice(self, event: LibraryEvent) -> Text:
-        told = visible(event.message or "")
+        message = visible(event.message or "")
         if event.kind is EventKind.FOLLOWED:
-            told = "was renamed, moved, copied or retagged: its stems followed, nothing was paid"
+            message = "was renamed, moved, copied or retagged: its stems followed, nothing was paid"
         elif event.kind not in (EventKind.NOTICE, EventKind.FAILED_BEFORE):
-            return Text.assemble(("- ", "yellow"), told or visible(event.name or str(self._relative(event.path))))
-        return Text.assemble(("- ", "yellow"), visible(str(self._relative(event.path))), (f" {told}", "yellow"))
+            return Text.assemble(("- ", "yellow"), message or visible(event.name or str(self._relative(event.path))))
+        return Text.assemble(("- ", "yellow"), visible(str(self._relative(event.path))), (f" {message}", "yellow"))
 
     def _relative(self, path: Path | None) -> Path:
         if path is None:

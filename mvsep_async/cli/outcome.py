@@ -77,8 +77,8 @@ class Outcome:
         """Return the line for people."""
         if self.error is not None:
             line = Text.assemble((f"{glyphs.failed} ", "red"), visible(self.name))
-            told = " ".join(visible(str(self.error)).split())
-            line.append(f"  {told}", style="dim" if self.status == "cancelled" else "red")
+            message = " ".join(visible(str(self.error)).split())
+            line.append(f"  {message}", style="dim" if self.status == "cancelled" else "red")
             return line
         line = Text.assemble((f"{glyphs.done} ", "green"), visible(self.name))
         if self.skipped:

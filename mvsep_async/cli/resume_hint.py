@@ -1,4 +1,4 @@
-"""What to tell a person who stopped a run: how to go on."""
+"""The hint after a run was stopped: how to resume it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _MOST: Final = 50
 
 
 def was_stopped(error: BaseException) -> bool:
-    """Tell whether a run ended because nobody wanted it to go on: by a signal, or since its output has no reader."""
+    """Tell whether a run was ended by a signal, or because its output was closed."""
     return isinstance(error, get_cancelled_exc_class()) or isinstance(root_cause(error), BrokenPipeError)
 
 
 def print_resume_hint(run: JobRun, *, journal: Path | None = None, out: Path | None = None) -> None:
-    """Say what is left of a stopped run, and the command that takes it up."""
+    """Print what is unfinished, and the command that resumes it."""
     note = terminal().note
-    note(f"stopped: {amount(run.done, 'song')} done, nothing that was begun is lost")
+    note(f"stopped: {amount(run.done, 'song')} done; what was started is not lost")
     if journal is not None:
-        note("the same command again goes on where it stood; nothing is paid twice")
+        note("run the same command again to resume; nothing is paid twice")
         return
     hashes = [job.hash for job in run.open.values() if job.hash is not None]
     unsent = sum(job.hash is None for job in run.open.values()) + (run.songs.left if run.songs else 0)
@@ -41,7 +41,7 @@ def print_resume_hint(run: JobRun, *, journal: Path | None = None, out: Path | N
         note("  " + command_line(words))
     if unsent:
         told = amount(unsent, "song was", "songs were")
-        note(f"{told} not sent yet; with --journal FILE a run goes on by itself")
+        note(f"{told} not sent yet; without --no-journal the same command resumes by itself")
 
 
 def command_line(words: list[str]) -> str:

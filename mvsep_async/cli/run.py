@@ -33,14 +33,14 @@ def run(argv: Sequence[str] | None) -> int:
             discard_output(sys.stdout)
             return FAILED
         except Exception as error:
-            told = root_cause(error)
-            if isinstance(told, BrokenPipeError):
+            cause = root_cause(error)
+            if isinstance(cause, BrokenPipeError):
                 discard_output(sys.stdout)
                 return FAILED
-            code = exit_code(told)
+            code = exit_code(cause)
             if code is None:
                 raise
-            here.error(error_line(told))
+            here.error(error_line(cause))
             return code
 
 

@@ -1,4 +1,4 @@
-"""The songs that a command was given: files, links, lists, and the audio in folders, found while work goes on."""
+"""Find the songs given to a command: files, links, lists, and the audio in folders."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Songs:
     """An async iterable of sources for `client.map`, in the order given, each once.
 
     `given`: files, folders, links, `@FILE` (a list, a source a line), `.m3u` playlists, and `-` for a list on standard
-    input. `search` finds the songs and has to run beside whoever iterates. `on_bad` is called with what cannot be
+    input. `search` finds the songs and runs concurrently with the iteration. `on_bad` is called with what cannot be
     separated. `exclude`: the folder of the stems, which are not songs.
     """
 
@@ -48,7 +48,7 @@ class Songs:
     _change: anyio.Event = field(factory=anyio.Event)
     _folders: list[str] = field(factory=list)
     _names: Counter[str] = field(factory=Counter)
-    """How often each name was given as a file of its own."""
+    """How many of the files given by themselves have each name."""
 
     @property
     def left(self) -> int:
@@ -80,10 +80,10 @@ class Songs:
             await self._change.wait()
 
     def folder_of(self, source: str) -> PurePath:
-        """Return the folder for a song's stems, below the target: where it lies below the folder that was given.
+        """Return the folder for a song's stems, relative to the target.
 
-        A folder that was given is there by its name, so that two albums' `track1` stay apart. So are the folders of
-        files that were given and have one name.
+        The folders that were given are mirrored, each below its own name, so that the `track1` of two albums do not
+        collide. Files given by themselves go below the name of their folder only where several have the same name.
         """
         if is_url(source):
             return PurePath()

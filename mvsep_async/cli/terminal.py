@@ -66,7 +66,7 @@ class Terminal:
         self.out.file.flush()
 
     def note(self, what: str | Text) -> None:
-        """Print a line beside the results, unless it is to be quiet."""
+        """Print a line to standard error, unless quiet."""
         if not self.quiet:
             self.err.print(_text(what), soft_wrap=True)
 
@@ -143,7 +143,7 @@ def discard_output(stream: TextIO) -> None:
 
 @define
 class _Expendable:
-    """A stream that a run does not depend on: once it cannot be written (gone, full), the rest is dropped."""
+    """A stream that a run does not depend on: once a write fails (terminal closed, disk full), the rest is dropped."""
 
     _stream: TextIO
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.cli import config_file
+from mvsep_async.cli.config import parse_rate
 from mvsep_async.cli.config_file import config_path, read, remove, write
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.sandbox import Sandbox
@@ -181,3 +182,16 @@ def test_a_region_is_an_address(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
     assert cli("config", "--region", "de", "--base-url", "https://x.test").code == 2
     configured('region = "mars"\n')
     assert cli("config").code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("2M", 2 * 1024**2), ("500k", 500 * 1024), ("1.5G", 1.5 * 1024**3), ("9000", 9000.0)]
+)
+def test_a_rate_is_written_as_for_curl(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["fast", "-1", "0", "2T", "M", "1..2"])
+def test_a_rate_that_is_none_is_told(cli: Cli, text: str) -> None:
+    ran = cli("separate", "a.wav", "--limit-rate=" + text)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)

@@ -62,6 +62,14 @@ def test_a_song_that_was_moved_and_renamed_is_the_same_song(
     assert ran.document["source"] == "renamed.wav"
 
 
+def test_a_pruned_song_is_not_paid_again(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
+    cli("separate", *songs, *FAST)
+    assert cli("jobs", "prune", "--json").document == {"pruned": 3}
+    assert cli("jobs", "--json").document == []
+    ran = cli("separate", *songs, *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 3)
+
+
 def test_force_separates_again_and_replaces_the_stems(cli: Cli, service: Sandbox, songs: list[str], home: Path) -> None:
     cli("separate", songs[0], *FAST)
     files = made(home)

@@ -19,7 +19,7 @@ __all__ = ["config"]
 
 config = App(name="config", help="Show and change the configuration.")
 
-Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal"]
+Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "limit_rate"]
 
 _VARIABLES: Final = (TOKEN_VARIABLE, URL_VARIABLE)
 
@@ -43,7 +43,7 @@ def show(*, common: CommonOptions = COMMON) -> int:
     """Show the configuration, and where each value comes from.
 
     Flags go before the environment, and the environment before the file. The file is TOML; its keys are `token`,
-    `base_url`, `region`, `out`, `format`, `algorithm` and `journal`, and again in each [profile.NAME].
+    `base_url`, `region`, `out`, `format`, `algorithm`, `journal` and `limit_rate`, and again in each [profile.NAME].
     """
     found = load_config(common)
     rows = [
@@ -53,6 +53,7 @@ def show(*, common: CommonOptions = COMMON) -> int:
         _Row("format", found.format.value, found.format.origin),
         _Row("algorithm", found.algorithm.value, found.algorithm.origin),
         _Row("journal", str(found.journal_path or "off"), found.journal.origin.replace("not set", "default")),
+        _Row("limit_rate", found.limit_rate.value, found.limit_rate.origin),
         _Row("configuration file", str(found.path), "exists" if found.path.exists() else "does not exist"),
         *(_Row(name, "set" if os.environ.get(name) else "not set", "environment") for name in _VARIABLES),
     ]

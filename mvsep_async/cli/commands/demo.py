@@ -44,7 +44,7 @@ async def demo(
     songs: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=50))] = 8,
     common: CommonOptions = COMMON,
 ) -> int:
-    """See it at work, without an account and without a network.
+    """Try it without an account and without a network.
 
     It makes a few short stereo songs, starts a local sandbox in this process, and separates the songs through the
     ordinary client. The voices of these songs are in the middle, so you can hear that it worked.

@@ -37,7 +37,7 @@ async def estimate(
     files
         Files, and folders with audio.
     stems
-        Check that the algorithm has this stem; may be given several times.
+        Check that the algorithm has this stem; repeatable.
     """
     config = load_config(common)
     if not files:

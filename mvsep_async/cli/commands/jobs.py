@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import App, Parameter, validators
 
-from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
@@ -33,9 +33,7 @@ jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.")
 for _name in ("status", "watch", "download", "cancel", "delete"):
     jobs.command(f"mvsep_async.cli.commands.service_jobs:{_name}", name=_name)
 
-Journal = Annotated[
-    Path | None, Parameter(help="The journal that was given to `separate`; by default the account's own.")
-]
+Journal = Annotated[Path | None, Parameter(help="The journal, by default the account's own.")]
 
 _NEWEST: Final = 20
 """Jobs that a table shows unless more are asked for: they fit a terminal of 24 lines."""
@@ -123,29 +121,18 @@ async def list_jobs(
 async def resume(
     *,
     journal: Journal = None,
-    concurrency: int | None = None,
-    poll_interval: float | None = None,
+    transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Finish every job of a journal: send what was not sent, fetch what was not fetched.
-
-    Parameters
-    ----------
-    concurrency
-        Most jobs at the service at one time; by default what the account allows.
-    poll_interval
-        Shortest interval between two polls of one job, in seconds.
-    """
+    """Finish every job of a journal: send what was not sent, fetch what was not fetched."""
     config = load_config(common)
     if not await _records(config, journal):
         terminal().note("nothing is left to do")
         return 0
     path = journal or config.journal_path
-    run = JobRun(title="resuming", json=common.json, slots=concurrency)
+    run = JobRun(title="resuming", json=common.json, slots=transfer.concurrency)
     try:
-        async with connect(
-            config, needs_token=True, concurrency=concurrency, journal=path, poll_interval=poll_interval
-        ) as client:
+        async with connect(config, needs_token=True, journal=path, transfer=transfer) as client:
             left = [job for job in client.jobs() if not job.done()]
             actions = JobActions(left, Job.wait)
             if not left:
@@ -159,17 +146,20 @@ async def resume(
 
 @jobs.command
 async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> int:
-    """Forget the jobs that are over; their files stay. A song that is forgotten is paid again when it comes again."""
+    """Forget the jobs that are over; their files stay, and their songs are still known as separated."""
     from mvsep_async.journal.sqlite import SqliteJournal
 
     config = load_config(common)
     path = journal or config.journal_path
-    over = [record.request for record in await _records(config, journal) if _is_over(record)]
+    over = [record for record in await _records(config, journal) if _is_over(record)]
+    separated = [record for record in over if record.request.content and record.facts.separation]
     if over and path is not None:
         opened = SqliteJournal(path)
         await opened.open()
         try:
-            opened.forget(over)
+            for record in separated:
+                opened.update(record.request.id, record.state, evolve(record.facts, archived=True))
+            opened.forget([record.request for record in over if record not in separated])
             await opened.flush()
         finally:
             await opened.close()
@@ -183,7 +173,7 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
 async def _records(config: CommandConfig, journal: Path | None) -> Sequence[Record]:
     if journal is not None and not await anyio.Path(journal).exists():
         raise UsageProblem(f"there is no journal {str(journal)!r}")
-    return await read_journal(journal or config.journal_path)
+    return [record for record in await read_journal(journal or config.journal_path) if not record.facts.archived]
 
 
 def _is_over(record: Record) -> bool:

@@ -16,7 +16,7 @@ from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.presets import Preset, find_preset
 from mvsep_async.cli.choice import parse_options
 from mvsep_async.cli.complete import AlgorithmName, FormatName, PresetName
-from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.library_run import LibraryRun
@@ -33,7 +33,6 @@ from mvsep_async.recipes.run import HIDDEN
 
 __all__ = ["library"]
 
-_POSITIVE: Final = validators.Number(gte=1)
 _NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 
@@ -59,8 +58,7 @@ def library(
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
     transfer: Literal["url", "file"] = "url",
     journal: Path | None = None,
-    concurrency: Annotated[int | None, Parameter(validator=_POSITIVE)] = None,
-    poll_interval: float | None = None,
+    line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
     """Separate all songs of a folder, and keep the folder of their stems up to date.
@@ -77,15 +75,15 @@ def library(
     algorithm
         Number (sep_type) or name; several times for several ways to separate each song.
     preset
-        A preset in place of an algorithm, see `mvsep-async algorithms`; may be given several times.
+        A preset in place of an algorithm, see `mvsep-async algorithms`; repeatable.
     recipe
         A TOML file with a chain of separations in place of an algorithm.
     opt
-        An option of the algorithm as NAME=VALUE; may be given several times.
+        An option of the algorithm as NAME=VALUE; repeatable.
     format
         mp3, wav16, flac16, m4a, wav32 or flac24; by default mp3.
     stems
-        Keep only this stem; may be given several times.
+        Keep only this stem; repeatable.
     layout
         File names from tags, such as "{albumartist}/{album}/{track} {title}/{stem}.{ext}"; by default the folders are
         mirrored.
@@ -110,10 +108,6 @@ def library(
         sent.
     journal
         File that remembers the jobs, by default in the target folder.
-    concurrency
-        Most jobs at the service at one time; by default what the account allows.
-    poll_interval
-        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
     run = _Run(
@@ -136,8 +130,7 @@ def library(
             "transfer": transfer,
         },
         journal=journal,
-        concurrency=concurrency,
-        poll_interval=poll_interval,
+        line=line,
         json=common.json,
     )
     if dry_run:
@@ -158,8 +151,7 @@ class _Run:
     recipe: Path | None
     arguments: dict[str, Any]
     journal: Path | None
-    concurrency: int | None
-    poll_interval: float | None
+    line: TransferOptions
     json: bool
 
     async def cost(self) -> int:
@@ -193,9 +185,8 @@ class _Run:
         async with connect(
             self.config,
             needs_token=not dry_run,
-            concurrency=self.concurrency,
             journal=journal,
-            poll_interval=self.poll_interval,
+            transfer=self.line,
         ) as client:
             run = partial(
                 separate_library,

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter, validators
 
 from mvsep_async.catalogue.presets import PRESETS, Preset
 from mvsep_async.cli.complete import GivenSource
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, TRANSFER, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.journal import JOURNAL, JournalOptions, open_journal_file
@@ -60,8 +60,7 @@ async def run(
     journal: JournalOptions = JOURNAL,
     layout: str | None = None,
     transfer: Literal["url", "file"] = "url",
-    concurrency: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    poll_interval: float | None = None,
+    line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
     """Take songs through the steps of a recipe.
@@ -78,10 +77,6 @@ async def run(
         File names below the folder, made of {song}, {step}, {algorithm} and {stem}.
     transfer
         How a stem gets to the next step: by its link at the service, or as a file that is downloaded and sent.
-    concurrency
-        Most jobs at the service at one time; by default what the account allows.
-    poll_interval
-        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
     if not sources:
@@ -91,9 +86,7 @@ async def run(
     path = journal.path(config)
     await open_journal_file(path)
     view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
-    async with connect(
-        config, needs_token=True, concurrency=concurrency, journal=path, poll_interval=poll_interval
-    ) as client:
+    async with connect(config, needs_token=True, journal=path, transfer=line) as client:
         resolved = found.resolve(await client.catalogue(), await client.account.user())
         await prepare_folder(folder)
         run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, view)

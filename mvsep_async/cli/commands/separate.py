@@ -9,12 +9,12 @@ from typing import Annotated, Final, Literal
 
 import anyio
 from attrs import frozen
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from mvsep_async.catalogue.algorithm import Needs
 from mvsep_async.cli.choice import SEPARATION, Choice, SeparationOptions, choose
 from mvsep_async.cli.complete import GivenSource
-from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_run import JobRun
@@ -35,8 +35,6 @@ __all__ = ["OUTPUT", "OutputOptions", "separate"]
 
 LAYOUT: Final = "{song}/{stem}"
 
-_POSITIVE: Final = validators.Number(gte=1)
-
 
 @Parameter(name="*")
 @frozen(kw_only=True)
@@ -46,7 +44,7 @@ class OutputOptions:
     out: Annotated[Path | None, Parameter(alias="-o")] = None
     """Folder for the stems, by default `stems`."""
     stems: tuple[str, ...] = ()
-    """Keep only this stem; may be given several times."""
+    """Keep only this stem; repeatable."""
     layout: str = LAYOUT
     """File names below the folder, made of {song} and {stem}."""
     overwrite: bool = False
@@ -73,16 +71,15 @@ def separate(
     reference: Path | None = None,
     remote_type: RemoteType | None = None,
     publish: bool = False,
-    concurrency: Annotated[int | None, Parameter(validator=_POSITIVE)] = None,
     on_unknown: Literal["raise", "resubmit"] = "raise",
     anyway: bool = False,
-    poll_interval: float | None = None,
+    transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
     """Separate songs and fetch their stems.
 
-    Songs that were separated before in the same way are skipped. What cannot be separated is reported by name, and the
-    rest goes on. Ctrl-C stops it; the same command again goes on where it stood, and nothing is paid twice.
+    Songs that were separated before with the same settings are skipped. Files that cannot be separated are reported by
+    name. Ctrl-C stops the run; the same command resumes it, and nothing is paid twice.
 
     Parameters
     ----------
@@ -105,20 +102,14 @@ def separate(
         What kind of link an address is; by default recognised by its host.
     publish
         Show the results on the service's public demo page.
-    concurrency
-        Most jobs at the service at one time; by default what the account allows.
     on_unknown
-        When it cannot be known whether a link was accepted: fail, or submit it again and perhaps pay twice.
+        What to do when it is unknown whether a link was accepted: fail, or submit it again and perhaps pay twice.
     anyway
         Send what the account's plan does not allow, as far as is known.
-    poll_interval
-        Shortest interval between two polls of one job, in seconds.
     """
     config = load_config(common)
     if recipe is not None:
-        return _by_recipe(
-            recipe, sources, separation, output, journal, concurrency, poll_interval, common, dry_run=dry_run
-        )
+        return _by_recipe(recipe, sources, separation, output, journal, transfer, common, dry_run=dry_run)
     check_layout(output.layout)
     run = _Run(
         config=config,
@@ -133,10 +124,9 @@ def separate(
         reference=reference,
         remote_type=remote_type,
         publish=publish,
-        concurrency=concurrency,
         on_unknown=on_unknown,
         anyway=anyway,
-        poll_interval=poll_interval,
+        transfer=transfer,
         json=common.json,
     )
     if not sources and run.choice.default:
@@ -164,10 +154,9 @@ class _Run:
     reference: Path | None
     remote_type: RemoteType | None
     publish: bool
-    concurrency: int | None
     on_unknown: Literal["raise", "resubmit"]
     anyway: bool
-    poll_interval: float | None
+    transfer: TransferOptions
     json: bool
 
     async def plan(self) -> Plan:
@@ -186,16 +175,15 @@ class _Run:
         """Separate the songs and return the exit code."""
         songs = Songs(self.sources, exclude=self.out)
         title = " · ".join((self.choice.label, self.output_format.label, shown_path(self.out)))
-        run = JobRun(title=title, json=self.json, songs=songs, slots=self.concurrency)
+        run = JobRun(title=title, json=self.json, songs=songs, slots=self.transfer.concurrency)
         songs.on_bad = run.reject
         try:
             await open_journal_file(self.journal)
             async with connect(
                 self.config,
                 needs_token=True,
-                concurrency=self.concurrency,
                 journal=self.journal,
-                poll_interval=self.poll_interval,
+                transfer=self.transfer,
                 on_event=run.receive,
             ) as client:
                 given = await self._given(client, songs)
@@ -266,8 +254,7 @@ def _by_recipe(
     separation: SeparationOptions,
     output: OutputOptions,
     journal: JournalOptions,
-    concurrency: int | None,
-    poll_interval: float | None,
+    transfer: TransferOptions,
     common: CommonOptions,
     *,
     dry_run: bool,
@@ -286,7 +273,6 @@ def _by_recipe(
         out=output.out,
         journal=journal,
         layout=None if output.layout == LAYOUT else output.layout,
-        concurrency=concurrency,
-        poll_interval=poll_interval,
+        line=transfer,
         common=common,
     )

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions
 from mvsep_async.cli.complete import JobName
-from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_ids import find_jobs, read_journal, song_of_hash
@@ -36,7 +36,6 @@ _DATED: Final = 14
 HostName = Annotated[
     str | None, Parameter(help="The regional address that has the jobs, such as https://de.mvsep.com.")
 ]
-PollInterval = Annotated[float | None, Parameter(help="Shortest interval between two polls of one job, in seconds.")]
 
 
 async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
@@ -55,13 +54,13 @@ async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = 
 
 
 async def watch(
-    *jobs: JobName, host: HostName = None, poll_interval: PollInterval = None, common: CommonOptions = COMMON
+    *jobs: JobName, host: HostName = None, transfer: TransferOptions = TRANSFER, common: CommonOptions = COMMON
 ) -> int:
     """Follow jobs until they are over; nothing is downloaded."""
     config = load_config(common)
     run = JobRun(title="watching", json=common.json)
     try:
-        async with connect(config, poll_interval=poll_interval) as client:
+        async with connect(config, transfer=transfer) as client:
             hashes = await find_jobs(client, config, jobs)
             actions = JobActions([client.attach(hash, host=host) for hash in hashes], Job.wait)
             return await run.follow(client, actions, actions.run)
@@ -75,7 +74,7 @@ async def download(
     last: bool = False,
     output: OutputOptions = OUTPUT,
     host: HostName = None,
-    poll_interval: PollInterval = None,
+    transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
     """Fetch the stems of jobs; jobs that are not over are waited for.
@@ -98,7 +97,7 @@ async def download(
         await job.download(out, stems=output.stems or None, layout=layout, overwrite=output.overwrite)
 
     try:
-        async with connect(config, poll_interval=poll_interval) as client:
+        async with connect(config, transfer=transfer) as client:
             wanted = [*jobs, await _newest(client, config)] if last else jobs
             names |= await find_jobs(client, config, wanted)
             actions = JobActions([client.attach(hash, host=host) for hash in names], fetch)

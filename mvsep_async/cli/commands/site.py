@@ -1,4 +1,4 @@
-"""`queue`, `news`, `demo-page`: what the site tells everybody."""
+"""`queue`, `news`, `demo-page`: public pages of the service."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def demo_page(
     algorithm
         Only those of this algorithm: its number (sep_type) or name.
     opt
-        Only those made with this option, as NAME=VALUE; may be given several times.
+        Only those made with this option, as NAME=VALUE; repeatable.
     start
         How many of the newest to leave out.
     limit

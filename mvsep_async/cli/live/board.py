@@ -24,8 +24,8 @@ _SMOOTHING: Final = 8.0
 class Lane:
     """One running job.
 
-    `folder` tells songs of one title apart. `speed`: bytes a second up or down, `None` while nothing moves. `elapsed`:
-    seconds since the job began.
+    `folder` distinguishes songs of the same title. `speed`: bytes a second up or down, `None` while nothing moves.
+    `elapsed`: seconds since the stage began.
     """
 
     name: str

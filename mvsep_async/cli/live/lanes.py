@@ -21,14 +21,14 @@ _FIRST: Final = (Stage.QUEUED, Stage.UPLOADING, Stage.FETCHING)
 """Stages in which a job that is there from the start has not been running before."""
 
 _OVERDUE: Final = 0.1
-"""Share of a typical job that one is given which has already taken longer."""
+"""Share of a typical duration that a job is estimated to need which has already taken longer."""
 
 _SEPARATED: Final = (Stage.PROCESSING, Stage.MERGING, Stage.DONE, Stage.DOWNLOADING, Stage.FINISHED)
 
 
 @frozen
 class Running:
-    """A running job: its title, the folder that tells it from others of that title, and its progress."""
+    """A running job: its title, its folder (shown to distinguish songs of the same title), and its progress."""
 
     name: str
     progress: Progress
@@ -52,6 +52,7 @@ class Snapshot:
 class _Tracked:
     began: float
     timed: bool
+    stage_began: float = 0.0
     stage: Stage | None = None
     speed: Speed = field(factory=Speed)
 
@@ -90,12 +91,14 @@ class LaneTracker:
         lanes, changed = [], []
         for id, tracked in self._tracked.items():
             job = snapshot.running[id]
+            if tracked.stage is not job.progress.stage:
+                tracked.stage_began = now
             lane = Lane(
                 name=job.name,
                 folder=job.folder,
                 progress=job.progress,
                 speed=tracked.speed.update(_bytes_moved(job.progress), now),
-                elapsed=now - tracked.began,
+                elapsed=now - tracked.stage_began,
             )
             lanes.append(lane)
             if tracked.stage is not job.progress.stage:

@@ -26,7 +26,7 @@ class Glyphs:
     part: str
     """Ends a bar that is half a cell longer; empty where there is no such sign."""
     rest: str
-    """Of another shape than `full`: colour alone does not tell them apart everywhere."""
+    """Of another shape than `full`: some terminals show no colours."""
     unknown: str
     """Fills the bar of a job whose fraction is not known."""
     cut: str
@@ -56,7 +56,7 @@ _AT_WORK: Final = (Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
 _REDUNDANT: Final = re.compile(r"\b(?:is|are) being \w+$")
 """How the service's message says what the stage says already ("Your file is being processed")."""
 _AROUND: Final = 2
-"""Lines beside lanes and sums: the title, and the one that the cursor stands on."""
+"""Lines other than lanes and sums: the title, and the line of the cursor."""
 _STAGE: Final = max(len(stage) for stage in Stage)
 _PERCENT: Final = 4
 _ROOMY: Final = 72
@@ -89,8 +89,8 @@ def status_text(
 ) -> str:
     """Return a job's stage, and as much of what is known beyond it as fits into `width` columns.
 
-    Most telling first: the queue place, the chunks or the bytes, then the time left or the speed, else the time that
-    it has taken.
+    First the queue place, the chunks or the bytes, then the time left or the speed, else the time that the stage has
+    taken.
     """
     stage = progress.stage
     message = visible(progress.message or "")
@@ -128,11 +128,11 @@ def _lane(lane: Lane, width: int, glyphs: Glyphs) -> Text:
     line.append_text(_bar(progress.fraction, bar, style, glyphs))
     line.append(_percent(progress.fraction), style=style)
     if status:
-        told = status_text(progress, speed=lane.speed, elapsed=lane.elapsed, width=status)
+        text = status_text(progress, speed=lane.speed, elapsed=lane.elapsed, width=status)
         stage = progress.stage.value
         line.append("  ")
         line.append(stage, style=style)
-        line.append(_cut_end(told.removeprefix(stage), status - len(stage), glyphs), style="dim")
+        line.append(_cut_end(text.removeprefix(stage), status - len(stage), glyphs), style="dim")
     line.rstrip()
     line.truncate(width)
     return line
@@ -187,7 +187,7 @@ def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
 
 
 def _rounded(seconds: float) -> float:
-    """Return a time left no more exact than an estimate is: a step of 10 seconds from 2 minutes on."""
+    """Return a time left as exact as an estimate can be: in steps of 10 seconds from 2 minutes on."""
     return seconds if seconds < 120 else round(seconds, -1)
 
 
@@ -203,7 +203,7 @@ def _fitted(parts: Sequence[tuple[str, str]], width: int, glyphs: Glyphs) -> Tex
 
 
 def _cut_middle(text: str, width: int, glyphs: Glyphs) -> str:
-    """Return `text` in exactly so many columns, its middle left out where it is too long: its end tells songs apart."""
+    """Return `text` in exactly so many columns, without its middle if it is too long: the ends differ most."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     tail = text[-((width - 1) // 3) :] if width > 8 else ""
@@ -219,12 +219,12 @@ def _cut_end(text: str, width: int, glyphs: Glyphs) -> str:
 def _bytes(done: int | None, total: int | None, speed: float | None) -> list[str]:
     if done is None:
         return []
-    told = size_text(done)
+    text = size_text(done)
     if total:
         whole = size_text(total)
-        here, unit = told.split(" ")
-        told = f"{here if whole.endswith(f' {unit}') else told} of {whole}"
-    return [f" {told}", f", {size_text(speed)}/s" if speed else ""]
+        here, unit = text.split(" ")
+        text = f"{here if whole.endswith(f' {unit}') else text} of {whole}"
+    return [f" {text}", f", {size_text(speed)}/s" if speed else ""]
 
 
 def summary(made: int, skipped: int, failed: int, cancelled: int, elapsed: float) -> str:
