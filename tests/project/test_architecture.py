@@ -1,0 +1,131 @@
+"""The structure of the package, checked from the imports and assignments as they are."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PACKAGE: Final = Path(__file__).parents[2] / "mvsep_async"
+
+LAYERS: Final = (
+    "cli",
+    "testing webhooks library",
+    "recipes",
+    "client",
+    "scheduling",
+    "submission",
+    "polling download journal",
+    "jobs config",
+    "endpoints",
+    "observe catalogue",
+    "models",
+    "http",
+    "transport audio",
+    "naming sources concurrency",
+    "backoff errors",
+)
+"""The rooms of the package from the top: a room imports those below it, and none beside or above it."""
+
+FREE: Final = frozenset({"sandbox", "__init__", "__main__", "_lazy", "_version"})
+"""The sandbox serves and imports no other room of the client; the rest only names what is elsewhere."""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES: Final = modules()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the modules of the package that a file imports when it runs, inside functions too."""
+    for node in running(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mvsep_async"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from running(child)
+
+
+IMPORTS: Final = {name: set(imported(path)) - {name, "mvsep_async"} for name, path in MODULES.items()}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"a circle: {' -> '.join((*path[path.index(name) :], name))}"
+        if name not in done:
+            for other in IMPORTS[name] & set(IMPORTS):
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in IMPORTS:
+        visit(name, ())
+
+
+def room_of(module: str) -> str:
+    return [*module.split("."), "__init__"][1]
+
+
+def test_every_room_has_its_layer() -> None:
+    named = [room for layer in LAYERS for room in layer.split()]
+    assert sorted(named) == sorted({room_of(name) for name in MODULES} - FREE)
+
+
+def test_no_import_runs_up_or_sideways() -> None:
+    level = {room: number for number, layer in enumerate(LAYERS) for room in layer.split()}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in IMPORTS.items()
+        for other in others
+        if room_of(name) not in FREE
+        and room_of(other) not in FREE
+        and room_of(name) != room_of(other)
+        and level[room_of(name)] >= level[room_of(other)]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("attribute", ["state", "facts", "request", "progress"])
+def test_only_the_registry_changes_a_job(attribute: str) -> None:
+    """A job is called `job` or `entry` everywhere, so an assignment to its attributes shows."""
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, path in MODULES.items()
+        if name != "mvsep_async.jobs.registry" and room_of(name) != "sandbox"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and node.attr == attribute
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("job", "entry", "known")
+    ]
+    assert wrong == []
+
+
+def test_httpx_is_named_at_run_time_in_the_transport_alone() -> None:
+    naming = {
+        name
+        for name, path in MODULES.items()
+        if room_of(name) not in ("sandbox", "transport")
+        for node in running(ast.parse(path.read_text("utf-8")))
+        if (isinstance(node, ast.Import) and any(alias.name in ("httpx", "httpx2") for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("httpx", "httpx2"))
+    }
+    assert naming <= {"mvsep_async.client", "mvsep_async.config"}
