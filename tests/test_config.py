@@ -70,3 +70,31 @@ def test_an_unknown_region_and_two_addresses_are_refused() -> None:
         MVSepClient(STRANGER, region="fr")
     with pytest.raises(ConfigurationError, match="not both"):
         MVSepClient(STRANGER, region="de", base_url="https://mvsep.com")
+
+
+@pytest.mark.parametrize("rate", [0, 100, -1, float("nan")])
+def test_a_rate_limit_that_is_too_low_is_refused(rate: float) -> None:
+    with pytest.raises(ConfigurationError, match="limit_rate must be at least 1024"):
+        MVSepClient(limit_rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url", "allowed"),
+    [
+        ("https://mvsep.com", "https://cdn.example/stem.wav", False),
+        ("https://mvsep.com", "https://de.mvsep.com/storage/stem.wav", True),
+        ("https://mvsep.com", "http://192.168.1.1/stem.wav", False),
+        ("http://127.0.0.1:8000", "http://192.168.1.1/stem.wav", True),
+        ("http://nas.local", "http://192.168.1.1/stem.wav", True),
+        ("http://nas", "http://192.168.1.1/stem.wav", True),
+        ("http://10.0.0.5", "http://192.168.1.1/stem.wav", True),
+        ("http://8.8.8.8", "http://192.168.1.1/stem.wav", False),
+    ],
+)
+def test_only_a_private_service_leads_to_private_addresses(
+    base_url: str, url: str, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MVSEP_ALLOW_PRIVATE_DOWNLOADS", raising=False)
+    assert config(base_url=base_url).may_be_private(url) is allowed
+    monkeypatch.setenv("MVSEP_ALLOW_PRIVATE_DOWNLOADS", "1")
+    assert config(base_url=base_url).may_be_private(url)
