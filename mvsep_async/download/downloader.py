@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 from anyio import CapacityLimiter
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, evolve, field
 
 from mvsep_async.concurrency import KeyedLock, in_thread
@@ -67,13 +67,13 @@ class Downloader:
     """Which job has which path, by `caseless`."""
     _jobs: KeyedLock = field(factory=KeyedLock)
     _planning: anyio.Lock = field(factory=anyio.Lock)
-    _queue: tuple[MemoryObjectSendStream[JobEntry], MemoryObjectReceiveStream[JobEntry]] = field(
-        factory=lambda: anyio.create_memory_object_stream[JobEntry](float("inf"))
-    )
+    _queue: deque[JobEntry] = field(factory=deque)
+    _queued: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(0))
 
     def put(self, job: JobEntry) -> None:
         """Queue a finished job for the download to its target."""
-        self._queue[0].send_nowait(job)
+        self._queue.append(job)
+        self._queued.release()
 
     def reclaim(self, job: JobEntry) -> None:
         """Reserve the paths that a job of an earlier run has planned."""
@@ -82,14 +82,14 @@ class Downloader:
 
     async def run(self) -> None:
         """Download the results of queued jobs, a few jobs at a time."""
-        with self._queue[0], self._queue[1]:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(JOBS_AT_ONCE):
-                    tasks.start_soon(self._work)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(JOBS_AT_ONCE):
+                tasks.start_soon(self._work)
 
     async def _work(self) -> None:
         while True:
-            job = await self._queue[1].receive()
+            await self._queued.acquire()
+            job = self._queue.popleft()
             target = job.request.target
             if target is None or job.state is not JobState.DONE:
                 continue
