@@ -93,7 +93,7 @@ def test_importing_the_package_loads_no_dependency() -> None:
 
 def test_the_client_loads_none_of_the_extras_nor_the_command_line() -> None:
     loaded = imported("from mvsep_async import *; import mvsep_async.scheduling.session")
-    assert "httpx" in loaded
+    assert "cattrs" in loaded
     # httpx and httpcore load some of them by themselves, where they are installed.
     assert not (loaded - imported("import httpx, httpcore, anyio, attrs, cattrs")) & set(FOREIGN)
     assert not {name for name in loaded if name.split(".")[:2] in (["mvsep_async", "cli"], ["mvsep_async", "sandbox"])}
@@ -105,7 +105,7 @@ def test_the_client_loads_none_of_the_extras_nor_the_command_line() -> None:
     [("raise ImportError('libmissing.so')", "libmissing.so"), ("import json; json.nonesuch", "nonesuch")],
 )
 def test_a_broken_dependency_is_named(content: str, cause: str, tmp_path: Path) -> None:
-    (tmp_path / "httpx.py").write_text(content)
+    (tmp_path / "anyio.py").write_text(content)
     ran = subprocess.run(
         [sys.executable, "-c", "from mvsep_async import MVSepClient"],
         capture_output=True,
@@ -121,7 +121,7 @@ def test_a_broken_dependency_is_named(content: str, cause: str, tmp_path: Path) 
 def test_the_engine_is_loaded_when_a_client_is_opened() -> None:
     loaded = imported("from mvsep_async import MVSepClient; MVSepClient('a-token')")
     folders = {name.split(".")[1] for name in loaded if name.startswith("mvsep_async.")}
-    assert not folders & {"scheduling", "submission", "polling", "download", "journal", "transport", "catalogue"}
+    assert not folders & {"scheduling", "submission", "polling", "download", "journal", "catalogue"}
     assert len([name for name in loaded if name.startswith("mvsep_async.")]) < 20
 
 
