@@ -51,7 +51,8 @@ class JobStream:
     _submit: Callable[[Source], Awaitable[Job]]
     _wait: Callable[[Job], Awaitable[None]]
     _backend: StreamBackend
-    _scope: CancelScope = field(factory=CancelScope)
+    _scope: CancelScope | None = None
+    """Made by the reading task: `map` may be called where no task runs."""
     _finished: deque[Job] = field(factory=deque)
     _held: int = 0
     """Jobs that are unfinished, or finished and not yet received."""
@@ -81,7 +82,8 @@ class JobStream:
 
     async def aclose(self) -> None:
         """Read no more sources. The jobs already submitted go on in the client."""
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         self._exhausted, self._held = True, 0
         self._finished.clear()
         self._notify()
@@ -91,8 +93,11 @@ class JobStream:
         return f"<JobStream {state}, {self._held} jobs held>"
 
     async def _feed(self) -> None:
+        if self._exhausted:
+            return
+        scope = self._scope = CancelScope()
         try:
-            with self._scope:
+            with scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._watch_slots)
                     async with anyio.create_task_group() as waits:
@@ -100,7 +105,7 @@ class JobStream:
                     tasks.cancel_scope.cancel()
         finally:
             # When the client closes with unfinished jobs, whoever iterates is not left waiting.
-            if self._held > len(self._finished) and not self._scope.cancel_called and self._error is None:
+            if self._held > len(self._finished) and not scope.cancel_called and self._error is None:
                 self._error = ClientClosedError("the client was closed before all songs were finished")
             self._held = len(self._finished)
             self._exhausted = True
