@@ -180,14 +180,14 @@ def test_a_layout_is_filled_in() -> None:
     ["", "/{song}", "{song}/", "a//b", "../{song}", "{song}/./{stem}", "a\\b", "{nope}", "{}", "{song!r}", "{song:5}",
      "{song.x}", "{song[0]}", "{song", "song}"],
 )  # fmt: skip
-def test_a_layout_that_cannot_be(layout: str) -> None:
+def test_an_invalid_layout_is_refused(layout: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         check_layout(layout)
     assert "{song}" in str(caught.value)
 
 
 @given(st.text("{}song/stem.\\!:[]", max_size=12))
-def test_any_layout_is_taken_or_refused(layout: str) -> None:
+def test_any_layout_is_accepted_or_refused(layout: str) -> None:
     try:
         check_layout(layout)
     except InvalidRequestError:

@@ -1,4 +1,4 @@
-"""Is it the file, or a page about why there is no file? Decided from the first bytes and the expected name."""
+"""Detect error pages and messages sent in place of a file, from the first bytes and the expected name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HTML: Final = re.compile(
     rb"(?is)\s*(?:<!--.*?-->\s*|<\?xml[^>]*>\s*)*<(?:!doctype\s+html|html|head|body|title|meta|script|h1|center|pre)\b"
 )
 _TEXTUAL: Final = frozenset({".txt", ".json", ".srt", ".vtt", ".csv", ".lrc", ".xml", ".musicxml", ".md", ".lab"})
-"""Results that are text by right: transcriptions, subtitles, chords, beats."""
+"""Results that are text: transcriptions, subtitles, chords, beats."""
 
 _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP: Final = b"\x1f\x8b\x08"
@@ -27,17 +27,17 @@ _JSON_START: Final = re.compile(rb'\s*[{\[]\s*["{\[\]}\-0-9tfn]')
 
 @frozen
 class WrongContent:
-    """Something else in place of the file. `page`: an HTML page, as the service's edge sends when it is busy."""
+    """Other content in place of the file. `page`: an HTML page, as the service's edge sends when it is busy."""
 
     why: str
     page: bool = False
 
 
 def detect_wrong_content(head: bytes, name: str, *, content_type: str = "") -> WrongContent | None:
-    """Return what the first bytes are if they cannot be the file `name`, `None` if they can.
+    """Return what the first bytes are if they are not the file `name`, else `None`.
 
-    A format we know is always welcome, whatever the name says; unknown binary data too: new formats come. An HTML page
-    never is, and JSON or other text only where the name expects text.
+    Every known format and unknown binary data is accepted, whatever the name says. An HTML page never is; JSON and
+    other text only if the name is that of a text file.
     """
     if not head:
         return WrongContent("the server sent an empty file")

@@ -24,8 +24,8 @@ from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target
-from mvsep_async.journal.faults import error_from_json, error_to_json
-from mvsep_async.journal.notes import Row, Value
+from mvsep_async.journal.changes import Row, Value
+from mvsep_async.journal.error_json import error_from_json, error_to_json
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.separation import InputFile, OutputFile, Separation
 from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url

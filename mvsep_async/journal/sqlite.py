@@ -19,7 +19,7 @@ from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
-from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.thread import WorkThread
 
@@ -42,7 +42,7 @@ class _Batch:
     """One transaction, and the event for the tasks that wait for it."""
 
     synced: bool = False
-    notes: Notes = field(factory=Notes)
+    changes: PendingChanges = field(factory=PendingChanges)
     over: anyio.Event = field(factory=anyio.Event)
     error: Exception | None = None
 
@@ -64,7 +64,7 @@ class SqliteJournal:
         self._spool = self.path.with_name(self.path.name + ".spool")
         self._thread: WorkThread | None = None
         self._store: Store | None = None
-        self._notes = Notes()
+        self._pending = PendingChanges()
         self._keys: dict[str, str] = {}
         self._in_flight: _Batch | None = None
         self._next: _Batch | None = None
@@ -131,24 +131,24 @@ class SqliteJournal:
             holder = self._keys.setdefault(request.key, request.id)
             if holder != request.id:
                 raise JournalError(f"the key {request.key!r} is that of job {holder}: use another one", job=request.id)
-        self._notes.added[request.id] = row
+        self._pending.added[request.id] = row
         self._wake()
 
     def amend(self, request: JobRequest) -> None:
         """Replace the request of a job; its key stays the same."""
         row = request_row(request, spool=self._spool)
-        where = self._notes.added if request.id in self._notes.added else self._notes.amended
+        where = self._pending.added if request.id in self._pending.added else self._pending.amended
         where[request.id] = row
         self._wake()
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Change the state and facts of a job."""
-        self._notes.changed[job] = facts_row(state, facts)
+        self._pending.changed[job] = facts_row(state, facts)
         self._wake()
 
     def forget(self, requests: Sequence[JobRequest]) -> None:
         """Remove the jobs of these requests, and their songs in the spool folder."""
-        self._notes.forget([request.id for request in requests])
+        self._pending.forget([request.id for request in requests])
         for request in requests:
             if request.key is not None and self._keys.get(request.key) == request.id:
                 del self._keys[request.key]
@@ -162,7 +162,7 @@ class SqliteJournal:
     def learn(self, duration: JobDuration) -> None:
         """Record how long a job took. Only the last ones of each algorithm are kept."""
         row = (duration.algorithm, duration.size, duration.waiting, duration.processing)
-        self._notes.durations.append(row)
+        self._pending.durations.append(row)
         self._wake()
 
     async def flush(self, *, synced: bool = False) -> None:
@@ -197,7 +197,7 @@ class SqliteJournal:
         if self._thread is None:
             raise JournalError(f"the journal {self.path} is not open")
         in_flight = self._in_flight
-        if not self._notes:
+        if not self._pending:
             if in_flight is None and not (synced and self._unsynced):
                 return None
             if in_flight is not None and (in_flight.synced or not synced):
@@ -219,20 +219,20 @@ class SqliteJournal:
             batch.error = JournalError(f"the journal {self.path} was closed")
             batch.over.set()
             return
-        batch.notes, self._notes = self._notes, batch.notes
+        batch.changes, self._pending = self._pending, batch.changes
         self._in_flight = batch
-        self._thread.post(partial(self._store.write, batch.notes, synced=batch.synced), partial(self._written, batch))
+        self._thread.post(partial(self._store.write, batch.changes, synced=batch.synced), partial(self._written, batch))
 
     def _written(self, batch: _Batch, _: None, error: Exception | None) -> None:
         """Record the end of a transaction, wake the tasks that wait for it, and start the next."""
         self._in_flight = None
         if error is None:
             self._unsynced = not batch.synced
-            if batch.notes.forgotten and self._thread is not None and self._store is not None:
+            if batch.changes.forgotten and self._thread is not None and self._store is not None:
                 self._thread.post(self._store.tidy, self._tidied)
         else:
-            batch.notes.merge(self._notes)
-            self._notes = batch.notes
+            batch.changes.merge(self._pending)
+            self._pending = batch.changes
         batch.error = error
         batch.over.set()
         self._launch()

@@ -14,11 +14,11 @@ from typing import Final
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.journal import JobDuration, Record
+from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.lock import FileLock, LockedError
-from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.messages import damaged, explained, gone, in_use, newer, not_a_journal
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
 from mvsep_async.journal.schema import APPLICATION_ID, STEPS, Step, migrate, version_of
-from mvsep_async.journal.trouble import damaged, explained, gone, in_use, newer, not_a_journal
 from mvsep_async.sources import Spooled
 
 __all__ = ["Store"]
@@ -102,37 +102,37 @@ class Store:
                     )
                 return [record for _, record in self._read(connection)]
 
-    def write(self, notes: Notes, *, synced: bool) -> None:
-        """Write all notes or none. `synced`: they, and all notes before them, survive a loss of power."""
+    def write(self, changes: PendingChanges, *, synced: bool) -> None:
+        """Write all changes or none. `synced`: they, and all changes before them, survive a loss of power."""
         connection = self._connection
         assert connection is not None
         self._check_still_there()
         numbers = self._numbers
-        pruned = {job: numbers.pop(job) for job in notes.forgotten if job in numbers}
-        numbers.update(zip(notes.added, count(self._highest + 1), strict=False))
+        pruned = {job: numbers.pop(job) for job in changes.forgotten if job in numbers}
+        numbers.update(zip(changes.added, count(self._highest + 1), strict=False))
         unneeded: list[str] = []
         try:
             if synced is not self._synced:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._synced = synced
-            if notes.single:
+            if changes.single:
                 # One statement is a transaction by itself: this saves a submit a tenth of its time.
-                self._apply(connection, notes)
+                self._apply(connection, changes)
             else:
                 connection.execute("BEGIN IMMEDIATE")
                 unneeded = self._prune(connection, pruned.values())
-                self._apply(connection, notes)
+                self._apply(connection, changes)
                 connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            for job in notes.added:
+            for job in changes.added:
                 numbers.pop(job, None)
             numbers |= pruned
             if isinstance(error, sqlite3.Error):
                 raise explained(self.path, error) from error
             raise
-        self._highest += len(notes.added)
+        self._highest += len(changes.added)
         self._unneeded += unneeded
 
     def _check_still_there(self) -> None:
@@ -152,21 +152,21 @@ class Store:
         connection.executemany(_FORGET, rows)
         return unneeded
 
-    def _apply(self, connection: sqlite3.Connection, notes: Notes) -> None:
-        """Write all but the pruning; skip notes about pruned jobs."""
+    def _apply(self, connection: sqlite3.Connection, changes: PendingChanges) -> None:
+        """Write all but the pruning; skip changes about pruned jobs."""
         numbers = self._numbers
         before = connection.total_changes
-        if notes.added:
-            connection.executemany(_ADD, ((numbers[job], *row) for job, row in notes.added.items()))
-        if notes.amended:
-            amended = ((*row, numbers[job]) for job, row in notes.amended.items() if job in numbers)
+        if changes.added:
+            connection.executemany(_ADD, ((numbers[job], *row) for job, row in changes.added.items()))
+        if changes.amended:
+            amended = ((*row, numbers[job]) for job, row in changes.amended.items() if job in numbers)
             connection.executemany(_AMEND, amended)
-        if notes.changed:
-            changed = ((*row, numbers[job]) for job, row in notes.changed.items() if job in numbers)
+        if changes.changed:
+            changed = ((*row, numbers[job]) for job, row in changes.changed.items() if job in numbers)
             connection.executemany(_CHANGE, changed)
-        if notes.durations:
-            connection.executemany(_ADD_DURATION, notes.durations)
-            algorithms = {algorithm for algorithm, *_ in notes.durations}
+        if changes.durations:
+            connection.executemany(_ADD_DURATION, changes.durations)
+            algorithms = {algorithm for algorithm, *_ in changes.durations}
             connection.executemany(
                 _DROP_DURATIONS, ((algorithm, algorithm, _KEPT_DURATIONS) for algorithm in algorithms)
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.store import Store
 from mvsep_async.sandbox import Sandbox
 from tests.client.support import paid
@@ -39,10 +39,10 @@ async def test_from_whatever_was_synced_last_a_song_comes_to_its_end(
         if (home / "stems").exists():
             shutil.copytree(home / "stems", worst[-1] / "stems")
 
-    def watched(store: Store, notes: Notes, **how: Any) -> None:
+    def watched(store: Store, changes: PendingChanges, **how: Any) -> None:
         if how["synced"] and synced:
             keep_worst_moment()
-        write(store, notes, **how)
+        write(store, changes, **how)
         if how["synced"]:
             keep_journal(store)
 

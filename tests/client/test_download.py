@@ -48,7 +48,7 @@ async def separated(client: MVSepClient, song: Path, **arguments: Any) -> Job:
 
 
 @pytest.mark.parametrize("fault", [{"kind": "cut_response"}, {"kind": "cut_response", "reset": True}])
-async def test_a_cut_is_continued_where_it_was(
+async def test_an_interrupted_download_continues(
     sandbox: Sandbox, client_of: NewClient, long_song: Path, tmp_path: Path, fault: dict[str, Any]
 ) -> None:
     async with client_of(sandbox) as client:
@@ -86,9 +86,7 @@ async def test_an_expired_link_is_renewed(sandbox: Sandbox, client_of: NewClient
     assert {path.read_bytes() for path in paths} == {song.read_bytes()}
 
 
-async def test_results_that_are_gone_are_said_to_be(
-    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
-) -> None:
+async def test_deleted_results_are_an_error(sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path) -> None:
     async with client_of(sandbox) as client:
         job = await separated(client, song)
         sandbox.delete(str(job.hash))
@@ -106,7 +104,7 @@ async def test_a_job_without_files_says_so(sandbox: Sandbox, client_of: NewClien
             await client.separate(song, tmp_path / "stems", algorithm=40)
 
 
-async def test_what_is_there_is_not_fetched_again(
+async def test_complete_files_are_not_fetched_again(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     async with client_of(sandbox) as client:
@@ -139,7 +137,7 @@ async def test_two_downloads_of_one_job_at_once_take_turns(
     assert fetched(sandbox) == 2
 
 
-async def test_two_jobs_of_one_name_do_not_meet(sandbox: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
+async def test_two_jobs_of_one_name_get_different_files(sandbox: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
     songs = []
     for number in range(3):
         path = tmp_path / str(number) / "song.wav"
@@ -164,7 +162,7 @@ async def test_two_jobs_of_one_name_do_not_meet(sandbox: Sandbox, client_of: New
     )
 
 
-async def test_what_another_process_is_writing_is_gone_around(
+async def test_a_name_that_another_process_is_writing_is_numbered_around(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     theirs = PartFile(tmp_path, tmp_path / "stems/Some Song/Vocals.mp3")
@@ -250,7 +248,7 @@ async def test_an_error_after_the_payment_says_how_to_get_the_results(
     assert command in str(no_stem.value)
 
 
-async def test_somebody_elses_file_is_kept_unless_asked(
+async def test_an_existing_file_is_kept_unless_overwriting(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     there = tmp_path / "stems" / "Some Song" / "Vocals.mp3"
@@ -326,7 +324,7 @@ async def test_the_download_is_part_of_the_progress_where_it_was_asked_for(
     assert seen[-1].stage is Stage.FINISHED
 
 
-async def test_an_output_folder_that_cannot_be(
+async def test_an_unusable_output_folder_is_an_error(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")

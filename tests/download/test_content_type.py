@@ -29,7 +29,7 @@ def test_formats_are_known_by_their_first_bytes(head: bytes, kind: str) -> None:
 
 
 @given(st.sampled_from([head for head, _ in KINDS]), st.binary(max_size=HEAD), st.sampled_from(["a.wav", "a.txt", "a"]))
-def test_a_known_format_is_welcome_under_any_name_and_type(head: bytes, rest: bytes, name: str) -> None:
+def test_a_known_format_is_accepted_under_any_name_and_type(head: bytes, rest: bytes, name: str) -> None:
     assert detect_wrong_content(head + rest, name, content_type="text/html") is None
 
 
@@ -60,21 +60,21 @@ def test_text_is_a_file_only_where_text_is_expected(text: bytes) -> None:
 
 
 @given(st.binary(min_size=16, max_size=HEAD).filter(lambda head: b"\x00" in head and head.lstrip()[:1] not in b"<{["))
-def test_unknown_binary_data_is_given_the_benefit_of_the_doubt(head: bytes) -> None:
+def test_unknown_binary_data_is_accepted(head: bytes) -> None:
     assert detect_wrong_content(head, "a.new") is None
 
 
 @given(st.binary(max_size=HEAD), st.text(max_size=20), st.text(max_size=20))
-def test_it_always_decides(head: bytes, name: str, content_type: str) -> None:
+def test_every_head_is_classified(head: bytes, name: str, content_type: str) -> None:
     found = detect_wrong_content(head, name, content_type=content_type)
     assert found is None or found.why.startswith("the server sent")
     assert detect_wrong_content(b"", name) is not None
 
 
-def test_bytes_that_are_text_in_no_encoding_are_none() -> None:
+def test_bytes_that_are_not_text_in_any_encoding_are_binary() -> None:
     assert detect_wrong_content(bytes(range(200, 256)) * 4, "a.wav") is None
 
 
-def test_what_is_compressed_is_a_file_only_where_that_is_meant() -> None:
+def test_compressed_content_is_accepted_only_where_the_name_says_so() -> None:
     assert detect_wrong_content(gzip.compress(b"song"), "stems.tar.GZ") is None
     assert detect_wrong_content(gzip.compress(b"song"), "song.wav") is not None

@@ -85,7 +85,7 @@ async def test_a_cut_every_megabyte_costs_no_byte_twice(http: httpx.AsyncClient,
     assert time.now < 60, "progress is not slowed down"
 
 
-async def test_what_an_earlier_run_left_is_continued(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_the_part_file_of_an_earlier_run_is_continued(http: httpx.AsyncClient, tmp_path: Path) -> None:
     with serving(FileAnswer(SONG)) as server:
         put_part(tmp_path / "a.wav", SONG[:400_000], identity="127.0.0.1/stem.wav", total=len(SONG))
         got = await get(http, server.url("/stem.wav?secret=1"), tmp_path / "a.wav")
@@ -115,7 +115,7 @@ async def test_a_complete_part_only_gets_its_name(http: httpx.AsyncClient, tmp_p
         {"nonsense": True},
     ],
 )
-async def test_what_is_not_surely_the_same_file_is_begun_anew(
+async def test_a_part_of_a_possibly_different_file_is_restarted(
     http: httpx.AsyncClient, tmp_path: Path, state: dict[str, Any]
 ) -> None:
     put_part(tmp_path / "a.wav", bytes(700_000), **state)
@@ -126,7 +126,7 @@ async def test_what_is_not_surely_the_same_file_is_begun_anew(
 
 
 @pytest.mark.parametrize("text", ["", "{", "\0" * 200, "[" * 60_000, "null", "\ud800".encode("utf-8", "surrogatepass")])
-async def test_a_state_that_cannot_be_read_is_none(http: httpx.AsyncClient, tmp_path: Path, text: str | bytes) -> None:
+async def test_an_unreadable_state_is_ignored(http: httpx.AsyncClient, tmp_path: Path, text: str | bytes) -> None:
     put_part(tmp_path / "a.wav", bytes(700_000))
     (tmp_path / "a.wav.part.json").write_bytes(text.encode() if isinstance(text, str) else text)
     with serving(FileAnswer(SONG)) as server:
@@ -160,7 +160,7 @@ async def test_a_server_without_ranges_is_asked_for_the_whole_again(http: httpx.
     assert got.received > len(SONG)
 
 
-async def test_without_a_validator_a_cut_begins_anew(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_without_a_validator_a_cut_restarts_the_download(http: httpx.AsyncClient, tmp_path: Path) -> None:
     answer = FileAnswer(SONG, etag='W/"weak"', cut=600_000)
 
     def cut_once(connection: Connection, request: Request) -> None:
@@ -189,7 +189,7 @@ async def test_a_file_that_changes_between_two_cuts_is_never_mixed(http: httpx.A
 
 
 @pytest.mark.parametrize("wrong", ["bytes 0-9/10", "bytes 5-9/*", "nonsense", "bytes */10"])
-async def test_a_wrong_content_range_begins_anew(http: httpx.AsyncClient, tmp_path: Path, wrong: str) -> None:
+async def test_a_wrong_content_range_restarts_the_download(http: httpx.AsyncClient, tmp_path: Path, wrong: str) -> None:
     whole = FileAnswer(SONG)
 
     def lying(connection: Connection, request: Request) -> None:
@@ -204,7 +204,7 @@ async def test_a_wrong_content_range_begins_anew(http: httpx.AsyncClient, tmp_pa
     assert (tmp_path / "a.wav").read_bytes() == SONG
 
 
-async def test_more_than_there_is_asked_for_begins_anew(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_range_past_the_end_restarts_the_download(http: httpx.AsyncClient, tmp_path: Path) -> None:
     put_part(tmp_path / "a.wav", SONG + b"more", identity="127.0.0.1/stem.wav", total=None)
     with serving(FileAnswer(SONG)) as server:
         await get(http, server.url(), tmp_path / "a.wav")
@@ -230,7 +230,7 @@ async def test_chunked_and_unannounced_lengths(http: httpx.AsyncClient, tmp_path
         assert (tmp_path / name).read_bytes() == SONG
 
 
-async def test_less_than_promised_is_no_file(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_fewer_bytes_than_promised_are_not_a_file(http: httpx.AsyncClient, tmp_path: Path) -> None:
     def short(connection: Connection, _: Request) -> None:
         connection.send(b"HTTP/1.0 200 OK\r\n\r\n" + SONG[:1000])
         raise Hangup
@@ -255,7 +255,7 @@ async def test_a_part_of_another_length_than_promised_is_not_continued(http: htt
     assert (tmp_path / "a.wav").read_bytes() == SONG
 
 
-async def test_a_cut_in_chunked_encoding_is_no_end(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_cut_in_chunked_encoding_does_not_complete_the_file(http: httpx.AsyncClient, tmp_path: Path) -> None:
     def cut(connection: Connection, _: Request) -> None:
         connection.answer("200 OK", {"Transfer-Encoding": "chunked"})
         connection.send(b"186a0\r\n" + SONG[:100_000] + b"\r\n")
@@ -287,7 +287,7 @@ async def test_a_page_is_never_saved_as_audio(
     assert "a.wav" not in names(tmp_path)
 
 
-async def test_a_page_in_between_is_waited_out(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_page_in_between_is_retried(http: httpx.AsyncClient, tmp_path: Path) -> None:
     whole = FileAnswer(SONG)
 
     def busy(connection: Connection, request: Request) -> None:
@@ -350,7 +350,7 @@ async def test_an_expired_link_is_renewed_once(http: httpx.AsyncClient, tmp_path
     "url", ["http://[bad/a.wav", "http://a]/b.wav", "https://ex℀mple.com/a.wav", "http://xn--/", "ftp://a/b.wav", ""]
 )
 @pytest.mark.parametrize("left", [False, True])
-async def test_a_link_that_is_no_url_is_said_to_be_none(
+async def test_a_link_that_is_not_a_url_is_an_error(
     http: httpx.AsyncClient, tmp_path: Path, url: str, left: bool
 ) -> None:
     if left:
@@ -379,7 +379,7 @@ async def test_the_callers_client_may_look_at_the_status_itself(tmp_path: Path) 
     assert [request.target for request in server.requests] == ["/stem.wav", "/there", "/stem.wav", "/stem.wav"]
 
 
-async def test_a_callers_client_that_fails_is_tried_again_and_then_said_to_fail(tmp_path: Path) -> None:
+async def test_a_failing_client_of_the_caller_is_retried_and_then_reported(tmp_path: Path) -> None:
     failures = iter([KeyError("token=1"), OSError("token=2")])
 
     async def fail(request: httpx.Request) -> None:
@@ -399,7 +399,7 @@ async def test_a_callers_client_that_fails_is_tried_again_and_then_said_to_fail(
             await get(http, server.url(), tmp_path / "b.wav")
 
 
-async def test_a_body_that_somebody_else_has_read_is_asked_for_again(tmp_path: Path) -> None:
+async def test_a_body_that_a_hook_has_read_is_requested_again(tmp_path: Path) -> None:
     async def take(response: httpx.Response) -> None:
         if len(server.requests) == 1:
             async for _ in response.aiter_raw():
@@ -490,9 +490,7 @@ async def test_a_file_that_appears_meanwhile_is_not_replaced(http: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("here", ["the same", "as long", "longer", "a folder", "a link"])
-async def test_what_may_be_the_file_already_is_told_by_its_bytes(
-    http: httpx.AsyncClient, tmp_path: Path, here: str
-) -> None:
+async def test_a_possible_result_is_compared_by_its_bytes(http: httpx.AsyncClient, tmp_path: Path, here: str) -> None:
     first, second = tmp_path / "a.wav", tmp_path / "a (2).wav"
     (tmp_path / "elsewhere").write_bytes(SONG)
     match here:
@@ -511,7 +509,9 @@ async def test_what_may_be_the_file_already_is_told_by_its_bytes(
     assert names(tmp_path) == sorted({"a.wav", got.path.name, "elsewhere"})
 
 
-async def test_an_unwritable_place_is_said_before_anything_is_fetched(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_an_unwritable_folder_is_reported_before_anything_is_fetched(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with serving(FileAnswer(SONG)) as server:
         for target in (tmp_path / "file" / "a.wav", Path("/proc/nowhere/a.wav"), tmp_path / ".." / "up.wav"):
@@ -612,7 +612,7 @@ async def test_bytes_that_could_not_be_synced_are_not_trusted(
     assert names(tmp_path) == ["a.wav"]
 
 
-async def test_two_downloads_of_one_name_do_not_meet(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_two_downloads_of_one_name_are_kept_apart(http: httpx.AsyncClient, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     holder = part_module.PartFile(tmp_path, tmp_path / "a.wav")
     holder.open()

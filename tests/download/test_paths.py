@@ -70,7 +70,7 @@ def test_paths_are_distinct_and_inside_the_folder(
     assert all(file.complete for file in again)
 
 
-def test_a_file_of_somebody_else_is_gone_around_unless_it_may_be_overwritten() -> None:
+def test_an_existing_file_is_numbered_around_unless_overwriting() -> None:
     there = [FOLDER / "song/Vocals.mp3", FOLDER / "song/Vocals (2).mp3"]
     (file,) = planned([result("Vocals", "a.mp3")], there=there)
     assert file.path == FOLDER / "song/Vocals (3).mp3"
@@ -78,7 +78,7 @@ def test_a_file_of_somebody_else_is_gone_around_unless_it_may_be_overwritten() -
     assert file.path == there[0]
 
 
-def test_a_path_that_another_job_is_to_write_is_never_taken() -> None:
+def test_a_path_that_another_job_will_write_is_not_used() -> None:
     for overwrite in (False, True):
         (file,) = planned([result("Vocals", "a.mp3")], others=[FOLDER / "song/Vocals.mp3"], overwrite=overwrite)
         assert file.path == FOLDER / "song/Vocals (2).mp3"
@@ -92,7 +92,7 @@ def test_what_would_be_overwritten_is_complete_only_if_that_is_known() -> None:
     assert not planned(files, earlier=earlier)[0].complete
 
 
-def test_what_stands_where_ours_was_to_go_may_be_anybodys() -> None:
+def test_an_existing_file_at_a_planned_path_may_be_foreign() -> None:
     first, second, third = (FOLDER / f"song/Vocals{number}.mp3" for number in ("", " (2)", " (3)"))
     files, earlier = [result("Vocals", "a.mp3")], [("a.mp3", second), ("a.mp3", first)]
     for there, path in ([first], second), ([second], first), ([first, second], third):

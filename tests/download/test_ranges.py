@@ -22,7 +22,7 @@ def test_an_identity_is_host_and_path() -> None:
     assert identity(URL) == "host.example/a/b.wav"
 
 
-def test_only_a_vouched_part_is_continued() -> None:
+def test_only_a_part_with_a_validator_is_continued() -> None:
     assert request_headers(400, HERE)["Range"] == "bytes=400-"
     assert request_headers(400, HERE)["If-Range"] == '"v1"'
     for have, state in ((0, HERE), (400, None), (400, ResumeState("x", 1000, None))):
@@ -30,7 +30,7 @@ def test_only_a_vouched_part_is_continued() -> None:
     assert request_headers(0, None)["Accept-Encoding"] == "identity"
 
 
-def test_a_whole_answer_begins_anew() -> None:
+def test_a_whole_response_restarts_the_download() -> None:
     headers = {"content-length": "1000", "etag": '"v2"'}
     assert classify_download_response(200, headers, url=URL, have=400, state=HERE) == Receive(
         0, ResumeState(HERE.identity, 1000, '"v2"')
@@ -52,7 +52,7 @@ def test_a_whole_answer_begins_anew() -> None:
         ({}, None),
     ],
 )  # fmt: skip
-def test_what_vouches_for_a_file(headers: dict[str, str], validator: str | None) -> None:
+def test_validators(headers: dict[str, str], validator: str | None) -> None:
     answer = classify_download_response(200, headers, url=URL)
     assert isinstance(answer, Receive)
     assert answer.state.validator == validator
@@ -82,7 +82,7 @@ def test_a_part_is_written_only_where_it_belongs(have: int, first: int, last: in
         {"content-range": f"bytes 400-999/{'9' * 5000}"},
     ],
 )
-def test_a_part_that_contradicts_itself_or_us(headers: dict[str, str]) -> None:
+def test_a_contradictory_part_is_not_used(headers: dict[str, str]) -> None:
     assert isinstance(classify_download_response(206, headers, url=URL, have=400, state=HERE), Restart)
 
 
@@ -102,7 +102,7 @@ DATED = ResumeState("host.example/a/b.wav", 1000, "Mon, 27 Mar 2023 07:16:01 GMT
         (DATED, {"last-modified": "Tue, 28 Mar 2023 07:16:01 GMT", "date": "Tue, 28 Mar 2023 07:16:01 GMT"}, False),
     ],
 )
-def test_a_part_of_another_file_is_not_taken_though_if_range_was_passed_over(
+def test_a_part_of_another_file_is_not_used_if_the_server_ignores_if_range(
     state: ResumeState, now: dict[str, str], same: bool
 ) -> None:
     answer = classify_download_response(
@@ -111,7 +111,7 @@ def test_a_part_of_another_file_is_not_taken_though_if_range_was_passed_over(
     assert isinstance(answer, Receive if same else Restart)
 
 
-def test_nothing_behind_the_last_byte_is_an_end_only_where_it_should_be() -> None:
+def test_a_416_completes_a_file_only_at_its_length() -> None:
     at_end = {"content-range": "bytes */1000"}
     assert classify_download_response(416, at_end, url=URL, have=1000, state=HERE) == Complete()
     assert (
@@ -123,7 +123,7 @@ def test_nothing_behind_the_last_byte_is_an_end_only_where_it_should_be() -> Non
     assert isinstance(classify_download_response(416, at_end, url=URL, have=1000, state=HERE, promised=999), Restart)
 
 
-def test_sizes_that_were_promised_are_held_against_the_server() -> None:
+def test_promised_sizes_are_compared_with_the_response() -> None:
     assert isinstance(classify_download_response(200, {"content-length": "999"}, url=URL, promised=1000), Reject)
     assert isinstance(classify_download_response(200, {"content-length": "0"}, url=URL), Reject)
     kept = classify_download_response(200, {}, url=URL, promised=1000)
@@ -137,7 +137,7 @@ def test_an_encoded_body_is_not_the_file(status: int) -> None:
     assert isinstance(classify_download_response(status, headers, url=URL, have=400, state=HERE), Reject)
 
 
-def test_what_the_other_answers_mean() -> None:
+def test_other_statuses() -> None:
     for status in (401, 403, 404, 410):
         assert isinstance(classify_download_response(status, {}, url=URL), LinkGone)
     for status in (408, 429, 500, 502, 503, 520, 524):
@@ -152,7 +152,7 @@ def test_what_the_other_answers_mean() -> None:
 HEADERS = ["etag", "content-range", "content-length", "last-modified", "date", "content-encoding", "retry-after"]
 
 
-def test_numbers_without_end_are_none() -> None:
+def test_endless_numbers_are_ignored() -> None:
     endless = "9" * 5000
     assert classify_download_response(503, {"retry-after": endless}, url=URL) == Reject(
         "the server answered 503", temporary=True
@@ -167,7 +167,7 @@ def test_numbers_without_end_are_none() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://[bad/a.wav", "https://ex℀mple.com/a.wav", "http://a]/b"])
-def test_what_is_no_url_names_no_file(url: str) -> None:
+def test_an_invalid_url_identifies_no_file(url: str) -> None:
     assert identity(url) not in (identity(URL), HERE.identity)
 
 

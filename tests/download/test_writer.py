@@ -77,7 +77,7 @@ def test_a_receiver_waits_for_a_slow_disk_and_no_byte_is_lost(backend: str) -> N
     assert bytes(disk.written) == data
 
 
-async def test_a_full_disk_is_told_to_the_receiver_and_ends_it() -> None:
+async def test_a_full_disk_stops_the_receiver_with_its_error() -> None:
     def full() -> None:
         if len(disk.written) > MIB:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -89,7 +89,7 @@ async def test_a_full_disk_is_told_to_the_receiver_and_ends_it() -> None:
     assert data.startswith(disk.written)
 
 
-async def test_a_failure_that_is_no_fault_of_the_disk_is_not_waited_for() -> None:
+async def test_an_unexpected_exception_of_a_write_is_raised_at_once() -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
@@ -98,7 +98,7 @@ async def test_a_failure_that_is_no_fault_of_the_disk_is_not_waited_for() -> Non
     assert caught.group_contains(ZeroDivisionError)
 
 
-async def test_what_was_received_is_written_though_the_receiver_is_cancelled() -> None:
+async def test_received_bytes_are_written_when_the_receiver_is_cancelled() -> None:
     data, disk = os.urandom(3 * MIB + 17), Disk()
     received = anyio.Event()
 

@@ -45,7 +45,7 @@ def running(processes: ForkServerContext, target: Callable[..., None], *args: An
         process.close()
 
 
-async def test_what_was_settled_outlives_every_kill(tmp_path: Path, processes: ForkServerContext) -> None:
+async def test_flushed_changes_survive_every_kill(tmp_path: Path, processes: ForkServerContext) -> None:
     path, moments, settled = tmp_path / "j.db", random.Random(4), {}
     for start in range(30):
         with running(processes, victim.work_until_killed, path, start) as told:
@@ -68,7 +68,7 @@ async def test_what_was_settled_outlives_every_kill(tmp_path: Path, processes: F
     assert len(settled) > 60
 
 
-async def test_one_process_a_journal(tmp_path: Path, processes: ForkServerContext) -> None:
+async def test_a_journal_is_open_in_one_process_only(tmp_path: Path, processes: ForkServerContext) -> None:
     path = tmp_path / "j.db"
     with running(processes, victim.hold, path) as told:
         holder = told.recv()
@@ -94,7 +94,7 @@ async def test_a_forked_child_does_not_keep_the_journal(tmp_path: Path, processe
 
 
 @pytest.mark.parametrize("moment", ["locked", "made", "renamed"])
-async def test_a_kill_while_a_journal_is_made_leaves_none_or_a_whole_one(
+async def test_a_kill_while_a_journal_is_created_leaves_none_or_a_complete_one(
     tmp_path: Path, processes: ForkServerContext, moment: str
 ) -> None:
     path = tmp_path / "j.db"

@@ -39,7 +39,7 @@ def test_only_its_own_process_id_is_in_the_file(tmp_path: Path) -> None:
     held.release()
 
 
-def test_a_holder_that_did_not_say_who_it_is(tmp_path: Path) -> None:
+def test_the_holder_is_unknown_without_a_process_id(tmp_path: Path) -> None:
     first = FileLock(tmp_path / "l")
     first.acquire()
     (tmp_path / "l").write_text("?")
@@ -49,7 +49,7 @@ def test_a_holder_that_did_not_say_who_it_is(tmp_path: Path) -> None:
     first.release()
 
 
-def test_a_failed_try_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_attempt_closes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: int) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 

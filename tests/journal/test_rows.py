@@ -77,7 +77,7 @@ def test_a_spooled_song_moves_with_its_journal() -> None:
     assert moved.request.source == Spooled(Path("/other/j.db.spool/mv1-a.wav"), "a.wav")
 
 
-def test_what_waits_shares_what_it_has_in_common() -> None:
+def test_queued_jobs_share_settings_and_targets() -> None:
     reader = RowReader(spool=SPOOL)
     rows = [(*request_row(a_request(target=Target("/t")), spool=SPOOL), *facts_row(JobState.QUEUED, NOTHING))] * 2
     one, two = (reader.record(row) for row in rows)
@@ -119,7 +119,7 @@ def test_the_columns_can_be_read_by_a_person() -> None:
         a_request(priority=2**63),
     ],
 )
-def test_what_cannot_be_kept_is_refused_with_its_job(job_request: JobRequest) -> None:
+def test_a_request_that_cannot_be_stored_is_refused(job_request: JobRequest) -> None:
     with pytest.raises(JournalError, match="cannot be stored") as caught:
         request_row(job_request, spool=SPOOL)
     assert caught.value.job == job_request.id
@@ -151,7 +151,7 @@ def test_what_cannot_be_kept_is_refused_with_its_job(job_request: JobRequest) ->
         ("hash", 7),
     ],
 )
-def test_a_value_that_we_cannot_have_written_is_an_error(column: str, value: object) -> None:
+def test_an_invalid_value_is_an_error(column: str, value: object) -> None:
     facts = Facts(hash="h", error=JobFailedError("no"), paths=(Path("/a"),))
     row = dict(zip(COLUMNS, (*request_row(a_request(), spool=SPOOL), *facts_row(JobState.DONE, facts)), strict=True))
     RowReader(spool=SPOOL).record(tuple(row.values()))

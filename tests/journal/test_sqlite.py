@@ -20,7 +20,7 @@ from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import JobDuration, Journal, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal import sqlite
-from mvsep_async.journal.notes import Notes
+from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.journal.store import Store
 from mvsep_async.sources import Data
@@ -64,12 +64,12 @@ class Gate:
         self.refusal: Exception | None = None
         real = Store.write
 
-        def write(store: Store, notes: Notes, *, synced: bool) -> None:
-            self.writes.append((len(notes.added), synced))
+        def write(store: Store, changes: PendingChanges, *, synced: bool) -> None:
+            self.writes.append((len(changes.added), synced))
             assert self.free.wait(60)
             if self.refusal is not None:
                 raise self.refusal
-            real(store, notes, synced=synced)
+            real(store, changes, synced=synced)
 
         monkeypatch.setattr(Store, "write", write)
 
@@ -81,12 +81,12 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate.free.set()
 
 
-def test_it_is_a_journal() -> None:
+def test_it_implements_the_journal_protocol() -> None:
     journal: Journal = SqliteJournal("j.db")
     assert journal.spool == Path("j.db.spool").absolute()
 
 
-def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
+def test_flushed_changes_come_back(path: Path, run: Any) -> None:
     async def main() -> None:
         orders = [a_request(key="k"), a_request(fingerprint="mark")]
         async with opened(path) as journal:
@@ -103,7 +103,7 @@ def test_what_is_noted_and_settled_comes_back(path: Path, run: Any) -> None:
     run(main)
 
 
-def test_what_was_not_settled_is_written_at_the_end(path: Path, run: Any) -> None:
+def test_unflushed_changes_are_written_on_closing(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             journal.add(a_request())
@@ -112,7 +112,7 @@ def test_what_was_not_settled_is_written_at_the_end(path: Path, run: Any) -> Non
     run(main)
 
 
-def test_what_nobody_waits_for_is_written_soon(path: Path, run: Any, gate: Gate) -> None:
+def test_changes_without_a_flush_are_written_soon(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         async with opened(path) as journal, anyio.create_task_group() as tasks:
             tasks.start_soon(journal.run)
@@ -158,7 +158,7 @@ def test_keys_of_the_last_process_count(path: Path, run: Any) -> None:
     run(main)
 
 
-def test_a_job_that_cannot_be_kept_harms_no_other(path: Path, run: Any) -> None:
+def test_a_job_that_cannot_be_stored_does_not_affect_others(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             with pytest.raises(JournalError, match="must be spooled to a file first"):
@@ -191,7 +191,7 @@ def test_pruning_removes_spooled_songs(path: Path, run: Any) -> None:
 # --- transactions
 
 
-def test_who_waits_at_the_same_time_shares_a_transaction(path: Path, run: Any, gate: Gate) -> None:
+def test_flushes_at_the_same_time_share_a_transaction(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         async with opened(path) as journal:
 
@@ -210,7 +210,7 @@ def test_who_waits_at_the_same_time_shares_a_transaction(path: Path, run: Any, g
     run(main)
 
 
-def test_one_who_needs_it_synced_has_it_synced_for_all(path: Path, run: Any, gate: Gate) -> None:
+def test_one_synced_flush_syncs_for_all(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             gate.free.clear()
@@ -235,7 +235,7 @@ def test_one_who_needs_it_synced_has_it_synced_for_all(path: Path, run: Any, gat
     run(main)
 
 
-def test_who_has_nothing_new_waits_for_what_is_being_written(path: Path, run: Any, gate: Gate) -> None:
+def test_a_flush_without_changes_waits_for_the_transaction_in_flight(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             gate.free.clear()
@@ -280,7 +280,7 @@ def test_the_event_loop_runs_while_the_disk_is_slow(path: Path, run: Any, gate: 
     run(main)
 
 
-def test_a_cancelled_wait_loses_nothing(path: Path, run: Any, gate: Gate) -> None:
+def test_a_cancelled_flush_loses_nothing(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             gate.free.clear()
@@ -299,7 +299,7 @@ def test_a_cancelled_wait_loses_nothing(path: Path, run: Any, gate: Gate) -> Non
     run(main)
 
 
-async def test_a_wait_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate) -> None:
+async def test_a_flush_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate) -> None:
     async with opened(path) as journal:
         gate.free.clear()
         for _ in range(2):
@@ -344,7 +344,7 @@ async def limit(journal: SqliteJournal, pages: int) -> None:
     await journal._thread.do(lambda: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall())
 
 
-def test_a_full_disk_is_told_and_nothing_is_forgotten(path: Path, run: Any) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_lost(path: Path, run: Any) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             await limit(journal, 1)
@@ -364,7 +364,7 @@ def test_a_full_disk_is_told_and_nothing_is_forgotten(path: Path, run: Any) -> N
     run(main)
 
 
-def test_all_who_wait_are_told(path: Path, run: Any, gate: Gate) -> None:
+def test_all_waiting_tasks_get_the_error(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         async with opened(path) as journal:
             gate.refusal = JournalError("no")
@@ -390,7 +390,7 @@ def test_all_who_wait_are_told(path: Path, run: Any, gate: Gate) -> None:
     run(main)
 
 
-def test_the_writer_goes_on_trying(
+def test_writing_is_retried(
     path: Path, run: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sqlite, "_PAUSES", Backoff(sqlite._LINGER, sqlite._LINGER))
@@ -413,7 +413,7 @@ def test_the_writer_goes_on_trying(
     assert "the disk is full; trying again" in caplog.text
 
 
-def test_a_last_write_that_fails_is_told_and_the_lock_given_back(path: Path, run: Any, gate: Gate) -> None:
+def test_a_failing_last_write_is_reported_and_the_lock_released(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
         journal = SqliteJournal(path)
         await journal.open()
@@ -451,7 +451,7 @@ def test_closing_ends_its_thread_and_its_work(path: Path, run: Any) -> None:
     run(main)
 
 
-async def test_who_waits_while_it_is_closed_in_haste_is_told(path: Path, gate: Gate) -> None:
+async def test_a_flush_during_a_cancelled_close_gets_an_error(path: Path, gate: Gate) -> None:
     journal = SqliteJournal(path)
     await journal.open()
     gate.free.clear()
@@ -518,7 +518,7 @@ def test_sqlite3_is_not_imported_before_it_is_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
 
 
-def test_a_python_without_sqlite3_is_told_of(path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_sqlite3_is_reported(path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mvsep_async.journal.store", None)
 
     async def main() -> None:

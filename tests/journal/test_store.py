@@ -18,8 +18,8 @@ from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal import store as store_module
+from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.lock import FileLock
-from mvsep_async.journal.notes import Notes
 from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.schema import STEPS
 from mvsep_async.journal.store import Store
@@ -48,8 +48,8 @@ def opened(path: Path) -> Iterator[tuple[Store, list[Record]]]:
         store.close()
 
 
-def added(*orders: JobRequest, spool: Path = Path("/none")) -> Notes:
-    return Notes(added={order.id: request_row(order, spool=spool) for order in orders})
+def added(*orders: JobRequest, spool: Path = Path("/none")) -> PendingChanges:
+    return PendingChanges(added={order.id: request_row(order, spool=spool) for order in orders})
 
 
 def filled(path: Path, count: int = 300) -> list[JobRequest]:
@@ -72,11 +72,11 @@ def test_jobs_come_back_in_order_of_submission(path: Path) -> None:
 
 def test_changes_come_back(path: Path) -> None:
     order = a_request()
-    notes = added(order)
-    notes.changed[order.id] = facts_row(JobState.WAITING, Facts(hash="h"))
+    changes = added(order)
+    changes.changed[order.id] = facts_row(JobState.WAITING, Facts(hash="h"))
     with opened(path) as (store, _):
-        store.write(notes, synced=True)
-        store.write(Notes(changed={order.id: facts_row(JobState.DONE, Facts(hash="h"))}), synced=False)
+        store.write(changes, synced=True)
+        store.write(PendingChanges(changed={order.id: facts_row(JobState.DONE, Facts(hash="h"))}), synced=False)
     with opened(path) as (_, records):
         assert records == [Record(order, JobState.DONE, Facts(hash="h"))]
 
@@ -85,8 +85,8 @@ def test_a_change_of_a_pruned_job_changes_nothing(path: Path) -> None:
     order = a_request()
     with opened(path) as (store, _):
         store.write(added(order), synced=False)
-        store.write(Notes(forgotten={order.id: None}), synced=False)
-        late = Notes(changed={order.id: facts_row(JobState.DONE, NOTHING)})
+        store.write(PendingChanges(forgotten={order.id: None}), synced=False)
+        late = PendingChanges(changed={order.id: facts_row(JobState.DONE, NOTHING)})
         store.write(late, synced=False)
     with opened(path) as (_, records):
         assert records == []
@@ -96,9 +96,9 @@ def test_a_key_can_be_given_again_in_the_transaction_that_prunes_it(path: Path) 
     old, new = a_request(key="k"), a_request(key="k")
     with opened(path) as (store, _):
         store.write(added(old), synced=False)
-        notes = added(new)
-        notes.forget([old.id])
-        store.write(notes, synced=False)
+        changes = added(new)
+        changes.forget([old.id])
+        store.write(changes, synced=False)
     with opened(path) as (_, records):
         assert [record.request for record in records] == [new]
 
@@ -107,10 +107,10 @@ def test_a_change_after_the_pruning_in_one_transaction_changes_nothing(path: Pat
     order, other = a_request(), a_request()
     with opened(path) as (store, _):
         store.write(added(order), synced=False)
-        notes = added(other)
-        notes.forget([order.id])
-        notes.changed[order.id] = facts_row(JobState.DONE, NOTHING)
-        store.write(notes, synced=False)
+        changes = added(other)
+        changes.forget([order.id])
+        changes.changed[order.id] = facts_row(JobState.DONE, NOTHING)
+        store.write(changes, synced=False)
     with opened(path) as (_, records):
         assert [record.request for record in records] == [other]
 
@@ -121,18 +121,18 @@ def test_a_pruning_that_fails_leaves_job_and_song(path: Path) -> None:
     with opened(path) as (store, _):
         song.path.write_bytes(b"RIFF")
         store.write(added(order, spool=song.path.parent), synced=False)
-        notes = added(a_request(key="l"), a_request(key="l"))
-        notes.forget([order.id])
+        changes = added(a_request(key="l"), a_request(key="l"))
+        changes.forget([order.id])
         with pytest.raises(JournalError, match="UNIQUE"):
-            store.write(notes, synced=False)
+            store.write(changes, synced=False)
         store.tidy()
-        store.write(Notes(changed={order.id: facts_row(JobState.DONE, NOTHING)}), synced=False)
+        store.write(PendingChanges(changed={order.id: facts_row(JobState.DONE, NOTHING)}), synced=False)
     assert song.path.exists()
     with opened(path) as (_, records):
         assert [(record.request, record.state) for record in records] == [(order, JobState.DONE)]
 
 
-def test_all_notes_are_written_or_none(path: Path) -> None:
+def test_all_changes_are_written_or_none(path: Path) -> None:
     with opened(path) as (store, _):
         with pytest.raises(JournalError, match="UNIQUE"):
             store.write(added(a_request(), a_request(key="k"), a_request(key="k")), synced=False)
@@ -150,21 +150,21 @@ def test_synced_writes_are_synced(path: Path) -> None:
         connection = store._connection
         assert connection is not None
         log = path.with_name("j.db-wal")
-        for notes, synced, level in (
+        for changes, synced, level in (
             (added(a_request()), False, 1),
             (added(a_request()), True, 2),
-            (Notes(), True, 2),
-            (Notes(changed={"mvpruned": facts_row(JobState.DONE, NOTHING)}), True, 2),
-            (Notes(forgotten={"mvpruned": None}), True, 2),
+            (PendingChanges(), True, 2),
+            (PendingChanges(changed={"mvpruned": facts_row(JobState.DONE, NOTHING)}), True, 2),
+            (PendingChanges(forgotten={"mvpruned": None}), True, 2),
             (added(a_request(), a_request()), False, 1),
         ):
             before = log.stat().st_size if log.exists() else 0
-            store.write(notes, synced=synced)
+            store.write(changes, synced=synced)
             assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
             assert log.stat().st_size > before
 
 
-def test_a_log_left_by_a_killed_process_is_taken_up(path: Path, tmp_path: Path) -> None:
+def test_a_log_left_by_a_killed_process_is_read(path: Path, tmp_path: Path) -> None:
     with opened(path) as (store, _):
         store.write(added(a_request()), synced=False)
         for suffix in ("", "-wal", "-shm"):
@@ -243,7 +243,7 @@ def no_head(path: Path) -> None:
         (holes, "damaged .*recover"),
     ],
 )
-def test_what_cannot_be_trusted_is_refused_and_left_alone(
+def test_an_untrusted_file_is_refused_and_not_changed(
     path: Path, harm: Callable[[Path], None], message: str, look: str
 ) -> None:
     harm(path)
@@ -399,7 +399,7 @@ def test_a_file_that_may_not_be_written_is_refused(path: Path, monkeypatch: pyte
         assert len(records) == 300
 
 
-def test_somebody_elses_transaction_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_of_another_program_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0)
     with opened(path) as (store, _), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -410,7 +410,7 @@ def test_somebody_elses_transaction_is_explained(path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_journal_that_is_taken_away_is_not_written_into_the_void(path: Path, replaced: bool) -> None:
+def test_writing_to_a_removed_journal_is_an_error(path: Path, replaced: bool) -> None:
     with opened(path) as (store, _):
         away = path.rename(path.with_name("away.db"))
         if replaced:
@@ -484,7 +484,7 @@ def test_a_spool_folder_that_leads_elsewhere_is_left_alone(path: Path, tmp_path:
     assert names(tmp_path / "mine") == ["song.wav"]
 
 
-def test_pruning_removes_the_song_and_nobody_elses(path: Path, tmp_path: Path) -> None:
+def test_pruning_removes_only_the_songs_of_pruned_jobs(path: Path, tmp_path: Path) -> None:
     ours = spooled(path, "ours.wav")
     theirs = tmp_path / "theirs.wav"
     theirs.write_bytes(b"RIFF")
@@ -492,7 +492,7 @@ def test_pruning_removes_the_song_and_nobody_elses(path: Path, tmp_path: Path) -
     with opened(path) as (store, _):
         ours.path.write_bytes(b"RIFF")
         store.write(added(*orders, spool=ours.path.parent), synced=False)
-        store.write(Notes(forgotten=dict.fromkeys(order.id for order in orders)), synced=False)
+        store.write(PendingChanges(forgotten=dict.fromkeys(order.id for order in orders)), synced=False)
         assert ours.path.exists()
         store.tidy()
         assert not ours.path.exists()
@@ -504,7 +504,7 @@ def test_the_file_shrinks_when_jobs_are_pruned(path: Path) -> None:
     orders = [a_request(metadata="x" * 3000) for _ in range(1500)]
     with opened(path) as (store, _):
         store.write(added(*orders), synced=False)
-        store.write(Notes(forgotten=dict.fromkeys(order.id for order in orders[1:])), synced=False)
+        store.write(PendingChanges(forgotten=dict.fromkeys(order.id for order in orders[1:])), synced=False)
         store.tidy()
         assert path.stat().st_size < 1 << 20
         assert path.with_name("j.db-wal").stat().st_size == 0
@@ -518,7 +518,7 @@ def test_the_log_does_not_grow_for_ever(path: Path) -> None:
         store.write(added(order), synced=False)
         for attempts in range(3000):
             facts = Facts(attempts=attempts, remote="x" * 20_000)
-            store.write(Notes(changed={order.id: facts_row(JobState.WAITING, facts)}), synced=False)
+            store.write(PendingChanges(changed={order.id: facts_row(JobState.WAITING, facts)}), synced=False)
         assert path.with_name("j.db-wal").stat().st_size < 20 << 20
 
 
@@ -529,8 +529,8 @@ def duration(algorithm: int | None, processing: float) -> JobDuration:
     return JobDuration(algorithm=algorithm, size=1000, waiting=None, processing=processing)
 
 
-def learned(*durations: JobDuration) -> Notes:
-    return Notes(durations=[(it.algorithm, it.size, it.waiting, it.processing) for it in durations])
+def learned(*durations: JobDuration) -> PendingChanges:
+    return PendingChanges(durations=[(it.algorithm, it.size, it.waiting, it.processing) for it in durations])
 
 
 def test_durations_come_back_in_order_and_only_the_last_of_each_algorithm_are_kept(path: Path) -> None:

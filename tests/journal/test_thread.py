@@ -8,7 +8,7 @@ from mvsep_async.journal.thread import WorkThread
 pytestmark = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
-def test_work_is_done_in_order_in_one_other_thread(backend: str) -> None:
+def test_calls_run_in_order_in_one_other_thread(backend: str) -> None:
     async def main() -> None:
         thread, done, over = WorkThread("t"), [], anyio.Event()
         for number in range(5):
@@ -23,7 +23,7 @@ def test_work_is_done_in_order_in_one_other_thread(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
-def test_outcomes_are_told_on_the_event_loop(backend: str) -> None:
+def test_results_are_reported_on_the_event_loop(backend: str) -> None:
     async def main() -> None:
         thread, over, told = WorkThread("t"), anyio.Event(), []
 
@@ -46,7 +46,7 @@ def test_outcomes_are_told_on_the_event_loop(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
-def test_work_goes_on_when_who_asked_is_cancelled(backend: str) -> None:
+def test_a_call_runs_to_its_end_when_the_caller_is_cancelled(backend: str) -> None:
     async def main() -> None:
         thread, go, done = WorkThread("t"), threading.Event(), []
 
@@ -67,7 +67,7 @@ def test_work_goes_on_when_who_asked_is_cancelled(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
-def test_it_ends_after_the_event_loop_did(backend: str) -> None:
+def test_the_thread_ends_after_the_event_loop(backend: str) -> None:
     started, go = threading.Event(), threading.Event()
     workers: list[threading.Thread] = []
 

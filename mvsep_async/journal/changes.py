@@ -7,14 +7,14 @@ from typing import TypeAlias
 
 from attrs import define, field
 
-__all__ = ["Notes", "Row", "Value"]
+__all__ = ["PendingChanges", "Row", "Value"]
 
 Value: TypeAlias = "int | float | str | bytes | None"
 Row: TypeAlias = tuple[Value, ...]
 
 
 @define
-class Notes:
+class PendingChanges:
     """Changes to write in one transaction: `forgotten`, `added`, `amended`, `changed`, then `durations`.
 
     This order is always right: ids are never reused, and a key is reused only after its job was forgotten.
@@ -45,7 +45,7 @@ class Notes:
             self.changed.pop(job, None)
         self.forgotten |= gone
 
-    def merge(self, later: Notes) -> None:
+    def merge(self, later: PendingChanges) -> None:
         """Add changes that came later than these, which could not be written."""
         self.forget(tuple(later.forgotten))
         self.added |= later.added

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from mvsep_async.errors import InvalidRequestError, JobFailedError
-from mvsep_async.journal.faults import error_from_json, error_to_json
+from mvsep_async.journal.error_json import error_from_json, error_to_json
 
 
-def test_a_class_of_somebody_else_becomes_the_nearest_of_ours() -> None:
+def test_an_error_class_of_the_caller_becomes_its_nearest_base_class() -> None:
     class Mine(JobFailedError):
         pass
 
@@ -15,7 +15,7 @@ def test_a_class_of_somebody_else_becomes_the_nearest_of_ours() -> None:
     assert vars(found) == {"message": "no", "status": 400, "job": "j", "hash": None}
 
 
-def test_a_namesake_of_one_of_ours_is_not_taken_for_it() -> None:
+def test_a_class_with_the_name_of_one_of_ours_is_not_mistaken_for_it() -> None:
     namesake = type("JournalError", (InvalidRequestError,), {})
     assert type(error_from_json(error_to_json(namesake("no")))) is InvalidRequestError
 
