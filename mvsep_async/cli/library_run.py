@@ -57,7 +57,10 @@ class LibraryRun:
             case EventKind.SEPARATED | EventKind.FAILED:
                 for job in self._jobs_of_song.pop(song, ()):
                     self._jobs.pop(job, None)
-                self._dashboard.write(self._document(event) if self.json else lambda glyphs: self._line(event, glyphs))
+                if self.json:
+                    self._dashboard.write(self._document(event))
+                else:
+                    self._dashboard.write(lambda glyphs, width: self._line(event, glyphs))
             case EventKind.NOTICE | EventKind.RETRYING | EventKind.FOLLOWED | EventKind.FAILED_BEFORE:
                 self._note(event)
             case EventKind.SKIPPED if event.tally.skipped == 1:
@@ -94,7 +97,7 @@ class LibraryRun:
         if self.json:
             terminal().note(self._notice(event))
         else:
-            self._dashboard.write(lambda glyphs: self._notice(event))
+            self._dashboard.write(lambda glyphs, width: self._notice(event))
 
     def _lane_name(self, event: LibraryEvent, job: Job) -> tuple[str, str]:
         name, folder = job_name(job) if event.path is None else title_of(self._relative(event.path))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from attrs import frozen
+from rich.cells import cell_len
 from rich.text import Text
 
-from mvsep_async.cli.live.render import Glyphs
+from mvsep_async.cli.live.render import Glyphs, cut_middle
 from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
 from mvsep_async.http.call import Json
@@ -17,6 +18,9 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.sources import JobSource, Pair, is_url, label
 
 __all__ = ["Outcome", "job_name", "shown_path", "title_of"]
+
+_SHORTEST: Final = 12
+"""Columns that a folder needs to be worth showing."""
 
 
 @frozen(kw_only=True)
@@ -73,22 +77,32 @@ class Outcome:
             "error": None if self.error is None else str(self.error),
         }
 
-    def line(self, glyphs: Glyphs) -> Text:
-        """Return the line for people."""
+    def line(self, glyphs: Glyphs, width: int | None = None) -> Text:
+        """Return the line for people; in `width` columns if that is given and an error does not need more."""
         if self.error is not None:
             line = Text.assemble((f"{glyphs.failed} ", "red"), visible(self.name))
-            message = " ".join(visible(str(self.error)).split())
-            line.append(f"  {message}", style="dim" if self.status == "cancelled" else "red")
-            return line
+            message = visible(" ".join(str(self.error).split()))
+            return line.append(f"  {message}", style="dim" if self.status == "cancelled" else "red")
         line = Text.assemble((f"{glyphs.done} ", "green"), visible(self.name))
         if self.skipped:
             line.append("  already separated: skipped", style="dim")
-        if self.files:
-            folders = sorted({path.parent for path in self.files})
-            folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
-            names = ", ".join(visible(path.relative_to(folder).as_posix()) for path in self.files)
-            line.append(f"  {visible(shown_path(folder))}{os.sep}", style="bold")
-            line.append(f" {names}", style="dim")
+        if not self.files:
+            return line
+        folders = sorted({path.parent for path in self.files})
+        folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
+        stems = ", ".join(visible(path.relative_to(folder).with_suffix("").as_posix()) for path in self.files)
+        where = f"{visible(shown_path(folder))}{os.sep}"
+        if width is not None:
+            room = width - cell_len(line.plain) - cell_len(stems) - 4
+            where = cut_middle(where, room, glyphs) if _SHORTEST <= room < cell_len(where) else where
+            if room < _SHORTEST:
+                where = ""
+        line.append(f"  {stems}", style="dim")
+        if where:
+            line.append(f"  {where}", style="bold")
+        if width is not None and cell_len(line.plain) > width:
+            line.truncate(width - 1)
+            line.append(glyphs.cut)
         return line
 
 

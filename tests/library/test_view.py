@@ -29,6 +29,7 @@ class _SlowDisplay:
 
     interval: float = 0.0
     glyphs: Glyphs = ASCII
+    width: int | None = None
     lines: list[str] = field(factory=list)
     busy: anyio.Event = field(factory=anyio.Event)
 

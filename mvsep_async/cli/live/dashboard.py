@@ -31,7 +31,7 @@ _ACCOUNT: Final = 60.0
 _SHARE: Final = 20
 """Drawing may take one part in so many of the time: with very many jobs there are fewer frames."""
 
-_Line: TypeAlias = "Callable[[Glyphs], Text] | Mapping[str, Json]"
+_Line: TypeAlias = "Callable[[Glyphs, int | None], Text] | Mapping[str, Json]"
 
 
 @define(eq=False)
@@ -88,7 +88,7 @@ class Dashboard:
             if isinstance(line, Mapping):
                 terminal().document(dict(line))
             else:
-                await display.line(line(display.glyphs))
+                await display.line(line(display.glyphs, display.width))
             self._lines.popleft()  # only after it was written: writing may be cancelled
 
     def _with_credits(self, client: MVSepClient, snapshot: Snapshot) -> Snapshot:

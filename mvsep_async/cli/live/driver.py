@@ -37,6 +37,11 @@ class Display(Protocol):
         """The signs that can be shown."""
         ...
 
+    @property
+    def width(self) -> int | None:
+        """Columns for a result, `None` where results do not go to a terminal."""
+        ...
+
     async def show(self, board: Board, changed: list[Lane]) -> None:
         """Show a board; `changed`: the lanes whose stage changed."""
         ...
@@ -66,6 +71,10 @@ class PlainDisplay:
     glyphs: Glyphs = ASCII
     interval: float = PLAIN_INTERVAL
 
+    @property
+    def width(self) -> int | None:
+        return self._terminal.out.width if self._terminal.out.is_terminal else None
+
     async def show(self, board: Board, changed: list[Lane]) -> None:
         if self._terminal.quiet:
             return
@@ -84,6 +93,10 @@ class LiveDisplay:
     _live: Live
     glyphs: Glyphs = UNICODE
     interval: float = LIVE_INTERVAL
+
+    @property
+    def width(self) -> int | None:
+        return self._terminal.out.width if self._terminal.out.is_terminal else None
 
     async def show(self, board: Board, changed: list[Lane]) -> None:
         size = self._terminal.err.size

@@ -15,7 +15,7 @@ from mvsep_async.cli.text import amount, ordinal, seconds_text, size_text, visib
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
 
-__all__ = ["ASCII", "UNICODE", "Glyphs", "render", "stage_line", "status_text", "summary"]
+__all__ = ["ASCII", "UNICODE", "Glyphs", "cut_middle", "render", "stage_line", "status_text", "summary"]
 
 
 @frozen
@@ -143,8 +143,8 @@ def _named(lane: Lane, width: int, glyphs: Glyphs) -> Text:
     name, folder = visible(lane.name), visible(lane.folder)
     room = width - cell_len(name) - 2
     if not folder or room < min(8, cell_len(folder)):
-        return Text(_cut_middle(name, width, glyphs))
-    return Text.assemble(name, "  ", (_cut_middle(folder, room, glyphs), "dim"))
+        return Text(cut_middle(name, width, glyphs))
+    return Text.assemble(name, "  ", (cut_middle(folder, room, glyphs), "dim"))
 
 
 def _bar(fraction: float | None, width: int, style: str, glyphs: Glyphs) -> Text:
@@ -202,7 +202,7 @@ def _fitted(parts: Sequence[tuple[str, str]], width: int, glyphs: Glyphs) -> Tex
     return line
 
 
-def _cut_middle(text: str, width: int, glyphs: Glyphs) -> str:
+def cut_middle(text: str, width: int, glyphs: Glyphs) -> str:
     """Return `text` in exactly so many columns, without its middle if it is too long: the ends differ most."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)

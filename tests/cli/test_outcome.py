@@ -1,0 +1,39 @@
+"""The line that says how a song ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from mvsep_async.cli.live.render import ASCII
+from mvsep_async.cli.outcome import Outcome, shown_path
+from mvsep_async.errors import JobFailedError
+
+
+def outcome(name: str, folder: str, *, earlier: bool = False) -> Outcome:
+    return Outcome(name=name, files=(Path(folder, "Vocals.mp3"), Path(folder, "Other.mp3")), earlier=earlier)
+
+
+@pytest.mark.parametrize(
+    ("ended", "width", "line"),
+    [
+        (outcome("a.wav", "stems/a"), None, "+ a.wav  Vocals, Other  stems/a/"),
+        (outcome("a.wav", "stems/a", earlier=True), 80, "+ a.wav  already separated: skipped  Vocals, Other  stems/a/"),
+        (outcome("a.wav", "x" * 40), 50, "+ a.wav  Vocals, Other  xxxxxxxxxxxxxxxxx~xxxxxxx/"),
+        (outcome("a long name.wav", "x" * 40), 40, "+ a long name.wav  Vocals, Other"),
+        (outcome("y" * 50, "x" * 40), 20, "+ yyyyyyyyyyyyyyyyy~"),
+        (Outcome(name="a.wav", error=JobFailedError("too\nbad " * 3)), 20, "x a.wav  too bad too bad too bad"),
+    ],
+)
+def test_a_result_is_one_line(ended: Outcome, width: int | None, line: str) -> None:
+    assert ended.line(ASCII, width).plain == line
+    assert width is None or ended.error is not None or cell_len(line) <= width
+
+
+def test_paths_are_shown_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(tmp_path / "a" / "b") == str(Path("a", "b"))
+    assert shown_path(Path("a")) == "a"
+    assert shown_path(tmp_path.parent / "elsewhere") == str(tmp_path.parent / "elsewhere")
