@@ -46,27 +46,27 @@ logger = logging.getLogger("mvsep_async")
 
 
 class MVSepClient:
-    """A client of the separation service, to be used as an async context manager.
+    """A client of the MVSEP service, used as an async context manager or through `open` and `aclose`.
 
-    - `api_token`: by default the environment's `MVSEP_API_TOKEN`; without one, only what needs none can be done.
-    - `base_url`: without `/api`, by default `MVSEP_BASE_URL`, else https://mvsep.com.
+    - `api_token`: default: the environment's `MVSEP_API_TOKEN`. Without a token only public calls work.
+    - `base_url`: without `/api`; default: the environment's `MVSEP_BASE_URL`, otherwise https://mvsep.com.
     - `concurrency`: most unfinished jobs at the service at one time; `None` asks the account (10 premium, 1 otherwise).
     - `journal`: path of an SQLite file that makes jobs survive the process; `None` keeps them in memory.
-    - `requests_per_minute`: `None` is 60 until the service's headers say otherwise.
-    - `poll_interval`: seconds, the fastest that one job is looked at; default 2.
-    - `timeout`: seconds or `httpx.Timeout` for each network operation, never a whole transfer; default 30.
-    - `patience`: seconds that the service may be out of reach without a break before what waits for it ends with the
-      error; default 1800.
-    - `http`: an `httpx.AsyncClient` or `httpx2.AsyncClient` of the caller's: used, never closed.
+    - `requests_per_minute`: `None`: 60 until the service's headers say otherwise.
+    - `poll_interval`: shortest interval between two polls of one job, in seconds; default 2.
+    - `timeout`: seconds or `httpx.Timeout` for each network operation, never for a whole transfer; default 30.
+    - `patience`: seconds that the service may fail without a break before jobs that wait for it end with the error;
+      default 1800.
+    - `http`: an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it is not closed.
     - `region`: `"de"`, `"de2"` or `"hk"`, short for the `base_url` of that region; a job stays in its region.
-    - `webhook_url`: goes with every submit that names none.
+    - `webhook_url`: sent with every submit that has no `webhook_url` of its own.
     - `group_cap`: most jobs of one `group` at the service at one time.
     - `cache`: a folder in which the catalogue is kept for a day.
     - `limit_rate`: bytes per second for all transfers together, uploads first; default no limit.
-    - `on_event`: called with each `mvsep_async.observe.Event`, on the event loop; what it raises is logged.
+    - `on_event`: called with each `mvsep_async.observe.Event`, on the event loop; exceptions it raises are logged.
 
-    Entering the block resumes what the journal holds; leaving it leaves unfinished jobs at the service. Raises
-    `ConfigurationError` for settings that cannot be, and on entering `JournalError`.
+    Opening resumes the jobs in the journal; closing leaves unfinished jobs at the service. Raises `ConfigurationError`
+    for invalid settings, and `JournalError` when it is opened with a journal that cannot be used.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class MVSepClient:
         Raises `ConfigurationError` if the client was opened before, and `JournalError` for a journal that cannot be
         used.
         """
-        if self._host is not None:
+        if self._guard is not None:
             raise ConfigurationError("a client can be opened only once: create a new one")
+        self._guard = LoopGuard()
         open_session = await in_thread(_load_engine)
         self._host = HostTask(partial(open_session, self._config, self._http))
         guard_logs()
-        self._guard = LoopGuard()
         self._session = await self._host.start()
         return self
 
@@ -222,7 +222,7 @@ class MVSepClient:
         on_unknown: OnUnknown = "raise",
         anyway: bool = False,
     ) -> Job:
-        """Put a separation in line and return its job, as soon as it is in the journal; this waits for no slot.
+        """Queue a separation and return its job as soon as it is in the journal, without waiting for a slot.
 
         - `source`: a path; an http(s) URL; bytes or an async iterable of bytes, with `filename`; a `Pair`; `None` for
           generators.
@@ -230,14 +230,14 @@ class MVSepClient:
           the service's default.
         - `options`: `add_optN` or the field's label → key or label of the choice.
         - `group`: jobs of different groups take turns; `priority`: higher first within one.
-        - `key`: the same key again gives the job that exists. `metadata`: JSON of the caller's own.
-        - `on_unknown`: what to do when a create's answer is lost and nothing can tell whether it was accepted (URLs and
-          generators): `"raise"` `SubmissionUnknownError`, or `"resubmit"`, which may pay twice.
-        - `anyway`: send what the account's plan does not allow as far as is known: an algorithm or a format for premium
+        - `key`: submitting the same key again returns the existing job. `metadata`: any JSON to keep with the job.
+        - `on_unknown`: what to do when a create's answer is lost and its job cannot be recognized at the service (URLs
+          and generators): `"raise"` `SubmissionUnknownError`, or `"resubmit"`, which may pay twice.
+        - `anyway`: also send what the account's plan does not seem to allow: an algorithm or a format for premium
           accounts, a song that is too long or too large. The service then decides.
 
-        Raises `InvalidRequestError` for what cannot be, before anything is sent, and `ConfigurationError` without a
-        token.
+        Raises `InvalidRequestError` for an invalid song or setting, before anything is sent, and `ConfigurationError`
+        without a token.
         """
         return await self._open().submit(
             source,
@@ -269,9 +269,9 @@ class MVSepClient:
         overwrite: bool = False,
         **submit_arguments: Unpack[SubmitArguments],
     ) -> list[Path]:
-        """Separate one song and return the paths of its stems below `directory`: all of `submit` and `job.download`.
+        """Separate one song and return the paths of its stems below `directory`: `submit` and `job.download` in one.
 
-        Cancelling this does not cancel the job. Raises what `submit` does, and the job's error.
+        Cancelling this does not cancel the job. Raises the errors of `submit` and the job's own.
         """
         session, arguments = self._open(), self._with_webhook(submit_arguments)
         return await session.separate(source, _target(directory, stems, layout, overwrite, arguments), arguments)
@@ -288,15 +288,15 @@ class MVSepClient:
         separate_again: Callable[[Source, Job], bool] = lambda source, job: False,
         **submit_arguments: Unpack[SubmitArguments],
     ) -> JobStream:
-        """Separate many songs; iterate over the result to get the jobs as they finish, the failed ones too.
+        """Separate many songs; iterate over the result to receive the jobs as they finish, the failed ones too.
 
-        `sources` is read lazily: a few beyond the slots are held. A source that cannot be sent gives a failed job, and
-        the rest goes on. With `directory`, which may be a function from the source to its folder, the stems of each
-        are downloaded before it is given. With a journal, a song that it holds with the same settings is taken up where
-        it stands, never submitted again: it is known by path, size and time, else by its audio, so it may be renamed,
-        moved, copied or retagged. `retry_failed`: songs that failed before are submitted again, unless their files are
-        damaged. `separate_again` is called with each source and its job; where it returns true for one that is over,
-        the song is submitted again. Invalid settings are raised when the iteration begins.
+        `sources` is read lazily, a few beyond the slots. A source that cannot be sent gives a failed job, and the rest
+        goes on. With `directory`, which may be a function from the source to its folder, the stems of each job are
+        downloaded before it is yielded. With a journal, a song that it holds with the same settings is resumed, never
+        submitted again: it is known by path, size and time, otherwise by its audio, so it may be renamed, moved, copied
+        or retagged. `retry_failed`: songs that failed before are submitted again, unless their files are damaged.
+        `separate_again` is called with each source and its job; where it returns true for one that is over, the song is
+        submitted again. Errors of invalid settings are raised when the iteration begins.
         """
         session, arguments = self._open(), self._with_webhook(submit_arguments)
 
@@ -309,11 +309,11 @@ class MVSepClient:
         return session.map(sources, target_of, arguments, retry_failed, separate_again)
 
     def attach(self, hash: str, *, host: str | None = None) -> Job:
-        """Return a job made elsewhere, by its hash; it is watched from now on.
+        """Return a job that was made elsewhere, by its hash, and poll it from now on.
 
-        `host`: the regional address that has it, such as `https://de.mvsep.com`, by default the base URL. A job that is
-        known here already is returned as it is, unless an outage ended it here. Raises `ConfigurationError` for a host
-        that is not the service's.
+        `host`: the regional address that has it, such as `https://de.mvsep.com`; default: the base URL. A job that this
+        client knows is returned as it is, unless it ended here in an outage. Raises `ConfigurationError` for a host
+        that is not one of the service's.
         """
         return self._open().attach(hash, host)
 

@@ -31,19 +31,18 @@ PATIENCE: Final = 1800.0
 """Seconds that the service may be out of reach before a job gives up, our choice: a deployment or a night's reboot."""
 
 POLL_INTERVAL: Final = 2.0
-"""Seconds, the fastest that one job is looked at: separations take minutes, so faster would only cost requests."""
+"""Shortest interval between two polls of one job, in seconds, our choice: separations take minutes."""
 
 default_poll_interval: ContextVar[float] = ContextVar("default_poll_interval", default=POLL_INTERVAL)
-"""What a client is made with that names no interval; tests make it small (`mvsep_async.testing.no_waiting`)."""
+"""The interval of clients that are created without one; tests make it small (`mvsep_async.testing.no_waiting`)."""
 
 _Number = TypeVar("_Number", int, float)
 
 
 def time_scale_of(poll_interval: float, *, local: bool) -> float:
-    """Return what pauses are multiplied by: 1, and less for a service on this machine that is looked at more often.
+    """Return the factor for all pauses: 1, and less for a service on this machine that is polled more often.
 
-    Only there: what the pauses are for at the real service, above all the time that it may need to show an accepted
-    job, does not shrink because somebody wants to see progress sooner.
+    Only there: the time that the real service may need to list an accepted job does not depend on the poll interval.
     """
     return min(1.0, poll_interval / POLL_INTERVAL) if local else 1.0
 
