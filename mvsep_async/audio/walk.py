@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -51,14 +51,19 @@ class _Folder:
     """Whether a link out of the walked folder led here."""
 
 
-def walk(folder: str | os.PathLike[str], *, exclude: Path | None = None) -> Iterator[AudioFile | SkippedFile | None]:
+def walk(
+    folder: str | os.PathLike[str],
+    *,
+    exclude: Path | None = None,
+    accepts: Callable[[str], bool] = lambda name: True,
+) -> Iterator[AudioFile | SkippedFile | None]:
     """Yield every song below `folder`, and what only looks like one, a folder at a time in the order of names.
 
     Songs are recognised by their content, whatever their names; a file that is named like a song but is not one is
     reported. Hidden files and folders are skipped, and so is the folder `exclude`, also behind links. Links out of
     `folder` are followed, each folder once; links into it are not, since their targets are found anyway. `None` stands
     for a file that is not a song, so that a reader can stop between any two files. The names of one folder are held at
-    a time.
+    a time. `accepts` is asked about the name of each file before it is opened.
     """
     root = os.path.realpath(folder)
     excluded = None if exclude is None else os.path.realpath(exclude)
@@ -78,7 +83,7 @@ def walk(folder: str | os.PathLike[str], *, exclude: Path | None = None) -> Iter
             continue
         below: list[_Folder] = []
         for name in names:
-            found = _look(here, name, root, excluded)
+            found = _look(here, name, root, excluded, accepts)
             if isinstance(found, _Folder):
                 below.append(found)
             else:
@@ -116,7 +121,9 @@ def is_inside(path: str, folder: str | None) -> bool:
     return folder is not None and path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _look(folder: _Folder, name: str, root: str, excluded: str | None) -> AudioFile | SkippedFile | _Folder | None:
+def _look(
+    folder: _Folder, name: str, root: str, excluded: str | None, accepts: Callable[[str], bool]
+) -> AudioFile | SkippedFile | _Folder | None:
     path = os.path.join(folder.path, name)  # noqa: PTH118
     real, linked = os.path.join(folder.real, name), folder.linked  # noqa: PTH118
     relative = f"{folder.name}/{name}" if folder.name else name
@@ -134,7 +141,7 @@ def _look(folder: _Folder, name: str, root: str, excluded: str | None) -> AudioF
             linked = True
         if stat.S_ISDIR(entry.st_mode):
             return _Folder(path, real, relative, linked)
-        if not stat.S_ISREG(entry.st_mode) or is_never_audio(name):
+        if not stat.S_ISREG(entry.st_mode) or is_never_audio(name) or not accepts(relative):
             return None
         return _audio_file(path, relative, entry)
     except OSError as error:

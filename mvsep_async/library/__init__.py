@@ -8,6 +8,7 @@ from __future__ import annotations
 from mvsep_async.library.layout import PLACEHOLDERS
 from mvsep_async.library.outcome import EventKind, Failure, LibraryEvent, LibraryResult, Notice, Tally
 from mvsep_async.library.run import MANIFEST, SongOrder, separate_library
+from mvsep_async.library.watch import watch_library
 
 __all__ = [
     "MANIFEST",
@@ -20,4 +21,5 @@ __all__ = [
     "SongOrder",
     "Tally",
     "separate_library",
+    "watch_library",
 ]

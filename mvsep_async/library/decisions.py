@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
 
 from attrs import define, frozen
@@ -21,6 +22,7 @@ __all__ = [
     "UpToDate",
     "check_stems",
     "is_tried_again",
+    "matches",
     "seconds_until_quiet",
 ]
 
@@ -82,6 +84,16 @@ def check_stems(recipe: Recipe, known: SeparatedSong, on_disk: Mapping[str, int]
 def is_tried_again(failed: FailedSong, *, retry_failed: bool) -> bool:
     """Tell whether a song that failed in an earlier run is sent again."""
     return failed.kind is FailureKind.TEMPORARY or (retry_failed and failed.kind is FailureKind.ON_REQUEST)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a song's path below the source folder, or its file name, matches a pattern, in any case.
+
+    `*` stands for any text, `?` for a character, `[a-f]` for one of several; a pattern with `/` is for the path.
+    """
+    path = name.casefold()
+    file = path.rpartition("/")[2]
+    return any(fnmatchcase(path if "/" in pattern else file, pattern.casefold()) for pattern in patterns)
 
 
 def seconds_until_quiet(mtime_ns: int, now: float) -> float:

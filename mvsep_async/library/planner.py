@@ -21,6 +21,7 @@ from mvsep_async.library.decisions import (
     UpToDate,
     check_stems,
     is_tried_again,
+    matches,
 )
 from mvsep_async.library.layout import Layout, values_of
 from mvsep_async.library.manifest import FailedSong, Manifest, SeparatedSong
@@ -85,7 +86,8 @@ class PlannedSong:
 class Planner:
     """Plans the songs below `source`, in the order in which they are found.
 
-    `retry_failed`: songs that failed in earlier runs are planned again, unless their files are damaged.
+    `retry_failed`: songs that failed in earlier runs are planned again, unless their files are damaged. `include`,
+    `exclude`: patterns of names, see `matches`.
     """
 
     source: Path
@@ -94,11 +96,13 @@ class Planner:
     layout: Layout
     manifest: Manifest
     retry_failed: bool = False
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
     _content: tuple[AudioFile, AudioContent | None] | None = field(default=None, init=False)
 
     def plan(self) -> Iterator[PlannedSong | Notice | None]:
         """Yield one `PlannedSong` for each song and method; `None` marks a moment at which a reader may pause."""
-        for found in walk(self.source, exclude=self.target):
+        for found in self._walk():
             match found:
                 case None:
                     yield None
@@ -119,7 +123,7 @@ class Planner:
 
         `run`: songs that this run has separated already count as well, so that it does not matter which of them it has.
         """
-        for found in walk(self.source, exclude=self.target):
+        for found in self._walk():
             if isinstance(found, AudioFile):
                 yield sum(self._is_to_separate(found, method, run) for method in self.methods)
             else:
@@ -167,6 +171,12 @@ class Planner:
             number += 1
             place = self.layout.numbered(wanted, number)
         return place, first
+
+    def _walk(self) -> Iterator[AudioFile | SkippedFile | None]:
+        return walk(self.source, exclude=self.target, accepts=self._accepts)
+
+    def _accepts(self, name: str) -> bool:
+        return (not self.include or matches(name, self.include)) and not matches(name, self.exclude)
 
     def _is_to_separate(self, song: AudioFile, method: Method, run: str) -> bool:
         known = self.manifest.song(song.name, method.digest)

@@ -45,6 +45,8 @@ async def separate_library(
     output_format: OutputFormat = OutputFormat.MP3,
     stems: Iterable[str] | None = None,
     layout: str | None = None,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
     order: SongOrder = "as-found",
     max_credits: int | None = None,
     dry_run: bool = False,
@@ -61,6 +63,8 @@ async def separate_library(
     - `options`, `output_format`, `stems`: of algorithms, as `submit` and `job.download` take them; recipes have theirs.
     - `layout`: such as `{albumartist}/{album}/{track} {title}/{stem}.{ext}`, see `PLACEHOLDERS`; by default the folders
       of the source are mirrored.
+    - `include`, `exclude`: patterns such as `"*.flac"` or `"live/*"`, of file names or, with a `/`, of paths below the
+      source folder; songs that match none of `include`, or any of `exclude`, are left alone.
     - `order`: `"as-found"`, or `"shortest-first"`, which reads all songs before the first is sent.
     - `max_credits`: the most credits to spend in this run, by estimate; it ends at the first song beyond them.
     - `dry_run`: only count songs, their length and their credits; nothing is sent or written.
@@ -92,13 +96,13 @@ async def separate_library(
         user,
         options=options,
         output_format=OutputFormat(output_format),
-        stems=None if stems is None else [stems] if isinstance(stems, str) else list(stems),
+        stems=None if stems is None else _texts(stems),
     )
     several = len(methods) > 1 or len(methods[0].recipe.keeping) > 1
     plan = mirror(several=several) if layout is None else Layout.parse(layout, several=several)
     manifest = await in_thread(Manifest.open_read_only if dry_run else Manifest.open, target / MANIFEST)
     try:
-        planner = Planner(source, target, methods, plan, manifest, retry_failed)
+        planner = Planner(source, target, methods, plan, manifest, retry_failed, _texts(include), _texts(exclude))
         progress = RunProgress(on_event)
         engine = LibraryEngine(
             client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, progress
@@ -108,8 +112,7 @@ async def separate_library(
         written = None
         if report is not None and not dry_run:
             written = Path(report)
-            about = (engine.id, progress.tally, progress.failures, progress.notices, left, progress.unfinished)
-            await in_thread(write_report, written, target, manifest, *about)
+            await in_thread(write_report, written, target, manifest, engine.id, progress, left)
         return LibraryResult(
             tally=progress.tally,
             dry_run=dry_run,
@@ -150,6 +153,10 @@ async def _user(client: MVSepClient, *, needed: bool) -> User | None:
         if needed:
             raise
         return None
+
+
+def _texts(given: Iterable[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _shown(path: Path) -> str:

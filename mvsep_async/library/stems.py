@@ -84,7 +84,7 @@ class StemStore:
             return moved, notices
         for old, new in pairs:
             self._copy(old, new)
-        moved = evolve(moved, timelines=(), run="")
+        moved = evolve(moved, credits=0, timelines=(), run="")  # paid for the other song
         self.manifest.record(moved)
         return moved, notices
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -202,6 +204,16 @@ async def test_two_songs_with_one_target_get_two_and_keep_them(separate: Separat
     assert (stems / "Same (4)" / "Vocals.mp3").exists(), "the places of the others stay theirs"
 
 
+async def test_patterns_choose_the_songs(separate: Separate, music: Path, stems: Path) -> None:
+    for name in ("a/one.wav", "a/two.FLAC", "live/three.flac", "live/four.wav"):
+        write_song(music / name)
+    result = await separate(stems=["Vocals"], include="*.flac")
+    assert made(stems) == {"a/two/Vocals.mp3", "live/three/Vocals.mp3"}
+    result = await separate(stems=["Vocals"], exclude=["LIVE/*", "two.*"])
+    assert (result.tally.songs, result.tally.separated) == (1, 1)
+    assert "a/one/Vocals.mp3" in made(stems)
+
+
 async def test_bad_files_are_told_by_name_and_the_rest_goes_on(separate: Separate, music: Path, stems: Path) -> None:
     (music / "text.mp3").write_text("hello")
     (music / "zero.flac").touch()
@@ -392,12 +404,36 @@ async def test_the_report_is_one_page_with_everything(
     assert "so#1?" in page
     assert "a &amp; &lt;b&gt;" in page
     assert 'href="../Stems/a' not in page
-    assert 'href="./../Stems/a%20%26%20_b_/so%231_/Vocals.mp3"' in page
+    vocals = "./../Stems/a%20%26%20_b_/so%231_/Vocals.mp3"
+    assert f'<a href="{vocals}">Vocals</a><audio controls preload="none" src="{vocals}"></audio>' in page
+    assert page.count("<audio ") == 2, "one for each stem of the song that was separated"
     assert "sandbox-fail.wav" in page
     assert "text.mp3" in page
     assert page.count("<rect ") >= 3
     assert "://" not in page
-    assert "src=" not in page
+    script = page[page.index("<script>") + 8 : page.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = " ".join(page[page.index("default-src") :].split('"')[0].split())
+    assert policy == (
+        f"default-src 'none'; style-src 'unsafe-inline'; media-src 'self' file:; script-src 'sha256-{digest}'"
+    )
+
+
+async def test_two_algorithms_of_a_song_are_under_each_other_in_the_report(
+    separate: Separate, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_song(music / f"{name}.wav")
+    report = tmp_path / "report.html"
+    await separate(algorithms=[40, 48], report=report)
+    page = report.read_text("utf-8")
+    assert page.count('<div class="method">BS Roformer</div>') == 2
+    assert page.count('<div class="method">MelBand Roformer</div>') == 2
+    assert page.count("<audio ") == 8
+    monkeypatch.setattr("mvsep_async.library.report._PLAYERS", 5)
+    await separate(algorithms=[40, 48], report=report)
+    page = report.read_text("utf-8")
+    assert (page.count("<audio "), page.count("/Vocals.mp3")) == (4, 6), "the others are links alone"
 
 
 async def test_a_recipe_for_a_whole_library(sandbox: Sandbox, separate: Separate, music: Path, stems: Path) -> None:

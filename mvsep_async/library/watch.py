@@ -1,0 +1,74 @@
+"""Keep a target folder up to date with a source folder while songs come and go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Final
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from mvsep_async.audio.formats import is_never_audio
+from mvsep_async.audio.walk import is_inside
+from mvsep_async.client import MVSepClient
+from mvsep_async.concurrency import in_thread
+from mvsep_async.errors import ConfigurationError
+from mvsep_async.library.outcome import LibraryResult
+from mvsep_async.library.run import separate_library
+
+__all__ = ["watch_library"]
+
+_DEBOUNCE: Final = 1600
+"""Milliseconds of changes that are collected into one run: the default of watchfiles."""
+
+
+async def watch_library(
+    client: MVSepClient,
+    source_folder: str | PathLike[str],
+    target_folder: str | PathLike[str],
+    *,
+    on_result: Callable[[LibraryResult], None] = lambda result: None,
+    **arguments: Any,
+) -> None:
+    """Separate a library now and after each change of its source folder, until this is cancelled.
+
+    `on_result` is called with the result of each run; `arguments` are those of `separate_library`. Songs that are still
+    being written are sent when they are complete; the stems of removed songs stay. Raises what `separate_library` does,
+    and `ConfigurationError` without the extra `watch`.
+    """
+    watchfiles = _import_watchfiles()
+    source, target = await in_thread(_real_paths, source_folder, target_folder)
+
+    def is_relevant(change: object, path: str) -> bool:
+        name = os.path.basename(path)  # noqa: PTH119
+        return not (is_never_audio(name) or path == target or is_inside(path, target))
+
+    changed = anyio.Event()
+
+    async def watch() -> None:
+        async for _ in watchfiles.awatch(source, watch_filter=is_relevant, debounce=_DEBOUNCE):
+            changed.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        for _ in range(2):  # until that task has come to its first wait, on asyncio and on trio
+            await checkpoint()
+        while True:
+            changed = anyio.Event()
+            on_result(await separate_library(client, source_folder, target_folder, **arguments))
+            await changed.wait()
+
+
+def _real_paths(source: str | PathLike[str], target: str | PathLike[str]) -> tuple[str, str]:
+    return os.path.realpath(source), os.path.realpath(target)
+
+
+def _import_watchfiles() -> Any:
+    try:
+        import watchfiles
+    except ImportError as error:
+        message = 'watching a folder needs watchfiles: run pip install "mvsep-async[watch]"'
+        raise ConfigurationError(message) from error
+    return watchfiles
