@@ -123,7 +123,7 @@ class CommandConfig:
     @property
     def out_folder(self) -> Path:
         """The folder for stems."""
-        return Path(self.out.value or "stems").expanduser()
+        return config_file.expand_home(self.out.value or "stems")
 
     @property
     def journal_path(self) -> Path | None:
@@ -139,7 +139,7 @@ class CommandConfig:
             case value if value == NO_JOURNAL:
                 return None
             case value:
-                return Path(value).expanduser()
+                return config_file.expand_home(value)
 
 
 def apply_output_options(common: CommonOptions) -> None:

@@ -11,7 +11,7 @@ import stat
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from platformdirs import PlatformDirs
 
 from mvsep_async.cli.exits import UsageProblem
 
-__all__ = ["KEYS", "cache_folder", "config_path", "exposed", "read", "remove", "state_folder", "write"]
+__all__ = ["KEYS", "cache_folder", "config_path", "expand_home", "exposed", "read", "remove", "state_folder", "write"]
 
 KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal", "limit_rate")
 """What the file may hold, at its top and in each `[profile.NAME]`; all of it text."""
@@ -31,17 +31,37 @@ _TABLE: Final = re.compile(r"^\s*\[", re.MULTILINE)
 
 def config_path() -> Path:
     """Return where the file is: `~/.config/mvsep-async/config.toml`, or the platform's own place."""
-    return _DIRS.user_config_path / "config.toml"
+    with _home():
+        return _DIRS.user_config_path / "config.toml"
 
 
 def cache_folder() -> Path:
     """Return where the catalogue is kept from one command to the next."""
-    return _DIRS.user_cache_path
+    with _home():
+        return _DIRS.user_cache_path
 
 
 def state_folder() -> Path:
     """Return the folder for state, such as the journals."""
-    return _DIRS.user_state_path
+    with _home():
+        return _DIRS.user_state_path
+
+
+def expand_home(path: str) -> Path:
+    """Return the path with `~` expanded; raises `UsageProblem` without a home directory."""
+    with _home():
+        return Path(path).expanduser()
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[None]:
+    """Explain the error of a user without a home directory, as in a container with any user id."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UsageProblem(
+            f"{error}: this user has no home directory, so set HOME to a folder that can be written to"
+        ) from None
 
 
 def read(path: Path, profile: str | None = None) -> dict[str, str]:

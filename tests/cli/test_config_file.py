@@ -195,3 +195,16 @@ def test_a_rate_is_written_as_for_curl(text: str, rate: float) -> None:
 def test_a_rate_that_is_none_is_told(cli: Cli, text: str) -> None:
     ran = cli("separate", "a.wav", "--limit-rate=" + text)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
+
+
+def test_a_user_without_a_home_directory_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a user id without a passwd entry."""
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: (_ for _ in ()).throw(KeyError(uid)))
+    for find in (config_file.config_path, config_file.cache_folder, config_file.state_folder):
+        with pytest.raises(UsageProblem, match="set HOME"):
+            find()
+    with pytest.raises(UsageProblem, match="set HOME"):
+        config_file.expand_home("~/stems")
+    assert config_file.expand_home("stems") == Path("stems")
