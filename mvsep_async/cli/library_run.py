@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from attrs import define, field
+from rich.cells import cell_len
 from rich.text import Text
 
 from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.dashboard import Dashboard
 from mvsep_async.cli.live.lanes import Running, Snapshot
-from mvsep_async.cli.live.render import Glyphs
+from mvsep_async.cli.live.render import Glyphs, cut_middle
 from mvsep_async.cli.outcome import job_name, title_of
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import visible
@@ -24,6 +26,9 @@ from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.models.stage import Stage
 
 __all__ = ["LibraryRun"]
+
+_SHORTEST: Final = 20
+"""Columns that a song's name gets at least."""
 
 _NOT_RUNNING = (Stage.QUEUED, Stage.DONE, Stage.FINISHED, Stage.FAILED, Stage.CANCELLED)
 
@@ -60,7 +65,7 @@ class LibraryRun:
                 if self.json:
                     self._dashboard.write(self._document(event))
                 else:
-                    self._dashboard.write(lambda glyphs, width: self._line(event, glyphs))
+                    self._dashboard.write(lambda glyphs, width: self._line(event, glyphs, width))
             case EventKind.NOTICE | EventKind.RETRYING | EventKind.FOLLOWED | EventKind.FAILED_BEFORE:
                 self._note(event)
             case EventKind.SKIPPED if event.tally.skipped == 1:
@@ -113,12 +118,15 @@ class LibraryRun:
             "error": event.message if event.kind is EventKind.FAILED else None,
         }
 
-    def _line(self, event: LibraryEvent, glyphs: Glyphs) -> Text:
+    def _line(self, event: LibraryEvent, glyphs: Glyphs, width: int | None) -> Text:
         name, method = visible(event.name or str(self._relative(event.path))), visible(event.method or "")
         if event.kind is EventKind.SEPARATED:
             stems = ", ".join(visible(path.stem) for path in event.paths)
-            return Text.assemble((f"{glyphs.done} ", "green"), name, (f"  {method}: {stems}", "dim"))
-        why = " ".join(visible(event.message or "").split())
+            made = f"  {method}: {stems}"
+            room = max(_SHORTEST, (width or 0) - cell_len(made) - 2)
+            name = cut_middle(name, room, glyphs) if width is not None and cell_len(name) > room else name
+            return Text.assemble((f"{glyphs.done} ", "green"), name, (made, "dim"))
+        why = visible(" ".join((event.message or "").split()))
         return Text.assemble((f"{glyphs.failed} ", "red"), name, (f"  {method}: {why}", "red"))
 
     def _notice(self, event: LibraryEvent) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -88,6 +89,7 @@ class LaneTracker:
                 fresh = self._begun or job.progress.stage in _FIRST
                 self._tracked[id] = _Tracked(now, timed=fresh and (job.progress.fraction or 0.0) < _EARLY)
         self._begun = True
+        titles = Counter(job.name for job in snapshot.running.values())
         lanes, changed = [], []
         for id, tracked in self._tracked.items():
             job = snapshot.running[id]
@@ -95,7 +97,7 @@ class LaneTracker:
                 tracked.stage_began = now
             lane = Lane(
                 name=job.name,
-                folder=job.folder,
+                folder=job.folder if titles[job.name] > 1 else "",
                 progress=job.progress,
                 speed=tracked.speed.update(_bytes_moved(job.progress), now),
                 elapsed=now - tracked.stage_began,

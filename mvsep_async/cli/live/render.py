@@ -96,7 +96,7 @@ def status_text(
     message = visible(progress.message or "")
     if message and not _REDUNDANT.search(message):
         return f"{stage.value}, {message}"
-    left = "" if progress.seconds_left is None else f"{seconds_text(progress.seconds_left)} left"
+    left = "" if (progress.seconds_left or 0) < 1 else f"{seconds_text(progress.seconds_left or 0)} left"
     match stage:
         case Stage.UPLOADING:
             parts = _bytes(progress.bytes_sent, progress.bytes_total, speed)

@@ -47,6 +47,14 @@ def test_only_running_jobs_have_a_lane_and_each_keeps_its_order() -> None:
     assert tracked.at(4.0)[0].lanes == ()
 
 
+def test_the_folder_is_shown_where_two_songs_have_one_title() -> None:
+    progress = Progress(stage=Stage.PROCESSING)
+    tracked = run()
+    album, other = Running("track1", progress, "An Album"), Running("track1", progress, "Another")
+    assert [lane.folder for lane in tracked.at(0.0, a=album)[0].lanes] == [""]
+    assert [lane.folder for lane in tracked.at(1.0, a=album, b=other)[0].lanes] == ["An Album", "Another"]
+
+
 def test_a_lane_is_reported_changed_once_for_each_stage() -> None:
     tracked = run()
     for stage, changed in ((Stage.UPLOADING, 1), (Stage.UPLOADING, 0), (Stage.WAITING, 1), (Stage.WAITING, 0)):
