@@ -20,30 +20,31 @@ from drawing import Anchor, Point, arrow, box, document, region, text
 
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT, LIFE, OVER, JobEvent, JobState
 
-_WIDTH, _HEIGHT = 870, 600
+_WIDTH, _HEIGHT = 870, 680
 _BOX: Final = (116, 40)
 
 _PLACES: Final[Mapping[JobState, Point]] = {
     JobState.QUEUED: (100, 74),
+    JobState.UPLOADING: (250, 156),
     JobState.CREATING: (400, 74),
     JobState.FETCHING: (742, 74),
-    JobState.LOST: (100, 256),
-    JobState.WAITING: (352, 256),
-    JobState.DISTRIBUTING: (482, 256),
-    JobState.PROCESSING: (612, 256),
-    JobState.MERGING: (742, 256),
-    JobState.DONE: (352, 400),
-    JobState.DOWNLOADING: (572, 400),
-    JobState.FINISHED: (782, 400),
-    JobState.FAILED: (572, 548),
-    JobState.CANCELLED: (100, 548),
+    JobState.LOST: (100, 336),
+    JobState.WAITING: (352, 336),
+    JobState.DISTRIBUTING: (482, 336),
+    JobState.PROCESSING: (612, 336),
+    JobState.MERGING: (742, 336),
+    JobState.DONE: (352, 480),
+    JobState.DOWNLOADING: (572, 480),
+    JobState.FINISHED: (782, 480),
+    JobState.FAILED: (572, 628),
+    JobState.CANCELLED: (100, 628),
 }
 
-_WORKING: Final = (280, 222, 814, 306)
+_WORKING: Final = (280, 302, 814, 386)
 """Left, top, right, bottom of the area of the states that follow each other in any order."""
 
-_CANCELLABLE: Final[tuple[Point, ...]] = ((22, 32), (848, 32), (848, 324), (22, 324))
-_FAILING: Final[tuple[Point, ...]] = ((10, 12), (860, 12), (860, 340), (648, 340), (648, 450), (10, 450))
+_CANCELLABLE: Final[tuple[Point, ...]] = ((22, 32), (848, 32), (848, 404), (22, 404))
+_FAILING: Final[tuple[Point, ...]] = ((10, 12), (860, 12), (860, 420), (648, 420), (648, 530), (10, 530))
 
 Edge: TypeAlias = tuple[JobState, JobState]
 """From and to; a state stands for all that behave as it does."""
@@ -62,25 +63,28 @@ class Route:
 _ROUTES: Final[Mapping[Edge, Route]] = {
     (JobState.QUEUED, JobState.CREATING): Route(((158, 66), (342, 66)), (250, 58), 40),
     (JobState.CREATING, JobState.QUEUED): Route(((342, 82), (158, 82)), (250, 103), 24),
+    (JobState.QUEUED, JobState.UPLOADING): Route(((132, 94), (132, 148), (192, 148)), (140, 124), 40, "start"),
+    (JobState.UPLOADING, JobState.QUEUED): Route(((192, 164), (80, 164), (80, 94)), (88, 184), 14, "start"),
+    (JobState.UPLOADING, JobState.CREATING): Route(((308, 156), (356, 156), (356, 94)), (312, 178), 10, "start"),
     (JobState.CREATING, JobState.FETCHING): Route(((458, 74), (684, 74)), (571, 66), 40),
     (JobState.CREATING, JobState.WAITING): Route(
-        ((400, 94), (400, 160), (336, 160), (336, 236)), (408, 134), 40, "start"
+        ((410, 94), (410, 240), (336, 240), (336, 316)), (418, 160), 40, "start"
     ),
-    (JobState.CREATING, JobState.LOST): Route(((366, 94), (366, 140), (142, 140), (142, 236)), (254, 132), 40),
-    (JobState.LOST, JobState.QUEUED): Route(((54, 236), (54, 94)), (62, 188), 14, "start"),
-    (JobState.LOST, JobState.WAITING): Route(((158, 256), (294, 256)), (218, 277), 20),
-    (JobState.FETCHING, JobState.WAITING): Route(((742, 94), (742, 184), (368, 184), (368, 236)), (555, 176), 40),
-    (JobState.WAITING, JobState.DONE): Route(((352, 306), (352, 380)), (344, 352), 40, "end"),
-    (JobState.DONE, JobState.DOWNLOADING): Route(((410, 392), (514, 392)), (462, 371), 15),
-    (JobState.DOWNLOADING, JobState.DONE): Route(((514, 408), (410, 408)), (462, 431), 18),
-    (JobState.DOWNLOADING, JobState.FINISHED): Route(((630, 392), (724, 392)), (689, 371), 14),
-    (JobState.FINISHED, JobState.DOWNLOADING): Route(((724, 408), (630, 408)), (689, 431), 14),
-    (JobState.FAILED, JobState.DOWNLOADING): Route(((602, 528), (602, 420)), (610, 492), 40, "start"),
+    (JobState.CREATING, JobState.LOST): Route(((382, 94), (382, 220), (142, 220), (142, 316)), (254, 212), 40),
+    (JobState.LOST, JobState.QUEUED): Route(((54, 316), (54, 94)), (62, 268), 14, "start"),
+    (JobState.LOST, JobState.WAITING): Route(((158, 336), (294, 336)), (218, 357), 20),
+    (JobState.FETCHING, JobState.WAITING): Route(((742, 94), (742, 264), (368, 264), (368, 316)), (555, 256), 40),
+    (JobState.WAITING, JobState.DONE): Route(((352, 386), (352, 460)), (344, 432), 40, "end"),
+    (JobState.DONE, JobState.DOWNLOADING): Route(((410, 472), (514, 472)), (462, 451), 15),
+    (JobState.DOWNLOADING, JobState.DONE): Route(((514, 488), (410, 488)), (462, 511), 18),
+    (JobState.DOWNLOADING, JobState.FINISHED): Route(((630, 472), (724, 472)), (689, 451), 14),
+    (JobState.FINISHED, JobState.DOWNLOADING): Route(((724, 488), (630, 488)), (689, 511), 14),
+    (JobState.FAILED, JobState.DOWNLOADING): Route(((602, 608), (602, 500)), (610, 572), 40, "start"),
 }
 
 _AREAS: Final = {
-    JobEvent.FAILED: (_FAILING, JobState.FAILED, Route(((542, 450), (542, 528)), (534, 492), 40, "end")),
-    JobEvent.CANCELLED: (_CANCELLABLE, JobState.CANCELLED, Route(((100, 324), (100, 528)), (108, 492), 40, "start")),
+    JobEvent.FAILED: (_FAILING, JobState.FAILED, Route(((542, 530), (542, 608)), (534, 572), 40, "end")),
+    JobEvent.CANCELLED: (_CANCELLABLE, JobState.CANCELLED, Route(((100, 404), (100, 608)), (108, 572), 40, "start")),
 }
 """Events that happen in a whole area: the area, where they lead, and the arrow out of it."""
 
@@ -171,7 +175,7 @@ def _legend() -> str:
     entries: Iterable[tuple[str, str]] = (("slot", "holds a slot"), ("over", "nothing more by itself"))
     rows = []
     for row, (kind, meaning) in enumerate(entries):
-        y = 530 + 26 * row
+        y = 610 + 26 * row
         rows.append(box((at - 50, y), (24, 16), "", kind))
         rows.append(text((at - 32, y + 4), [meaning], anchor="start"))
     return "\n".join(rows)

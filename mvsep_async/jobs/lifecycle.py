@@ -15,6 +15,8 @@ class JobState(StrEnum):
     """The state of a job in the engine and the journal: finer than `Stage` around the create."""
 
     QUEUED = "queued"
+    UPLOADING = "uploading"
+    """The song is sent ahead, without a slot and without its last bytes: the service does not have the job."""
     CREATING = "creating"
     """The intent is recorded; a create is, or may be, on its way."""
     LOST = "lost"
@@ -34,6 +36,8 @@ class JobState(StrEnum):
 class JobEvent(StrEnum):
     """An event in the life of a job."""
 
+    UPLOAD_BEGAN = "upload started ahead"
+    """A body without its last bytes is on its way; these follow once the job has a slot."""
     SLOT_TAKEN = "slot acquired"
     NOT_ACCEPTED = "not accepted by the service"
     """Refused for lack of a slot, never sent completely, or not found in the lists: it waits for a slot again."""
@@ -82,6 +86,9 @@ HOLDS_SLOT: Final = frozenset({JobState.CREATING, JobState.LOST, *AT_SERVICE})
 LIFE: Final = MappingProxyType(
     {
         (JobState.QUEUED, JobEvent.SLOT_TAKEN): JobState.CREATING,
+        (JobState.QUEUED, JobEvent.UPLOAD_BEGAN): JobState.UPLOADING,
+        (JobState.UPLOADING, JobEvent.SLOT_TAKEN): JobState.CREATING,
+        (JobState.UPLOADING, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.CREATING, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.CREATING, JobEvent.ACCEPTED): JobState.WAITING,
         (JobState.CREATING, JobEvent.URL_ACCEPTED): JobState.FETCHING,
@@ -98,7 +105,10 @@ LIFE: Final = MappingProxyType(
         (JobState.DOWNLOADING, JobEvent.DOWNLOADED): JobState.FINISHED,
         (JobState.DOWNLOADING, JobEvent.DOWNLOAD_STOPPED): JobState.DONE,
         **{(state, JobEvent.FAILED): JobState.FAILED for state in JobState if state not in OVER},
-        **{(state, JobEvent.CANCELLED): JobState.CANCELLED for state in (JobState.QUEUED, *HOLDS_SLOT)},
+        **{
+            (state, JobEvent.CANCELLED): JobState.CANCELLED
+            for state in (JobState.QUEUED, JobState.UPLOADING, *HOLDS_SLOT)
+        },
     }
 )
 

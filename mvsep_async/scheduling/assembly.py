@@ -35,6 +35,7 @@ from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.session import Session
 from mvsep_async.submission.create import Launcher
+from mvsep_async.submission.line import UploadLine
 from mvsep_async.submission.prepare import RequestPreparer
 from mvsep_async.submission.recovery import Recovery
 from mvsep_async.submission.recovery_policy import Search
@@ -119,7 +120,7 @@ def _scheduler(
 ) -> Scheduler:
     time_scale, clock = config.time_scale, loop_clock()
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
-    launcher = Launcher(registry, separations, config.base, clock)
+    launcher = Launcher(registry, separations, config.base, clock, UploadLine(clock))
     dispatcher = Dispatcher(
         registry,
         launcher,

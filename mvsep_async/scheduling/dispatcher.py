@@ -35,6 +35,7 @@ from mvsep_async.scheduling.cancel import mark_cancelled
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.queue_progress import QueueProgress
 from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
+from mvsep_async.scheduling.send_ahead import LOOK_AGAIN, SendAhead, upload_size
 from mvsep_async.scheduling.slots import Slots, allowed, count_accepted, count_listed
 from mvsep_async.submission.create import CreateResult, Fate, Launcher
 
@@ -101,20 +102,29 @@ class Dispatcher:
     _slots: Slots = field(init=False)
     _groups: Counter[str | None] = field(factory=Counter)
     """Slots held by each group."""
+    _counted: set[str] = field(factory=set)
+    """Jobs that count for their group."""
     _outage: Outage = field(init=False)
     _pause: Wait | None = None
     _in_flight: int = 0
-    """Creates that were begun and have not ended."""
+    """Creates that have a slot and have not ended."""
     _answered: bool = False
     """Whether the service has accepted the token in this session: a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
     _lost: dict[str, tuple[float, MVSepError]] = field(factory=dict)
     """Jobs whose creates bring no answer: since when, and the last error."""
+    _ahead: dict[str, JobEntry] = field(factory=dict)
+    """Jobs whose songs are sent ahead of their slots, which get the next ones."""
+    _send_ahead: SendAhead = field(init=False)
+    _look_at: float = inf
+    """When to see again whether a song should be sent ahead."""
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
         self._outage = Outage(self.patience, self.time_scale)
+        self._send_ahead = SendAhead(self.time_scale)
+        self.launcher.line.on_idle = self._line_idle
         self.queue_progress = QueueProgress(
             self._queue, self._slots, self._groups, self.group_cap, self._pause_message, self.time_scale, self.clock
         )
@@ -140,11 +150,17 @@ class Dispatcher:
     def acquire_slot(self, job: JobEntry) -> None:
         """Give a job a slot: its turn came, or it is at the service already."""
         self._slots.acquire(job.id)
+        self._counted.add(job.id)
         self._groups[job.request.group] += 1
 
     def on_change(self, change: Change) -> None:
         """Free slots, and queue jobs again that the service does not have."""
         job, before, after = change.job, change.before, change.after
+        if before is JobState.UPLOADING:
+            self._ahead.pop(job.id, None)
+            if after is JobState.CREATING and job.id not in self._slots.held:
+                self.acquire_slot(job)
+                self._in_flight += 1
         # The slot of a create is freed by the task that made it, which knows why it ended; an attached job has none.
         freed = before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT
         if freed and job.id in self._slots.held:
@@ -153,7 +169,7 @@ class Dispatcher:
             self._resume()
             self._slots.accepted(self.clock())
             self._lost.pop(job.id, None)
-            self._wake.set()
+            self._wake.set()  # the next song may be sent ahead
         elif before is JobState.LOST and after is JobState.QUEUED:
             self._create_again(job)
         if job.done():
@@ -179,12 +195,13 @@ class Dispatcher:
         if self.concurrency is None:
             tasks.start_soon(self._refresh_account)
         while True:
-            self._wake = anyio.Event()
+            self._wake, self._look_at = anyio.Event(), inf
             may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
             if may_begin and await self._know_limit() and await self._has_quota() and await self._has_room():
                 self._begin_creates(tasks)
+                self._begin_ahead(tasks)
             self.queue_progress.queue_changed()
-            with anyio.move_on_after(self.wait().until - self.clock()):
+            with anyio.move_on_after(min(self.wait().until, self._look_at) - self.clock()):
                 await self._wake.wait()
 
     def wait(self) -> Wait:
@@ -193,7 +210,7 @@ class Dispatcher:
         Everything else that ends it (a submit, a freed slot, news of the account) wakes `run`.
         """
         now = self.clock()
-        if not self._queue:
+        if not self._queue and not self._ahead:
             return Wait(WaitReason.NOTHING_QUEUED)
         if self._pause is not None and now < self._pause.until:
             return self._pause
@@ -206,7 +223,8 @@ class Dispatcher:
     def _begin_creates(self, tasks: TaskGroup) -> None:
         now = self.clock()
         while self._slots.free(now) > 0 and not (self._outage.rest and self._in_flight):
-            job = self._queue.pop(busy=self._groups, cap=self.group_cap)
+            ahead = self._next_ahead()
+            job = ahead or self._queue.pop(busy=self._groups, cap=self.group_cap)
             if job is None:
                 return
             self.acquire_slot(job)
@@ -216,7 +234,42 @@ class Dispatcher:
             )
             self.registry.emit(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
             self._in_flight += 1
-            tasks.start_soon(self._create, job)
+            if ahead is None:
+                tasks.start_soon(self._create, job)
+            else:
+                self._send_ahead.used()
+                self.launcher.slot_acquired(job)
+
+    def _next_ahead(self) -> JobEntry | None:
+        """Return the job that was sent ahead first and may have a slot."""
+        for job in self._ahead.values():
+            if self.group_cap is None or self._groups.get(job.request.group, 0) < self.group_cap:
+                return job
+        return None
+
+    def _begin_ahead(self, tasks: TaskGroup) -> None:
+        """Send the next job's song ahead while all slots are in use and the line is idle."""
+        now = self.clock()
+        job = self._queue.peek(busy=self._groups, cap=self.group_cap)
+        if job is None or self._slots.free(now) > 0 or self._outage.rest or not self.launcher.line.idle:
+            return
+        delay = self._send_ahead.delay(
+            now,
+            size=upload_size(job.request),
+            rate=self.launcher.line.rate,
+            seconds_left=[holder.progress.seconds_left for holder in self._holders() if holder.state in AT_SERVICE],
+            ahead=len(self._ahead),
+        )
+        if delay > 0:
+            self._look_at = inf if delay == inf else now + min(delay, LOOK_AGAIN)
+            return
+        self._queue.pop(busy=self._groups, cap=self.group_cap)
+        self._ahead[job.id] = job
+        self.registry.apply(job, JobEvent.UPLOAD_BEGAN)
+        tasks.start_soon(self._create, job)
+
+    def _line_idle(self) -> None:
+        self._wake.set()
 
     async def _know_limit(self) -> bool:
         """Ask the account how many unfinished jobs it may have, before the first create."""
@@ -242,12 +295,29 @@ class Dispatcher:
 
     async def _create(self, job: JobEntry) -> None:
         try:
-            await self._handle_result(job, await self.launcher.launch(job, self.user))
+            result = await self.launcher.launch(job, self.user)
+            if job.id in self._slots.held:
+                await self._handle_result(job, result)
+            else:
+                await self._handle_ahead(job, result)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= job.id in self._counted
             if job.state not in HOLDS_SLOT:
                 self._release_slot(job)
             self._wake.set()
+
+    async def _handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
+        """Queue a job again that was sent ahead and got no slot. What was sent is lost, and nothing else."""
+        self._send_ahead.failed(self.clock())
+        if result.fate is Fate.REJECTED and result.error is not None:
+            self._fail(job, result.error)
+            return
+        if result.error is not None:
+            self.registry.emit(Retried("upload", str(result.error), job.id))
+        if result.fate is Fate.REFUSED:
+            # The service refuses it without having read it. It is asked again only when a slot is free.
+            logger.info("job %s was refused before it was sent: %s", job.id, result.error)
+        self._queue_again(job)
 
     async def _handle_result(self, job: JobEntry, result: CreateResult) -> None:
         error = result.error
@@ -328,6 +398,10 @@ class Dispatcher:
         self._wake.set()
 
     def _release_slot(self, job: JobEntry) -> None:
+        if job.id not in self._counted:
+            return
+        self._counted.discard(job.id)
+        self._send_ahead.slot_freed()
         self.queue_progress.slot_released(job, served=job.facts.separation is not None)
         self._slots.release(job.id)
         self._groups[job.request.group] -= 1

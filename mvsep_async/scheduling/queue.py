@@ -33,6 +33,9 @@ class _Group(Generic[T]):
         lane.append(item)
         self.size += 1
 
+    def peek(self) -> T:
+        return self.lanes[self.priorities[-1]][0]
+
     def pop(self) -> T:
         priority = self.priorities[-1]
         item = self.lanes[priority].popleft()
@@ -110,6 +113,16 @@ class FairQueue(Generic[T]):
                     del self._groups[group]
                 self._size -= 1
                 return item
+        return None
+
+    def peek(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
+        """Return what `pop` would take."""
+        for item, group in self._returned:
+            if cap is None or busy.get(group, 0) < cap:
+                return item
+        for group in self._turns:
+            if cap is None or busy.get(group, 0) < cap:
+                return self._groups[group].peek()
         return None
 
     def drain(self) -> list[T]:

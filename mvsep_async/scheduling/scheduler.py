@@ -22,7 +22,7 @@ from mvsep_async.submission.recovery import Recovery
 
 __all__ = ["Scheduler"]
 
-_BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.CREATING, JobState.LOST})
+_BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST})
 
 
 @define(eq=False)
@@ -53,6 +53,9 @@ class Scheduler:
             self.dispatcher.acquire_slot(job)
         match job.state:
             case JobState.QUEUED:
+                self.dispatcher.submit(job)
+            case JobState.UPLOADING:
+                self.registry.apply(job, JobEvent.NOT_ACCEPTED)  # its last bytes were not sent: nothing is lost
                 self.dispatcher.submit(job)
             case JobState.CREATING:
                 self.registry.apply(job, JobEvent.ANSWER_LOST)
@@ -95,7 +98,7 @@ class Scheduler:
                     case JobState.QUEUED:
                         self.dispatcher.remove(job)
                         mark_cancelled(job, self.registry, "before it was sent")
-                    case JobState.CREATING | JobState.LOST:
+                    case JobState.UPLOADING | JobState.CREATING | JobState.LOST:
                         self.dispatcher.launcher.withdraw(job)
                         await wait_for_change(job, job.state)
                     case state if state in AT_SERVICE:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from enum import Enum
-from math import inf
 from typing import Any, Final
 
-from anyio import CancelScope, get_cancelled_exc_class
-from attrs import define, field, frozen
+from anyio import get_cancelled_exc_class
+from attrs import define, evolve, field, frozen
 
 from mvsep_async.download.target import check_target
 from mvsep_async.endpoints.separations import SeparationsAPI
@@ -40,7 +40,10 @@ from mvsep_async.models.user import User
 from mvsep_async.naming import upload_name
 from mvsep_async.observe.events import Uploaded
 from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label, remote_type_of
+from mvsep_async.submission.attempt import Attempt
+from mvsep_async.submission.held_body import RESERVED, HeldContent
 from mvsep_async.submission.limits import check_limits
+from mvsep_async.submission.line import SMALL, UploadLine
 
 __all__ = ["CreateResult", "Fate", "Launcher", "fate_of"]
 
@@ -94,33 +97,6 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
 
 
 @define(eq=False)
-class _Attempt:
-    """One in-flight create. Once its body is complete it is not cancelled: only the answer tells if it was paid."""
-
-    abort: CancelScope = field(factory=CancelScope)
-    answer: CancelScope = field(factory=CancelScope)
-    began: float = 0.0
-    handed_over: bool = False
-    closing_by: float | None = None
-
-    def hand_over(self) -> None:
-        self.handed_over = True
-        self.answer.shield = True
-        if self.closing_by is not None:
-            self.answer.deadline = self.closing_by
-
-    def rate_limited(self) -> None:
-        self.handed_over = False
-        self.answer.deadline = inf
-        self.answer.shield = False
-
-    def close(self, deadline: float) -> None:
-        self.closing_by = deadline
-        if self.handed_over:
-            self.answer.deadline = deadline
-
-
-@define(eq=False)
 class Launcher:
     """Sends creates, one at a time for each job, and applies their outcome to the registry."""
 
@@ -128,21 +104,31 @@ class Launcher:
     separations: SeparationsAPI
     base: Host
     clock: Callable[[], float]
-    _attempts: dict[str, _Attempt] = field(factory=dict)
+    line: UploadLine
+    _attempts: dict[str, Attempt] = field(factory=dict)
 
     async def launch(self, job: JobEntry, user: User | None = None) -> CreateResult:
-        """Create a job that has a slot and is `CREATING`. `user`: the account, if it is known.
+        """Create a job that is `CREATING`, with a slot, or `UPLOADING`, without one. `user`: the account, if known.
 
-        Afterwards the job is `WAITING` or `FETCHING` (accepted), `LOST`, or `QUEUED` in all other cases; so it is when
-        this is cancelled before the body was sent completely.
+        The last bytes of an `UPLOADING` job wait for `slot_acquired`. Afterwards the job is `WAITING` or `FETCHING`
+        (accepted), `LOST`, or `QUEUED` in all other cases; so it is when this is cancelled before the body was sent
+        completely.
         """
-        attempt = self._attempts[job.id] = _Attempt(began=self.clock())
+        ahead = job.state is JobState.UPLOADING
+        attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
         try:
             with attempt.abort:
                 return await self._launch(job, attempt, user)
             return CreateResult(Fate.WITHDRAWN)
         finally:
             del self._attempts[job.id]
+
+    def slot_acquired(self, job: JobEntry) -> None:
+        """Send the last bytes of a job that was sent ahead, and is `CREATING`."""
+        attempt = self._attempts.get(job.id)
+        if attempt is not None:  # else it has not begun, and will find that it has a slot
+            self.line.promote(job.id, job.facts.intent_at or 0.0)
+            attempt.slot.set()
 
     def withdraw(self, job: JobEntry) -> None:
         """Stop an in-flight create, unless the service may have it already."""
@@ -154,16 +140,18 @@ class Launcher:
         for attempt in self._attempts.values():
             attempt.close(self.clock() + _CLOSING)
 
-    async def _launch(self, job: JobEntry, attempt: _Attempt, user: User | None) -> CreateResult:
+    async def _launch(self, job: JobEntry, attempt: Attempt, user: User | None) -> CreateResult:
         try:
             parts = await _parts(job.request)
             await _check_unchanged(job)
             await check_limits(job.request, user)
             await check_target(job.request)
-            # The intent, with the tag in it, is on disk before the first byte goes out.
-            await self.registry.journal.flush(synced=True)
-            with attempt.answer:
-                created = await self._create(job, parts, attempt)
+            if not attempt.ahead:
+                # The intent, with the tag in it, is on disk before the first byte goes out.
+                await self._record_intent()
+            async with self._line_for(job, parts, attempt):
+                with attempt.answer:
+                    created = await self._create(job, _held(parts, attempt), attempt)
             if attempt.answer.cancelled_caught:
                 self.registry.apply(job, JobEvent.ANSWER_LOST)
                 return CreateResult(Fate.LOST)
@@ -178,10 +166,28 @@ class Launcher:
             else:
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=_queued(error.message))
             return CreateResult(fate, error)
+        if job.state is JobState.UPLOADING:  # no server should accept half a request, but it would be paid
+            self.registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=self.registry.stamp())
         await self._accepted(job, created, attempt)
         return CreateResult(Fate.ACCEPTED)
 
-    async def _create(self, job: JobEntry, parts: tuple[Part, ...], attempt: _Attempt) -> Created:
+    async def _record_intent(self) -> None:
+        await self.registry.journal.flush(synced=True)
+
+    @asynccontextmanager
+    async def _line_for(self, job: JobEntry, parts: tuple[Part, ...], attempt: Attempt) -> AsyncIterator[None]:
+        """Wait for the job's turn to upload; it ends when all is sent that may be sent."""
+        size = sum(part.content.size for part in parts)
+        if size <= SMALL:
+            yield
+            return
+        order = None if job.state is JobState.UPLOADING else job.facts.intent_at
+        async with self.line.turn(job.id, size, order) as turn:
+            attempt.began = self.clock()
+            attempt.on_full = lambda: self.line.release(turn)
+            yield
+
+    async def _create(self, job: JobEntry, parts: tuple[Part, ...], attempt: Attempt) -> Created:
         request = job.request
         url = str(request.source) if is_url(request.source) else None
         remote_type = None if url is None else request.settings.remote_type or remote_type_of(url)
@@ -200,10 +206,14 @@ class Launcher:
         )
 
     def _show_sent(self, job: JobEntry, sent: int, total: int) -> None:
-        if total and job.state is JobState.CREATING:  # a URL or a generator's text is not an upload
-            self.registry.show(job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total))
+        if total and job.state in (JobState.UPLOADING, JobState.CREATING):  # a URL or a generator's text is no upload
+            held = job.state is JobState.UPLOADING and sent >= total - RESERVED
+            message = "uploaded but for its last bytes, which wait for a free slot" if held else None
+            self.registry.show(
+                job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total, message=message)
+            )
 
-    async def _accepted(self, job: JobEntry, created: Created, attempt: _Attempt) -> None:
+    async def _accepted(self, job: JobEntry, created: Created, attempt: Attempt) -> None:
         host = None if created.link is None else Host.of_link(created.link, base=self.base)
         remote = is_url(job.request.source) and created.is_remote
         event = JobEvent.URL_ACCEPTED if remote else JobEvent.ACCEPTED
@@ -215,6 +225,13 @@ class Launcher:
             logger.error("job %s was accepted, but the journal could not be written: %s", job.id, error)
         seconds = self.clock() - attempt.began
         self.registry.emit(Uploaded(job.id, created.hash, job.progress.bytes_total or 0, seconds))
+
+
+def _held(parts: tuple[Part, ...], attempt: Attempt) -> tuple[Part, ...]:
+    """Return the parts with the end of the last one waiting for the slot."""
+    if not parts or not attempt.ahead:
+        return parts
+    return (*parts[:-1], evolve(parts[-1], content=HeldContent(parts[-1].content, attempt)))
 
 
 async def _parts(request: JobRequest) -> tuple[Part, ...]:

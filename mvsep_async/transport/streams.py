@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Final, Self, TypeVar
 
 import anyio
@@ -35,7 +36,8 @@ _CHECK_EVERY: Final = 1024 * 1024
 """Bytes sent between two checks for an early answer: each costs what sending 20 KiB does."""
 
 _CHECK_AFTER: Final = 1.0
-"""Seconds after which a blocked send checks for an early answer."""
+"""Seconds after which a blocked send checks for an early answer, and a pause between two sends leads to a check: the
+server may have closed the connection meanwhile, which the first send after it would not notice."""
 
 _ANSWERED: Final = "the server answered before the whole request was sent"
 
@@ -48,6 +50,8 @@ class SocketStream:
     _step: FairStep = field(factory=fair_step)
     _unchecked: int = field(default=0, init=False)
     """Bytes sent since the last check for an early answer."""
+    _sent_at: float = field(default=0.0, init=False)
+    """When bytes were last sent."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return up to `max_bytes` of what is there, `b""` at the end."""
@@ -79,7 +83,8 @@ class SocketStream:
         with mapped(httpcore.WriteTimeout, httpcore.WriteError):
             view = memoryview(buffer)
             async with self._step:
-                if self._unchecked >= _CHECK_EVERY:
+                paused, self._sent_at = monotonic() - self._sent_at > _CHECK_AFTER, monotonic()
+                if self._unchecked >= _CHECK_EVERY or paused:
                     self._unchecked = 0
                     if answered():
                         raise httpcore.WriteError(_ANSWERED)

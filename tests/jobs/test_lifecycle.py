@@ -34,6 +34,9 @@ def test_random_events_never_leave_the_table(events: list[JobEvent]) -> None:
         assert event.name in str(caught.value)
 
 
+BEFORE_A_SLOT = (JobState.QUEUED, JobState.UPLOADING)
+
+
 def reachable(*begin: JobState) -> set[JobState]:
     found, todo = set(begin), list(begin)
     while todo:
@@ -58,14 +61,14 @@ def test_every_state_but_the_ends_can_fail() -> None:
 
 def test_a_job_can_be_cancelled_until_the_service_is_through_with_it() -> None:
     for state in JobState:
-        assert ((state, JobEvent.CANCELLED) in LIFE) is (state is JobState.QUEUED or state in HOLDS_SLOT)
+        assert ((state, JobEvent.CANCELLED) in LIFE) is (state in BEFORE_A_SLOT or state in HOLDS_SLOT)
 
 
 def test_a_create_is_begun_only_from_the_queue_and_never_from_a_state_in_which_one_may_be_paid() -> None:
     begins = {state for state, event in LIFE if event is JobEvent.SLOT_TAKEN}
-    assert begins == {JobState.QUEUED}
+    assert begins == set(BEFORE_A_SLOT)
     back = {state for (state, _), then in LIFE.items() if then is JobState.QUEUED}
-    assert back == {JobState.CREATING, JobState.LOST}
+    assert back == {JobState.UPLOADING, JobState.CREATING, JobState.LOST}
     assert not back & AT_SERVICE
 
 

@@ -78,8 +78,9 @@ class QueueAgainstNaive(RuleBasedStateMachine):
     @rule(busy=st.dictionaries(groups, st.integers(0, 3)), cap=st.none() | st.integers(1, 3))
     def pop(self, busy: dict[str | None, int], cap: int | None) -> None:
         full = {group for group, number in busy.items() if cap is not None and number >= cap}
+        seen = self.queue.peek(busy=busy, cap=cap)
         item = self.queue.pop(busy=busy, cap=cap)
-        assert item == self.naive.pop(full)
+        assert item == seen == self.naive.pop(full)
         if item is not None:
             self.popped.append((item, *self.here.pop(item)))
 

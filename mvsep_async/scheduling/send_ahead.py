@@ -1,0 +1,99 @@
+"""When the next song is sent ahead of its slot, so that it is complete when the slot comes free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from attrs import define, field
+
+from mvsep_async.jobs.request import JobRequest
+from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url
+from mvsep_async.submission.attempt import HOLD_LIMIT
+from mvsep_async.submission.line import SMALL
+
+__all__ = ["LOOK_AGAIN", "SendAhead", "upload_size"]
+
+MOST: Final = 2
+"""Songs sent ahead at one time: one that waits for its slot, and one on its way for the slot after. More would hold
+connections of the service's for nothing, as slots do not come free faster than songs are sent."""
+
+LEAD: Final = HOLD_LIMIT / 4
+"""Seconds before the slot is expected at which a song should be complete: estimates are off by a quarter, and a slot
+that comes free earlier would wait."""
+
+SLOW: Final = 1.25
+"""Times the measured time that an upload is allowed."""
+
+LOOK_AGAIN: Final = 5.0
+"""Seconds after which an estimate may have changed."""
+
+FIRST_REST: Final = 30.0
+LONGEST_REST: Final = 600.0
+"""Seconds without sending ahead after a song was sent for nothing: it costs the user's bandwidth each time."""
+
+
+@define
+class SendAhead:
+    """Decides when to begin sending a song ahead. `time_scale`: factor for the rests after a failure."""
+
+    time_scale: float = 1.0
+    _rest: float = field(default=0.0, init=False)
+    _resting_until: float = field(default=-inf, init=False)
+    _blind: bool = field(default=True, init=False)
+    """Whether it is worth trying without an estimate."""
+
+    def delay(
+        self, now: float, *, size: int, rate: float | None, seconds_left: Iterable[float | None], ahead: int
+    ) -> float:
+        """Return the seconds until sending `size` bytes ahead should begin: 0 for now, `inf` for not yet known.
+
+        `rate`: bytes per second of the line, `None` if unknown. `seconds_left`: of each job that has a slot, `None` if
+        unknown. `ahead`: songs that are sent ahead already, which get the first slots.
+        """
+        expected = sorted(-inf if left is None else left for left in seconds_left)
+        if size <= SMALL or ahead >= min(MOST, len(expected)):
+            return inf
+        until_free = expected[ahead]
+        rested = max(0.0, self._resting_until - now)
+        if until_free == -inf:
+            return rested if self._blind else inf
+        upload = inf if rate is None else SLOW * size / rate
+        return max(rested, until_free - upload - LEAD, 0.0)
+
+    def used(self) -> None:
+        """A song that was sent ahead has its slot."""
+        self._rest, self._resting_until, self._blind = 0.0, -inf, True
+
+    def failed(self, now: float) -> None:
+        """A song was sent for nothing: its slot came too late, or the connection was cut."""
+        self._blind = False
+        self._rest = min(max(FIRST_REST * self.time_scale, 2 * self._rest), LONGEST_REST * self.time_scale)
+        self._resting_until = now + self._rest
+
+    def slot_freed(self) -> None:
+        """A slot came free: without an estimate, the next may do so soon too."""
+        self._blind = True
+
+
+def upload_size(request: JobRequest) -> int:
+    """Return how many bytes of songs a request has to send, 0 if that is none or cannot be known."""
+    match request.source:
+        case Data(_, _, size):
+            return size
+        case Pair(target, reference):
+            paths = [target, reference]
+        case Spooled(path, _):
+            paths = [path]
+        case None | Stream():
+            return 0
+        case source if is_url(source):
+            return 0
+        case path:
+            paths = [path]
+    try:
+        return sum(Path(path).stat().st_size for path in paths)
+    except OSError:
+        return 0  # the create says what is wrong with it

@@ -1,0 +1,87 @@
+"""One create on its way: what may still stop it, and when its last bytes may go out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from math import inf
+from typing import Final
+
+import anyio
+from anyio import CancelScope
+from anyio.lowlevel import checkpoint
+from attrs import define, field
+
+__all__ = ["HOLD_LIMIT", "TRICKLE_EVERY", "Attempt"]
+
+TRICKLE_EVERY: Final = 10.0
+"""Seconds between two trickles. Servers and proxies close a connection whose body does not go on: nginx and AWS load
+balancers after 60 s, HAProxy mostly after 50, Apache after 20. Half of the shortest leaves room for a slow network."""
+
+HOLD_LIMIT: Final = 120.0
+"""Seconds that a body waits at the most, our choice. Some servers bound the whole time of a request, mostly to five
+minutes, and a connection that waits is a resource of the service's."""
+
+
+@define(eq=False)
+class Attempt:
+    """One in-flight create. Once its body is complete it is not cancelled: only the answer tells if it was paid.
+
+    `ahead`: it begins without a slot, and its last bytes wait for `slot`. Before they go out, `record_intent` is
+    awaited: it has the journal on disk. `on_full` is called when all is sent but these bytes.
+    """
+
+    clock: Callable[[], float]
+    ahead: bool
+    record_intent: Callable[[], Awaitable[None]]
+    on_full: Callable[[], None] = field(default=lambda: None)
+    abort: CancelScope = field(factory=CancelScope)
+    answer: CancelScope = field(factory=CancelScope)
+    slot: anyio.Event = field(factory=anyio.Event)
+    began: float = 0.0
+    handed_over: bool = False
+    closing_by: float | None = None
+    _waited: float = 0.0
+    """Seconds that the body has waited for the slot."""
+
+    def hand_over(self) -> None:
+        """The last bytes go out: from here on the service may have the job."""
+        self.on_full()
+        self.handed_over = True
+        self.answer.shield = True
+        if self.closing_by is not None:
+            self.answer.deadline = self.closing_by
+
+    def rate_limited(self) -> None:
+        """The service did nothing with it, and it goes out again."""
+        self.handed_over = False
+        self.answer.deadline = inf
+        self.answer.shield = False
+
+    def close(self, deadline: float) -> None:
+        """Wait for the answer no longer than this; what is not sent completely is cancelled by its owner."""
+        self.closing_by = deadline
+        if self.handed_over:
+            self.answer.deadline = deadline
+
+    async def wait(self) -> AsyncGenerator[None]:
+        """Wait for the slot, and yield whenever a few bytes should keep the connection open."""
+        if not self.ahead:
+            return
+        self.on_full()
+        began = self.clock()
+        limit = began + HOLD_LIMIT - self._waited
+        try:
+            while not self.slot.is_set():
+                with anyio.move_on_after(min(TRICKLE_EVERY, limit - self.clock())):
+                    await self.slot.wait()
+                if self.slot.is_set():
+                    break
+                if self.clock() >= limit:
+                    self.abort.cancel()
+                    await checkpoint()  # which is cancelled
+                yield
+        finally:
+            waited = self.clock() - began
+            self._waited += waited
+            self.began += waited
+        await self.record_intent()
