@@ -183,7 +183,7 @@ async def test_the_service_refuses_the_song_that_was_sent_ahead(
 async def test_the_wait_is_bounded_and_costs_only_bandwidth(
     held: Sandbox, client_of: NewClient, songs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "HOLD_LIMIT", 0.2)
+    monkeypatch.setattr(attempt, "HOLD_LIMIT", 1.0)
     async with client_of(held, concurrency=1) as client:
         first, second = await first_and_held(client, songs)
         await reached(second, Stage.QUEUED)
@@ -248,7 +248,9 @@ async def test_uploads_go_one_at_a_time_in_the_order_of_the_queue(client_of: New
         song.write_bytes(song.read_bytes() * 2)  # a few pieces each
     async with Sandbox(stems="copy", manual=True, link_bytes_per_second=1e6) as service:
         async with client_of(service) as client:
-            jobs = [await client.submit(song, algorithm=40) for song in songs]
+            jobs = [await client.submit(songs[0], algorithm=40)]
+            await until(lambda: jobs[0].progress.bytes_sent)
+            jobs += [await client.submit(song, algorithm=40) for song in songs[1:]]
 
             def sending() -> list[bool]:
                 return [0 < (job.progress.bytes_sent or 0) < (job.progress.bytes_total or 0) for job in jobs]
