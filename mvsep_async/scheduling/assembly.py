@@ -120,7 +120,8 @@ def _scheduler(
 ) -> Scheduler:
     time_scale, clock = config.time_scale, loop_clock()
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
-    launcher = Launcher(registry, separations, config.base, clock, UploadLine(clock))
+    line = UploadLine(clock)
+    launcher = Launcher(registry, separations, config.base, clock, line)
     dispatcher = Dispatcher(
         registry,
         launcher,
@@ -131,6 +132,7 @@ def _scheduler(
         time_scale,
         config.group_cap,
         clock,
+        line,
     )
     poller = Poller(
         registry,

@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from mvsep_async.concurrency import Yielder
 from mvsep_async.endpoints.account import AccountAPI
@@ -38,6 +38,7 @@ from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_acc
 from mvsep_async.scheduling.send_ahead import LOOK_AGAIN, SendAhead, upload_size
 from mvsep_async.scheduling.slots import Slots, allowed, count_accepted, count_listed
 from mvsep_async.submission.create import CreateResult, Fate, Launcher
+from mvsep_async.submission.line import UploadLine
 
 __all__ = ["Dispatcher", "Wait", "WaitReason"]
 
@@ -92,6 +93,8 @@ class Dispatcher:
     time_scale: float
     group_cap: int | None
     clock: Callable[[], float]
+    line: UploadLine = field(default=Factory(lambda self: UploadLine(self.clock), takes_self=True))
+    """That of the launcher."""
     user: User | None = None
     account_known: anyio.Event = field(factory=anyio.Event)
     """Set when `user` is known for the first time."""
@@ -124,7 +127,7 @@ class Dispatcher:
         self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
         self._outage = Outage(self.patience, self.time_scale)
         self._send_ahead = SendAhead(self.time_scale)
-        self.launcher.line.on_idle = self._line_idle
+        self.line.on_idle = self._line_idle
         self.queue_progress = QueueProgress(
             self._queue, self._slots, self._groups, self.group_cap, self._pause_message, self.time_scale, self.clock
         )
@@ -251,12 +254,12 @@ class Dispatcher:
         """Send the next job's song ahead while all slots are in use and the line is idle."""
         now = self.clock()
         job = self._queue.peek(busy=self._groups, cap=self.group_cap)
-        if job is None or self._slots.free(now) > 0 or self._outage.rest or not self.launcher.line.idle:
+        if job is None or self._slots.free(now) > 0 or self._outage.rest or not self.line.idle:
             return
         delay = self._send_ahead.delay(
             now,
             size=upload_size(job.request),
-            rate=self.launcher.line.rate,
+            rate=self.line.rate,
             seconds_left=[holder.progress.seconds_left for holder in self._holders() if holder.state in AT_SERVICE],
             ahead=len(self._ahead),
         )
