@@ -187,10 +187,11 @@ async def test_the_wait_is_bounded_and_costs_only_bandwidth(
     async with client_of(held, concurrency=1) as client:
         first, second = await first_and_held(client, songs)
         await reached(second, Stage.QUEUED)
-        sent = len([request for request in held.requests if request.path == "/api/separation/create"])
-        await until(lambda: calls(held, "separation/get") > 40)
+        await until(lambda: calls(held, "separation/create") == 2)  # the log has a request when it is over
+        looks = calls(held, "separation/get")
+        await until(lambda: calls(held, "separation/get") > looks + 20)
         assert second.stage is Stage.QUEUED  # nothing says when its slot may come free: it is not sent again
-        assert calls(held, "separation/create") == sent
+        assert calls(held, "separation/create") == 2
         held.finish(str(first.hash))
         await reached(second, Stage.WAITING)
     assert paid(held) == 2
