@@ -23,7 +23,11 @@ STRANGER = "no-account-has-4711"
 SLOW_TIMEOUT = 600.0
 """Seconds that a test marked `slow` may take: it starts processes, and the machine may be busy with others."""
 
-hypothesis.settings.register_profile("quick", max_examples=20)
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
+"""No example has to be fast: the machine may be busy with other tests."""
+
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=20)
 """For a run that repeats the suite on one more interpreter: `--hypothesis-profile=quick`."""
 
 
