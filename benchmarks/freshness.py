@@ -19,7 +19,7 @@ from mvsep_async.config import POLL_INTERVAL
 from mvsep_async.jobs.job import Job
 from mvsep_async.sandbox import Sandbox
 
-__all__ = ["Watched", "measure", "run"]
+__all__ = ["Followed", "measure", "run"]
 
 SONGS: Final = 6
 WORK: Final = 18.0
@@ -28,7 +28,7 @@ PER_MINUTE: Final = 60
 
 
 @define
-class Watched:
+class Followed:
     """What one follower saw of a job: each progress, and when (in seconds of the sandbox's clock)."""
 
     seen: list[tuple[float, Progress]] = field(factory=list)
@@ -87,12 +87,12 @@ class Watched:
         return max(jumps)
 
 
-async def run(scale: float = 1.0, *, journal: Path | None = None) -> tuple[list[Watched], int]:
-    """Separate the songs, all times multiplied by `scale`; returns what was seen, and the number of answers 429."""
+async def run(scale: float = 1.0, *, queue: float = QUEUE, journal: Path | None = None) -> tuple[list[Followed], int]:
+    """Separate the songs, all times multiplied by `scale`; return what was seen, and the number of answers 429."""
     async with Sandbox(
         stems="copy",
         job_seconds=WORK * scale,
-        queue_seconds=QUEUE * scale,
+        queue_seconds=queue * scale,
         requests_per_minute=round(PER_MINUTE / scale),
     ) as sandbox:
         with TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ async def run(scale: float = 1.0, *, journal: Path | None = None) -> tuple[list[
             for number, song in enumerate(songs):
                 song.write_bytes(b"ID3" + bytes([number]) * 10_000)
             offset = sandbox.now() - time.monotonic()
-            followed = [Watched() for _ in songs]
+            followed = [Followed() for _ in songs]
             async with (
                 MVSepClient(
                     sandbox.premium_token, base_url=sandbox.url, poll_interval=POLL_INTERVAL * scale, journal=journal
@@ -108,17 +108,17 @@ async def run(scale: float = 1.0, *, journal: Path | None = None) -> tuple[list[
                 anyio.create_task_group() as tasks,
             ):
                 jobs = [await client.submit(song, algorithm=40) for song in songs]
-                for job, watched in zip(jobs, followed, strict=True):
-                    tasks.start_soon(_follow, job, watched, offset)
-            for job, watched in zip(jobs, followed, strict=True):
+                for job, one in zip(jobs, followed, strict=True):
+                    tasks.start_soon(_follow, job, one, offset)
+            for job, one in zip(jobs, followed, strict=True):
                 record = sandbox.job(str(job.hash))
-                watched.began, watched.ended = record.started_at or 0.0, record.done_at or 0.0
+                one.began, one.ended = record.started_at or 0.0, record.done_at or 0.0
             return followed, sandbox.count_status(429)
 
 
-async def _follow(job: Job, watched: Watched, offset: float) -> None:
+async def _follow(job: Job, one: Followed, offset: float) -> None:
     async for progress in job:
-        watched.seen.append((time.monotonic() + offset, progress))
+        one.seen.append((time.monotonic() + offset, progress))
 
 
 def measure(quick: bool) -> list[Row]:
@@ -129,7 +129,7 @@ def measure(quick: bool) -> list[Row]:
         first, refused = anyio.run(lambda: run(scale, journal=journal))
         second, refused_again = anyio.run(lambda: run(scale, journal=journal))
     rows = [*_rows("first run", first, scale), *_rows("second run", second, scale)]
-    errors = [watched.half_time_error for watched in second]
+    errors = [one.half_time_error for one in second]
     rows += [
         Row(
             name="second run: error of the time left at half time, worst",
@@ -140,7 +140,7 @@ def measure(quick: bool) -> list[Row]:
         Row(
             name="second run: largest jump of the time left",
             unit="of it",
-            ours=max(watched.largest_jump for watched in second),
+            ours=max(one.largest_jump for one in second),
             goal=0.5,
         ),
         Row(name="answers 429", unit="", ours=float(refused + refused_again), goal=0),
@@ -148,13 +148,13 @@ def measure(quick: bool) -> list[Row]:
     return rows
 
 
-def _rows(name: str, followed: list[Watched], scale: float) -> list[Row]:
+def _rows(name: str, followed: list[Followed], scale: float) -> list[Row]:
     """Compare with the goals, which are seconds at the pace of the real service."""
     figures = (
-        ("stage begun → shown, worst", max(watched.stage_delay for watched in followed) / scale, 8.0),
-        ("ended → shown, worst", max(watched.end_delay for watched in followed) / scale, 8.0),
-        ("bar still while processed, longest", max(watched.longest_still for watched in followed) / scale, 3.0),
+        ("stage begun → shown, worst", max(one.stage_delay for one in followed) / scale, 8.0),
+        ("ended → shown, worst", max(one.end_delay for one in followed) / scale, 8.0),
+        ("bar still while processed, longest", max(one.longest_still for one in followed) / scale, 3.0),
     )
     rows = [Row(name=f"{name}: {what}", unit="s", ours=value, goal=goal) for what, value, goal in figures]
-    places = min(watched.places for watched in followed)
+    places = min(one.places for one in followed)
     return [*rows, Row(name=f"{name}: queue places shown, least", unit="", ours=places, goal=1, at_least=True)]

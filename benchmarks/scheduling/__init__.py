@@ -1,10 +1,10 @@
-"""How well the slots are used under the service's real limits, in virtual time.
+"""How well the slots are used and how soon progress is shown under the service's real limits, in virtual time.
 
     python -m benchmarks.scheduling [--quick]
 
-A discrete-event model of the service is worked by the package's own pure parts (queue, slots, policy, durations,
-budget, lifecycle), by clients that look at fixed intervals, and by an oracle that knows every end when it comes.
-Nothing is random but for the seed: two runs print the same.
+Three kinds of clients use a discrete-event model of the service: the package's own pure parts (queue, slots, polling
+policy, budget, lifecycle), clients that poll at fixed intervals, and an oracle that knows every end when it comes. All
+random numbers come from a seed, so two runs print the same.
 """
 
 from benchmarks.scheduling.measure import Goals, Measured, measure

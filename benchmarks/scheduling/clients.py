@@ -73,7 +73,7 @@ class Outcome:
 
 @define
 class Wire:
-    """The way to the service: latency, the service's limit, and, for those who keep one, a budget before it."""
+    """The connection to the service: latency, the service's limit, and the client's budget where it has one."""
 
     clock: Clock
     service: Service
@@ -221,7 +221,7 @@ class Client(ABC):
         while self.slots.free(self.clock.now) and (job := self.queue.pop()) is not None:
             self._create(job)
         again = self.slots.next_change(self.clock.now)
-        if again is not None and len(self.queue):
+        if again < inf and len(self.queue):
             self.clock.at(again, self.fill)
 
     def _create(self, job: str) -> None:

@@ -50,9 +50,9 @@ _DONE: Final = 0.90
 
 
 def fraction(now: Progress, before: float | None, *, downloads: bool) -> float | None:
-    """Return how far a job is that was at `before`, as far as is certain: never less.
+    """Return how far a job is, never less than `before`.
 
-    `now.fraction` is believed if it is given. `downloads`: its stems are to be fetched too.
+    `now.fraction` counts if it is given, else what is certain. `downloads`: its stems are to be fetched too.
     """
     reached = fraction_range(now, downloads=downloads)[0] if now.fraction is None else now.fraction
     if reached is None or before is None:
@@ -61,9 +61,9 @@ def fraction(now: Progress, before: float | None, *, downloads: bool) -> float |
 
 
 def fraction_range(now: Progress, *, downloads: bool) -> tuple[float | None, float]:
-    """Return how far a job is at least, and what it cannot have passed: the next poll could say that it has not.
+    """Return the least and the largest fraction that agree with the numbers of a job.
 
-    The first is `None` where nothing is known.
+    The least is `None` where nothing is known.
     """
     match now.stage:
         case Stage.QUEUED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import Final
@@ -12,9 +13,10 @@ from attrs import frozen
 
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.facts import Facts
+from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.separation import is_job_hash
 
-__all__ = ["Address", "Endpoint", "addresses", "is_of_url"]
+__all__ = ["Address", "Endpoint", "addresses", "hash_in_history", "is_of_url"]
 
 _SHORT: Final = 6
 """Characters of a file name below which the whole of it must be the same: a part of so few is in many names."""
@@ -65,6 +67,16 @@ def is_of_url(hash: str, url: str) -> bool:
     if min(len(ours), len(theirs)) < _SHORT:
         return ours == theirs
     return ours.startswith(theirs) or theirs.startswith(ours)
+
+
+def hash_in_history(history: Iterable[HistoryEntry], url: str, *, algorithm: int | None) -> str | None:
+    """Return the hash of the only job in `history` that was made from the file at `url` by this algorithm."""
+    hashes = {
+        entry.hash
+        for entry in history
+        if is_of_url(entry.hash, url) and (entry.algorithm is None or algorithm in (None, entry.algorithm.sep_type))
+    }
+    return hashes.pop() if len(hashes) == 1 else None
 
 
 def _file_name(url: str) -> str:

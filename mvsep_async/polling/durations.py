@@ -22,7 +22,7 @@ SIZES_ENOUGH: Final = 8
 """Jobs whose size is known before the typical time is scaled by it."""
 
 FARTHEST: Final = 2.0
-"""Natural logarithm of the ratio of sizes beyond which a song is not believed to take still longer."""
+"""Natural logarithm of the ratio of sizes beyond which a larger song is not expected to take longer."""
 
 WAITS: Final = 16
 """Waits in the service's queue remembered, of all algorithms: the queue of an hour ago says little."""

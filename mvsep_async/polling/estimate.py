@@ -64,7 +64,7 @@ def advance(before: float | None, target: float, ceiling: float, *, seconds: flo
 
 
 def steady(before: float | None, estimate: float | None, *, seconds: float, scale: float = 1.0) -> float | None:
-    """Return the time left to show, where `before` was shown `seconds` ago and `estimate` is what is believed.
+    """Return the time left to show, where `before` was shown `seconds` ago and `estimate` is known now.
 
     It falls as time passes, and approaches a shorter estimate within seconds; a longer one makes it stand still, and
     rise slowly only if it is far too short. It never falls by more than half at once.
@@ -200,7 +200,7 @@ class Estimate:
         passed = (now - since) / (typical or PRIOR * self.scale)
         share = passed / (1 + passed) if typical is None else 1 - left_share(passed)
         if before is not None and before >= ceiling:
-            # The service says less than was believed: it creeps on towards the next thing that is not sure.
+            # The service reports less than the estimate showed: move slowly on towards the next certain point.
             ceiling = fraction_range(Progress(stage=Stage.MERGING), downloads=downloads)[1]
         target = least + (ceiling - least) * max(share, 0.0)
         return advance(before, target, ceiling, seconds=seconds, typical=processing or PRIOR * self.scale)

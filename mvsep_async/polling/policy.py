@@ -1,4 +1,4 @@
-"""Which job is polled next, and when: the requests that creates and cancels leave over, given out in turn."""
+"""Which job is polled next, and when: creates and cancels first, then each job in turn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAID_BACK: Final = 0.06
 """Part of such a poll that is paid back by each poll that follows, by a spacing so much wider."""
 
 FOLLOWED_FIRST: Final = 4.0
-"""How many times as often a job is polled that somebody follows, compared with one that nobody follows."""
+"""How many times as often a followed job is polled as one that is not followed."""
 
 ACCOUNT_ROUND: Final = 10.0
 """Seconds that a round of all jobs may take before `app/user` is asked too, which shows all ends at once."""
@@ -124,15 +124,15 @@ class PollPolicy:
     """Polls of jobs since the last one of the account."""
 
     def watch(self, job: str, now: float) -> None:
-        """Poll a job from now on, which the service has accepted."""
+        """Start polling a job that the service has accepted."""
         self._jobs[job] = _PolledJob(job, watched_at=now, polled_at=now)
 
     def forget(self, job: str) -> None:
-        """Poll a job no longer; harmless if it is not watched."""
+        """Stop polling a job; does nothing if it is unknown."""
         self._jobs.pop(job, None)
 
     def answered(self, job: str) -> None:
-        """Note that a poll was answered, and the job is unfinished."""
+        """Record that a poll was answered and the job is unfinished."""
         polled = self._jobs.get(job)
         if polled is None:
             return
@@ -142,7 +142,7 @@ class PollPolicy:
         polled.in_flight, polled.failures = False, 0
 
     def failed(self, job: str | None, now: float) -> None:
-        """Note that a poll (`None`: of the account) got no answer: the next one waits longer each time."""
+        """Record that a poll (`None`: of the account) failed: each failure doubles the wait for the next one."""
         if job is None:
             self._account_in_flight = False
             self._account_failures += 1
@@ -153,7 +153,7 @@ class PollPolicy:
             polled.not_before = now + self._backoff(polled.failures)
 
     def listed(self, unfinished: Collection[str] | int | None, now: float) -> None:
-        """Note what the account said of its unfinished jobs: which of those watched, only how many, or nothing."""
+        """Record the answer of the account: its unfinished jobs among those polled, only their number, or nothing."""
         self._account_in_flight, self._account_failures = False, 0
         if unfinished is None and self._account is _AccountAnswer.JOBS:
             unfinished = ()
@@ -178,7 +178,7 @@ class PollPolicy:
     def next(
         self, now: float, *, per_minute: int, spare: int, others: int = 0, followed: Container[str] = ()
     ) -> tuple[Poll | None, float]:
-        """Return a poll to begin now, or `None` and the seconds until to ask again (`inf`: no job is watched).
+        """Return a poll to begin now, or `None` and the seconds until to ask again (`inf`: there is no job).
 
         `per_minute` is the limit of requests, `spare` how many polls could go out at this moment, `others` how many
         requests of the last minute other programs made, `followed` the jobs that somebody follows. A poll is under way

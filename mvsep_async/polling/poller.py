@@ -28,7 +28,7 @@ from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.models.stage import Stage
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried
-from mvsep_async.polling.address import Address, Endpoint, addresses, is_of_url
+from mvsep_async.polling.address import Address, Endpoint, addresses, hash_in_history
 from mvsep_async.polling.durations import Durations
 from mvsep_async.polling.estimate import Estimate
 from mvsep_async.polling.policy import Poll, PollPolicy
@@ -43,7 +43,7 @@ TICK: Final = 0.8
 """Seconds between two estimates of how far a job is: the bar moves at least once a second."""
 
 NOT_FOUND_TWICE: Final = 2
-"""Polls in a row that must not find a job, the last one at every host, before it is believed to be gone."""
+"""Polls in a row that must not find a job, the last one at every host, before it counts as gone."""
 
 STUCK: Final = 60.0
 """Seconds between two searches of the history for a URL job whose fetching does not end."""
@@ -53,8 +53,8 @@ HISTORY: Final = 20
 
 
 @define(eq=False)
-class _Course:
-    """What the poller knows of one job while it is at the service."""
+class _Tracked:
+    """The state of polling one job."""
 
     job: JobEntry
     began: float
@@ -92,19 +92,19 @@ class Poller:
     clock: Callable[[], float] = anyio.current_time
     wall: Callable[[], float] = time.time
     durations: Durations = field(factory=Durations)
-    _courses: dict[str, _Course] = field(factory=dict)
+    _tracked: dict[str, _Tracked] = field(factory=dict)
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.durations.learn(self.registry.journal.durations)
 
     def watch(self, job: JobEntry, *, grace: float | None = None) -> None:
-        """Poll `job` from now on, which the service has."""
+        """Start polling `job`, which the service has."""
         now = self.clock()
         grace = self.grace if grace is None else grace
         accepted_at = job.facts.accepted_at
         age = 0.0 if accepted_at is None else max(self.wall() - accepted_at, 0.0)
-        self._courses[job.id] = _Course(
+        self._tracked[job.id] = _Tracked(
             job,
             began=now,
             grace_until=now + grace,
@@ -116,43 +116,43 @@ class Poller:
         self._wake.set()
 
     def forget(self, job: JobEntry) -> float:
-        """Poll `job` no longer; return for how many seconds it was polled."""
-        course = self._courses.pop(job.id, None)
-        if course is None:
+        """Stop polling `job`; return for how many seconds it was polled."""
+        tracked = self._tracked.pop(job.id, None)
+        if tracked is None:
             return 0.0
         self.policy.forget(job.id)
         self._wake.set()
-        return self.clock() - course.began
+        return self.clock() - tracked.began
 
     def poll_soon(self, job: JobEntry) -> None:
         """Poll `job` as soon as may be: something says that it changed."""
-        if job.id in self._courses:
+        if job.id in self._tracked:
             self.policy.poll_soon(job.id, self.clock())
             self._wake.set()
 
     def is_young(self, job: JobEntry) -> bool:
-        """Tell whether the service has not shown `job` yet, and may need more time to do so."""
-        course = self._courses.get(job.id)
-        return course is not None and self._may_be_late(course)
+        """Return whether no poll has found `job` yet and the service may need more time to show it."""
+        tracked = self._tracked.get(job.id)
+        return tracked is not None and self._may_be_late(tracked)
 
     @contextmanager
     def cancelling(self, job: JobEntry) -> Iterator[None]:
-        """Leave it to the block, which cancels `job`, to say so when polls do not find it any more."""
-        course = self._courses.get(job.id)
-        if course is None:
+        """Do not fail `job` as not found while the block cancels it."""
+        tracked = self._tracked.get(job.id)
+        if tracked is None:
             yield
             return
-        course.cancels += 1
+        tracked.cancels += 1
         try:
             yield
         finally:
-            course.cancels -= 1
+            tracked.cancels -= 1
 
     async def ask(self, job: JobEntry, priority: Priority) -> JobStatus:
         """Ask the service for the status of a job that it has, where it is most likely known."""
-        course = self._courses.get(job.id)
+        tracked = self._tracked.get(job.id)
         known = self._addresses(job)
-        return await self._ask(known[0 if course is None else course.turn % len(known)], priority)
+        return await self._ask(known[0 if tracked is None else tracked.turn % len(known)], priority)
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -173,39 +173,39 @@ class Poller:
                 per_minute=self.gate.budget.limit,
                 spare=self.gate.spare(),
                 others=self.gate.budget.others(now),
-                followed={name for name, course in self._courses.items() if course.job.has_subscribers},
+                followed={name for name, tracked in self._tracked.items() if tracked.job.has_subscribers},
             )
             if poll is None:
                 return wait
             if poll.job is None:
                 tasks.start_soon(self._poll_account)
             else:
-                tasks.start_soon(self._poll, self._courses[poll.job], poll)
+                tasks.start_soon(self._poll, self._tracked[poll.job], poll)
 
-    async def _poll(self, course: _Course, poll: Poll) -> None:
+    async def _poll(self, tracked: _Tracked, poll: Poll) -> None:
         priority = Priority.LIKELY if poll.hinted else Priority.POLL
         try:
-            address, status = await self._find(course, priority)
+            address, status = await self._find(tracked, priority)
         except MVSepError as error:
-            if self._is_polled(course):
-                self._failed(course, error)
+            if self._is_polled(tracked):
+                self._failed(tracked, error)
         else:
-            if self._is_polled(course):
-                course.outage.ended()
-                self._apply(course, address, status)
-                await self._search_if_stuck(course)
+            if self._is_polled(tracked):
+                tracked.outage.ended()
+                self._apply(tracked, address, status)
+                await self._search_if_stuck(tracked)
         finally:
             self._wake.set()
 
-    async def _find(self, course: _Course, priority: Priority) -> tuple[Address, JobStatus]:
-        """Ask for a job where it was last found; before it is believed to be gone, wherever else it may be."""
-        known = self._addresses(course.job)
-        address = known[course.turn % len(known)]
+    async def _find(self, tracked: _Tracked, priority: Priority) -> tuple[Address, JobStatus]:
+        """Ask for a job where it was last found, and everywhere else before it counts as gone."""
+        known = self._addresses(tracked.job)
+        address = known[tracked.turn % len(known)]
         status = await self._ask(address, priority)
-        if status.kind is not JobKind.NOT_FOUND or self._may_be_late(course):
+        if status.kind is not JobKind.NOT_FOUND or self._may_be_late(tracked):
             return address, status
-        course.not_found += 1
-        if course.not_found < NOT_FOUND_TWICE or course.cancels:
+        tracked.not_found += 1
+        if tracked.not_found < NOT_FOUND_TWICE or tracked.cancels:
             return address, status
         for other in known:
             if other != address and (elsewhere := await self._ask_other(other, priority)) is not None:
@@ -234,113 +234,113 @@ class Poller:
             base=self.base,
         )
 
-    def _is_polled(self, course: _Course) -> bool:
-        """Tell whether a job is still polled, and was not forgotten and watched again meanwhile."""
-        return self._courses.get(course.job.id) is course and course.job.state in AT_SERVICE
+    def _is_polled(self, tracked: _Tracked) -> bool:
+        """Return whether this tracking of a job is still current: the job may have been forgotten meanwhile."""
+        return self._tracked.get(tracked.job.id) is tracked and tracked.job.state in AT_SERVICE
 
-    def _may_be_late(self, course: _Course) -> bool:
-        return not course.found and self.clock() < course.grace_until
+    def _may_be_late(self, tracked: _Tracked) -> bool:
+        return not tracked.found and self.clock() < tracked.grace_until
 
-    def _failed(self, course: _Course, error: MVSepError) -> None:
-        """Note a poll that brought no answer: the job ends with the error when patience does."""
-        job, now = course.job, self.clock()
+    def _failed(self, tracked: _Tracked, error: MVSepError) -> None:
+        """Record a failed poll; fail the job when patience is at its end."""
+        job, now = tracked.job, self.clock()
         self.policy.failed(job.id, now)
         self.registry.emit(Retried("poll", str(error), job.id))
-        self._try_next_address(course)
-        if course.outage.failed(now):
+        self._try_next_address(tracked)
+        if tracked.outage.failed(now):
             self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
         else:
-            course.progress = evolve(course.progress, message=f"{error.message}; asking again")
-            self._show(course, now)
+            tracked.progress = evolve(tracked.progress, message=f"{error.message}; asking again")
+            self._show(tracked, now)
 
-    def _apply(self, course: _Course, address: Address, status: JobStatus) -> None:
+    def _apply(self, tracked: _Tracked, address: Address, status: JobStatus) -> None:
         """Apply what a poll showed."""
-        job, now = course.job, self.clock()
+        job, now = tracked.job, self.clock()
         if status.kind is JobKind.NOT_FOUND:
-            self._not_found(course, status, now)
+            self._not_found(tracked, status, now)
             return
-        course.found, course.not_found = True, 0
+        tracked.found, tracked.not_found = True, 0
         if address != self._addresses(job)[0]:
-            self._moved(course, address)
+            self._moved(tracked, address)
         fetching = address.endpoint is Endpoint.GET_REMOTE
         update = classify_status(job.id, status, fetching=fetching, young=False)
         match update.event:
             case None:
-                self._polled(course, update.progress, now)
+                self._polled(tracked, update.progress, now)
             case JobEvent.FETCHED:
-                self._fetched(course, status, now)
+                self._fetched(tracked, status, now)
             case JobEvent.SAID_DONE:
-                self._learn(course, now)
+                self._learn(tracked, now)
                 self.registry.apply(job, JobEvent.SAID_DONE, separation=status.separation)
             case JobEvent.FAILED | JobEvent.CANCELLED as event:
                 self.registry.apply(job, event, error=update.error)
             case event:
                 self.registry.apply(job, event)
-                self._polled(course, update.progress, now)
+                self._polled(tracked, update.progress, now)
 
-    def _not_found(self, course: _Course, status: JobStatus, now: float) -> None:
-        if course.not_found >= NOT_FOUND_TWICE and not course.cancels:
-            update = classify_status(course.job.id, status, fetching=False, young=False)
-            self.registry.apply(course.job, JobEvent.FAILED, error=update.error)
+    def _not_found(self, tracked: _Tracked, status: JobStatus, now: float) -> None:
+        if tracked.not_found >= NOT_FOUND_TWICE and not tracked.cancels:
+            update = classify_status(tracked.job.id, status, fetching=False, young=False)
+            self.registry.apply(tracked.job, JobEvent.FAILED, error=update.error)
             return
-        self.policy.answered(course.job.id)
-        if course.not_found:
-            self.policy.poll_soon(course.job.id, now)
+        self.policy.answered(tracked.job.id)
+        if tracked.not_found:
+            self.policy.poll_soon(tracked.job.id, now)
         else:
-            self._try_next_address(course)
+            self._try_next_address(tracked)
 
-    def _moved(self, course: _Course, address: Address) -> None:
-        """Note that a job was found elsewhere than where it was expected."""
-        job = course.job
+    def _moved(self, tracked: _Tracked, address: Address) -> None:
+        """Record that a job was found at another address than expected."""
+        job = tracked.job
         if job.state is JobState.FETCHING and address.endpoint is Endpoint.GET:
             self.registry.apply(job, JobEvent.FETCHED, hash=address.hash, host=address.host)
         elif address.host != (job.facts.host or self.base):
             self.registry.refine(job, host=address.host)
         known = self._addresses(job)
-        course.turn = known.index(address) if address in known else 0
+        tracked.turn = known.index(address) if address in known else 0
 
-    def _fetched(self, course: _Course, status: JobStatus, now: float) -> None:
-        """Note that the service has the song of a URL job, which goes by another hash from now on."""
-        job = course.job
+    def _fetched(self, tracked: _Tracked, status: JobStatus, now: float) -> None:
+        """Record that the service has the song of a URL job, which has another hash from then on."""
+        job = tracked.job
         if job.state is JobState.FETCHING:
             self.registry.apply(job, JobEvent.FETCHED, hash=status.hash, host=self._host(job, status))
         else:
             self.registry.refine(job, hash=status.hash, host=self._host(job, status))
-        self._begin_again(course, now)
+        self._begin_again(tracked, now)
 
-    def _begin_again(self, course: _Course, now: float) -> None:
-        """Begin with another hash of a job, which may take a moment to be found."""
-        course.found, course.not_found, course.turn = False, 0, 0
-        course.grace_until = now + self.grace
-        self._polled(course, Progress(stage=Stage.WAITING), now)
+    def _begin_again(self, tracked: _Tracked, now: float) -> None:
+        """Reset the tracking for another hash of a job, which may take a moment to be found."""
+        tracked.found, tracked.not_found, tracked.turn = False, 0, 0
+        tracked.grace_until = now + self.grace
+        self._polled(tracked, Progress(stage=Stage.WAITING), now)
 
     def _host(self, job: JobEntry, status: JobStatus) -> Host | None:
         """Return the host that has a URL job once its song is fetched, if it is named and is the service's."""
         named = None if status.link is None else Host.of_link(status.link, base=job.facts.host or self.base)
         return named or job.facts.host
 
-    def _try_next_address(self, course: _Course) -> None:
-        """Have a job asked for elsewhere next time, soon, if it is not known where it is.
+    def _try_next_address(self, tracked: _Tracked) -> None:
+        """Ask for a job at its next address soon, if its host is unknown.
 
-        That is so where the answer to its create was lost: the lists that showed it name no host.
+        It is unknown where the answer to the create was lost: the lists that show the job name no host.
         """
-        facts = course.job.facts
-        untold = facts.host is None and facts.accepted_at is None and course.job.request.source is not None
-        if untold and not course.found:
-            course.turn += 1
-            self.policy.poll_soon(course.job.id, self.clock())
+        facts = tracked.job.facts
+        untold = facts.host is None and facts.accepted_at is None and tracked.job.request.source is not None
+        if untold and not tracked.found:
+            tracked.turn += 1
+            self.policy.poll_soon(tracked.job.id, self.clock())
 
-    def _polled(self, course: _Course, progress: Progress, now: float) -> None:
-        course.progress = evolve(progress, stage=Stage(course.job.state.value))
-        course.estimate.polled(course.progress, now, waiting=self.durations.waiting())
-        self.policy.answered(course.job.id)
-        self._show(course, now)
+    def _polled(self, tracked: _Tracked, progress: Progress, now: float) -> None:
+        tracked.progress = evolve(progress, stage=Stage(tracked.job.state.value))
+        tracked.estimate.polled(tracked.progress, now, waiting=self.durations.waiting())
+        self.policy.answered(tracked.job.id)
+        self._show(tracked, now)
 
-    def _show(self, course: _Course, now: float) -> None:
+    def _show(self, tracked: _Tracked, now: float) -> None:
         """Show what the last poll said, and how far the job is likely to be by now."""
-        job = course.job
-        estimated = course.estimate.at(
-            course.progress,
+        job = tracked.job
+        estimated = tracked.estimate.at(
+            tracked.progress,
             now,
             before=job.progress.fraction,
             processing=self.durations.processing(job.request.settings.algorithm, job.progress.bytes_total),
@@ -350,18 +350,18 @@ class Poller:
         self.registry.show(job, estimated)
 
     async def _show_estimates(self) -> None:
-        """Move the progress of the jobs that somebody follows on between their polls."""
+        """Update the progress of followed jobs between their polls."""
         while True:
             await anyio.sleep(TICK * self.time_scale)
             now = self.clock()
-            for course in list(self._courses.values()):
-                if course.job.has_subscribers and course.job.state in AT_SERVICE:
-                    self._show(course, now)
+            for tracked in list(self._tracked.values()):
+                if tracked.job.has_subscribers and tracked.job.state in AT_SERVICE:
+                    self._show(tracked, now)
 
-    def _learn(self, course: _Course, now: float) -> None:
+    def _learn(self, tracked: _Tracked, now: float) -> None:
         """Learn from a job that is done how long such jobs take."""
-        job = course.job
-        took = None if job.facts.accepted_at is None else course.estimate.took(now)
+        job = tracked.job
+        took = None if job.facts.accepted_at is None else tracked.estimate.took(now)
         if took is None:
             return
         waiting, processing = took
@@ -370,34 +370,26 @@ class Poller:
         self.durations.learn([duration])
         self.registry.journal.learn(duration)
 
-    async def _search_if_stuck(self, course: _Course) -> None:
+    async def _search_if_stuck(self, tracked: _Tracked) -> None:
         """Search the history for a URL job whose fetching does not end: its file may be there under the long hash."""
-        job, url = course.job, course.job.request.source
+        job, url = tracked.job, str(tracked.job.request.source)
         if job.state is not JobState.FETCHING or not is_url(url) or self.account is None:
             return
-        if self.clock() < course.search_at:
+        if self.clock() < tracked.search_at:
             return
-        course.search_at = self.clock() + STUCK * self.time_scale
+        tracked.search_at = self.clock() + STUCK * self.time_scale
         try:
             history = await self.account.history(limit=HISTORY, priority=Priority.POLL)
         except MVSepError as error:
             logger.info("the history could not be searched for job %s: %s", job.id, error)
             return
-        algorithm = job.request.settings.algorithm
-        hashes = {
-            entry.hash
-            for entry in history
-            if is_of_url(entry.hash, str(url))
-            and self.registry.find(hash=entry.hash) is None
-            and (entry.algorithm is None or algorithm in (None, entry.algorithm.sep_type))
-        }
-        same = sum(
-            other.job.state is JobState.FETCHING and other.job.request.source == url for other in self._courses.values()
-        )
-        # Where there are several, nothing says which is which: the service may yet say so itself.
-        if len(hashes) == 1 and same == 1 and self._is_polled(course) and job.state is JobState.FETCHING:
-            self.registry.apply(job, JobEvent.FETCHED, hash=hashes.pop())
-            self._begin_again(course, self.clock())
+        unknown = [entry for entry in history if self.registry.find(hash=entry.hash) is None]
+        found = hash_in_history(unknown, url, algorithm=job.request.settings.algorithm)
+        same = [other for other in self._tracked.values() if other.job.request.source == url]
+        # Of several jobs with one URL, nothing tells which is which.
+        if found is not None and len(same) == 1 and self._is_polled(tracked) and job.state is JobState.FETCHING:
+            self.registry.apply(job, JobEvent.FETCHED, hash=found)
+            self._begin_again(tracked, self.clock())
 
     async def _poll_account(self) -> None:
         """Ask the account for all its unfinished jobs: one request instead of one for each."""

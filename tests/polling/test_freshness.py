@@ -13,11 +13,13 @@ from mvsep_async import Stage
 pytestmark = pytest.mark.slow
 
 SCALE = 0.1
+QUEUE = 30.0
+"""Longer than in the benchmark: a busy machine may be late by a polling round at this speed."""
 
 
 def test_progress_is_live_at_the_pace_of_the_service(tmp_path: Path) -> None:
-    first, refused = anyio.run(lambda: run(SCALE, journal=tmp_path / "jobs.db"))
-    second, refused_again = anyio.run(lambda: run(SCALE, journal=tmp_path / "jobs.db"))
+    first, refused = anyio.run(lambda: run(SCALE, queue=QUEUE, journal=tmp_path / "jobs.db"))
+    second, refused_again = anyio.run(lambda: run(SCALE, queue=QUEUE, journal=tmp_path / "jobs.db"))
     assert refused == refused_again == 0, f"answers 429 at {PER_MINUTE} requests a minute"
     assert len(first) == len(second) == SONGS
     for followed in (*first, *second):
