@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from benchmarks.scheduling.clients import Client, Fixed, Oracle, Ours, Outcome
 from benchmarks.scheduling.world import Clock, Scenario, Service
 
-__all__ = ["GOALS", "SCENARIOS", "Goals", "Measured", "measure", "play", "table"]
+__all__ = ["GOALS", "SCENARIOS", "TWO_CLIENTS", "Goals", "Measured", "measure", "play", "table"]
 
 
 @frozen
@@ -150,25 +150,35 @@ def measure(quick: bool = False) -> list[Measured]:
 
 def play_two(name: str, scenario: Scenario) -> list[Measured]:
     """Let two of our clients share one account, beside an oracle that has it for itself and separates all songs."""
-    oracle = Oracle(evolve(scenario, jobs=2 * scenario.jobs)).run()
+    oracle = Oracle(evolve(scenario, jobs=2 * scenario.jobs))
+    oracle.run()
     service = Service(scenario, Clock())
     clients = [Ours(evolve(scenario, seed=scenario.seed + number), service, f"{number}-") for number in range(2)]
     for client in clients:
         client.fill()
     service.clock.run(lambda: all(client.finished for client in clients))
-    until = min(client.last_start for client in clients)
-    use = sum(client.busy(until) for client in clients) / (until * scenario.slots)
+    use, best = (occupied(it, scenario.slots) for it in (clients, [oracle]))
     return [
         Measured(
             name,
             f"ours, {number + 1}",
             evolve(client.outcome(), use=use),
-            use=use / oracle.use,
+            use=use / best,
             lost=0.0,
             goals=GOALS.get(name),
         )
         for number, client in enumerate(clients)
     ]
+
+
+def occupied(clients: Sequence[Client], slots: int) -> float:
+    """Return the share of the slots' time in which the service had a job, until the first client has no more songs.
+
+    Uploads do not count: two clients may upload for one slot at the same time.
+    """
+    until = min(client.last_start for client in clients)
+    spans = [client.service.jobs[job] for client in clients for job in client.songs]
+    return sum(max(0.0, min(end, until) - accepted) for accepted, _, end in spans) / (until * slots)
 
 
 def table(rows: Sequence[Measured]) -> str:
