@@ -11,7 +11,7 @@ from mvsep_async.endpoints.paging import collect, pages
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
 from mvsep_async.models.decode import decode, payload, record
-from mvsep_async.models.history import HistoryEntry
+from mvsep_async.models.history import HistoryEntry, HistoryPage
 from mvsep_async.models.message import Message
 from mvsep_async.models.user import CreditAlert, Purchase, User
 
@@ -79,7 +79,7 @@ class AccountAPI:
         """Return the account's separations, newest (`start=0`) first. More than 20 take several calls."""
 
         async def page(start: int, limit: int) -> list[HistoryEntry]:
-            return await self.history_page(start, limit, priority=priority)
+            return (await self.history_page(start, limit, priority=priority)).entries
 
         return await collect(page, key=_identity, start=start, limit=limit)
 
@@ -87,7 +87,7 @@ class AccountAPI:
         """Iterate over all separations of the account, newest first, page by page."""
 
         async def page(start: int, limit: int) -> list[HistoryEntry]:
-            return await self.history_page(start, limit, priority=priority)
+            return (await self.history_page(start, limit, priority=priority)).entries
 
         return pages(page, key=_identity, start=start)
 
@@ -138,7 +138,7 @@ class AccountAPI:
         """Give results short names."""
         return await self._switch("disable_long_filenames")
 
-    async def history_page(self, start: int, limit: int, *, priority: Priority = Priority.REST) -> list[HistoryEntry]:
+    async def history_page(self, start: int, limit: int, *, priority: Priority = Priority.REST) -> HistoryPage:
         """Return one page of the history as the service sends it, which may have fewer entries than `limit`."""
         call = Call(
             method="GET",
@@ -147,7 +147,9 @@ class AccountAPI:
             auth=Auth.REQUIRED,
             priority=priority,
         )
-        return decode(payload(await self._authenticated(call)), list[HistoryEntry], what=call.path)
+        rows = payload(await self._authenticated(call))
+        entries = decode(rows, list[HistoryEntry], what=call.path)
+        return HistoryPage(entries, len(rows) if isinstance(rows, list | dict) else 0)
 
     async def _purchases(self, start: int, limit: int, status: str | None) -> list[Purchase]:
         query: dict[str, str | int] = {"offset": start, "limit": limit}

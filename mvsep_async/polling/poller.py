@@ -90,7 +90,7 @@ class Poller:
     grace: float
     on_account: Callable[[User], None]
     clock: Callable[[], float] = anyio.current_time
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = field(factory=lambda: time.time)
     durations: Durations = field(factory=Durations)
     _tracked: dict[str, _Tracked] = field(factory=dict)
     _wake: anyio.Event = field(factory=anyio.Event)
@@ -207,19 +207,21 @@ class Poller:
         tracked.not_found += 1
         if tracked.not_found < NOT_FOUND_TWICE or tracked.cancels:
             return address, status
+        unanswered: MVSepError | None = None
         for other in known:
-            if other != address and (elsewhere := await self._ask_other(other, priority)) is not None:
-                return other, elsewhere
+            if other == address:
+                continue
+            try:
+                elsewhere = await self._ask(other, priority)
+            except MVSepError as error:
+                logger.info("%s could not be asked for a job: %s", other.host, error)
+                unanswered = error
+            else:
+                if elsewhere.kind is not JobKind.NOT_FOUND:
+                    return other, elsewhere
+        if unanswered is not None and _host_unknown(tracked.job):
+            raise unanswered  # that host may be the one that has it
         return address, status
-
-    async def _ask_other(self, address: Address, priority: Priority) -> JobStatus | None:
-        """Return the status of a job at an address that it is not known to have, `None` where it is not found."""
-        try:
-            status = await self._ask(address, priority)
-        except MVSepError as error:
-            logger.info("%s could not be asked for a job: %s", address.host, error)
-            return None
-        return None if status.kind is JobKind.NOT_FOUND else status
 
     async def _ask(self, address: Address, priority: Priority) -> JobStatus:
         ask = self.separations.get if address.endpoint is Endpoint.GET else self.separations.get_remote
@@ -324,9 +326,7 @@ class Poller:
 
         It is unknown where the answer to the create was lost: the lists that show the job name no host.
         """
-        facts = tracked.job.facts
-        untold = facts.host is None and facts.accepted_at is None and tracked.job.request.source is not None
-        if untold and not tracked.found:
+        if _host_unknown(tracked.job) and not tracked.found:
             tracked.turn += 1
             self.policy.poll_soon(tracked.job.id, self.clock())
 
@@ -413,3 +413,8 @@ class Poller:
             return queue.count
         known = (self.registry.find(hash=entry.hash) for entry in queue.jobs)
         return {job.id for job in known if job is not None}
+
+
+def _host_unknown(job: JobEntry) -> bool:
+    """Tell whether the host that has the job is unknown, since the answer to its create was lost."""
+    return job.facts.host is None and job.facts.accepted_at is None and job.request.source is not None

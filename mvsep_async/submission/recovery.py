@@ -96,15 +96,16 @@ class Recovery:
         end, start, read = HistoryEnd(since, thorough), 0, set[str]()
         while missing:
             page = await self.account.history_page(start, MAX_PAGE, priority=Priority.LIKELY)
-            new = [entry.hash for entry in page if entry.hash not in read]
+            new = [entry.hash for entry in page.entries if entry.hash not in read]
             read.update(new)
             hashes += new
             missing = _missing(missing, new)
             ours = (self.registry.find(hash=hash) for hash in new)
             stamps = [job.facts.accepted_at for job in ours if job is not None]
-            if end.read(len(page), len(new), [stamp for stamp in stamps if stamp is not None]):
+            known = [stamp for stamp in stamps if stamp is not None]
+            if end.read(page.length, len(new), known, unreadable=page.length - len(page.entries)):
                 break
-            start += max(len(page) - _OVERLAP, 1) if page else MAX_PAGE
+            start += max(page.length - _OVERLAP, 1) if page.length else MAX_PAGE
         return hashes
 
     def _resolve(self, result: Found | Absent) -> None:

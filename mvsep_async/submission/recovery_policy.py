@@ -19,6 +19,9 @@ job, and once more at the very end, since only that search can prove that it doe
 _EMPTY_PAGES: Final = 2
 """Empty pages in a row that prove the end of a list: one may consist of entries that could not be read."""
 
+_HOLED_PAGES: Final = 100
+"""Pages in a row with unreadable entries and nothing new that end the reading, our choice: some end there must be."""
+
 _PAGES_AFTER: Final = 1
 """Pages that are read beyond one with an older job of ours, in case the order of the list is not strict."""
 
@@ -58,21 +61,28 @@ class HistoryEnd:
     pages: int = 0
     _empty: int = 0
     _repeated: int = 0
+    _holed: int = 0
     _left: float = inf
 
-    def read(self, entries: int, new: int, accepted_at: Iterable[float]) -> bool:
+    def read(self, entries: int, new: int, accepted_at: Iterable[float], *, unreadable: int = 0) -> bool:
         """Count a page with so many entries, `new` of them not read before; return whether to stop.
 
-        `accepted_at`: the stamps of those entries that are jobs of ours.
+        `accepted_at`: the stamps of those entries that are jobs of ours. `unreadable`: entries such as `null`; a page
+        that has some is not a repetition, since they may be new ones.
         """
         self.pages += 1
         self._left -= 1
         self._empty = 0 if entries else self._empty + 1
-        self._repeated = 0 if new or not entries else self._repeated + 1
+        if new:
+            self._repeated = self._holed = 0
+        else:
+            self._repeated += bool(entries) and not unreadable
+            self._holed += bool(unreadable)
         if self.since is not None and any(stamp < self.since for stamp in accepted_at):
             self._left = min(self._left, _PAGES_AFTER)
         quick = not self.thorough and self.pages >= _QUICK_PAGES
-        return quick or self._left <= 0 or self._empty >= _EMPTY_PAGES or self._repeated >= _EMPTY_PAGES
+        over = self._empty >= _EMPTY_PAGES or self._repeated >= _EMPTY_PAGES or self._holed >= _HOLED_PAGES
+        return quick or self._left <= 0 or over
 
 
 @define

@@ -29,8 +29,13 @@ class ToLoopback(httpx.AsyncHTTPTransport):
     def __init__(self) -> None:
         super().__init__()
         self.hosts: list[tuple[str, str]] = []
+        self.down: dict[str, int] = {}
+        """Host name -> how many more requests to it fail."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.down.get(request.url.host, 0):
+            self.down[request.url.host] -= 1
+            raise httpx.ConnectError("no route to host")
         self.hosts.append((request.url.path.removeprefix("/api/"), request.url.host))
         request.url = request.url.copy_with(host="127.0.0.1")
         return await super().handle_async_request(request)
@@ -81,6 +86,24 @@ async def test_a_job_whose_answer_was_lost_is_looked_for_at_every_host(
     assert str(entry_of(job).facts.host) == f"http://sg.mvsep.test:{sandbox.port}"
     assert len(sandbox.jobs) == 1
     assert {host for _, host in transport.hosts} <= {"mvsep.test", *(f"{region}.mvsep.test" for region in REGIONS)}
+
+
+async def test_a_host_that_cannot_be_asked_may_have_the_job_whose_answer_was_lost(
+    world: tuple[Sandbox, MVSepClient, ToLoopback], song: Path, tmp_path: Path
+) -> None:
+    """The job is paid: "not found" at all other hosts does not end it."""
+    sandbox, client, transport = world
+    sandbox.quirks = Quirks(link_host=f"de.mvsep.test:{sandbox.port}")
+    sandbox.faults.add(kind="lose_answer", path="separation/create")
+    transport.down = {"de.mvsep.test": 3}
+    async with client:
+        assert client._session is not None
+        client._session.scheduler.poller.grace = 0.0  # so that "not found" counts at once
+        job = await client.submit(song, algorithm=40)
+        await until(lambda: job.progress.queue_position is not None or job.done())
+        sandbox.finish(str(job.hash))
+        assert len(await job.download(tmp_path / "stems")) == 2
+    assert transport.down == {"de.mvsep.test": 0}
 
 
 @pytest.mark.parametrize(("named", "asked"), [("sg.mvsep.test", "sg.mvsep.test"), ("evil.test", "mvsep.test")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +88,11 @@ def test_only_a_job_accepted_before_the_lost_create_ends_it_earlier(later: list[
 
 def test_an_early_search_reads_the_newest_pages_only() -> None:
     assert pages_read(HistoryEnd(None, thorough=False), [(20, 20, [])] * 9) == 5
+
+
+@pytest.mark.parametrize(("entries", "new"), [(1, 0), (3, 0)])
+def test_pages_of_unreadable_entries_do_not_end_the_history(entries: int, new: int) -> None:
+    end = HistoryEnd(None, thorough=True)
+    assert not any(end.read(entries, new, [], unreadable=1) for _ in range(9))
+    assert not end.read(1, 1, [])
+    assert [end.read(entries, new, [], unreadable=1) for _ in range(100)].index(True) == 99
