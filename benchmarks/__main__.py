@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "startup": "benchmarks.startup",
     "library": "benchmarks.library",
     "chaos": "benchmarks.chaos",
+    "simulation": "benchmarks.simulation.measure",
 }
 """What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""
 
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="small and once: shows that it runs, the figures are worthless"
     )
+    parser.add_argument("--seeds", type=int, default=200, metavar="N", help="how many lives `simulation` runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table there, as for a page")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw them there")
@@ -50,7 +52,8 @@ def main() -> int:
     rows: list[Row] = []
     for name in arguments.names or MEASUREMENTS:
         print(f"{name} …", file=sys.stderr, flush=True)
-        rows += importlib.import_module(MEASUREMENTS[name]).measure(arguments.quick)
+        settings = {"seeds": arguments.seeds} if name == "simulation" else {}
+        rows += importlib.import_module(MEASUREMENTS[name]).measure(arguments.quick, **settings)
     show(rows)
     if arguments.json:
         write(rows, arguments.json)

@@ -1,0 +1,27 @@
+"""Seeds of the simulation: no promise of the client is broken in any of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.simulation.run import run, shrink
+from benchmarks.simulation.scenario import Scenario
+
+# A process that is switched off closes nothing.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+SEEDS = range(40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_promise_holds(seed: int) -> None:
+    result = run(Scenario.of(seed))
+    if result.violation is not None:
+        pytest.fail(shrink(result).told(), pytrace=False)
+
+
+def test_a_seed_tells_the_same_story_each_time() -> None:
+    first, second = run(Scenario.of(0)), run(Scenario.of(0))
+    assert first.story.lines == second.story.lines
+    assert first.jobs == Scenario.of(0).songs
