@@ -21,6 +21,7 @@ MEASUREMENTS = {
     "scheduling": "benchmarks.scheduling.rows",
     "freshness": "benchmarks.freshness",
     "refill": "benchmarks.refill",
+    "line": "benchmarks.line",
     "handles": "benchmarks.handles",
     "journal": "benchmarks.journal",
     "journal-loop": "benchmarks.journal_loop",

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own: `python -m benchmarks.service JOB_SECONDS`, until stdin ends."""
+"""A sandbox in a process of its own: `python -m benchmarks.service SETTINGS`, as JSON, until stdin ends."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Service:
 
 
 @contextmanager
-def serving(job_seconds: float) -> Iterator[Service]:
+def serving(job_seconds: float, **settings: float) -> Iterator[Service]:
     """Run a sandbox whose jobs take that long, in a process that shares nothing with what is measured."""
-    command = [sys.executable, "-m", "benchmarks.service", str(job_seconds)]
+    command = [sys.executable, "-m", "benchmarks.service", json.dumps({"job_seconds": job_seconds, **settings})]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield Service(**json.loads(process.stdout.readline()))
@@ -35,7 +35,7 @@ def serving(job_seconds: float) -> Iterator[Service]:
 
 
 def main() -> None:
-    with Sandbox(job_seconds=float(sys.argv[1]), stems="copy") as sandbox:
+    with Sandbox(stems="copy", **json.loads(sys.argv[1])) as sandbox:
         print(json.dumps(asdict(Service(sandbox.url, sandbox.premium_token, sandbox.free_token))), flush=True)
         sys.stdin.read()
 
