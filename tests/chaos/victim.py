@@ -96,8 +96,8 @@ class Steps:
         self._count_writes()
         Store.write = self._around("transaction", Store.write)  # type: ignore[method-assign]
         PartFile.begin = self._before("begin", PartFile.begin)  # type: ignore[method-assign]
-        for name in ("send", "read"):
-            setattr(SocketStream, name, self._around_async(name, getattr(SocketStream, name)))
+        for kind, name in (("send", "write"), ("read", "read")):
+            setattr(SocketStream, name, self._around_async(kind, getattr(SocketStream, name)))
 
     def _before(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*args: Any, **kwargs: Any) -> Any:
