@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import define, field
 from rich.cells import cell_len
@@ -16,7 +16,7 @@ from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.dashboard import Dashboard
 from mvsep_async.cli.live.lanes import Running, Snapshot
 from mvsep_async.cli.live.render import Glyphs, cut_middle
-from mvsep_async.cli.outcome import job_name, title_of
+from mvsep_async.cli.outcome import job_name, shown_path, title_of
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import visible
 from mvsep_async.client import MVSepClient
@@ -26,6 +26,8 @@ from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.models.stage import Stage
 
 __all__ = ["LibraryRun"]
+
+T = TypeVar("T")
 
 _SHORTEST: Final = 20
 """Columns that a song's name gets at least."""
@@ -71,10 +73,20 @@ class LibraryRun:
             case EventKind.SKIPPED if event.tally.skipped == 1:
                 self._note(event)
 
-    async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[LibraryResult]]) -> LibraryResult:
+    async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[T]]) -> T:
         """Show the run until it is over, and return its result."""
         async with self._dashboard.shown(client, lambda: self.snapshot(client)):
             return await run()
+
+    def wait_for_songs(self, result: LibraryResult) -> None:
+        """Say that all songs are done and that new ones are waited for; `watch_library` calls this after each run."""
+        failed = f", {result.tally.failed} failed" if result.tally.failed else ""
+        folder = shown_path(self.source)
+        text = f"{result.tally.separated} separated{failed}; waiting for new songs in {folder}, Ctrl-C ends"
+        if self.json:
+            terminal().note(text)
+        else:
+            self._dashboard.write(lambda glyphs, width: Text(visible(text), style="dim"))
 
     def snapshot(self, client: MVSepClient) -> Snapshot:
         """Return the run as it is now."""

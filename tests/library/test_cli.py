@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mvsep_async.sandbox import Sandbox
 from tests.audio.songs import write_song
-from tests.cli.conftest import Cli, cli, home, service
+from tests.cli.conftest import Cli, child, cli, home, service, until
 
-__all__ = ["cli", "home", "service"]
+__all__ = ["child", "cli", "home", "service"]
 
 
 @pytest.fixture
@@ -101,3 +104,23 @@ def test_a_recipe_with_a_mistake_is_told_with_its_place(cli: Cli, service: Sandb
     ran = cli("library", "Music", "Stems", "--recipe", "r.toml")
     assert ran.code == 2
     assert "r.toml, step 1, algorithm:" in ran.err
+
+
+def test_patterns_choose_the_songs(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    ran = cli("library", "Music", "Stems", "-a", "40", "--include", "a/*", "--exclude", "*.flac", "--dry-run")
+    assert ran.code == 0
+    assert "1 song, 1 separation" in ran.out
+
+
+def test_watching_separates_songs_that_are_added_until_ctrl_c(
+    child: Callable[..., subprocess.Popen[str]], service: Sandbox, songs: Path, home: Path
+) -> None:
+    process = child("library", "Music", "Stems", "-a", "40", "--watch", "--poll-interval", "0.05")
+    until(lambda: (home / "Stems" / "three" / "Vocals.mp3").exists())
+    write_song(songs / "later.wav", 1)
+    until(lambda: (home / "Stems" / "later" / "Vocals.mp3").exists())
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert "waiting for new songs in Music" in out + err
+    assert "Traceback" not in out + err
+    assert len(service.jobs) == 4

@@ -25,7 +25,7 @@ from mvsep_async.cli.plan import confirm, interactive
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.client import MVSepClient
-from mvsep_async.library import LibraryResult, separate_library
+from mvsep_async.library import LibraryResult, separate_library, watch_library
 from mvsep_async.library.run import check_folders
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.recipes import Recipe, read_recipe
@@ -48,11 +48,14 @@ def library(
     format: Annotated[FormatName | None, Parameter(alias="-f")] = None,
     stems: tuple[str, ...] = (),
     layout: str | None = None,
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
     order: Literal["as-found", "shortest-first"] = "as-found",
     max_credits: Annotated[int | None, Parameter(validator=_NOT_NEGATIVE)] = None,
     dry_run: bool = False,
     yes: Annotated[bool, Parameter(alias="-y")] = False,
     retry_failed: bool = False,
+    watch: bool = False,
     copy_tags: bool = False,
     report: Path | None = None,
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
@@ -87,6 +90,10 @@ def library(
     layout
         File names from tags, such as "{albumartist}/{album}/{track} {title}/{stem}.{ext}"; by default the folders are
         mirrored.
+    include
+        Only songs that match this pattern, such as "*.flac" or "live/*"; repeatable.
+    exclude
+        No song that matches this pattern; repeatable.
     order
         Which songs come first.
     max_credits
@@ -97,6 +104,8 @@ def library(
         Spend more than 20 credits without a question.
     retry_failed
         Separate again what failed in an earlier run.
+    watch
+        When all songs are done, wait for new ones, until Ctrl-C.
     copy_tags
         Write each song's tags and cover into its stems.
     report
@@ -121,6 +130,8 @@ def library(
             "output_format": OutputFormat.parse(format or config.format.value or "mp3"),
             "stems": stems or None,
             "layout": layout,
+            "include": include,
+            "exclude": exclude,
             "order": order,
             "max_credits": max_credits,
             "copy_tags": copy_tags,
@@ -131,6 +142,7 @@ def library(
         },
         journal=journal,
         line=line,
+        watch=watch,
         json=common.json,
     )
     if dry_run:
@@ -152,6 +164,7 @@ class _Run:
     arguments: dict[str, Any]
     journal: Path | None
     line: TransferOptions
+    watch: bool
     json: bool
 
     async def cost(self) -> int:
@@ -188,18 +201,22 @@ class _Run:
             journal=journal,
             transfer=self.line,
         ) as client:
-            run = partial(
-                separate_library,
-                client,
-                self.source,
-                self.target,
-                algorithms=await self._resolved(client, dry_run=dry_run),
-                dry_run=dry_run,
-                on_event=view.receive,
+            arguments = {
                 **self.arguments,
-            )
+                "algorithms": await self._resolved(client, dry_run=dry_run),
+                "dry_run": dry_run,
+                "on_event": view.receive,
+            }
             try:
-                result = await view.follow(client, run)
+                if self.watch and not dry_run:
+                    watching = partial(
+                        watch_library, client, self.source, self.target, on_result=view.wait_for_songs, **arguments
+                    )
+                    await view.follow(client, watching)
+                    return DONE
+                result = await view.follow(
+                    client, partial(separate_library, client, self.source, self.target, **arguments)
+                )
             except get_cancelled_exc_class():
                 terminal().note(
                     f"stopped: {amount(view.tally.separated, 'song')} done; the same command again goes on where it "
