@@ -1,1 +1,1 @@
-"""What a job is: asked for, known, under way, over; and the one place where it changes."""
+"""Jobs: requests, states, progress, public handles, and the registry that alone changes them."""

@@ -24,7 +24,7 @@ class JobEntry:
     """
 
     request: JobRequest
-    """What was asked for."""
+    """The song, the settings and the target, as submitted."""
     state: JobState = JobState.QUEUED
     facts: Facts = NOTHING
     progress: Progress = QUEUED
@@ -48,7 +48,7 @@ class JobEntry:
 
     @property
     def create_stage(self) -> Stage:
-        """The stage shown while the create is under way: only a file is uploaded."""
+        """The stage shown during the create: a file is uploaded, a URL is fetched by the service."""
         if self.request.source is None:
             return Stage.WAITING
         return Stage.FETCHING if is_url(self.request.source) else Stage.UPLOADING
@@ -61,7 +61,7 @@ class JobEntry:
 
     @property
     def separated(self) -> bool:
-        """Whether the job waits for no download and has its result."""
+        """Whether the job has its result and no target to download it to."""
         return self.request.target is None and self.facts.separation is not None
 
     def subscribe(self) -> Subscription:
@@ -72,7 +72,7 @@ class JobEntry:
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether anything follows the job's progress."""
+        """Whether the job's progress has subscribers."""
         return bool(self.subscribers)
 
     def publish(self, progress: Progress) -> None:
@@ -81,12 +81,12 @@ class JobEntry:
             self.subscribers.publish(progress)
 
     def close_subscribers(self) -> None:
-        """End every subscription: nothing more happens to the job here."""
+        """End every subscription, since this client does not change the job after this."""
         if self.subscribers is not None:
             self.subscribers.close()
 
     def closed_error(self) -> ClientClosedError:
-        """Return the error for those who wait for the job when the client closes."""
+        """Return the error for tasks that wait for the job when the client closes."""
         how = f"client.attach({self.hash!r}) finds it again" if self.hash else "it was not sent to the service yet"
         return ClientClosedError(
             f"the client was closed before job {self.id} was over; {how}", job=self.id, hash=self.hash

@@ -1,4 +1,4 @@
-"""The facts of a job beyond its request, as one frozen value."""
+"""What is known about a job beyond its request and state, as one frozen value."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Facts:
     host: Host | None = None
     """The host that accepted the job, `None` for that of the base URL."""
     attempts: int = 0
-    """Creates begun, the in-flight one included."""
+    """Number of creates begun, including the one in flight."""
     intent_at: float | None = None
     """Stamp of the last create: a Unix time that orders the creates and acceptances of one journal."""
     accepted_at: float | None = None
-    """Stamp of the service's answer to the create."""
+    """Stamp of the service's response to the create."""
     separation: Separation | None = field(default=None, converter=_without_tags)
     """The result, without the audio tags of the song: they can be as large as 500 KB."""
     error: MVSepError | None = None
     planned: tuple[tuple[str, Path], ...] = ()
-    """The files of the downloads begun, those of the last one first: a result's `OutputFile.name` and its path.
+    """The files of all downloads begun, the latest download first: a result's `OutputFile.name` and its path.
 
-    Recorded before the first byte, so that after a crash a file at that path is known to be this job's."""
+    Recorded before the first byte, so that a file at that path is known to be this job's after a crash."""
     paths: tuple[Path, ...] = ()
-    """Files complete on disk."""
+    """Files that are complete on disk."""
     archived: bool = False
     """Whether the job was pruned and is kept only so that its song is not paid again."""
 

@@ -1,4 +1,4 @@
-"""Whether a song that failed is worth another try. Pure."""
+"""Classify a failed song by when it is worth retrying. Pure."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class FailureKind(StrEnum):
     """When a failed song is tried again."""
 
     TEMPORARY = "temporary"
-    """By the next run: an outage, a full disk, a limit of the day."""
+    """By the next run: an outage, a full disk, the daily limit."""
     ON_REQUEST = "on request"
-    """When the caller asks for it: the service failed without a reason that lies in the file."""
+    """When the caller asks for it: the service failed for a reason other than the file."""
     PERMANENT = "permanent"
-    """Never, until the audio changes: the file is damaged."""
+    """Not until the audio changes: the file is damaged."""
 
 
 _DAMAGED: Final = re.compile(
     r"(?i)\b(?:corrupt\w*|damaged|decod\w*|unsupported|invalid (?:audio|file|format)|not (?:an? )?(?:valid )?audio)\b"
 )
-"""Words by which the service says that the file is to blame, our choice: it has no code for it."""
+"""Words that mean a damaged file. They are a guess: the service has no error code for it."""
 
 
 _ON_REQUEST: Final = (InvalidRequestError, JobCancelledError, JobFailedError, SubmissionUnknownError)
 
 
 def classify_failure(error: MVSepError) -> FailureKind:
-    """Return when a song that ended with this error is worth another try."""
+    """Return when a song that failed with this error is worth retrying."""
     if isinstance(error, JobFailedError | InvalidRequestError) and _DAMAGED.search(str(error)):
         return FailureKind.PERMANENT
     return FailureKind.ON_REQUEST if isinstance(error, _ON_REQUEST) else FailureKind.TEMPORARY

@@ -1,4 +1,4 @@
-"""Fingerprints: the same song, separated with the same settings, has the same one in every process."""
+"""Fingerprints of songs and settings, to recognise a song that was already separated, in any process."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 __all__ = ["content_fingerprint_of", "fingerprint", "fingerprint_of"]
 
 _BYTES: Final = 15
-"""Of the hash: 120 bits, so that two of a billion songs have the same one by chance with a probability below 1e-18."""
+"""Size of the hash: with 120 bits, the probability of a collision among a billion songs is below 1e-18."""
 
 
 def fingerprint(path: str, size: int, mtime_ns: int, settings: JobSettings) -> str:
-    """Return a short hash, the same in every process, of a file as it is now and of how it is to be separated.
+    """Return a short hash of a file's path, size and time and of the settings; it is the same in every process.
 
-    `path` is absolute. Only the settings that change the result count: algorithm, options in any order, output format
-    and demo.
+    `path` is absolute. Only the settings that change the result are included: algorithm, options in any order, output
+    format and demo.
     """
     return _hashed(["file", path, size, mtime_ns], settings)
 
 
 async def fingerprint_of(source: JobSource, settings: JobSettings) -> str | None:
-    """Return the fingerprint of any source, or `None` for what has no identity of its own or cannot be looked at.
+    """Return the fingerprint of any source, or `None` if it has no identity or cannot be read.
 
-    A URL stands for itself, a song in memory for its content. A generator makes something new each time, and what was
-    spooled from a stream has no origin to compare. Files are looked at, and bytes hashed, in a worker thread.
+    A URL is identified by its text, a song in memory by its content. An algorithm without a song, a stream and a song
+    spooled from a stream have no identity. Files are checked, and bytes hashed, in a worker thread.
     """
     match source:
         case None | Stream() | Spooled():
@@ -50,9 +50,9 @@ async def fingerprint_of(source: JobSource, settings: JobSettings) -> str | None
 
 
 async def content_fingerprint_of(source: JobSource, settings: JobSettings) -> str | None:
-    """Return the fingerprint of a file's audio, whatever its path, time and tags; `None` for other sources.
+    """Return the fingerprint of a file's audio, independent of path, time and tags; `None` for other sources.
 
-    The file is read once, in a worker thread. `fingerprint_of` is the quick answer, this one the true one.
+    The file is read once, in a worker thread. `fingerprint_of` is faster, but differs after a move or touch.
     """
     paths = (source.target, source.reference) if isinstance(source, Pair) else (source,)
     digests = []
@@ -62,7 +62,7 @@ async def content_fingerprint_of(source: JobSource, settings: JobSettings) -> st
         try:
             digests.append((await read_content(path)).digest)
         except (OSError, ValueError):
-            return None  # `submit` raises for what is wrong with a file
+            return None  # `submit` reports what is wrong with a file
     return _hashed(["audio", *digests], settings)
 
 
@@ -79,10 +79,10 @@ def _entries(paths: tuple[str | os.PathLike[str], ...]) -> list[tuple[str, int, 
     try:
         return [_entry(path) for path in paths]
     except (OSError, ValueError):
-        return None  # what is wrong with a file is for `submit` to say
+        return None  # `submit` reports what is wrong with a file
 
 
 def _entry(path: str | os.PathLike[str]) -> tuple[str, int, int]:
-    full = os.path.abspath(path)  # noqa: PTH100 -- `Path.absolute` would keep the `..` that makes one file two
-    found = os.stat(full)  # noqa: PTH116 -- asked for every song of a library
+    full = os.path.abspath(path)  # noqa: PTH100 -- `Path.absolute` keeps `..`, which would give one file two names
+    found = os.stat(full)  # noqa: PTH116 -- called for every song of a library
     return full, found.st_size, found.st_mtime_ns

@@ -25,11 +25,11 @@ __all__ = ["Job", "JobBackend", "entry_of", "wait_until_over"]
 
 
 class JobBackend(Protocol):
-    """The part of a client that carries out what a handle asks for."""
+    """The part of a client that carries out the calls of its job handles."""
 
     @property
     def closed(self) -> bool:
-        """Whether the client was closed: nothing more happens to its jobs here."""
+        """Whether the client was closed, so that it does not change its jobs any further."""
         ...
 
     def queue_progress(self, job: JobEntry, *, follow: bool = False) -> Progress:
@@ -51,7 +51,7 @@ class JobBackend(Protocol):
 
 @define(frozen=True, eq=False, repr=False)
 class Job:
-    """One separation. The job lives in its client; handles to it may be dropped and made again.
+    """The handle of one separation. The client keeps the job, so a handle may be dropped and obtained again.
 
     Handles of the same job are equal.
     """
@@ -71,7 +71,7 @@ class Job:
 
     @property
     def source(self) -> JobSource:
-        """The song, as it was given."""
+        """The song, as it was passed to `submit`."""
         return self._entry.request.source
 
     @property
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def progress(self) -> Progress:
-        """The current progress; of a queued job with its place in the local queue."""
+        """The current progress; for a queued job, with its place in the local queue."""
         if self._entry.state is JobState.QUEUED:
             return self._backend.queue_progress(self._entry)
         return self._entry.progress
@@ -111,7 +111,7 @@ class Job:
     async def wait(self, timeout: float | None = None) -> Separation:
         """Wait until the job is over and return its separation.
 
-        `timeout`: seconds; on expiry `JobTimeoutError` is raised and the job goes on. Raises the job's error if it
+        `timeout`: seconds; on expiry `JobTimeoutError` is raised and the job continues. Raises the job's error if it
         failed or was cancelled, and `ClientClosedError` if the client is closed first.
         """
         job = self._entry
@@ -127,13 +127,17 @@ class Job:
         return cast("Separation", job.facts.separation)
 
     def __aiter__(self) -> AsyncIterator[Progress]:
-        """Yield the current progress, then every change, until the job is over. The job's error is not raised here."""
+        """Yield the current progress, then later changes, until the job is over. The job's error is not raised.
+
+        A slow reader gets every stage, but only its latest numbers.
+        """
         return _Changes(self._entry, self._backend)
 
     async def cancel(self) -> bool:
         """Cancel the job at any stage: `False` if it was already over or could not be stopped.
 
-        In the local queue nothing is sent. At the service the credits come back while the job is not yet processed.
+        A job in the local queue is removed without a request. A job at the service is cancelled there; its credits are
+        refunded if it is not yet being processed.
         """
         return await self._backend.cancel(self._entry)
 
@@ -146,23 +150,23 @@ class Job:
         overwrite: bool = False,
         mirror: bool = False,
     ) -> list[Path]:
-        """Download the stems into `directory` once the job is done; return their paths, complete and verified.
+        """Wait until the job is done, download its stems into `directory` and return the paths of the complete files.
 
-        `stems`: only those, matched without case; all by default. Files are `<directory>/<song>/<stem>.<ext>` unless
-        `layout` says otherwise. A file that is complete and from this job is not fetched again; another file of that
-        name is replaced only with `overwrite`, otherwise the new one gets a number. Cancelling leaves what arrived in
-        `.part` files, from which the next call resumes. `mirror=True` downloads from the service's mirror, which can be
-        faster: **each call costs one credit**, unless all files are complete. Raises the job's error,
-        `InvalidRequestError` for an unknown stem or an invalid layout, and `DownloadError`.
+        `stems`: the stems to download, matched without case; all by default. Files are
+        `<directory>/<song>/<stem>.<ext>` unless `layout` says otherwise. A complete file of this job is not downloaded
+        again; another file of that name is replaced only with `overwrite`, otherwise the new one gets a number.
+        Cancelling keeps the received bytes in `.part` files, from which the next call resumes. `mirror=True` downloads
+        from the service's mirror, which can be faster: **each call costs one credit**, unless all files are complete.
+        Raises the job's error, `InvalidRequestError` for an unknown stem or an invalid layout, and `DownloadError`.
         """
         target = Target.at(directory, stems, layout, overwrite)
         return await self._backend.download(self._entry, target, mirror=mirror)
 
     async def delete(self) -> bool:
-        """Delete the finished job and its files at the service; `False` if the service no longer has it.
+        """Delete the finished job and its files at the service; `False` if the service does not have it.
 
-        They cannot be restored. Files that were downloaded stay. Raises `InvalidRequestError` for a job that is not
-        over: cancel it, or wait for it.
+        They cannot be restored. Downloaded files are kept. Raises `InvalidRequestError` for a job that is not over:
+        cancel it, or wait for it.
         """
         return await self._backend.delete(self._entry)
 

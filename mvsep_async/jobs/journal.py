@@ -1,4 +1,4 @@
-"""The protocol of a journal, and the one that keeps nothing."""
+"""The protocol of a journal, which records jobs, and an implementation that records nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Record:
 
 @frozen(kw_only=True)
 class JobDuration:
-    """How long one job took at the service that is done: seconds in its queue (`None`: not known), and processed.
+    """How long one finished job took at the service: `waiting` seconds in its queue, and `processing` seconds.
 
-    `size`: bytes of the song, where they are known.
+    `waiting` is `None` if it is unknown, and so is `size`, the bytes of the song.
     """
 
     algorithm: int | None
@@ -38,19 +38,19 @@ class JobDuration:
 
 
 class Journal(Protocol):
-    """Makes jobs survive the process.
+    """Records jobs, so that they survive the process.
 
-    `add`, `update` and `forget` record a change and return at once; `flush` returns when everything recorded before is
-    on disk. Recorded changes are written in order, soon, by `run`.
+    `add`, `amend`, `update`, `forget` and `learn` record a change and return at once; `flush` returns when all recorded
+    changes are on disk. `run` writes recorded changes in order, after a short delay.
     """
 
     @property
     def spool(self) -> Path | None:
-        """The folder for songs that arrived as bytes; `None` when they need not survive the process."""
+        """The folder for songs that arrive as bytes; `None` if they need not survive the process."""
         ...
 
     async def open(self) -> Sequence[Record]:
-        """Lock and read the journal. Raises `JournalError` where it is locked, damaged or of a newer version."""
+        """Lock and read the journal. Raises `JournalError` if it is locked, damaged or of a newer version."""
         ...
 
     async def run(self) -> None:
@@ -75,24 +75,24 @@ class Journal(Protocol):
 
     @property
     def durations(self) -> Sequence[JobDuration]:
-        """How long the last jobs took, the oldest first, as it stood when the journal was opened."""
+        """The durations of recent jobs, the oldest first, as read when the journal was opened."""
         ...
 
     def learn(self, duration: JobDuration) -> None:
-        """Note how long a job took. Only the last ones are kept."""
+        """Record how long a job took. Only the latest durations are kept."""
         ...
 
     async def flush(self, *, synced: bool = False) -> None:
-        """Return when everything recorded so far is written; `synced`: and would survive a power loss."""
+        """Wait until all changes recorded so far are written; with `synced`, also safe from a power loss."""
         ...
 
     async def close(self) -> None:
-        """Write what is left and unlock."""
+        """Write the remaining changes and unlock."""
         ...
 
 
 class NoJournal:
-    """A journal that keeps nothing: jobs end with the process."""
+    """A journal that records nothing: jobs are lost with the process."""
 
     spool: Path | None = None
     durations: Sequence[JobDuration] = ()

@@ -1,4 +1,4 @@
-"""A job's lifecycle as a table: state × event → state. The handle, the journal's replay and the drawing use it."""
+"""The states of a job, and its lifecycle as a table: state × event → state."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class JobState(StrEnum):
     UPLOADING = "uploading"
     """The song is sent ahead, without a slot and without its last bytes: the service does not have the job."""
     CREATING = "creating"
-    """The intent is recorded; a create is, or may be, on its way."""
+    """The job has a slot and its intent is recorded; a create is, or may be, in flight."""
     LOST = "lost"
-    """A create may have been accepted but its answer did not arrive; the service's lists are searched for the job."""
+    """A create may have been accepted but its response was lost; the service's lists are searched for the job."""
     FETCHING = "fetching"
     WAITING = "waiting"
     DISTRIBUTING = "distributing"
@@ -37,10 +37,10 @@ class JobEvent(StrEnum):
     """An event in the life of a job."""
 
     UPLOAD_BEGAN = "upload started ahead"
-    """A body without its last bytes is on its way; these follow once the job has a slot."""
+    """The body is sent except for its last bytes, which follow when the job has a slot."""
     SLOT_TAKEN = "slot acquired"
     NOT_ACCEPTED = "not accepted by the service"
-    """Refused for lack of a slot, never sent completely, or not found in the lists: it waits for a slot again."""
+    """Refused for lack of a slot, not sent completely, or not in the service's lists: the job is queued again."""
     ACCEPTED = "accepted by the service"
     URL_ACCEPTED = "URL accepted by the service"
     ANSWER_LOST = "answer to the create lost"
@@ -59,7 +59,7 @@ class JobEvent(StrEnum):
 
 
 class IllegalEventError(RuntimeError):
-    """An event that is not allowed in the job's state: a fault of this package, never of the service."""
+    """An event that is not allowed in the job's state: a bug of this package."""
 
     def __init__(self, job: str, state: JobState, event: JobEvent) -> None:
         super().__init__(f"job {job}: event {event.name} is not allowed in state {state.name}")
@@ -78,10 +78,10 @@ OVER: Final = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
 """Final states. `DONE` is not among them, since a download may follow."""
 
 AT_SERVICE: Final = frozenset({JobState.FETCHING, *_WORKING})
-"""The service has the job, unfinished."""
+"""States in which the service has the job and it is unfinished."""
 
 HOLDS_SLOT: Final = frozenset({JobState.CREATING, JobState.LOST, *AT_SERVICE})
-"""States in which a job takes one of the account's slots, or may take one."""
+"""States in which a job uses one of the account's slots, or may use one."""
 
 LIFE: Final = MappingProxyType(
     {
@@ -96,11 +96,11 @@ LIFE: Final = MappingProxyType(
         (JobState.LOST, JobEvent.FOUND): JobState.WAITING,
         (JobState.LOST, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.FETCHING, JobEvent.FETCHED): JobState.WAITING,
-        # The service may put a job back (a GPU was lost), so any working status may follow any other.
+        # The service may return a job to an earlier stage, for example when it loses a GPU.
         **{(state, event): state_after for state in _WORKING for event, state_after in _SAID.items()},
         (JobState.DONE, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         (JobState.FINISHED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
-        # Only the download failed: the stems are still there, and paid.
+        # After a failed download: the stems are still at the service, and paid for.
         (JobState.FAILED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         (JobState.DOWNLOADING, JobEvent.DOWNLOADED): JobState.FINISHED,
         (JobState.DOWNLOADING, JobEvent.DOWNLOAD_STOPPED): JobState.DONE,
@@ -122,7 +122,7 @@ def after(job: str, state: JobState, event: JobEvent) -> JobState:
 
 
 def stage_of(state: JobState, *, creating: Stage) -> Stage:
-    """Return the stage that the owner of a job sees; `creating` is the stage of its create."""
+    """Return the public stage of a state; `creating` is the stage to show during the create."""
     if state in (JobState.CREATING, JobState.LOST):
         return creating
     return Stage(state.value)

@@ -1,4 +1,4 @@
-"""Outages: how long the service has failed without a break, and how long to rest between tries."""
+"""Outages: how long the service has failed without a success, and how long to pause between tries."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mvsep_async.backoff import Backoff
 __all__ = ["Outage"]
 
 _RESTS: Final = Backoff(first=0.5, longest=30.0)
-"""Seconds between tries during an outage, our choice: rare enough to be no load, soon enough to lose little."""
+"""Seconds between tries during an outage: a compromise between load on the service and lost time."""
 
 _LONGEST_GAP: Final = 300.0
-"""Most seconds that count from one failure to the next. Tries are closer than that: during a longer gap nothing was
-tried, as while a machine sleeps, whose clock may go on."""
+"""Most seconds that count from one failure to the next. Tries are closer together, so a longer gap means that nothing
+was tried, for example because the machine was asleep."""
 
 
 @define
 class Outage:
-    """One run of failures without a success between them.
+    """Counts consecutive failures.
 
-    `patience`: seconds after which those who wait get the error; `time_scale`: factor for all rests.
+    `patience`: seconds of failure after which the waiting jobs fail; `time_scale`: factor for all pauses.
     """
 
     patience: float
@@ -34,7 +34,7 @@ class Outage:
     _rests: int = 0
 
     def failed(self, now: float) -> bool:
-        """Count a failure; return whether patience is over. Failures during the rest do not make it longer."""
+        """Count a failure; return whether `patience` is exceeded. Failures during a pause do not lengthen it."""
         if self._failed_at is not None:
             self._lasted += min(now - self._failed_at, _LONGEST_GAP)
         if self._failed_at is None or now >= self._rested_at:
@@ -45,5 +45,5 @@ class Outage:
         return self._lasted >= self.patience
 
     def ended(self) -> None:
-        """Start again: the service answered."""
+        """Reset after a success."""
         self._failed_at, self._lasted, self.rest, self._rests = None, 0.0, 0.0, 0

@@ -1,4 +1,4 @@
-"""How far a job is: what its iterators yield, and the one number that sums it up."""
+"""The progress of a job: the values that its iterators yield, and the fraction that is done."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["QUEUED", "Progress", "fraction", "fraction_range"]
 
 @frozen(kw_only=True)
 class Progress:
-    """One moment of a job. Whatever does not apply, or is not known, is `None`.
+    """The progress of a job at one moment. Values that do not apply or are unknown are `None`.
 
-    `fraction` (0 to 1) covers all that this job has to do, its download too where one is asked for, and never goes
-    down. Bytes count the song on its way up and the stems on their way down. Queue places and chunks are the
-    service's; `message` is the service's word or ours about what is waited for.
+    `fraction` (0 to 1) covers the whole job, including its download if it has a target, and never decreases. Bytes
+    count the upload of the song and the download of the stems. `queue_position`, `queue_length` and chunks are as the
+    service reports them. `message` is the service's message, or says what this client waits for.
     """
 
     stage: Stage
@@ -31,18 +31,17 @@ class Progress:
     chunks_total: int | None = None
     message: str | None = None
     place: int | None = None
-    """Jobs before this one in the local queue, for a job that waits for a slot here."""
+    """Number of jobs before this one in the local queue, while it waits for a slot."""
     starts_in: float | None = None
-    """Seconds until a slot is likely to be free for it, estimated from how long jobs have taken."""
+    """Estimated seconds until the job gets a slot, from how long jobs have taken."""
     seconds_left: float | None = None
-    """Seconds until the service is done, estimated from how long such jobs took; `None` until some have ended."""
+    """Estimated seconds until the service is done, from how long such jobs took or from the finished chunks."""
 
 
 QUEUED: Final = Progress(stage=Stage.QUEUED, fraction=0.0)
-"""The progress of every job that waits here: one object for all of them."""
+"""The progress of every queued job: one shared object."""
 
-# Where each part of a job's life begins on the way from 0 to 1, chosen so that a song of a few minutes on an idle
-# service moves evenly.
+# The fraction at which each stage begins, chosen so that a song of a few minutes advances evenly on an idle service.
 _UPLOADED: Final = 0.20
 _PROCESSING: Final = 0.30
 _MERGING: Final = 0.85
@@ -50,9 +49,10 @@ _DONE: Final = 0.90
 
 
 def fraction(now: Progress, before: float | None, *, downloads: bool) -> float | None:
-    """Return how far a job is, never less than `before`.
+    """Return the fraction of a job that is done, never less than `before`.
 
-    `now.fraction` counts if it is given, else what is certain. `downloads`: its stems are to be fetched too.
+    It is `now.fraction` if that is given, else the least that the numbers prove. `downloads`: whether the job includes
+    the download of its stems.
     """
     reached = fraction_range(now, downloads=downloads)[0] if now.fraction is None else now.fraction
     if reached is None or before is None:
@@ -61,10 +61,7 @@ def fraction(now: Progress, before: float | None, *, downloads: bool) -> float |
 
 
 def fraction_range(now: Progress, *, downloads: bool) -> tuple[float | None, float]:
-    """Return the least and the largest fraction that agree with the numbers of a job.
-
-    The least is `None` where nothing is known.
-    """
+    """Return the lowest and highest fraction consistent with the numbers of a job; the lowest is `None` if unknown."""
     match now.stage:
         case Stage.QUEUED:
             return 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The registry of a client's jobs: the one place that changes a job, in memory, in the journal and for its handles."""
+"""The registry of a client's jobs: the only place that changes a job, in memory, in the journal and for its handles."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _TRANSIENT = (
 
 
 def resumes_later(error: MVSepError | None) -> bool:
-    """Tell whether a job that ended with this error is resumed when the journal is opened the next time.
+    """Tell whether a job that failed with this error is resumed when the journal is opened the next time.
 
-    True wherever the service did not end the job: an outage longer than our patience, a full disk, a revoked token.
+    This is so if the service did not end the job: for an outage longer than `patience`, a full disk, a revoked token.
     The journal keeps the state from before such an error.
     """
     return isinstance(error, _TRANSIENT) and not isinstance(error, SubmissionUnknownError)
@@ -67,7 +67,7 @@ class Change:
 
 
 Observer: TypeAlias = Callable[[Change], None]
-"""Called after each change of state; it must not wait. It may apply events: their changes follow when it returned."""
+"""Called after each change of state; it must not block. It may apply events, which are reported after it returns."""
 
 
 @define(eq=False)
@@ -85,7 +85,7 @@ class JobRegistry:
     _by_fingerprint: dict[str, JobEntry] = field(factory=dict)
     _by_content: dict[str, JobEntry] = field(factory=dict)
     _attached: set[str] = field(factory=set)
-    """Jobs made elsewhere, which the journal does not record."""
+    """Ids of jobs created by other programs, which the journal does not record."""
     _observers: list[Observer] = field(factory=list)
     _changes: deque[Change] = field(factory=deque)
     _draining: bool = False
@@ -103,7 +103,7 @@ class JobRegistry:
         return job
 
     def attach(self, request: JobRequest, state: JobState, facts: Facts) -> JobEntry:
-        """Add a job that was made elsewhere; the journal does not record it."""
+        """Add a job without recording it in the journal, such as one created by another program."""
         job = JobEntry(request, state=state, facts=facts)
         self._attached.add(request.id)
         self._publish(job, Progress(stage=stage_of(state, creating=job.create_stage)))
@@ -111,7 +111,7 @@ class JobRegistry:
         return job
 
     def restore(self, record: Record) -> JobEntry:
-        """Add a job from the journal, as it stood when the last process ended."""
+        """Add a job from the journal, in the state in which the last process left it."""
         self._last_stamp = max(self._last_stamp, record.facts.intent_at or 0.0, record.facts.accepted_at or 0.0)
         job = JobEntry(record.request, state=record.state, facts=record.facts)
         if record.state is not JobState.QUEUED:
@@ -122,9 +122,9 @@ class JobRegistry:
         return job
 
     def stamp(self) -> float:
-        """Return a Unix time that is later than every other stamp of this registry, also if the clock was set back.
+        """Return a Unix time that is later than every earlier stamp of the journal, even if the clock was set back.
 
-        So stamps tell the order of creates and acceptances, across restarts too, whatever the clock does.
+        So stamps give the order of creates and acceptances, also across restarts.
         """
         self._last_stamp = max(time.time(), nextafter(self._last_stamp, inf))
         return self._last_stamp
@@ -137,7 +137,7 @@ class JobRegistry:
         fingerprint: str | None = None,
         content: str | None = None,
     ) -> JobEntry | None:
-        """Return the job with this hash at the service, caller's key, or fingerprint of source or audio."""
+        """Return the job with this hash at the service, caller's key, or fingerprint of file or audio."""
         if hash is not None:
             return self._by_hash.get(hash)
         if key is not None:
@@ -147,7 +147,7 @@ class JobRegistry:
         return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
 
     def follow(self, job: JobEntry, request: JobRequest) -> None:
-        """Know a job by the name and time that its song has now. One that was not sent is sent from there."""
+        """Give a job the fingerprint of its moved or touched song; a queued job is also sent from the new path."""
         changes: dict[str, Any] = {"fingerprint": request.fingerprint}
         if job.state is JobState.QUEUED:
             changes["source"] = request.source
@@ -157,7 +157,7 @@ class JobRegistry:
         self.journal.amend(job.request)
 
     def apply(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
-        """Change a job at once, and have the journal written soon. `changes` are fields of its `Facts`.
+        """Apply an event to a job at once; the journal is written later. `changes` are fields of its `Facts`.
 
         Raises `IllegalEventError` for an event that is not allowed in the job's state.
         """
@@ -166,10 +166,10 @@ class JobRegistry:
         self._set(job, state, facts, progress)
 
     async def commit(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
-        """Change a job once the journal has it on disk, safe from a power loss; this cannot be cancelled half-way.
+        """Apply an event to a job after the journal has it on disk, safe from a power loss; it is not cancellable.
 
-        Raises `JournalError` where it could not be written. The job has changed all the same, since what happened at
-        the service did happen, and the journal tries again.
+        Raises `JournalError` if the journal could not be written. The event is applied nevertheless, since it happened
+        at the service, and the journal retries the write.
         """
         state, facts = self._next(job, event, changes)
         self._record(job, state, facts)
@@ -180,23 +180,23 @@ class JobRegistry:
                 self._set(job, state, facts, progress)
 
     def refine(self, job: JobEntry, **changes: Any) -> None:
-        """Change facts of a job without a change of its state."""
+        """Change facts of a job without changing its state."""
         facts = evolve(job.facts, **changes)
         self._record(job, job.state, facts)
         job.facts = facts
         self._index_hashes(job)
 
     def set_error(self, job: JobEntry, error: MVSepError) -> None:
-        """Show an error at a job that is over, such as that of a later download; the journal does not record it."""
+        """Set the error of a job that is over, such as that of a later download; the journal does not record it."""
         job.facts = evolve(job.facts, error=error)
 
     def drop_data(self, job: JobEntry) -> None:
-        """Drop the bytes of a song in memory, which is not sent again; the job may be kept for long."""
+        """Free the memory of a song that was passed as bytes and is not sent again; the job itself stays."""
         if isinstance(job.request.source, Data):
             job.request = evolve(job.request, source=job.request.source.emptied())
 
     def show(self, job: JobEntry, progress: Progress) -> None:
-        """Show new numbers of a job that stays in its state; its stage is put in here, and its fraction never falls."""
+        """Publish new progress of a job. The stage is set from the job's state, and the fraction never decreases."""
         old = job.progress
         stage = stage_of(job.state, creating=job.create_stage)
         if old is QUEUED and stage is Stage.QUEUED and progress.message is None:
@@ -213,13 +213,13 @@ class JobRegistry:
             self._publish(job, new)
 
     def archive(self, jobs: Iterable[JobEntry]) -> None:
-        """Drop jobs from `jobs`, and keep them to recognise their songs."""
+        """Remove jobs from `jobs`, but keep their fingerprints, so that their songs are still recognised."""
         for job in jobs:
             self.jobs.pop(job.id, None)
             self.refine(job, archived=True)
 
     def forget(self, jobs: Iterable[JobEntry]) -> None:
-        """Drop jobs, here and from the journal."""
+        """Remove jobs from memory and from the journal."""
         dropped = list(jobs)
         for job in dropped:
             self.jobs.pop(job.id, None)
@@ -276,7 +276,7 @@ class JobRegistry:
             self._drain()
 
     def _drain(self) -> None:
-        """Tell the observers of each change, one after the other: a change made by an observer waits for its turn."""
+        """Report each change to all observers in order; a change made by an observer is reported after this one."""
         if self._draining:
             return
         self._draining = True

@@ -32,7 +32,7 @@ class JobSettings:
     webhook_url: str | None = None
     on_unknown: Literal["raise", "resubmit"] = "raise"
     anyway: bool = False
-    """Send it although the account's plan does not allow it, as far as is known."""
+    """Send the job even if the account's plan does not seem to allow it."""
 
 
 def _absolute(directory: str) -> str:
@@ -41,9 +41,9 @@ def _absolute(directory: str) -> str:
 
 @frozen
 class Target:
-    """Where the stems of a job go. `stems`: `None` for all of them.
+    """The folder and layout for the stems of a job. `stems`: the stems to download, `None` for all.
 
-    The folder is made absolute, since the next process that reads the journal may start elsewhere.
+    The folder is made absolute, since the next process that reads the journal may start in another folder.
     """
 
     directory: str = field(converter=_absolute)
@@ -60,10 +60,10 @@ class Target:
 
 @frozen
 class JobRequest:
-    """One separation as it was asked for: made once at the front door, completed on its way to the multipart body.
+    """One requested separation, as submitted by the caller.
 
-    `id` is also the tag at the front of the uploaded file name. `fingerprint` is the same for the same song and
-    settings in every process, `content` for the same audio and settings; `map` sets them where there is a journal.
+    `id` is also the tag at the front of the uploaded file name, by which the job is found at the service.
+    `fingerprint` identifies file and settings, `content` audio and settings; both are the same in every process.
     """
 
     id: str
@@ -80,5 +80,5 @@ class JobRequest:
 
 
 def new_id() -> str:
-    """Return a new job id: 64 random bits in lower-case letters and digits, which no slug changes."""
+    """Return a new job id: 64 random bits as lower-case letters and digits, which survive the service's file naming."""
     return f"mv{urandom(8).hex()}"

@@ -18,7 +18,7 @@ from mvsep_async.sources import Source
 __all__ = ["AHEAD", "JobStream", "StreamBackend"]
 
 AHEAD: Final = 4
-"""Songs held beyond the slots: enough that a slot never waits for the next one, few enough that nothing piles up."""
+"""Songs read beyond the number of slots: enough to keep every slot in use, few enough to keep the backlog small."""
 
 
 class StreamBackend(Protocol):
@@ -34,17 +34,18 @@ class StreamBackend(Protocol):
         ...
 
     async def account_known(self) -> None:
-        """Return when `slots` has become exact."""
+        """Wait until `slots` is exact, because the account's plan is known."""
         ...
 
 
 @define(eq=False, repr=False)
 class JobStream:
-    """The jobs of `client.map`, each as it finishes, the failed ones too.
+    """The jobs of `client.map`, yielded as they finish, including failed ones.
 
-    A source is read only while fewer jobs than the slots and a few more are unfinished or not yet received: a consumer
-    that stops iterating stops the reading. Leaving the loop early leaves its jobs to the client; `aclose()` stops the
-    reading. What the iterable of sources raises is raised where the caller iterates, after the jobs before it.
+    A source is read only while few jobs (the slots and `AHEAD` more) are unfinished or not yet received, so a consumer
+    that stops iterating stops the reading. After leaving the loop early, the submitted jobs continue in the client;
+    `aclose()` stops the reading. An exception of the iterable of sources is raised where the caller iterates, after the
+    jobs before it.
     """
 
     _sources: Iterable[Source] | AsyncIterable[Source]
@@ -52,7 +53,7 @@ class JobStream:
     _wait: Callable[[Job], Awaitable[None]]
     _backend: StreamBackend
     _scope: CancelScope | None = None
-    """Made by the reading task: `map` may be called where no task runs."""
+    """Created by the reading task: `map` may be called outside of any task."""
     _finished: deque[Job] = field(factory=deque)
     _held: int = 0
     """Jobs that are unfinished, or finished and not yet received."""
@@ -81,7 +82,7 @@ class JobStream:
         return job
 
     async def aclose(self) -> None:
-        """Read no more sources. The jobs already submitted go on in the client."""
+        """Stop reading sources. The jobs already submitted continue in the client."""
         if self._scope is not None:
             self._scope.cancel()
         self._exhausted, self._held = True, 0
@@ -104,7 +105,7 @@ class JobStream:
                         await self._read(waits)
                     tasks.cancel_scope.cancel()
         finally:
-            # When the client closes with unfinished jobs, whoever iterates is not left waiting.
+            # If the client closes with unfinished jobs, the caller that iterates gets an error and does not wait.
             if self._held > len(self._finished) and not scope.cancel_called and self._error is None:
                 self._error = ClientClosedError("the client was closed before all songs were finished")
             self._held = len(self._finished)
@@ -126,7 +127,7 @@ class JobStream:
             except BaseException as error:
                 if not isinstance(error, Exception) and _is_cancelled():
                     raise
-                self._error = error  # the caller's own, a CancelledError too: raised where the caller iterates
+                self._error = error  # of the caller's iterable, even a CancelledError: raised where the caller iterates
                 return
             self._held += 1
             waits.start_soon(self._follow, job)
@@ -155,7 +156,7 @@ def _is_cancelled() -> bool:
 
 @define(eq=False)
 class _PlainIterator:
-    """An async iterator over a plain iterable. Unlike an async generator it may be dropped half-way, also on trio."""
+    """An async iterator over a plain iterable. Unlike an async generator, it needs no close, also on trio."""
 
     _sources: Iterator[Source]
 

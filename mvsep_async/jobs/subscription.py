@@ -15,10 +15,9 @@ __all__ = ["Subscribers", "Subscription"]
 
 @define(eq=False)
 class Subscription:
-    """The progress that one subscriber has not received yet.
+    """A queue of progress that one subscriber has not received yet.
 
-    A slow reader receives every stage, and of each stage only the latest numbers, so the backlog stays small however
-    many bytes pass.
+    A slow reader receives every stage, but only the latest numbers of each, so the backlog stays small.
     """
 
     _backlog: deque[Progress] = field(factory=deque)
@@ -31,7 +30,7 @@ class Subscription:
         return bool(self._backlog)
 
     def put(self, progress: Progress) -> None:
-        """Add a progress; it replaces the last one of the same stage."""
+        """Add a progress; it replaces the last one if that has the same stage."""
         if self._backlog and self._backlog[-1].stage is progress.stage:
             self._backlog[-1] = progress
         else:
@@ -39,12 +38,12 @@ class Subscription:
         self._notify()
 
     def close(self) -> None:
-        """Mark the end: nothing more is added."""
+        """Mark the end of the progress."""
         self.closed = True
         self._notify()
 
     async def receive(self) -> Progress | None:
-        """Wait for the next progress; `None` after the end."""
+        """Wait for the next progress and return it; `None` after the end."""
         while not self._backlog and not self.closed:
             if self._news is None or self._news.is_set():
                 self._news = anyio.Event()
@@ -72,7 +71,7 @@ class Subscribers:
         return subscription
 
     def publish(self, progress: Progress) -> None:
-        """Hand a progress to every subscription."""
+        """Add a progress to every subscription."""
         for subscription in self._subscriptions:
             subscription.put(progress)
 
