@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
 from mvsep_async.concurrency import in_thread
@@ -26,9 +26,8 @@ class Cleanup:
     """
 
     registry: JobRegistry
-    _paths: tuple[MemoryObjectSendStream[Path], MemoryObjectReceiveStream[Path]] = field(
-        factory=lambda: anyio.create_memory_object_stream[Path](float("inf"))
-    )
+    _paths: deque[Path] = field(factory=deque)
+    _queued: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(0))
 
     def on_change(self, change: Change) -> None:
         """Drop the song of a job that needs it no longer; keep the file of one that the next process resumes."""
@@ -38,18 +37,18 @@ class Cleanup:
         self.registry.drop_data(job)
         resumes = self.registry.journal.spool is not None and resumes_later(job.facts.error)
         if job.done() and isinstance(job.request.source, Spooled) and not resumes:
-            self._paths[0].send_nowait(job.request.source.path)
+            self._paths.append(job.request.source.path)
+            self._queued.release()
 
     async def run(self) -> None:
         """Remove files until cancelled, and then those that are left."""
-        sender, receiver = self._paths
-        with sender, receiver:
-            try:
-                async for path in receiver:
-                    await _remove(path)
-            finally:
-                for _ in range(receiver.statistics().current_buffer_used):
-                    await _remove(receiver.receive_nowait())
+        try:
+            while True:
+                await self._queued.acquire()
+                await _remove(self._paths.popleft())
+        finally:
+            while self._paths:
+                await _remove(self._paths.popleft())
 
 
 async def _remove(path: Path) -> None:

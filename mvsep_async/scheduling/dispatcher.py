@@ -63,6 +63,7 @@ class WaitReason(Enum):
     PAUSED = "the service, the account or the journal could not be reached; the next try is due soon"
     DAILY_LIMIT = "the free separations of today are used up"
     PROBING = "after an outage, a single create tries whether the service is back"
+    ASKING = "the account is being asked whether there is a free slot"
     NO_SLOT = "all slots are in use"
     GROUP_CAP = "the groups that have queued jobs use all the slots they may"
 
@@ -109,12 +110,13 @@ class Dispatcher:
     """Jobs that count for their group."""
     _outage: Outage = field(init=False)
     _pause: Wait | None = None
+    _asking: bool = False
     _in_flight: int = 0
     """Creates that have a slot and have not ended."""
     _answered: bool = False
     """Whether the service has accepted the token in this session: a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
-    _lost: dict[str, tuple[float, MVSepError]] = field(factory=dict)
+    _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict)
     """Jobs whose creates bring no answer: since when, and the last error."""
     _ahead: dict[str, JobEntry] = field(factory=dict)
     """Jobs whose songs are sent ahead of their slots, which get the next ones."""
@@ -200,7 +202,7 @@ class Dispatcher:
         while True:
             self._wake, self._look_at = anyio.Event(), inf
             may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
-            if may_begin and await self._know_limit() and await self._has_quota() and await self._has_room():
+            if may_begin and await self._account_allows():
                 self._begin_creates(tasks)
                 self._begin_ahead(tasks)
             self.queue_progress.queue_changed()
@@ -217,6 +219,8 @@ class Dispatcher:
             return Wait(WaitReason.NOTHING_QUEUED)
         if self._pause is not None and now < self._pause.until:
             return self._pause
+        if self._asking:
+            return Wait(WaitReason.ASKING)
         if self._outage.rest and self._in_flight:
             return Wait(WaitReason.PROBING)
         if self._slots.free(now) > 0:
@@ -274,6 +278,14 @@ class Dispatcher:
     def _line_idle(self) -> None:
         self._wake.set()
 
+    async def _account_allows(self) -> bool:
+        """Tell whether creates may begin, as far as the account has to be asked."""
+        self._asking = True
+        try:
+            return await self._know_limit() and await self._has_quota() and await self._has_room()
+        finally:
+            self._asking = False
+
     async def _know_limit(self) -> bool:
         """Ask the account how many unfinished jobs it may have, before the first create."""
         if self.concurrency is not None or self.user is not None:
@@ -326,8 +338,9 @@ class Dispatcher:
         error = result.error
         match result.fate:
             case Fate.LOST if error is not None:
-                since, _ = self._lost.get(job.id, (self.clock(), error))
-                self._lost[job.id] = since, error
+                outage, _ = self._lost.get(job.id, (Outage(self.patience, self.time_scale), error))
+                outage.failed(self.clock())
+                self._lost[job.id] = outage, error
             case Fate.WITHDRAWN:
                 self._queue_again(job)
             case Fate.REJECTED if error is not None:
@@ -384,8 +397,9 @@ class Dispatcher:
     def _create_again(self, job: JobEntry) -> None:
         """Queue a job again whose lost create did not reach the service, unless patience is over."""
         self.registry.emit(Retried("create", "its answer was lost, and the service does not have the job", job.id))
-        since, error = self._lost.get(job.id, (inf, None))
-        if error is not None and self.clock() - since >= self.patience and job.id not in self.cancelling:
+        outage, error = self._lost.get(job.id, (None, None))
+        over = outage is not None and outage.failed(self.clock())
+        if error is not None and over and job.id not in self.cancelling:
             self._fail(job, error)
         else:
             self._queue_again(job)

@@ -18,6 +18,7 @@ from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
+from mvsep_async.models.history import HistoryPage
 from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
 from mvsep_async.submission.recovery_policy import Absent, Found, HistoryEnd, Search
@@ -95,7 +96,7 @@ class Recovery:
         since = None if None in intents else min((at for at in intents if at is not None), default=None)
         end, start, read = HistoryEnd(since, thorough), 0, set[str]()
         while missing:
-            page = await self.account.history_page(start, MAX_PAGE, priority=Priority.LIKELY)
+            page = await self._page(start)
             new = [entry.hash for entry in page.entries if entry.hash not in read]
             read.update(new)
             hashes += new
@@ -107,6 +108,19 @@ class Recovery:
                 break
             start += max(page.length - _OVERLAP, 1) if page.length else MAX_PAGE
         return hashes
+
+    async def _page(self, start: int) -> HistoryPage:
+        """Return a page of the history. A page that fails is asked for again, so the pages before it are not lost."""
+        while True:
+            try:
+                page = await self.account.history_page(start, MAX_PAGE, priority=Priority.LIKELY)
+            except MVSepError:
+                if self.outage.failed(self.clock()):
+                    raise
+                await anyio.sleep(self.outage.rest)
+            else:
+                self.outage.ended()
+                return page
 
     def _resolve(self, result: Found | Absent) -> None:
         job = self.registry.jobs.get(result.job)

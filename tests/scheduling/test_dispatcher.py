@@ -22,6 +22,7 @@ from mvsep_async.errors import (
     MVSepError,
     NoFreeSlotError,
     ServiceUnavailableError,
+    TransportError,
 )
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import NoJournal
@@ -65,6 +66,9 @@ class Service:
             self.unfinished += 1
             self.most = max(self.most, self.unfinished)
             return CreateResult(Fate.ACCEPTED)
+        if isinstance(error, TransportError):
+            self.registry.apply(job, JobEvent.ANSWER_LOST)
+            return CreateResult(Fate.LOST, error)
         self.registry.apply(job, JobEvent.NOT_ACCEPTED)
         refused = isinstance(error, NoFreeSlotError | DailyLimitError | InvalidRequestError)
         return CreateResult(Fate.REFUSED if refused else Fate.NOT_ACCEPTED, error)
@@ -329,5 +333,20 @@ def test_whatever_the_service_answers_a_queue_always_has_a_reason_that_ends(
             await anyio.sleep(2 * 86_400)
             assert set(here.states()) <= {JobState.DONE, JobState.FAILED}
             assert here.service.most <= slots
+
+    run_virtually(run)
+
+
+def test_a_lost_job_is_not_given_up_because_the_machine_was_suspended() -> None:
+    """While a machine sleeps nothing is tried, so the time does not count towards patience."""
+
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(TransportError("reset"))
+            (job,) = here.submit(1)
+            await anyio.sleep(3600)
+            assert job.state is JobState.LOST
+            here.registry.apply(job, JobEvent.NOT_ACCEPTED)
+            assert job.state is JobState.QUEUED
 
     run_virtually(run)
