@@ -1,1 +1,1 @@
-"""Making a job at the service, exactly once, whatever becomes of the answer."""
+"""Submit jobs: check and queue requests, create each job at the service once, recover lost responses."""

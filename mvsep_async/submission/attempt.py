@@ -1,4 +1,4 @@
-"""One create on its way: what may still stop it, and when its last bytes may go out."""
+"""The state of one in-flight create: whether it can still be cancelled, and when its last bytes may be sent."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from attrs import define, field
 __all__ = ["HOLD_LIMIT", "TRICKLE_EVERY", "Attempt"]
 
 TRICKLE_EVERY: Final = 10.0
-"""Seconds between two trickles. Servers and proxies close a connection whose body does not go on: nginx and AWS load
-balancers after 60 s, HAProxy mostly after 50, Apache after 20. Half of the shortest leaves room for a slow network."""
+"""Seconds between two trickles. Servers and proxies close a connection whose body pauses: nginx and AWS load balancers
+after 60 s, HAProxy mostly after 50, Apache after 20. Half of the shortest leaves room for a slow network."""
 
 HOLD_LIMIT: Final = 120.0
-"""Seconds that a body waits at the most, our choice. Some servers bound the whole time of a request, mostly to five
-minutes, and a connection that waits is a resource of the service's."""
+"""Most seconds that a body waits for its slot. Some servers limit the total time of a request, often to five minutes,
+and a waiting connection uses resources of the service."""
 
 
 @define(eq=False)
 class Attempt:
-    """One in-flight create. Once its body is complete it is not cancelled: only the answer tells if it was paid.
+    """One in-flight create. It is not cancelled after its body is complete: only the response tells if it was paid.
 
-    `ahead`: it begins without a slot, and its last bytes wait for `slot`. Before they go out, `record_intent` is
-    awaited: it has the journal on disk. `on_full` is called when all is sent but these bytes.
+    `ahead`: it begins without a slot, and its last bytes wait for `slot`. Before they are sent, `record_intent` is
+    awaited, which syncs the journal to disk. `on_full` is called when everything except these bytes is sent.
     """
 
     clock: Callable[[], float]
@@ -41,10 +41,10 @@ class Attempt:
     handed_over: bool = False
     closing_by: float | None = None
     _waited: float = 0.0
-    """Seconds that the body has waited for the slot."""
+    """Seconds that the body has waited for the slot so far."""
 
     def hand_over(self) -> None:
-        """The last bytes go out: from here on the service may have the job."""
+        """Record that the last bytes are sent: from this point the service may have the job."""
         self.on_full()
         self.handed_over = True
         self.answer.shield = True
@@ -52,19 +52,19 @@ class Attempt:
             self.answer.deadline = self.closing_by
 
     def rate_limited(self) -> None:
-        """The service did nothing with it, and it goes out again."""
+        """Record that the service rejected the request by its rate limit: it is sent again and can be cancelled."""
         self.handed_over = False
         self.answer.deadline = inf
         self.answer.shield = False
 
     def close(self, deadline: float) -> None:
-        """Wait for the answer no longer than this; what is not sent completely is cancelled by its owner."""
+        """Limit the wait for the response to `deadline`. The owner cancels a create that is not sent completely."""
         self.closing_by = deadline
         if self.handed_over:
             self.answer.deadline = deadline
 
     async def wait(self) -> AsyncGenerator[None]:
-        """Wait for the slot, and yield whenever a few bytes should keep the connection open."""
+        """Wait for the slot, and yield whenever a few bytes should be sent to keep the connection open."""
         if not self.ahead:
             return
         self.on_full()
@@ -78,7 +78,7 @@ class Attempt:
                     break
                 if self.clock() >= limit:
                     self.abort.cancel()
-                    await checkpoint()  # which is cancelled
+                    await checkpoint()  # raises the cancellation
                 yield
         finally:
             waited = self.clock() - began

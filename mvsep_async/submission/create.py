@@ -1,4 +1,4 @@
-"""Sending a create exactly once: whatever happens, it is known whether the service may have the job."""
+"""Send the create of a job, and record in every case whether the service has, or may have, the job."""
 
 from __future__ import annotations
 
@@ -50,40 +50,41 @@ __all__ = ["CreateResult", "Fate", "Launcher", "fate_of"]
 logger = logging.getLogger("mvsep_async")
 
 _CLOSING: Final = 0.8
-"""Seconds that the answer to a completely sent create has to arrive when the client closes: most of the second in which
-a program that stops should be gone."""
+"""Seconds to wait for the response to a completely sent create when the client closes: most of the one second in which
+a program should stop."""
 
 
 class Fate(Enum):
-    """What became of a create."""
+    """The outcome of a create."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    """The service refused it, for lack of a slot or for good: the caller has to find out which."""
+    """The service refused it, temporarily for lack of a slot or permanently: the caller has to find out which."""
     REJECTED = "rejected"
-    """It can never be accepted."""
+    """It cannot succeed, so the job fails."""
     NOT_ACCEPTED = "not accepted"
     """The service does not have the job; it may be sent again."""
     LOST = "lost"
-    """The service may have the job."""
+    """The response was lost: the service may have the job."""
     WITHDRAWN = "withdrawn"
-    """It was stopped before it was sent completely."""
+    """It was cancelled before it was sent completely."""
 
 
 @frozen
 class CreateResult:
-    """The fate of a create, with the error that explains it."""
+    """The outcome of a create, and the error that explains it."""
 
     fate: Fate
     error: MVSepError | None = None
 
 
 def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
-    """Return what an error means for the create that raised it.
+    """Classify the error of a create: whether the service refused the job, does not have it, or may have it.
 
     `handed_over`: the last byte of the body was given to the network. Before that the service cannot have the job,
-    since the body announces its length and a shorter one is not a request. After it, only an answer that the service
-    itself gives to a create proves anything: a redirect, an error page or a broken answer may follow an accepted job.
+    since the body is shorter than its announced length and the request incomplete. After that, only the service's own
+    response to a create proves that the job was not accepted: a redirect, an error page or a broken response may follow
+    an accepted job.
     """
     match error:
         case NoFreeSlotError() | DailyLimitError() | InvalidRequestError(status=400 | 422):
@@ -108,11 +109,11 @@ class Launcher:
     _attempts: dict[str, Attempt] = field(factory=dict)
 
     async def launch(self, job: JobEntry, user: User | None = None) -> CreateResult:
-        """Create a job that is `CREATING`, with a slot, or `UPLOADING`, without one. `user`: the account, if known.
+        """Create a job at the service. It is `CREATING` if it has a slot, else `UPLOADING`.
 
-        The last bytes of an `UPLOADING` job wait for `slot_acquired`. Afterwards the job is `WAITING` or `FETCHING`
-        (accepted), `LOST`, or `QUEUED` in all other cases; so it is when this is cancelled before the body was sent
-        completely.
+        The last bytes of an `UPLOADING` job wait for `slot_acquired`. `user`: the account, if known. Afterwards the job
+        is `WAITING` or `FETCHING` (accepted), `LOST`, or `QUEUED` in all other cases, also if this is cancelled before
+        the body is sent completely.
         """
         ahead = job.state is JobState.UPLOADING
         attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
@@ -124,19 +125,19 @@ class Launcher:
             del self._attempts[job.id]
 
     def slot_acquired(self, job: JobEntry) -> None:
-        """Send the last bytes of a job that was sent ahead, and is `CREATING`."""
+        """Send the last bytes of a job that was sent ahead and has got a slot, so that it is `CREATING`."""
         attempt = self._attempts.get(job.id)
-        if attempt is not None:  # else it has not begun, and will find that it has a slot
+        if attempt is not None:  # else the create has not begun, and begins with the slot
             self.line.promote(job.id, job.facts.intent_at or 0.0)
             attempt.slot.set()
 
     def withdraw(self, job: JobEntry) -> None:
-        """Stop an in-flight create, unless the service may have it already."""
+        """Cancel an in-flight create, unless the service may already have the job."""
         if job.id in self._attempts:
             self._attempts[job.id].abort.cancel()
 
     def close(self) -> None:
-        """Bound the wait for outstanding answers; what is not sent completely is cancelled by its owner."""
+        """Limit the wait for outstanding responses. The owner cancels creates that are not sent completely."""
         for attempt in self._attempts.values():
             attempt.close(self.clock() + _CLOSING)
 
@@ -147,7 +148,7 @@ class Launcher:
             await check_limits(job.request, user)
             await check_target(job.request)
             if not attempt.ahead:
-                # The intent, with the tag in it, is on disk before the first byte goes out.
+                # The intent, which holds the tag, is on disk before the first byte is sent.
                 await self._record_intent()
             async with self._line_for(job, parts, attempt):
                 with attempt.answer:
@@ -166,7 +167,7 @@ class Launcher:
             else:
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=_queued(error.message))
             return CreateResult(fate, error)
-        if job.state is JobState.UPLOADING:  # no server should accept half a request, but it would be paid
+        if job.state is JobState.UPLOADING:  # no server should accept an incomplete request, but the job is paid
             self.registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=self.registry.stamp())
         await self._accepted(job, created, attempt)
         return CreateResult(Fate.ACCEPTED)
@@ -176,7 +177,7 @@ class Launcher:
 
     @asynccontextmanager
     async def _line_for(self, job: JobEntry, parts: tuple[Part, ...], attempt: Attempt) -> AsyncIterator[None]:
-        """Wait for the job's turn to upload; it ends when all is sent that may be sent."""
+        """Wait for the job's turn to upload; the turn ends when all bytes that may be sent are sent."""
         size = sum(part.content.size for part in parts)
         if size <= SMALL:
             yield
@@ -206,7 +207,7 @@ class Launcher:
         )
 
     def _show_sent(self, job: JobEntry, sent: int, total: int) -> None:
-        if total and job.state in (JobState.UPLOADING, JobState.CREATING):  # a URL or a generator's text is no upload
+        if total and job.state in (JobState.UPLOADING, JobState.CREATING):  # else no file is uploaded
             held = job.state is JobState.UPLOADING and sent >= total - RESERVED
             message = "uploaded but for its last bytes, which wait for a free slot" if held else None
             self.registry.show(
@@ -221,21 +222,21 @@ class Launcher:
         try:
             await self.registry.commit(job, event, host=host, accepted_at=self.registry.stamp(), **named)
         except JournalError as error:
-            # The job is paid and goes on; no other create begins until the journal can be written again.
+            # The job is paid and continues. No other create is sent until the journal can be written again.
             logger.error("job %s was accepted, but the journal could not be written: %s", job.id, error)
         seconds = self.clock() - attempt.began
         self.registry.emit(Uploaded(job.id, created.hash, job.progress.bytes_total or 0, seconds))
 
 
 def _held(parts: tuple[Part, ...], attempt: Attempt) -> tuple[Part, ...]:
-    """Return the parts with the end of the last one waiting for the slot."""
+    """Return the parts; if the create is sent ahead, the last bytes of the last part wait for the slot."""
     if not parts or not attempt.ahead:
         return parts
     return (*parts[:-1], evolve(parts[-1], content=HeldContent(parts[-1].content, attempt)))
 
 
 async def _parts(request: JobRequest) -> tuple[Part, ...]:
-    """Open the files to upload. Their names begin with the job's tag, by which the job is found again."""
+    """Open the files to upload. Their names begin with the job's id, by which recovery finds the job."""
     match request.source:
         case None:
             return ()
@@ -258,7 +259,7 @@ async def _parts(request: JobRequest) -> tuple[Part, ...]:
 
 
 async def _check_unchanged(job: JobEntry) -> None:
-    """Raise `InvalidRequestError` where the file's audio has changed: it would be paid as another song."""
+    """Raise `InvalidRequestError` if the file's audio has changed since the submit: it is another song to pay for."""
     request = job.request
     if request.fingerprint is None or await fingerprint_of(request.source, request.settings) == request.fingerprint:
         return

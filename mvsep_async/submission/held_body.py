@@ -1,7 +1,7 @@
-"""Song bodies that are sent ahead of their slots: all but the last bytes, which wait for the slot.
+"""Request bodies that are sent ahead of a slot: everything except the last bytes, which wait for the slot.
 
-A request whose body is incomplete is not a request, so the service cannot have the job before the last bytes go out.
-Stopping until then costs bandwidth and never money.
+A request with an incomplete body is not processed, so the service cannot have the job before the last bytes are sent.
+Cancelling before that costs bandwidth but no credits.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from mvsep_async.http.content import Content
 __all__ = ["RESERVED", "TRICKLE", "BodyEnd", "HeldContent"]
 
 RESERVED: Final = 4 * 1024
-"""Bytes of a song that wait for the slot. They take one packet or three, so that a free slot is filled at once."""
+"""Bytes of a song that wait for the slot. They fit into about three packets, so a free slot is filled at once."""
 
 TRICKLE: Final = 16
-"""Bytes sent now and then while the body waits. Those of a whole hold are a small part of `RESERVED`."""
+"""Bytes sent from time to time while the body waits. All of them together are a small part of `RESERVED`."""
 
 
 class BodyEnd(Protocol):
-    """What decides when the last bytes of a body may go out."""
+    """Decides when the last bytes of a body may be sent."""
 
     def wait(self) -> AsyncGenerator[None]:
-        """Yield whenever a few bytes should keep the connection open; end when all the rest may go out."""
+        """Yield whenever a few bytes should be sent to keep the connection open; end when the rest may be sent."""
         ...
 
 
 @frozen
 class HeldContent:
-    """A song whose last bytes are sent when `end` says so, the others before."""
+    """The content of a song whose last bytes are sent only when `end` allows it."""
 
     content: Content
     end: BodyEnd
@@ -51,10 +51,10 @@ class HeldContent:
                 rest += chunk[len(chunk) - kept :]
                 if kept < len(chunk):
                     yield chunk[: len(chunk) - kept] if kept else chunk
-        # The song is read to its end and checked, and its file closed: it may change while the body waits.
+        # The song has been read to its end and checked, and its file is closed: it may change while the body waits.
         async with aclosing(self.end.wait()) as waiting:
             async for _ in waiting:
-                if len(rest) > TRICKLE:  # else the server may close the connection, which costs only bandwidth
+                if len(rest) > TRICKLE:  # else nothing is left to send; a closed connection costs only bandwidth
                     piece = bytes(rest[:TRICKLE])
                     del rest[:TRICKLE]
                     yield piece

@@ -1,4 +1,4 @@
-"""Checking a song against the limits of the account's plan, before a byte of it is sent."""
+"""Check a song against the limits of the account's plan, before it is sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["check_limits"]
 async def check_limits(request: JobRequest, user: User | None) -> None:
     """Raise `InvalidRequestError` for a song that is too large or too long for the account's plan.
 
-    Nothing is checked while the plan is unknown, for URLs and generators, and where the caller said `anyway`.
+    Nothing is checked while the plan is unknown, for URLs, for algorithms without a song, and with `anyway`.
     """
     if user is None or request.settings.anyway:
         return
@@ -43,6 +43,6 @@ async def _check_file(user: User, path: Path, name: str) -> None:
         size = (await in_thread(path.stat)).st_size
     except OSError as error:
         raise UploadError(f"{path} cannot be read: {error.strerror or error}") from error
-    # Only a free account has a limit of the duration, which takes reading the file's header.
+    # Only free accounts have a limit of the duration, and finding it means reading the file's header.
     seconds = None if user.is_premium else (await in_thread(read_tags, str(path), "")).seconds
     check_song(user, name, size=size, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Which uploads use the line: one at a time at its full rate, in the order of the queue."""
+"""The order of uploads: one at a time at the full rate of the connection, in the order of the queue."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from attrs import define, field
 __all__ = ["SMALL", "UploadLine", "UploadTurn"]
 
 SMALL: Final = 256 * 1024
-"""Bytes up to which a song neither waits for its turn nor is sent ahead: on most lines it takes no longer than opening
-the connection does."""
+"""Bytes up to which a song neither waits for its turn nor is sent ahead: uploading it takes about as long as opening a
+connection."""
 
 _NEWEST: Final = 0.3
-"""Weight of the last upload in the measured rate: a line changes, and one upload may have been slow by chance."""
+"""Weight of the latest upload in the measured rate: rates change, but one upload may have been slow by chance."""
 
 
 @define(order=True)
 class UploadTurn:
-    """The place of one upload in line, and then its right to use the line until it is released."""
+    """The turn of one upload: it waits until `admitted` is set, then uploads until it is released."""
 
     order: float
     number: int
@@ -36,15 +36,15 @@ class UploadTurn:
 
 @define(eq=False)
 class UploadLine:
-    """Gives the line to one upload after another: of ten at a time all would end late, and ten slots stay empty.
+    """Runs uploads one after the other. Ten at once would all end late, and leave ten slots empty until then.
 
-    `on_idle` is called when the line has nothing left to send.
+    `on_idle` is called when no upload runs or waits.
     """
 
     clock: Callable[[], float]
     on_idle: Callable[[], None] = field(default=lambda: None)
     rate: float | None = None
-    """Measured bytes per second; `None` before the first upload has ended."""
+    """Measured bytes per second; `None` until the first upload has ended."""
     _sending: list[UploadTurn] = field(factory=list, init=False)
     _waiting: list[UploadTurn] = field(factory=list, init=False)
     _numbers: count[int] = field(factory=count, init=False)
@@ -53,12 +53,12 @@ class UploadLine:
 
     @property
     def idle(self) -> bool:
-        """Whether no upload uses the line or waits for it."""
+        """Whether no upload runs or waits."""
         return not self._sending and not self._waiting
 
     @asynccontextmanager
     async def turn(self, job: str, size: int, order: float | None) -> AsyncIterator[UploadTurn]:
-        """Wait until `job` may send `size` bytes. The lowest `order` goes first; `None`, without a slot, goes last."""
+        """Wait until `job` may send `size` bytes. The lowest `order` goes first, `None` (no slot yet) last."""
         turn = UploadTurn(inf if order is None else order, next(self._numbers), job, size)
         insort(self._waiting, turn)
         self._admit()
@@ -69,7 +69,7 @@ class UploadLine:
             self._end(turn)
 
     def promote(self, job: str, order: float) -> None:
-        """Move a job that waits for its turn ahead, since it has a slot."""
+        """Change the order of a waiting upload whose job has got a slot."""
         for turn in self._waiting:
             if turn.job == job:
                 self._waiting.remove(turn)
@@ -78,7 +78,7 @@ class UploadLine:
                 return
 
     def release(self, turn: UploadTurn) -> None:
-        """Let the next upload begin: the transport has all that this one may send. Harmless if repeated."""
+        """End a turn, since all bytes that may be sent are sent, and admit the next upload; idempotent."""
         if turn not in self._sending:
             return
         seconds = self.clock() - turn.began

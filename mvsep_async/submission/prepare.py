@@ -1,4 +1,4 @@
-"""Preparing a job request: every mistake of the caller is found here, before anything is sent or paid."""
+"""Check and prepare a job request, so that mistakes are found before anything is sent or paid."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ class SubmitArguments(TypedDict, total=False):
 
 
 _MOST_CACHED = 1000
-"""Settings that are kept checked; beyond them, they are checked again."""
+"""Most checked settings that are cached."""
 
 
 @define(eq=False)
 class RequestPreparer:
     """Checks settings against the catalogue and the account, and spools songs that are not files.
 
-    `spool_folder`: where songs that arrive as bytes are kept so that they survive the process; `None` keeps bytes in
-    memory and streams in a temporary folder. `callers`: the scopes in which a caller waits for the service or a song.
+    `spool_folder`: the folder for songs that arrive as bytes or streams, so that they survive the process; with `None`,
+    bytes stay in memory and streams go to a temporary folder. `callers`: the scopes in which callers wait.
     """
 
     catalogue: Callable[[], Awaitable[Catalogue]]
@@ -134,7 +134,7 @@ class RequestPreparer:
         premium_only = output_format.premium and not anyway
         known = (await in_thread(sep_types)).get(number) if isinstance(number, int) else None
         free = known is not None and known.orientation < AccountPlan.PREMIUM
-        # A known type that is free needs no catalogue where there is nothing else to check.
+        # A known free algorithm without options needs no check against the catalogue.
         if number is not None and (options or isinstance(number, str) or not free):
             catalogue = await self.catalogue()
             algorithm = catalogue.find(number)
@@ -173,8 +173,8 @@ class RequestPreparer:
     async def prepare(self, request: JobRequest) -> JobRequest:
         """Return the request with a source that can be sent more than once.
 
-        Raises `InvalidRequestError` for a source that cannot be sent, and `UploadError` where it cannot be spooled.
-        Whoever makes no job of the result passes it to `discard`.
+        Raises `InvalidRequestError` for a source that cannot be sent, and `UploadError` if it cannot be spooled. A
+        caller that does not create a job from the result must pass it to `discard`.
         """
         _check_metadata(request)
         if request.settings.remote_type is not None and not is_url(request.source):
@@ -195,7 +195,7 @@ class RequestPreparer:
         return request
 
     async def discard(self, request: JobRequest) -> None:
-        """Remove the copy of a song that was made for this request."""
+        """Remove the spooled copy of a request's song."""
         if isinstance(request.source, Spooled):
             await in_thread(partial(request.source.path.unlink, missing_ok=True))
 

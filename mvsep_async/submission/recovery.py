@@ -1,4 +1,4 @@
-"""Recovery of jobs whose create brought no answer, through the lists of the service."""
+"""Recover jobs whose create got no response, by searching the service's lists of the account's jobs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = ["Recovery"]
 logger = logging.getLogger("mvsep_async")
 
 _MOST_NAMED: Final = 20
-"""Jobs of others that an error names at the most."""
+"""Most possible jobs that an error lists."""
 
 _OVERLAP: Final = 2
-"""Entries of each page that the next one repeats, so that an entry which vanishes while we read hides no other one."""
+"""Entries of each page that the next one repeats, so that an entry deleted during the reading does not hide another."""
 
 
 @define(eq=False)
 class Recovery:
-    """Finds jobs whose create brought no answer in the service's own lists, before anything is paid a second time."""
+    """Finds jobs whose create got no response in the service's lists, so that none is created and paid twice."""
 
     registry: JobRegistry
     account: AccountAPI
@@ -46,7 +46,7 @@ class Recovery:
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def begin(self, job: JobEntry) -> None:
-        """Search for a lost job from now on."""
+        """Start searching for a lost job."""
         self.search.begin(job.id, self.clock())
         self._wake.set()
 
@@ -66,7 +66,7 @@ class Recovery:
             rest = await self._search()
 
     async def _search(self) -> float:
-        """Read the lists once and apply what they decide; return how long to rest after a failure."""
+        """Read the lists once and apply the results; return how many seconds to pause after a failure."""
         began = self.clock()
         lost = [self.registry.jobs[job] for job in self.search.jobs]
         try:
@@ -88,7 +88,7 @@ class Recovery:
         return 0.0
 
     async def _listed(self, lost: list[JobEntry], *, thorough: bool) -> list[str]:
-        """Return the hashes of the account's unfinished jobs, and of its history as far back as lost jobs may be."""
+        """Return the hashes of the account's unfinished jobs and of its history, as far back as lost jobs may be."""
         queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
         hashes = [entry.hash for entry in queue.jobs or ()]
         missing = _missing(lost, hashes)
@@ -132,7 +132,7 @@ class Recovery:
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
 
     def _give_up(self, job: JobEntry, hashes: list[str]) -> None:
-        """Decide about a job without a file name, which cannot be recognized in the service's lists."""
+        """Requeue or fail a lost job without an uploaded file, which the service's lists cannot identify."""
         if job.request.settings.on_unknown == "resubmit":
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             return

@@ -1,4 +1,4 @@
-"""When to search for jobs whose answers were lost, how far, and what a search proves. Pure."""
+"""Decide when to search for jobs whose responses were lost, how far back, and what a search proves. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mvsep_async.naming import tag_in
 __all__ = ["SEARCHES", "Absent", "Found", "HistoryEnd", "Search"]
 
 SEARCHES: Final = (0.01, 0.03, 0.08, 0.17, 0.33, 0.6, 1.0)
-"""When the lists are read, as parts of the time that the service may need to list a job: early, since it mostly has the
-job, and once more at the very end, since only that search can prove that it does not."""
+"""When the lists are read, as parts of the time that the service may need to list a job: early, since it usually has
+the job, and last at the very end, since only that search can prove that it does not."""
 
 _EMPTY_PAGES: Final = 2
-"""Empty pages in a row that prove the end of a list: one may consist of entries that could not be read."""
+"""Consecutive empty pages that prove the end of a list: one may have had only entries that could not be decoded."""
 
 _HOLED_PAGES: Final = 100
-"""Pages in a row with unreadable entries and nothing new that end the reading, our choice: some end there must be."""
+"""Consecutive pages with unreadable entries and nothing new that end the reading, so that it always ends."""
 
 _PAGES_AFTER: Final = 1
-"""Pages that are read beyond one with an older job of ours, in case the order of the list is not strict."""
+"""Pages that are read after one with an older job of this client, in case the list is not strictly ordered."""
 
 _QUICK_PAGES: Final = 5
-"""Pages that an early search reads at the most: a lost job is among the newest."""
+"""Most pages that an early search reads: a lost job is among the newest."""
 
 
 @frozen
@@ -39,7 +39,7 @@ class Found:
 
 @frozen
 class Absent:
-    """The service had all the time it may need, and its complete lists do not show the job."""
+    """The service does not have the job: it had enough time to list it, and its complete lists do not show it."""
 
     job: str
 
@@ -48,12 +48,12 @@ class Absent:
 class HistoryEnd:
     """Decides when enough pages of the history, newest first, have been read.
 
-    A short page proves nothing: a service may send fewer entries than asked for, and some may be unreadable. Nor does a
-    date: clocks are set, and the service names no time zone. What counts is an empty page, a page that repeats what was
-    read, or a job of ours that was accepted before the create of any missing job began (by the stamps of the journal,
-    which no clock can turn back).
+    A short page proves nothing, since the service may send fewer entries than requested, and some may be unreadable. A
+    date proves nothing, since clocks can be set and the service names no time zone. The end is reached with empty
+    pages, with pages that only repeat entries, or with a job of this client that was accepted before the create of any
+    missing job began (by the stamps of the journal, which always increase).
 
-    `since`: stamp of the earliest missing create, `None` if it is not known. `thorough`: read as far as a proof needs.
+    `since`: stamp of the earliest missing create, `None` if unknown. `thorough`: read as far as a proof requires.
     """
 
     since: float | None
@@ -65,10 +65,10 @@ class HistoryEnd:
     _left: float = inf
 
     def read(self, entries: int, new: int, accepted_at: Iterable[float], *, unreadable: int = 0) -> bool:
-        """Count a page with so many entries, `new` of them not read before; return whether to stop.
+        """Count a page of `entries` entries, `new` of them not read before; return whether to stop.
 
-        `accepted_at`: the stamps of those entries that are jobs of ours. `unreadable`: entries such as `null`; a page
-        that has some is not a repetition, since they may be new ones.
+        `accepted_at`: the stamps of the entries that are jobs of this client. `unreadable`: entries such as `null`; a
+        page that has some does not count as a repetition, since they may be new.
         """
         self.pages += 1
         self._left -= 1
@@ -93,16 +93,16 @@ class _Lost:
 
 @define
 class Search:
-    """The lost jobs. One reading of the lists serves them all.
+    """The search for all lost jobs; one reading of the lists serves all of them.
 
-    `grace`: seconds that the service may need until an accepted job is in its lists.
+    `grace`: most seconds that the service needs until an accepted job is in its lists.
     """
 
     grace: float
     _lost: dict[str, _Lost] = field(factory=dict)
 
     def begin(self, job: str, now: float) -> None:
-        """Search for this job from now on."""
+        """Start searching for this job."""
         self._lost.setdefault(job, _Lost(now))
 
     def end(self, job: str) -> None:
@@ -115,16 +115,16 @@ class Search:
         return tuple(self._lost)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the lists are to be read again; `inf` when nothing is lost."""
+        """Return the seconds until the lists are to be read again; `inf` if no job is lost."""
         dues = (lost.since + SEARCHES[lost.searches] * self.grace for lost in self._lost.values())
         return max(0.0, min(dues, default=inf) - now)
 
     def can_prove_absence(self, began: float) -> bool:
-        """Tell whether lists that are read from `began` on can prove of any lost job that the service lacks it."""
+        """Tell whether lists read after `began` can prove for any lost job that the service does not have it."""
         return any(began >= lost.since + self.grace for lost in self._lost.values())
 
     def searched(self, began: float, hashes: Iterable[str]) -> list[Found | Absent]:
-        """Take in what the lists show that were read from `began` on, and return what they decide."""
+        """Process the `hashes` of lists read after `began`; return the jobs that they prove found or absent."""
         listed = list(hashes)
         results: list[Found | Absent] = []
         for job, lost in list(self._lost.items()):

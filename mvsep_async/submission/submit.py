@@ -1,4 +1,4 @@
-"""Submitting: a prepared request becomes a queued job, once the journal has it."""
+"""Submit requests: check and prepare each, record it in the journal, and queue the job."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["Submitter"]
 
 @define(eq=False)
 class Submitter:
-    """Makes jobs of requests.
+    """Creates queued jobs from requests.
 
-    `check_target`: raises for a target that the results cannot be written to. `enqueue`: queues a job for a slot.
+    `check_target`: raises if results cannot be written to the target. `enqueue`: queues a job for a slot.
     `durable`: whether there is a journal on disk.
     """
 
@@ -39,7 +39,7 @@ class Submitter:
     _locks: KeyedLock = field(factory=KeyedLock)
 
     async def submit(self, request: JobRequest) -> JobEntry:
-        """Queue a job. With a `key` that is known, return the job that has it."""
+        """Queue a job and return it; if the request's `key` is already used, return the job that has it."""
         await self.callers.maybe_yield()
         if request.key is None and request.target is None:
             return await self._add(await self.preparer.prepare(request))
@@ -49,9 +49,9 @@ class Submitter:
                 return known or await self._add(await self._with_fingerprint(await self._prepare(request)))
 
     async def submit_or_resume(self, request: JobRequest, *, retry_failed: bool = False) -> JobEntry:
-        """Queue one of many jobs; return the one that the journal holds for the same song and settings, if any.
+        """Queue one of many jobs, or return the job that the journal has for the same song and settings.
 
-        A song that cannot be sent gives a failed job. `retry_failed`: a job that failed is replaced by a new one,
+        For a song that cannot be sent, a failed job is returned. `retry_failed`: a failed job is replaced by a new one,
         unless its file is damaged.
         """
         await self.callers.maybe_yield()
@@ -75,13 +75,13 @@ class Submitter:
         return await self.preparer.prepare(request)
 
     async def _with_fingerprint(self, request: JobRequest) -> JobRequest:
-        """Return a request by which a file that changes before it is sent is recognised."""
+        """Return the request with a fingerprint, by which a change of the file before it is sent is noticed."""
         if request.key is None or not isinstance(request.source, str | PathLike):
             return request
         return evolve(request, fingerprint=await fingerprint_of(request.source, request.settings))
 
     async def _add_if_new(self, request: JobRequest, retry_failed: bool) -> JobEntry:
-        """Add a job unless the journal holds one for the same song: by path, size and time, else by its audio."""
+        """Add a job unless the journal has one for the same song, found by path, size and time or by its audio."""
         if not self.durable:
             return await self._add(request)
         added = False
@@ -105,9 +105,9 @@ class Submitter:
                 await self.preparer.discard(request)
 
     def _reusable(self, known: JobEntry | None, retry_failed: bool, *, moved: bool = False) -> JobEntry | None:
-        """Return a known job; drop one that failed and is to be replaced, and return `None`.
+        """Return a known job if it can be used; remove one that failed and is to be replaced, and return `None`.
 
-        `moved`: its song has another name now. A job that was not sent because its file was missing is replaced.
+        `moved`: its song was found under another name, so a job that failed because its file was missing is replaced.
         """
         if known is None or not known.done() or known.facts.error is None:
             return known
@@ -119,7 +119,7 @@ class Submitter:
         return known
 
     async def _add(self, request: JobRequest) -> JobEntry:
-        """Add a job and queue it once the journal has it; when this is cancelled or fails, there is no job."""
+        """Add a job, write it to the journal and queue it; if this fails or is cancelled, no job is left."""
         try:
             job = self.registry.add(request)
             if self.durable:
