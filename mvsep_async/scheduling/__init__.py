@@ -1,1 +1,1 @@
-"""Whose turn it is: the local queue, the account's slots, and what follows from each change of a job."""
+"""Schedule jobs: the local queue, the account's slots, and the reaction to each change of a job."""

@@ -1,4 +1,4 @@
-"""Opening a client: its parts are built in order, joined, and closed in the opposite order."""
+"""Open a client: build its parts in order, connect them, and close them in reverse order."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["open_session"]
 
 _GRACE: Final = 180.0
-"""Seconds that the service may need until an accepted job is in its lists, and is found by its hash: the three minutes
-that were seen of URL jobs."""
+"""Most seconds until the service lists an accepted job and finds it by its hash: for URL jobs, three minutes were seen
+in live use."""
 
 _CLOSING: Final = 0.2
 """Seconds that open connections have to close when the client closes."""
@@ -58,12 +58,12 @@ _CLOSING: Final = 0.2
 
 @asynccontextmanager
 async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> AsyncIterator[Session]:
-    """Open the parts of a client and resume the journal's jobs; unfinished jobs are left as they are at the end."""
+    """Open the parts of a client and resume the journal's jobs; closing leaves unfinished jobs as they are."""
     registry: JobRegistry | None = None
     try:
         async with AsyncExitStack() as stack:
             if http is None:
-                # Reading the certificate authorities takes some 20 ms: not on the caller's loop.
+                # Reading the certificate authorities takes about 20 ms, too long for the caller's event loop.
                 http = await in_thread(make_http, config.timeout)
                 stack.push_async_callback(_close_http, http)
             journal = _journal(config.journal)
@@ -161,7 +161,7 @@ def _scheduler(
 
 
 async def _restore(registry: JobRegistry, scheduler: Scheduler, records: Sequence[Record]) -> None:
-    """Resume the jobs of the journal, once all of them are known."""
+    """Add all jobs of the journal to the registry, then resume them."""
     yielder = Yielder()
     for record in records:
         registry.restore(record)

@@ -19,17 +19,17 @@ _GONE = (JobKind.CANCELLED, JobKind.NOT_FOUND)
 
 
 def mark_cancelled(job: JobEntry, registry: JobRegistry, where: str) -> None:
-    """Change a job to cancelled."""
+    """Apply `CANCELLED` to a job, with an error that says where it was cancelled."""
     error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)
     registry.apply(job, JobEvent.CANCELLED, error=error)
 
 
 async def cancel_at_service(job: JobEntry, separations: SeparationsAPI, poller: Poller) -> bool:
-    """Cancel a job at the service; return whether the service no longer has it. Raises what `separations` raises.
+    """Cancel a job at the service; return whether the service does not have it any longer.
 
-    A refusal alone decides nothing: the job may be over, too far to be stopped, cancelled by an earlier call whose
-    answer was lost, or so young that the service does not find it yet. So its status is asked, and while a young job is
-    not found, the cancel is repeated, and once more when it is found at last.
+    A refusal is ambiguous: the job may be over, in a stage that cannot be stopped, cancelled by an earlier call whose
+    response was lost, or so young that the service does not find it yet. So the job's status is polled. While a young
+    job is not found, the cancel is repeated, and once more when it is found. Raises what `separations` raises.
     """
     found_late = False
     with poller.cancelling(job):
@@ -53,7 +53,7 @@ async def cancel_at_service(job: JobEntry, separations: SeparationsAPI, poller: 
 
 
 async def wait_for_change(job: JobEntry, state: JobState) -> None:
-    """Wait until a job is no longer in `state`. Raises `ClientClosedError` if the client is closed first."""
+    """Wait until a job leaves `state`. Raises `ClientClosedError` if the client is closed first."""
     subscription = job.subscribe()
     while job.state is state:
         if await subscription.receive() is None:

@@ -1,4 +1,4 @@
-"""Removing the copies of songs that arrived as bytes, once their jobs do not need them."""
+"""Remove the copies of songs that were passed as bytes or streams, once their jobs do not need them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["Cleanup"]
 
 @define(eq=False)
 class Cleanup:
-    """Drops songs from memory when the service has them, and removes spooled files, one after the other, in a thread.
+    """Frees songs in memory when the service has them, and removes spooled files in a thread, one after the other.
 
-    A file that a killed process leaves is removed by the next one.
+    Files left by a killed process are removed when the journal is opened again.
     """
 
     registry: JobRegistry
@@ -30,7 +30,7 @@ class Cleanup:
     _queued: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(0))
 
     def on_change(self, change: Change) -> None:
-        """Drop the song of a job that needs it no longer; keep the file of one that the next process resumes."""
+        """Free the song of a job that does not need it; keep the spooled file of a job that will be resumed."""
         job = change.job
         if change.after not in AT_SERVICE and not job.done():
             return
@@ -41,7 +41,7 @@ class Cleanup:
             self._queued.release()
 
     async def run(self) -> None:
-        """Remove files until cancelled, and then those that are left."""
+        """Remove files until cancelled, then the remaining ones."""
         try:
             while True:
                 await self._queued.acquire()

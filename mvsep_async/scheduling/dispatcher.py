@@ -45,19 +45,19 @@ __all__ = ["Dispatcher", "Wait", "WaitReason"]
 logger = logging.getLogger("mvsep_async")
 
 _REFRESH: Final = 300.0
-"""Seconds between two questions for the account's plan while jobs are queued, our choice: a dozen requests an hour.
+"""Seconds between two requests for the account's plan while jobs are queued: a dozen an hour.
 
-A refused create shows that a plan was lost; nothing that is asked otherwise shows that an account has one again.
+A refused create shows that a premium plan has ended, but only such a request shows that one has begun.
 """
 
 
 _QUOTA_CHECK: Final = 900.0
-"""Seconds between two questions for the free separations that are left, our choice: whether the service counts calendar
-days or 24 hours is not known (FACTS), so a new day is noticed by asking."""
+"""Seconds between two requests for the free separations that are left. The service's API page does not say whether it
+counts calendar days or 24 hours, so only a request shows that the limit was reset."""
 
 
 class WaitReason(Enum):
-    """Why no create begins just now."""
+    """Why no create begins at the moment."""
 
     NOTHING_QUEUED = "nothing is queued"
     PAUSED = "the service, the account or the journal could not be reached; the next try is due soon"
@@ -70,7 +70,7 @@ class WaitReason(Enum):
 
 @frozen
 class Wait:
-    """What the queue waits for. It ends with the release of a slot, with a submit, or at `until` at the latest."""
+    """The reason why the queue waits. It ends when a slot is freed, with a submit, or at `until` at the latest."""
 
     reason: WaitReason
     until: float = inf
@@ -81,8 +81,8 @@ class Wait:
 class Dispatcher:
     """Begins creates for queued jobs while there are free slots.
 
-    `concurrency`: most unfinished jobs at one time, `None` to ask the account. `group_cap`: most of one group.
-    `site`: tells the free separations that are left.
+    `concurrency`: most unfinished jobs at one time, `None` for the account's limit. `group_cap`: most of one group.
+    `site`: the endpoint that reports the free separations that are left. `line`: the upload line of the launcher.
     """
 
     registry: JobRegistry
@@ -95,34 +95,33 @@ class Dispatcher:
     group_cap: int | None
     clock: Callable[[], float]
     line: UploadLine = field(default=Factory(lambda self: UploadLine(self.clock), takes_self=True))
-    """That of the launcher."""
     user: User | None = None
     account_known: anyio.Event = field(factory=anyio.Event)
     """Set when `user` is known for the first time."""
     queue_progress: QueueProgress = field(init=False)
     cancelling: set[str] = field(factory=set)
-    """Jobs that a caller is cancelling: they are not queued again."""
+    """Ids of jobs that a caller is cancelling: they are not queued again."""
     _queue: FairQueue[JobEntry] = field(factory=FairQueue)
     _slots: Slots = field(init=False)
     _groups: Counter[str | None] = field(factory=Counter)
     """Slots held by each group."""
     _counted: set[str] = field(factory=set)
-    """Jobs that count for their group."""
+    """Ids of jobs that are counted in `_groups`."""
     _outage: Outage = field(init=False)
     _pause: Wait | None = None
     _asking: bool = False
     _in_flight: int = 0
     """Creates that have a slot and have not ended."""
     _answered: bool = False
-    """Whether the service has accepted the token in this session: a later 401 may be an outage."""
+    """Whether the service has accepted the token in this session, so that a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
     _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict)
-    """Jobs whose creates bring no answer: since when, and the last error."""
+    """Jobs whose creates get no response: the time of the first one, and the last error."""
     _ahead: dict[str, JobEntry] = field(factory=dict)
-    """Jobs whose songs are sent ahead of their slots, which get the next ones."""
+    """Jobs whose songs are sent ahead; they get the next free slots."""
     _send_ahead: SendAhead = field(init=False)
     _look_at: float = inf
-    """When to see again whether a song should be sent ahead."""
+    """When to check again whether a song should be sent ahead."""
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -136,37 +135,37 @@ class Dispatcher:
 
     @property
     def limit(self) -> int:
-        """Most unfinished jobs at one time, as far as is known: those of a free account at first."""
+        """Most unfinished jobs at one time; while the account is unknown, the limit of a free account."""
         return self.concurrency or allowed(self.user)
 
     def submit(self, job: JobEntry) -> None:
         """Queue a new job."""
         if not self._queue and not self._slots.held:
-            # Nothing was tried meanwhile, so nothing is known of the outage: patience starts again.
+            # Nothing was tried in the meantime, so an earlier outage may be over: `patience` starts again.
             self._resume()
         self._queue.push(job, group=job.request.group, priority=job.request.priority)
         self._wake.set()
 
     def remove(self, job: JobEntry) -> None:
-        """Take a job out of the queue."""
+        """Remove a job from the queue."""
         self._queue.remove(job, group=job.request.group, priority=job.request.priority)
         self._wake.set()
 
     def acquire_slot(self, job: JobEntry) -> None:
-        """Give a job a slot: its turn came, or it is at the service already."""
+        """Give a slot to a job whose turn it is, or that is already at the service."""
         self._slots.acquire(job.id)
         self._counted.add(job.id)
         self._groups[job.request.group] += 1
 
     def on_change(self, change: Change) -> None:
-        """Free slots, and queue jobs again that the service does not have."""
+        """React to a change of a job: free its slot, or queue it again if the service does not have it."""
         job, before, after = change.job, change.before, change.after
         if before is JobState.UPLOADING:
             self._ahead.pop(job.id, None)
             if after is JobState.CREATING and job.id not in self._slots.held:
                 self.acquire_slot(job)
                 self._in_flight += 1
-        # The slot of a create is freed by the task that made it, which knows why it ended; an attached job has none.
+        # The slot of a create is freed by its own task, which knows why it ended; an attached job has no slot.
         freed = before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT
         if freed and job.id in self._slots.held:
             self._release_slot(job)
@@ -182,7 +181,7 @@ class Dispatcher:
             self._lost.pop(job.id, None)
 
     def update_account(self, user: User) -> None:
-        """Take in what the account says: its plan, and how many unfinished jobs it has in all."""
+        """Update the slots from the account's plan and its number of unfinished jobs."""
         self.user = user
         self._answered = True
         self.account_known.set()
@@ -210,9 +209,9 @@ class Dispatcher:
                 await self._wake.wait()
 
     def wait(self) -> Wait:
-        """Return why no create begins just now, and when that may end by itself.
+        """Return why no create begins at the moment, and the time at which that may end without an event.
 
-        Everything else that ends it (a submit, a freed slot, news of the account) wakes `run`.
+        Events that may end it (a submit, a freed slot, an update of the account) wake `run`.
         """
         now = self.clock()
         if not self._queue and not self._ahead:
@@ -248,14 +247,14 @@ class Dispatcher:
                 self.launcher.slot_acquired(job)
 
     def _next_ahead(self) -> JobEntry | None:
-        """Return the job that was sent ahead first and may have a slot."""
+        """Return the first job sent ahead whose group may have another slot."""
         for job in self._ahead.values():
             if self.group_cap is None or self._groups.get(job.request.group, 0) < self.group_cap:
                 return job
         return None
 
     def _begin_ahead(self, tasks: TaskGroup) -> None:
-        """Send the next job's song ahead while all slots are in use and the line is idle."""
+        """Begin to upload the next song ahead, if all slots are in use and no other upload runs."""
         now = self.clock()
         job = self._queue.peek(busy=self._groups, cap=self.group_cap)
         if job is None or self._slots.free(now) > 0 or self._outage.rest or not self.line.idle:
@@ -287,7 +286,7 @@ class Dispatcher:
             self._asking = False
 
     async def _know_limit(self) -> bool:
-        """Ask the account how many unfinished jobs it may have, before the first create."""
+        """Request the account's limit before the first create; return whether the limit is known."""
         if self.concurrency is not None or self.user is not None:
             return True
         try:
@@ -322,7 +321,7 @@ class Dispatcher:
             self._wake.set()
 
     async def _handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
-        """Queue a job again that was sent ahead and got no slot. What was sent is lost, and nothing else."""
+        """Queue a job again that was sent ahead and got no slot. Only the uploaded bytes are lost."""
         self._send_ahead.failed(self.clock())
         if result.fate is Fate.REJECTED and result.error is not None:
             self._fail(job, result.error)
@@ -330,7 +329,7 @@ class Dispatcher:
         if result.error is not None:
             self.registry.emit(Retried("upload", str(result.error), job.id))
         if result.fate is Fate.REFUSED:
-            # The service refuses it without having read it. It is asked again only when a slot is free.
+            # The service refused it before the body was complete. It is sent again only when a slot is free.
             logger.info("job %s was refused before it was sent: %s", job.id, result.error)
         self._queue_again(job)
 
@@ -364,14 +363,14 @@ class Dispatcher:
         self.registry.emit(Retried("create", str(error), job.id))
         verdict = await self._classify_refusal(job, error)
         if job.done():
-            return  # cancelled while the account was asked
+            return  # cancelled during the request for the account
         if verdict is Verdict.INVALID_REQUEST:
             self._fail(job, error)
         else:
             self._queue_again(job)
 
     async def _classify_refusal(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
-        """Tell a refusal for lack of a slot from one of the request itself, asking the account where that helps."""
+        """Decide whether a create was refused for lack of a slot or is invalid, if necessary from the account's jobs."""
         user = None
         if needs_account(error):
             try:
@@ -395,7 +394,7 @@ class Dispatcher:
         return verdict
 
     def _create_again(self, job: JobEntry) -> None:
-        """Queue a job again whose lost create did not reach the service, unless patience is over."""
+        """Queue a job again whose lost create did not reach the service, or fail it when `patience` is exceeded."""
         self.registry.emit(Retried("create", "its answer was lost, and the service does not have the job", job.id))
         outage, error = self._lost.get(job.id, (None, None))
         over = outage is not None and outage.failed(self.clock())
@@ -405,7 +404,7 @@ class Dispatcher:
             self._queue_again(job)
 
     def _queue_again(self, job: JobEntry) -> None:
-        """Put a job that the service does not have first into the queue."""
+        """Put a job that the service does not have at the front of the queue."""
         if job.id in self.cancelling:
             mark_cancelled(job, self.registry, "before it was accepted")
             return
@@ -428,7 +427,7 @@ class Dispatcher:
         self._wake.set()
 
     async def _pause_queue(self, error: MVSepError) -> None:
-        """Begin no create for a while. When patience is over, everything queued so far fails with the error."""
+        """Begin no create for a while. When `patience` is exceeded, all jobs queued so far fail with the error."""
         now = self.clock()
         final = isinstance(error, ConfigurationError) or (isinstance(error, AuthenticationError) and not self._answered)
         if self._outage.failed(now) or final:
@@ -439,7 +438,7 @@ class Dispatcher:
         self._wake.set()
 
     async def _pause_for_quota(self, error: DailyLimitError) -> None:
-        """Begin no create until free separations are left again; without patience, everything queued so far fails."""
+        """Begin no create until free separations are available; if `patience` is 0, all jobs queued so far fail."""
         if self.patience > 0:
             check = min(error.retry_after, _QUOTA_CHECK) * self.time_scale
             self._pause = Wait(WaitReason.DAILY_LIMIT, self.clock() + check, error)
@@ -448,7 +447,7 @@ class Dispatcher:
         self._wake.set()
 
     async def _has_quota(self) -> bool:
-        """Ask for the free separations that are left, where the last create was refused for lack of them."""
+        """Return whether a create may begin; after a refusal by the daily limit, request the separations left first."""
         if self._pause is None or not isinstance(self._pause.error, DailyLimitError):
             return True
         error = self._pause.error
@@ -465,7 +464,7 @@ class Dispatcher:
         return True
 
     async def _has_room(self) -> bool:
-        """Ask the account before a create that only tries whether there is a slot, since it may cost a whole upload."""
+        """Return whether a create may begin. Before a probe, check the account: a refusal may cost a whole upload."""
         if not self._slots.is_probe(self.clock()):
             return True
         try:
@@ -478,13 +477,13 @@ class Dispatcher:
 
     async def _fail_queue(self, error: MVSepError) -> None:
         yielder = Yielder()
-        for job in self._queue.drain():  # 100,000 jobs take seconds, in which other tasks run
+        for job in self._queue.drain():  # 100,000 jobs take seconds, so other tasks run in between
             if job.state is JobState.QUEUED:
                 self._fail(job, error)
             await yielder.maybe_yield()
 
     def _pause_message(self) -> str | None:
-        """Return why no create begins, for the owners of queued jobs."""
+        """Return why no create begins, as the message of queued jobs; `None` if nothing is wrong."""
         return None if self._pause is None or self._pause.error is None else self._pause.error.message
 
     def _resume(self) -> None:

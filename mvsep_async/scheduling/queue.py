@@ -1,4 +1,4 @@
-"""The local queue: fair between groups, with priorities within each."""
+"""The local queue: groups take turns, and each group has priorities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOBODY: Final[Mapping[str | None, int]] = MappingProxyType({})
 
 @define
 class _Group(Generic[T]):
-    """What one group has in the queue: a lane for each priority, `priorities` ascending."""
+    """The queued items of one group: a lane for each priority, with `priorities` in ascending order."""
 
     lanes: dict[int, deque[T]] = field(factory=dict)
     priorities: list[int] = field(factory=list)
@@ -67,21 +67,21 @@ class _Group(Generic[T]):
 
 @define
 class FairQueue(Generic[T]):
-    """Takes turns between groups; within a group the higher priority first, then who came first.
+    """A queue in which groups take turns; within a group, higher priorities come first, then earlier items.
 
-    An item costs one reference in a deque. Pushing and popping take constant time; removing or placing one searches
-    its own lane, a few milliseconds among 100,000 at worst.
+    An item costs one reference in a deque. Pushing and popping take constant time. Removing an item, or finding its
+    place, searches its lane: a few milliseconds among 100,000 items at worst.
     """
 
     _groups: dict[str | None, _Group[T]] = field(factory=dict, init=False)
     _turns: deque[str | None] = field(factory=deque, init=False)
-    """The groups that have something, the next to be served first."""
+    """The groups that have items, the next one first."""
     _returned: deque[tuple[T, str | None]] = field(factory=deque, init=False)
-    """What was put back, before all else: it had its turn, and nothing came of it."""
+    """Items that were put back with `push_first`: they come before all others."""
     _size: int = field(default=0, init=False)
 
     def push(self, item: T, *, group: str | None, priority: int = 0) -> None:
-        """Add an item behind the others of its group and priority; a group new in line is served last."""
+        """Add an item after the others of its group and priority; a group without items gets the last turn."""
         if group not in self._groups:
             self._groups[group] = _Group()
             self._turns.append(group)
@@ -89,14 +89,14 @@ class FairQueue(Generic[T]):
         self._size += 1
 
     def push_first(self, item: T, *, group: str | None, priority: int = 0) -> None:
-        """Put back an item that was popped: it goes before everything, whatever its priority."""
+        """Put back an item that was popped: it comes before all others, whatever its priority."""
         self._returned.appendleft((item, group))
         self._size += 1
 
     def pop(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
-        """Take the next item, `None` when there is none that may go.
+        """Remove and return the next item; `None` if there is none, or if every group has reached the cap.
 
-        A group that has `cap` or more items `busy` elsewhere is passed over; it keeps its place in line.
+        A group with `cap` or more `busy` items is skipped and keeps its turn.
         """
         for index, (item, group) in enumerate(self._returned):
             if cap is None or busy.get(group, 0) < cap:
@@ -116,7 +116,7 @@ class FairQueue(Generic[T]):
         return None
 
     def peek(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
-        """Return what `pop` would take."""
+        """Return the item that `pop` would return, without removing it."""
         for item, group in self._returned:
             if cap is None or busy.get(group, 0) < cap:
                 return item
@@ -135,7 +135,7 @@ class FairQueue(Generic[T]):
         return items
 
     def remove(self, item: T, *, group: str | None, priority: int = 0) -> bool:
-        """Take out an item that was pushed with this group and priority; `False` if it is not here."""
+        """Remove an item that was pushed with this group and priority; `False` if it is not in the queue."""
         if (item, group) in self._returned:
             self._returned.remove((item, group))
             self._size -= 1
@@ -149,13 +149,13 @@ class FairQueue(Generic[T]):
         return True
 
     def place(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
-        """Return how many would be popped before this item if nothing came in between; `None` if it is not here."""
+        """Return how many items would be popped before this one; `None` if it is not in the queue."""
         if (item, group) in self._returned:
             return self._returned.index((item, group))
         own = self._groups[group].place(item, priority) if group in self._groups else None
         if own is None:
             return None
-        # Until its turn, groups ahead in line are served `own + 1` times, those behind it `own` times.
+        # Before this item, groups with an earlier turn are served `own + 1` times, the others `own` times.
         turn = self._turns.index(group)
         others = sum(
             min(self._groups[other].size, own + (index < turn))
@@ -165,7 +165,7 @@ class FairQueue(Generic[T]):
         return len(self._returned) + own + others
 
     def place_in_group(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
-        """Return how many of its own group would be popped before this item; `None` if it is not here."""
+        """Return how many items of its group would be popped before this one; `None` if it is not in the queue."""
         returned = [other for other, of_group in self._returned if of_group == group]
         if item in returned:
             return returned.index(item)

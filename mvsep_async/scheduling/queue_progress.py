@@ -1,4 +1,4 @@
-"""Progress in the local queue: each job's place, and when a slot is likely to be free for it."""
+"""Progress in the local queue: each job's place, and the estimated time until it gets a slot."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mvsep_async.scheduling.slots import Slots
 __all__ = ["QueueProgress", "estimated_wait"]
 
 EVERY: Final = 1.0
-"""Seconds between two updates of places at the default poll interval: nobody reads faster."""
+"""Seconds between two updates of places: people do not read faster."""
 
 SHARE: Final = 0.05
-"""Most of the event loop's time that updates of places may take; with very many followers they become rarer."""
+"""Largest part of the event loop's time that updates of places use; with many subscribers they are less frequent."""
 
 _MEMORY: Final = 64
 _ENOUGH: Final = 3
-"""Slot times that are remembered, and how many make an estimate."""
+"""Number of slot times that are remembered, and that an estimate needs."""
 
 
 def estimated_wait(place: int, *, free: int, slots: int, slot_time: float | None) -> float | None:
-    """Return the seconds until a slot is likely to be free for a job with `place` jobs before it; `None` if unknown.
+    """Return the estimated seconds until a job with `place` jobs before it gets a slot; `None` if unknown.
 
-    `free` of `slots` are idle, and a job keeps a slot for about `slot_time` seconds: busy ones come free evenly.
+    `free` of the `slots` are free. Jobs keep a slot for about `slot_time` seconds, so slots in use come free evenly.
     """
     if place < free:
         return 0.0
@@ -44,8 +44,8 @@ def estimated_wait(place: int, *, free: int, slots: int, slot_time: float | None
 class QueueProgress:
     """Publishes the places of queued jobs to their subscribers.
 
-    It costs nothing for jobs without subscribers. For the others a change of the queue is published at most once in
-    `EVERY` seconds, one job at a time, and only where it changes something.
+    Jobs without subscribers cost nothing. For the others, changes are published at most once in `EVERY` seconds, one
+    job at a time, and only if their progress differs.
     """
 
     queue: FairQueue[JobEntry]
@@ -54,7 +54,7 @@ class QueueProgress:
     """Slots held by each group."""
     group_cap: int | None
     message: Callable[[], str | None]
-    """Returns why no create begins just now, where something is wrong."""
+    """Returns why no create begins, or `None` if nothing is wrong."""
     time_scale: float
     clock: Callable[[], float]
     _followed: dict[JobEntry, Progress] = field(factory=dict)
@@ -84,21 +84,21 @@ class QueueProgress:
         )
 
     def follow(self, job: JobEntry) -> Progress:
-        """Return the progress of a queued job, and publish its later places."""
+        """Return the progress of a queued job, and publish later changes of its place."""
         self._followed[job] = progress = self.of(job)
         return progress
 
     def queue_changed(self) -> None:
-        """The queue changed, or the slots that its jobs wait for."""
+        """Publish places soon, since the queue or the slots changed."""
         if self._followed:
             self._changed.set()
 
     def slot_acquired(self, job: JobEntry) -> None:
-        """A job left the queue for a slot."""
+        """Record when a job got its slot."""
         self._acquired_at[job.id] = self.clock()
 
     def slot_released(self, job: JobEntry, *, served: bool) -> None:
-        """A job freed its slot; `served`: because its separation is over."""
+        """Learn from a job that freed its slot how long slots are kept, if it was `served` (its separation is done)."""
         since = self._acquired_at.pop(job.id, None)
         if served and since is not None:
             self._slot_times.append(self.clock() - since)
@@ -112,7 +112,7 @@ class QueueProgress:
             for job in list(self._followed):
                 began = self.clock()
                 self._publish(job)
-                spent += self.clock() - began  # without what other tasks do meanwhile
+                spent += self.clock() - began  # excludes the time of other tasks
                 await checkpoint()
             await anyio.sleep(max(EVERY * self.time_scale, spent / SHARE))
 

@@ -11,8 +11,9 @@ from mvsep_async.http.answer import about_slots
 __all__ = ["Verdict", "classify_refusal", "needs_account"]
 
 _WORDED: Final = 4
-"""How often a refusal that mentions slots is believed although the account has nothing unfinished. A job of another
-program may end between the refusal and the question; a misread text costs an upload each time."""
+"""How many refusals of a job that mention slots are accepted as such while the account has no unfinished jobs. A job of
+another program may end between the refusal and the request for the account; if the text was misunderstood, each retry
+costs an upload."""
 
 
 class Verdict(Enum):
@@ -21,7 +22,7 @@ class Verdict(Enum):
     NO_SLOT = auto()
     """Queue the job again."""
     TRY_ONCE_MORE = auto()
-    """Queue the job again: a slot may have come free between the refusal and the question for the account's jobs."""
+    """Queue the job again: a slot may have come free between the refusal and the request for the account's jobs."""
     INVALID_REQUEST = auto()
     """Fail the job with the refusal."""
 
@@ -34,10 +35,10 @@ def classify_refusal(
     limit: int,
     earlier_unexplained: int,
 ) -> Verdict:
-    """Tell apart the two meanings of HTTP 400 at create.
+    """Decide whether a refused create (HTTP 400) means no free slot or an invalid request.
 
-    `unfinished`: unfinished jobs of the account just after the refusal, `None` if it does not say. `ours`: those that
-    this client knows, without this one. `earlier_unexplained`: refusals of this job before without an explanation.
+    `unfinished`: number of unfinished jobs of the account just after the refusal, `None` if unknown. `ours`: number of
+    unfinished jobs of this client, without this one. `earlier_unexplained`: earlier unexplained refusals of this job.
     """
     if isinstance(error, NoFreeSlotError) and error.stated:
         return Verdict.NO_SLOT
@@ -55,7 +56,7 @@ def classify_refusal(
 
 
 def needs_account(error: InvalidRequestError | NoFreeSlotError) -> bool:
-    """Tell whether the account has to be asked: only a refusal that names a field explains itself."""
+    """Tell whether the account's unfinished jobs are needed to classify a refusal: not if it names an invalid field."""
     return isinstance(error, NoFreeSlotError) or not error.fields or _names_slots(error)
 
 

@@ -1,4 +1,4 @@
-"""The scheduler: takes jobs from the local queue to files on disk, by what each change of a job's state leads to."""
+"""The scheduler: takes jobs from the local queue to files on disk, by reacting to each change of a job's state."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREAT
 
 @define(eq=False)
 class Scheduler:
-    """The parts that work on jobs. They do not know each other: the registry tells each of them every change.
+    """Runs the parts that work on jobs. They are independent of each other: the registry reports each change to all.
 
-    `separations`: the calls that cancel and delete jobs.
+    `separations`: the endpoint calls that cancel and delete jobs.
     """
 
     registry: JobRegistry
@@ -55,7 +55,7 @@ class Scheduler:
             case JobState.QUEUED:
                 self.dispatcher.submit(job)
             case JobState.UPLOADING:
-                self.registry.apply(job, JobEvent.NOT_ACCEPTED)  # its last bytes were not sent: nothing is lost
+                self.registry.apply(job, JobEvent.NOT_ACCEPTED)  # its last bytes were not sent
                 self.dispatcher.submit(job)
             case JobState.CREATING:
                 self.registry.apply(job, JobEvent.ANSWER_LOST)
@@ -78,12 +78,12 @@ class Scheduler:
             await self.dispatcher.run(tasks)
 
     def close(self) -> None:
-        """Begin no more jobs; creates that are sent completely have a moment left to be answered."""
+        """Stop beginning downloads, and limit the wait for the responses to completely sent creates."""
         self.closed = True
         self.dispatcher.launcher.close()
 
     def emit_left(self) -> None:
-        """Emit `Left` for every job that was begun and is unfinished at the service."""
+        """Emit `Left` for every job whose create was begun and that is unfinished."""
         for job in self.registry.jobs.values():
             if job.state in HOLDS_SLOT or (job.state is JobState.QUEUED and job.facts.attempts):
                 self.registry.emit(Left(job.id, job.hash, job.stage))
@@ -108,7 +108,7 @@ class Scheduler:
                         if job.state is not JobState.CANCELLED:
                             return False
                     case JobState.CANCELLED:
-                        # A crash before this is on disk would resume the job, and pay for it.
+                        # After a crash before this is on disk, the job would be resumed and paid for.
                         await self.registry.journal.flush()
                         return not was_over
                     case _:
@@ -123,7 +123,7 @@ class Scheduler:
                 f"job {job.id} is not over ({job.stage.value}): cancel it, or wait for it", job=job.id, hash=job.hash
             )
         if job.facts.hash is None:
-            return False  # the service never had it, or did not get beyond fetching its URL
+            return False  # the service does not have it, or failed to fetch its URL
         try:
             await self.separations.delete(job.facts.hash, host=job.facts.host)
         except JobNotFoundError:
@@ -131,7 +131,7 @@ class Scheduler:
         return True
 
     def _follow(self, change: Change) -> None:
-        """Poll jobs while the service has them, and search for jobs whose answer was lost."""
+        """Start and stop polling jobs at the service and searching for lost jobs."""
         job, before, after = change.job, change.before, change.after
         if after is JobState.LOST:
             self.recovery.begin(job)
@@ -148,7 +148,7 @@ class Scheduler:
             self._emit_answered(job, None)
 
     def _download(self, change: Change) -> None:
-        """Download the stems of jobs that have a target."""
+        """Queue a finished job that has a target for its download."""
         if change.after is JobState.DONE and change.job.request.target is not None and not self.closed:
             self.downloader.put(change.job)
 

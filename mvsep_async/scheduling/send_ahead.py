@@ -1,4 +1,4 @@
-"""When the next song is sent ahead of its slot, so that it is complete when the slot comes free."""
+"""Decide when to upload the next song ahead of its slot, so that it is complete when the slot comes free."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from mvsep_async.submission.line import SMALL
 __all__ = ["LOOK_AGAIN", "SendAhead", "upload_size"]
 
 MOST: Final = 2
-"""Songs sent ahead at one time: one that waits for its slot, and one on its way for the slot after. More would hold
-connections of the service's for nothing, as slots do not come free faster than songs are sent."""
+"""Most songs sent ahead at one time: one that waits for its slot, and one that is uploading for the next slot. More
+would only keep connections open, since slots do not come free faster than songs are uploaded."""
 
 LEAD: Final = HOLD_LIMIT / 4
-"""Seconds before the slot is expected at which a song should be complete: estimates are off by a quarter, and a slot
-that comes free earlier would wait."""
+"""Seconds by which a song should be complete before its slot is expected: estimates are off by about a quarter, and a
+slot that comes free earlier would stay empty."""
 
 SLOW: Final = 1.25
-"""Times the measured time that an upload is allowed."""
+"""Factor for the expected time of an upload, in case it is slower than measured."""
 
 LOOK_AGAIN: Final = 5.0
 """Seconds after which an estimate may have changed."""
 
 FIRST_REST: Final = 30.0
 LONGEST_REST: Final = 600.0
-"""Seconds without sending ahead after a song was sent for nothing: it costs the user's bandwidth each time."""
+"""Seconds without sending ahead after a song was sent in vain, since each attempt costs the user's bandwidth."""
 
 
 @define
@@ -43,15 +43,15 @@ class SendAhead:
     _rest: float = field(default=0.0, init=False)
     _resting_until: float = field(default=-inf, init=False)
     _blind: bool = field(default=True, init=False)
-    """Whether it is worth trying without an estimate."""
+    """Whether to send ahead without an estimate."""
 
     def delay(
         self, now: float, *, size: int, rate: float | None, seconds_left: Iterable[float | None], ahead: int
     ) -> float:
-        """Return the seconds until sending `size` bytes ahead should begin: 0 for now, `inf` for not yet known.
+        """Return the seconds until to begin sending `size` bytes ahead: 0 for at once, `inf` if that is not known yet.
 
-        `rate`: bytes per second of the line, `None` if unknown. `seconds_left`: of each job that has a slot, `None` if
-        unknown. `ahead`: songs that are sent ahead already, which get the first slots.
+        `rate`: bytes per second of uploads, `None` if unknown. `seconds_left`: of each job that has a slot, `None` if
+        unknown. `ahead`: number of songs already sent ahead, which get the first slots.
         """
         expected = sorted(-inf if left is None else left for left in seconds_left)
         if size <= SMALL or ahead >= min(MOST, len(expected)):
@@ -64,22 +64,22 @@ class SendAhead:
         return max(rested, until_free - upload - LEAD, 0.0)
 
     def used(self) -> None:
-        """A song that was sent ahead has its slot."""
+        """Record that a song sent ahead has got its slot."""
         self._rest, self._resting_until, self._blind = 0.0, -inf, True
 
     def failed(self, now: float) -> None:
-        """A song was sent for nothing: its slot came too late, or the connection was cut."""
+        """Record that a song was sent in vain: its slot came too late, or the connection broke."""
         self._blind = False
         self._rest = min(max(FIRST_REST * self.time_scale, 2 * self._rest), LONGEST_REST * self.time_scale)
         self._resting_until = now + self._rest
 
     def slot_freed(self) -> None:
-        """A slot came free: without an estimate, the next may do so soon too."""
+        """Record that a slot came free: without estimates, the next one may follow soon."""
         self._blind = True
 
 
 def upload_size(request: JobRequest) -> int:
-    """Return how many bytes of songs a request has to send, 0 if that is none or cannot be known."""
+    """Return how many bytes of songs a request uploads, 0 if there are none or the size is unknown."""
     match request.source:
         case Data(_, _, size):
             return size
@@ -96,4 +96,4 @@ def upload_size(request: JobRequest) -> int:
     try:
         return sum(Path(path).stat().st_size for path in paths)
     except OSError:
-        return 0  # the create says what is wrong with it
+        return 0  # the create reports what is wrong with the file

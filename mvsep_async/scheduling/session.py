@@ -1,4 +1,4 @@
-"""An open client: what its methods do with the parts of the engine."""
+"""An open client: the implementation of the client's methods with the parts of the engine."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from mvsep_async.submission.submit import Submitter
 __all__ = ["Session"]
 
 _ATTACH_GRACE: Final = 10.0
-"""Seconds in which "not found" means "not yet" for a job made elsewhere. It is usually an old one, so a wrong hash is
+"""Seconds in which "not found" means "not yet" for an attached job. Such jobs are usually old, so a wrong hash is
 reported soon."""
 
 _DATE_DIGITS: Final = 14
-"""Digits at the front of a file job's hash: its date. The short hash of a URL job has none (FACTS)."""
+"""Digits at the front of a file job's hash: its date. The short hash of a URL job has none (seen in live use)."""
 
 _AT_ONCE: Final = 500
-"""Jobs that are forgotten before other tasks run."""
+"""Jobs that are pruned before other tasks run."""
 
 _OF_ONE_JOB: Final = frozenset({"filename", "group", "priority", "key", "metadata"})
 """The arguments of `submit` that are not settings of the separation."""
@@ -72,7 +72,7 @@ class Session:
         """Queue a job; see `MVSepClient.submit`."""
         key = arguments.get("key")
         if key is not None and (known := self.registry.find(key=key)) is not None:
-            return Job(known, self)  # whatever else is asked for, and though the settings cannot be checked just now
+            return Job(known, self)  # even if the other arguments differ, or the settings cannot be checked
         settings = await self._settings(arguments, target)
         return Job(await self.submitter.submit(_request(source, settings, target, arguments)), self)
 
@@ -128,7 +128,7 @@ class Session:
         return JobStream(sources, submit, wait, self)
 
     def attach(self, hash: str, host: str | None) -> Job:
-        """Return a job that was made elsewhere; see `MVSepClient.attach`."""
+        """Return a job that another program created; see `MVSepClient.attach`."""
         hash = hash.strip()
         if not hash:
             raise InvalidRequestError("attach needs the hash of a job, not an empty text")
@@ -143,7 +143,7 @@ class Session:
         state = JobState.FETCHING if remote else JobState.WAITING
         job = self.registry.attach(JobRequest(new_id(), None, JobSettings()), state, facts)
         self.scheduler.poller.watch(job, grace=_ATTACH_GRACE * self.config.time_scale)
-        self.scheduler.poller.poll_soon(job)  # most often the job is over already
+        self.scheduler.poller.poll_soon(job)  # usually the job is already over
         return Job(job, self)
 
     def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
@@ -181,7 +181,7 @@ class Session:
         return self.scheduler.dispatcher.limit
 
     async def account_known(self) -> None:
-        """Return when the account's own limit is known."""
+        """Wait until the account's limit is known."""
         await self.scheduler.dispatcher.account_known.wait()
 
     def queue_progress(self, job: JobEntry, *, follow: bool = False) -> Progress:
@@ -212,9 +212,9 @@ class Session:
         return settings
 
     async def _wait_and_download(self, job: JobEntry, target: Target | None) -> list[Path]:
-        """Wait until a job is over and its files are where `target` says, and return their paths.
+        """Wait until a job is over and its files are at `target`, and return their paths.
 
-        Raises only the error of a download that `target` asks for beyond the job's own.
+        Raises only the error of a download to `target` that is not the job's own download.
         """
         await wait_until_over(job, self)
         failed_there = job.state is JobState.FAILED and job.request.target == target

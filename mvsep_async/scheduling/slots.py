@@ -1,4 +1,4 @@
-"""The account's slots: the limit, the jobs that hold one, and how many other programs seem to use."""
+"""The account's slots: the limit, the jobs that hold one, and an estimate of those that other programs use."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["Slots", "allowed", "count_accepted", "count_listed"]
 
 _PREMIUM: Final = 10
 _FREE: Final = 1
-"""Unfinished jobs that an account may have (the service's API page)."""
+"""Most unfinished jobs of a premium and of a free account (from the service's API page)."""
 
 FIRST_PAUSE: Final = 5.0
 STATED_PAUSE: Final = 30.0
 LONGEST_PAUSE: Final = 60.0
-"""Seconds until one more create is tried after a refused one: a refusal may cost a whole upload, so ever rarer. The
-first pause is longer after a refusal in the service's exact words: some other job runs, and jobs take a minute."""
+"""Seconds until one more create is tried after a refused one. They grow, since a refusal may cost a whole upload. The
+first pause is longer after a refusal in the service's exact words: another job runs, and jobs take about a minute."""
 
 
 ASK_AGAIN: Final = 10.0
-"""Seconds until an account that is full by its own number is asked again, which costs a request and no upload."""
+"""Seconds until an account that reports to be full is checked again, which costs a request and no upload."""
 
 _PAUSES: Final = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
 
 def allowed(user: User | None) -> int:
-    """Return how many unfinished jobs an account may have; while it is unknown, as many as any account may."""
+    """Return how many unfinished jobs an account may have; if it is unknown, as many as a free account."""
     return _PREMIUM if user is not None and user.is_premium else _FREE
 
 
 def count_listed(holders: Iterable[JobEntry], queue: CurrentQueue) -> int:
-    """Count the jobs holding a slot that the account counts too; in-flight creates are not listed yet."""
+    """Count the jobs holding a slot that the account also counts, which excludes in-flight creates."""
     if queue.jobs is None:
         return sum(job.state in AT_SERVICE for job in holders)
     hashes = {entry.hash for entry in queue.jobs}
@@ -52,11 +52,11 @@ def count_accepted(holders: Iterable[JobEntry]) -> int:
 
 @define
 class Slots:
-    """The slots of one account, of which other programs and the web site may use some.
+    """The slots of one account, some of which other programs and the web site may use.
 
-    `limit` is the most unfinished jobs that the account may have. The *room* is how many of them can be ours as far as
-    is known: a refused create lowers it, the account's own count sets it exactly, and while neither is recent, one
-    create more than the room is tried from time to time. `time_scale`: factor for the pauses before such a try.
+    `limit` is the most unfinished jobs that the account may have. The *room* is how many of them this client can use,
+    as far as is known: a refused create lowers it, and the account's own count sets it exactly. While the room is below
+    the limit, one more create (a *probe*) is tried from time to time. `time_scale`: factor for the pauses before it.
     """
 
     limit: int
@@ -64,20 +64,20 @@ class Slots:
     held: set[str] = field(factory=set, init=False)
     _room: int = field(init=False)
     _account: int = field(init=False)
-    """Most unfinished jobs that the account takes, as far as is known: less than `limit` if that promises too much."""
+    """Most unfinished jobs that the account accepts, as far as is known; less than `limit` if it refuses earlier."""
     _refusals: int = field(default=0, init=False)
     """Refused creates since the last accepted one."""
     _probes: int = field(default=0, init=False)
     """Refused creates since the pauses began to grow."""
     _probe_at: float = field(default=inf, init=False)
     _stated_until: float = field(default=-inf, init=False)
-    """Until then a stated refusal counts for more than the account's own number, which may leave out other jobs."""
+    """Until this time, a stated refusal overrides the account's own count, which may omit jobs."""
 
     def __attrs_post_init__(self) -> None:
         self._room = self._account = self.limit
 
     def relimit(self, limit: int) -> None:
-        """Start again if this is another limit: the plan changed."""
+        """Set the limit, and reset the room if it differs, since the plan changed."""
         if limit != self.limit:
             self.limit = self._room = self._account = limit
             self._refusals, self._probes, self._probe_at = 0, 0, inf
@@ -88,24 +88,24 @@ class Slots:
         return max(0, self._room + probe - len(self.held))
 
     def acquire(self, job: str) -> None:
-        """Give a job a slot. A job that is at the service already takes its slot even beyond the limit."""
+        """Give a job a slot, even beyond the limit, since the job may already be at the service."""
         self.held.add(job)
 
     def release(self, job: str) -> None:
-        """Free the slot of a job; harmless if it has none."""
+        """Free the slot of a job; does nothing if it has none."""
         self.held.discard(job)
 
     def accepted(self, now: float) -> None:
-        """A create was accepted: there was room for all jobs that hold a slot."""
+        """Record that a create was accepted: there is room for all jobs that hold a slot."""
         self._refusals = 0
         if len(self.held) > self._room:
             self._room, self._account = min(len(self.held), self.limit), self.limit
             self._probes, self._probe_at = 0, now
 
     def refused(self, job: str, now: float, *, stated: bool = False) -> None:
-        """A create was refused for lack of a slot: its own is freed, and there is room for the rest only.
+        """Record that a create was refused for lack of a slot: free its slot and lower the room to the others.
 
-        `stated`: in the service's exact words for this.
+        `stated`: whether the service used its exact text for this.
         """
         self.release(job)
         self._refusals += 1
@@ -118,29 +118,29 @@ class Slots:
         self._probe_at = now + pause
 
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
-        """Take in how many unfinished jobs the account has in all.
+        """Record how many unfinished jobs the account has in total.
 
-        `ours` of them hold a slot here; by default all that do.
+        `ours`: how many of them hold a slot of this client; by default all slots held.
         """
         others = max(0, unfinished - (len(self.held) if ours is None else ours))
         if now < self._stated_until and self._account - others > self._room:
             return
         if self._refusals > 1:
-            # Refused twice although there seemed to be room: the account is full at this number.
+            # Refused twice although there seemed to be room: this number is the account's real limit.
             self._account = min(self.limit, max(unfinished, 1))
         self._room = max(self._account - others, 0)
         if self._account == self.limit:
-            # Trying would tell nothing that is not known.
+            # A probe would show nothing new.
             self._probes, self._probe_at = 0, now + ASK_AGAIN * self.time_scale
 
     def is_probe(self, now: float) -> bool:
-        """Tell whether a create that begins now would only try whether there is a slot."""
+        """Tell whether the next create would be a probe for a slot beyond the known room."""
         return self._room <= len(self.held) and self.free(now) > 0
 
     def postpone(self, now: float) -> None:
-        """Try later: whether there is a slot could not be asked."""
+        """Delay the next probe, since the account could not be asked for a free slot."""
         self._probe_at = now + ASK_AGAIN * self.time_scale
 
     def next_change(self, now: float) -> float:
-        """Return when `free` may become larger by the mere passing of time; `inf` if only an event can change it."""
+        """Return the time at which `free` may increase without an event; `inf` if only an event can change it."""
         return self._probe_at if self._room < self.limit and self._probe_at > now else inf
