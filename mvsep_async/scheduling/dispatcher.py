@@ -370,7 +370,7 @@ class Dispatcher:
             self._queue_again(job)
 
     async def _classify_refusal(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> Verdict:
-        """Decide whether a create was refused for lack of a slot or is invalid, if necessary from the account's jobs."""
+        """Decide whether a create was refused for lack of a slot or is invalid, by the account's jobs if needed."""
         user = None
         if needs_account(error):
             try:
