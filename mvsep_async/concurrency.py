@@ -1,4 +1,4 @@
-"""Structured concurrency helpers: a task that outlives its caller's block, caller scopes, keyed locks, threads."""
+"""Structured concurrency helpers: caller scopes, a host task for a context manager, keyed locks, threads."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _CLEANUP: Final = 1.0
-"""Seconds that callers' downloads have to keep what arrived when the client closes."""
+"""Seconds that callers' downloads have to save received bytes when the client closes."""
 
 _YIELD_EVERY: Final = 0.002
-"""Seconds of work in one go before other tasks run."""
+"""Seconds of uninterrupted work before other tasks run."""
 
 _THREADS: Final = 40
-"""Most worker threads of this package on one event loop; as many as anyio allows by default."""
+"""Most worker threads of this package on one event loop: the same as anyio's default."""
 
 _limiter: RunVar[CapacityLimiter] = RunVar("mvsep_async.concurrency.limiter")
 
 
 @define(eq=False)
 class Yielder:
-    """Lets other tasks run now and then during work that awaits nothing by itself."""
+    """Lets other tasks run during long work that would otherwise not await anything."""
 
     _until: float = field(default=float("-inf"), init=False)
 
     async def maybe_yield(self) -> bool:
-        """Let other tasks run if none could for 2 ms; return whether they did."""
+        """Let other tasks run if none could for 2 ms; return whether it yielded."""
         if monotonic() < self._until:
             return False
         await checkpoint()
@@ -62,9 +62,9 @@ class Yielder:
 
 @define(eq=False)
 class CallerScopes:
-    """Cancel scopes around the callers' own tasks while they work inside a client, so that closing can end them.
+    """Cancel scopes around the calls of other tasks into a client, so that closing the client ends them.
 
-    `closed`: entering raises `ClientClosedError`.
+    `closed`: if true, entering raises `ClientClosedError`.
     """
 
     closed: bool = False
@@ -73,16 +73,16 @@ class CallerScopes:
     _yielder: Yielder = field(factory=Yielder, init=False)
 
     async def maybe_yield(self) -> None:
-        """Let other tasks run if none could for 2 ms: a loop of submits may otherwise await nothing.
+        """Let other tasks run if none could for 2 ms, since a loop of submits may otherwise not await anything.
 
-        Raises `ClientClosedError` if the client was closed meanwhile.
+        Raises `ClientClosedError` if the client was closed while they ran.
         """
         if await self._yielder.maybe_yield():
             self._check()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Let a caller work and wait in this block; closing the client ends it with `ClientClosedError`."""
+        """Run a caller's work in this block; closing the client cancels it and raises `ClientClosedError`."""
         self._check()
         scope = CancelScope()
         self._scopes.add(scope)
@@ -96,7 +96,7 @@ class CallerScopes:
             raise ClientClosedError("the client was closed meanwhile")
 
     async def cancel_all(self) -> None:
-        """Cancel all callers and wait for their cleanup, a second at most."""
+        """Cancel all callers and wait for their cleanup, for at most one second."""
         with CancelScope(shield=True), anyio.move_on_after(_CLEANUP):
             while self._scopes:
                 self._left = anyio.Event()
@@ -111,10 +111,10 @@ class CallerScopes:
 
 @define(eq=False)
 class HostTask(Generic[T]):
-    """Runs an async context manager in a task of its own, so that it may be entered and left in different tasks.
+    """Runs an async context manager in its own task, so that it may be entered and left from different tasks.
 
-    The task belongs to this object: `start` waits until it is entered, `stop` until it has ended. What goes wrong in
-    between ends the task, and `stop` raises it.
+    `start` waits until the context manager is entered, `stop` until the task has ended. An error in between ends the
+    task, and `stop` raises it.
     """
 
     _manager: Callable[[], AbstractAsyncContextManager[T]]
@@ -127,7 +127,7 @@ class HostTask(Generic[T]):
     _task: object = field(default=None, init=False)
 
     async def start(self) -> T:
-        """Start the task and return what the context manager gives; a cancelled start leaves nothing behind."""
+        """Start the task and return the context manager's value; if this is cancelled, the task is ended."""
         self._task = _spawn(self._run)
         try:
             await self._entered.wait()
@@ -141,7 +141,7 @@ class HostTask(Generic[T]):
         return self._value
 
     async def stop(self) -> None:
-        """Leave the context manager and wait for the end of the task, also when this is cancelled."""
+        """Leave the context manager and wait for the end of the task, even if this is cancelled."""
         self._leave.set()
         await uncancelled(self._ended.wait)
         if self._error is not None:
@@ -165,9 +165,9 @@ class HostTask(Generic[T]):
 
 @define(eq=False)
 class KeyedLock:
-    """One lock for each key: callers with the same key take turns, all others pass at once.
+    """A lock for each key: callers with the same key take turns, callers with different keys do not wait.
 
-    A key costs nothing while no caller holds or waits for its lock.
+    A lock exists only while a caller holds it or waits for it.
     """
 
     _locks: dict[str, tuple[anyio.Lock, int]] = field(factory=dict)
@@ -191,7 +191,7 @@ class KeyedLock:
 
 @define(eq=False)
 class LoopGuard:
-    """Remembers the process and the thread of an event loop, and raises when it is used from another one."""
+    """Remembers the process and thread of an event loop; `check` raises in any other."""
 
     _process: int = field(factory=os.getpid, init=False)
     _thread: int = field(factory=threading.get_ident, init=False)
@@ -208,9 +208,9 @@ class LoopGuard:
 
 
 async def uncancelled(function: Callable[[], Awaitable[T]]) -> T:
-    """Await `function()` to its end; a cancellation, by anyio or by `Task.cancel()`, takes effect after it.
+    """Await `function()` until it ends; a cancellation, by anyio or by `Task.cancel()`, takes effect afterwards.
 
-    A shielded scope alone lets a plain `Task.cancel()` through. So the wait happens in a child task, which no other
+    A shielded scope does not protect from a plain `Task.cancel()`. So the function runs in a child task, which no other
     task can cancel.
     """
     results: list[T] = []
@@ -231,10 +231,10 @@ async def uncancelled(function: Callable[[], Awaitable[T]]) -> T:
 
 
 async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
-    """Run `function(*args)` in a worker thread, always to its end; a cancellation takes effect after it.
+    """Run `function(*args)` in a worker thread and wait for its end; a cancellation takes effect afterwards.
 
-    Otherwise the thread could go on writing to a file that its owner has closed already. The call is made in any case,
-    even when the task is cancelled already.
+    Otherwise the thread could continue to write to a file that its owner has already closed. The function is called
+    even if the task is already cancelled.
     """
     return await uncancelled(lambda: to_thread.run_sync(function, *args, limiter=thread_limiter()))
 
@@ -242,8 +242,8 @@ async def in_thread(function: Callable[[*Ts], T], /, *args: *Ts) -> T:
 def thread_limiter() -> CapacityLimiter:
     """Return the limiter of this package's worker threads on this event loop.
 
-    It is apart from anyio's default limiter, so an application that keeps all of that one's threads busy does not stop
-    jobs from making progress, and the other way round.
+    It is separate from anyio's default limiter, so that an application that uses all threads of that limiter does not
+    block jobs, and jobs do not block the application.
     """
     try:
         return _limiter.get()
@@ -255,8 +255,8 @@ def thread_limiter() -> CapacityLimiter:
 def loop_caller() -> Callable[..., object]:
     """Return a function that schedules a call on this event loop from another thread, without waiting for it.
 
-    `anyio.from_thread.run_sync` waits for the function's result, which costs the thread a second hop. What is returned
-    raises `RuntimeError` after the end of the loop.
+    `anyio.from_thread.run_sync` waits for the result, which costs the thread a second switch. The returned function
+    raises `RuntimeError` after the loop has ended.
     """
     loop = _asyncio_loop()
     if loop is not None:
@@ -267,13 +267,13 @@ def loop_caller() -> Callable[..., object]:
 
 
 def loop_clock() -> Callable[[], float]:
-    """Return the clock of this event loop, which works in its callbacks too, where `anyio.current_time` raises."""
+    """Return the clock of this event loop. It also works in callbacks, where `anyio.current_time` raises."""
     loop = _asyncio_loop()
     return anyio.current_time if loop is None else loop.time
 
 
 def _spawn(function: Callable[[], Coroutine[object, object, None]]) -> object:
-    """Run `function()` in a task that belongs to no caller's task group, and return the task."""
+    """Run `function()` in a task outside of any task group, and return the task."""
     loop = _asyncio_loop()
     if loop is not None:
         return loop.create_task(function(), name="mvsep_async client")

@@ -1,9 +1,9 @@
-"""Every exception of the package. All derive from `MVSepError`, most in three branches by who has to act.
+"""All exceptions of the package. They derive from `MVSepError`, most in three branches by who has to act.
 
     MVSepError
     ├── UsageError                    the call or its settings are wrong: change them
-    │   ├── ConfigurationError          a setting is missing or not valid
-    │   ├── InvalidRequestError         the song, the algorithm or an option is not valid
+    │   ├── ConfigurationError          a setting is missing or invalid
+    │   ├── InvalidRequestError         the song, the algorithm or an option is invalid
     │   └── ClientClosedError           the client was closed while the call waited
     ├── ServiceError                  the service refused the call or did not answer properly
     │   ├── AuthenticationError         wrong token, or wrong email and password
@@ -21,9 +21,9 @@
     │   ├── DownloadError               a stem could not be fetched or written
     │   └── SubmissionUnknownError      a job may or may not have been created
     ├── JournalError                  the journal is locked, damaged or not writable, or its disk is full
-    └── JobTimeoutError               the wait ended, the job goes on (also a TimeoutError)
+    └── JobTimeoutError               the wait timed out, the job continues (also a TimeoutError)
 
-No exception ever holds the token.
+No exception contains the token.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ __all__ = [
 class MVSepError(Exception):
     """The base class of every error of this package.
 
-    `message`: the text. `job`, `hash`: the local id and the service's hash of the job concerned, `None` where there is
-    none.
+    `message`: the text. `job`, `hash`: the local id and the service's hash of the job concerned, or `None`.
     """
 
     def __init__(self, message: str, *, job: str | None = None, hash: str | None = None) -> None:
@@ -86,15 +85,14 @@ class UsageError(MVSepError):
 
 
 class ConfigurationError(UsageError):
-    """A setting is missing or not valid: no token, an address that is not an http(s) URL."""
+    """A setting is missing or invalid, such as a missing token or an address that is not an http(s) URL."""
 
 
 class InvalidRequestError(UsageError):
-    """The request is not valid, by a check before it is sent or by the service's refusal.
+    """The request is invalid, according to a check before it is sent or to the service.
 
-    `fields`: parameter → what is wrong with it, where that is known. `candidates`: the likely intended values.
-    `status`: the HTTP status, `None` where nothing was sent. `reason`: the service's own words, empty where there are
-    none.
+    `fields`: parameter → what is wrong with it, if known. `candidates`: the likely intended values. `status`: the HTTP
+    status, `None` if nothing was sent. `reason`: the service's own words, if any.
     """
 
     def __init__(
@@ -116,7 +114,7 @@ class InvalidRequestError(UsageError):
 
 
 class ClientClosedError(UsageError):
-    """The client was closed while the call waited. An accepted job goes on at the service."""
+    """The client was closed before or during the call. An accepted job continues at the service."""
 
 
 class ServiceError(MVSepError):
@@ -132,7 +130,7 @@ class ServiceError(MVSepError):
 class AuthenticationError(ServiceError):
     """The service does not accept the token, or the email and password.
 
-    `fields`: parameter → what is wrong with it, where that is known. `reason`: the service's own words.
+    `fields`: parameter → what is wrong with it, if known. `reason`: the service's own words.
     """
 
     def __init__(
@@ -153,7 +151,7 @@ class AuthenticationError(ServiceError):
 class NoFreeSlotError(ServiceError):
     """The account has as many unfinished jobs as its plan allows; try again when one of them is over.
 
-    `stated`: the service used its known text for this. `False`: its words only resemble it.
+    `stated`: whether the service used its known text for this; `False` if its words only resemble it.
     """
 
     def __init__(
@@ -170,10 +168,10 @@ class NoFreeSlotError(ServiceError):
 
 
 class DailyLimitError(ServiceError):
-    """The free account's separations of today are used up; no create succeeds until the day is over.
+    """The free account's separations of today are used up; no create succeeds until the limit is reset.
 
-    `retry_after`: seconds after which the day is over, however the service counts it: 24 hours, unless it said when.
-    `client.site.queue()` reports in `free_separations` whether there are some earlier.
+    `retry_after`: seconds after which it is reset at the latest: 24 hours, unless the service sent a time. It may be
+    earlier: `client.site.queue()` reports the separations that are left in `free_separations`.
     """
 
     def __init__(
@@ -190,7 +188,7 @@ class DailyLimitError(ServiceError):
 
 
 class RateLimitedError(ServiceError):
-    """Too many requests this minute. `retry_after`: seconds to wait, `None` where the service did not say."""
+    """Too many requests this minute. `retry_after`: seconds to wait, `None` if the service did not say."""
 
     def __init__(
         self,
@@ -208,7 +206,7 @@ class RateLimitedError(ServiceError):
 class ServiceUnavailableError(ServiceError):
     """The service or its proxy answered with a 5xx status or an HTML page.
 
-    `retry_after`: seconds to wait, `None` where the service did not say.
+    `retry_after`: seconds to wait, `None` if the service did not say.
     """
 
     def __init__(
@@ -225,7 +223,7 @@ class ServiceUnavailableError(ServiceError):
 
 
 class ProtocolError(ServiceError):
-    """The answer could not be decoded: truncated, empty, too large, or of the wrong shape."""
+    """The response could not be decoded: it is truncated, empty, too large, or of the wrong shape."""
 
 
 class JobFailedError(ServiceError):
@@ -257,7 +255,7 @@ class DownloadError(WireError):
 
 
 class SubmissionUnknownError(WireError):
-    """The answer to a create was lost, and nothing shows whether the service accepted the job.
+    """The response to a create was lost, and it is unknown whether the service accepted the job.
 
     `found`: the hashes of jobs that may be it.
     """
@@ -270,8 +268,8 @@ class SubmissionUnknownError(WireError):
 
 
 class JournalError(MVSepError):
-    """The journal is locked, damaged, made by a later version, or not writable; a full disk is among the reasons."""
+    """The journal is locked, damaged, written by a later version, or not writable, for example on a full disk."""
 
 
 class JobTimeoutError(MVSepError, TimeoutError):
-    """The wait for a job timed out. The job goes on: wait again, or `client.attach(hash)` later."""
+    """The wait for a job timed out. The job continues: wait again, or call `client.attach(hash)` later."""

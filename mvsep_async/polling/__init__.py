@@ -1,1 +1,1 @@
-"""Polling the jobs at the service: when, what the answers mean, and how far a job is between them."""
+"""Poll the jobs at the service: when to poll, what the responses mean, and estimated progress between polls."""

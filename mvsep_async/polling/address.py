@@ -1,4 +1,4 @@
-"""Where a job is asked for: which endpoint, which of its hashes, which host; and where else when it is not found."""
+"""The endpoint, hash and host at which to poll a job, and the alternatives if it is not found there."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mvsep_async.models.separation import is_job_hash
 __all__ = ["Address", "Endpoint", "addresses", "hash_in_history", "is_of_url"]
 
 _SHORT: Final = 6
-"""Characters of a file name below which the whole of it must be the same: a part of so few is in many names."""
+"""Length of a file name below which it must match completely: a shorter prefix would match many names."""
 
 
 class Endpoint(Enum):
-    """The two endpoints that say how a job is."""
+    """The two endpoints that return the status of a job."""
 
     GET = "separation/get"
     GET_REMOTE = "separation/get-remote"
@@ -31,7 +31,7 @@ class Endpoint(Enum):
 
 @frozen
 class Address:
-    """One place to ask for a job."""
+    """An endpoint, hash and host to poll a job with."""
 
     endpoint: Endpoint
     hash: str
@@ -39,11 +39,11 @@ class Address:
 
 
 def addresses(facts: Facts, *, fetching: bool, uploaded: bool, base: Host) -> tuple[Address, ...]:
-    """Return where a job may be found, the likeliest first.
+    """Return the addresses at which a job may be found, the most likely first.
 
-    A job is known at the host that accepted it, and perhaps at others. A URL job is asked for at `get-remote` while
-    `fetching`, then at `get`; which of them knows its hash is not always what the hash's form says, unless it is of a
-    file that was `uploaded`.
+    A job is known at the host that accepted it, and perhaps at others. A URL job is polled with `get-remote` while
+    `fetching`, then with `get`. The form of a hash does not always show which of them knows it, unless the job's file
+    was `uploaded`.
     """
     if fetching:
         named = [(Endpoint.GET_REMOTE, facts.remote), (Endpoint.GET, facts.remote)]
@@ -57,9 +57,9 @@ def addresses(facts: Facts, *, fetching: bool, uploaded: bool, base: Host) -> tu
 
 
 def is_of_url(hash: str, url: str) -> bool:
-    """Tell whether the job with this hash was made from a file that is named like the one at `url`.
+    """Tell whether the job with this hash was created from a file with the name of the one at `url`.
 
-    A hash ends with the file's name, in a spelling of the service's own, which may be cut at its end.
+    A hash ends with the file's name as the service writes it, which may be truncated.
     """
     if not is_job_hash(hash):
         return False
@@ -70,7 +70,7 @@ def is_of_url(hash: str, url: str) -> bool:
 
 
 def hash_in_history(history: Iterable[HistoryEntry], url: str, *, algorithm: int | None) -> str | None:
-    """Return the hash of the only job in `history` that was made from the file at `url` by this algorithm."""
+    """Return the hash of the job in `history` for the file at `url` and this algorithm; `None` unless there is one."""
     hashes = {
         entry.hash
         for entry in history

@@ -1,4 +1,4 @@
-"""How long jobs take at the service: what is typical of those that ended, by algorithm and size of the song."""
+"""Estimate how long jobs take at the service from finished jobs, by algorithm and size of the song."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mvsep_async.jobs.journal import JobDuration
 __all__ = ["Durations", "middle_mean"]
 
 REMEMBERED: Final = 32
-"""Jobs remembered of each algorithm: enough for a stable figure, few enough to follow the service's speed."""
+"""Jobs remembered for each algorithm: enough for a stable estimate, few enough to follow changes in speed."""
 
 SIZES_ENOUGH: Final = 8
-"""Jobs whose size is known before the typical time is scaled by it."""
+"""Jobs with a known size that are needed before the typical time is scaled by size."""
 
 FARTHEST: Final = 2.0
-"""Natural logarithm of the ratio of sizes beyond which a larger song is not expected to take longer."""
+"""Largest ratio of sizes, as a natural logarithm, by which the typical time is scaled."""
 
 WAITS: Final = 16
-"""Waits in the service's queue remembered, of all algorithms: the queue of an hour ago says little."""
+"""Waits in the service's queue that are remembered, for all algorithms: older ones are of little use."""
 
 
 @define
@@ -38,7 +38,7 @@ class _Algorithm:
         self._fit = None
 
     def typical(self, size: int | None) -> float:
-        """Return the typical seconds, scaled to the size where enough is known."""
+        """Return the typical seconds, scaled to the size if enough jobs are known."""
         if self._fit is None:
             self._fit = self._fitted()
         level, slope, middle = self._fit
@@ -47,10 +47,10 @@ class _Algorithm:
         return exp(level + slope * min(max(log(size) - middle, -FARTHEST), FARTHEST))
 
     def _fitted(self) -> tuple[float, float, float]:
-        """Return the level of the logarithms, how they rise with the logarithm of the size, and the median of that.
+        """Fit log(seconds) to log(size); return the level, the slope, and the median of log(size).
 
-        The slope is the median of the slopes of all pairs (Theil and Sen), which some odd jobs do not change: between 0
-        (size does not matter) and 1 (twice the size, twice the time).
+        The slope is the median slope of all pairs (the Theil–Sen estimator), which is robust against outliers. It is
+        limited to between 0 (size does not matter) and 1 (twice the size takes twice the time).
         """
         level = middle_mean([log(seconds) for seconds, _ in self.jobs])
         sized = [(log(size), log(seconds)) for seconds, size in self.jobs if size]
@@ -63,10 +63,10 @@ class _Algorithm:
 
 
 def middle_mean(values: Iterable[float]) -> float:
-    """Return the mean of the middle half.
+    """Return the mean of the middle half of the values.
 
-    Some odd jobs change it as little as a median; and as a mean it makes up for durations that are known only to within
-    a round of polls, where a median would be one of few possible figures.
+    It is as robust against outliers as a median. As a mean, it averages durations that are known only to within a
+    polling round, where a median would be one of a few discrete values.
     """
     ordered = sorted(values)
     cut = len(ordered) // 4
@@ -75,7 +75,7 @@ def middle_mean(values: Iterable[float]) -> float:
 
 @define
 class Durations:
-    """What is known of the seconds that jobs take, from those that ended: in this run, and in earlier ones."""
+    """Estimates of how long jobs take, from the jobs that ended in this run and in earlier ones."""
 
     _algorithms: dict[int | None, _Algorithm] = field(factory=dict, init=False)
     _waits: deque[float] = field(factory=lambda: deque(maxlen=WAITS), init=False)
@@ -89,10 +89,10 @@ class Durations:
                 self._waits.append(job.waiting)
 
     def processing(self, algorithm: int | None, size: int | None = None) -> float | None:
-        """Return the seconds that such a job is processed; `None` while none has ended."""
+        """Return the estimated processing seconds of such a job; `None` until one has ended."""
         known = self._algorithms.get(algorithm)
         return None if known is None else known.typical(size)
 
     def waiting(self) -> float | None:
-        """Return the seconds that jobs wait in the service's queue; `None` while none has ended."""
+        """Return the estimated seconds that jobs wait in the service's queue; `None` until a job has ended."""
         return middle_mean(self._waits) if self._waits else None

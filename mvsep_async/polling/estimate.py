@@ -1,4 +1,4 @@
-"""How far a job is and how long it has still to go, between the polls that say what is certain."""
+"""Estimate the fraction and the time left of a job between its polls."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from mvsep_async.models.stage import Stage
 __all__ = ["Estimate", "advance", "left_share", "steady"]
 
 PRIOR: Final = 90.0
-"""Seconds after which the bar of a job stands in the middle while nothing is known of its algorithm: a song of usual
-length takes one or two minutes (live reports)."""
+"""Seconds after which an unknown algorithm's job is shown as half done: in live use, a song of usual length takes one
+or two minutes."""
 
 MERGING_SHARE: Final = 0.15
-"""Part of the processing time that merging the chunks takes (a guess: nothing is documented)."""
+"""Part of the processing time that merging the chunks takes (a guess: the service does not document it)."""
 
 ON_TIME: Final = 0.8
-"""Part of the typical time after which the time left shrinks ever slower, since many jobs take longer than typical."""
+"""Part of the typical time after which the time left decreases more slowly, since many jobs take longer."""
 
 LATE: Final = 1.5
-"""Times the typical time after which nothing is said about the time left any more."""
+"""Multiple of the typical time after which the time left is unknown."""
 
 CATCH_UP: Final = 3.0
-"""Seconds in which two thirds of the difference to a shorter estimate are caught up with."""
+"""Seconds in which two thirds of the difference to a shorter estimate are made up."""
 
 RISE: Final = 0.03
-"""Most that the time left rises in a second, where it turns out to be far too short."""
+"""Largest relative increase of the time left in a second, if it turns out to be far too short."""
 
 FAR_TOO_SHORT: Final = 1.25
 
 UNSURE: Final = 30.0
-"""Seconds by which begin and end of a job may be unknown and its duration still be learned from: two polling rounds."""
+"""Largest uncertainty of a job's duration, in seconds, with which it is still learned from: two polling rounds."""
 
 _BEGUN: Final = frozenset({Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING})
 
 
 def left_share(passed: float) -> float:
-    """Return the part of the typical time that is left when `passed` of it is over: never 0, and falling for ever.
+    """Return the part of the typical time that is left after `passed` of it; it decreases, but does not reach 0.
 
-    It falls evenly at first, and from `ON_TIME` on ever slower: a late job may take any time.
+    It decreases linearly until `ON_TIME`, and more and more slowly after it, since a late job may take any time.
     """
     if passed <= ON_TIME:
         return 1 - max(passed, 0.0)
@@ -51,10 +51,10 @@ def left_share(passed: float) -> float:
 
 
 def advance(before: float | None, target: float, ceiling: float, *, seconds: float, typical: float) -> float:
-    """Return the fraction that follows `before` after `seconds`: more, but less than `ceiling` if it can be.
+    """Return the fraction to show `seconds` after `before`: larger, but below `ceiling` if possible.
 
-    It is `target`, or, where it was there already, a bit of the way to the ceiling: the longer jobs typically take, the
-    less.
+    It is `target` if that is larger than `before`. Otherwise it moves a part of the way to the ceiling, which is
+    smaller the longer jobs typically take.
     """
     if before is None:
         return target
@@ -64,10 +64,10 @@ def advance(before: float | None, target: float, ceiling: float, *, seconds: flo
 
 
 def steady(before: float | None, estimate: float | None, *, seconds: float, scale: float = 1.0) -> float | None:
-    """Return the time left to show, where `before` was shown `seconds` ago and `estimate` is known now.
+    """Return the time left to show, given the time `before` that was shown `seconds` ago and the current `estimate`.
 
-    It falls as time passes, and approaches a shorter estimate within seconds; a longer one makes it stand still, and
-    rise slowly only if it is far too short. It never falls by more than half at once.
+    It decreases as time passes, and approaches a shorter estimate within seconds. With a longer estimate it stays, or
+    rises slowly if it is far too short. It never decreases by more than half at once.
     """
     if before is None or estimate is None:
         return estimate
@@ -83,24 +83,24 @@ def steady(before: float | None, estimate: float | None, *, seconds: float, scal
 
 @define
 class Estimate:
-    """What the polls of one job have shown, and what follows from it at any moment; times are of the caller's clock.
+    """Estimates the progress of one job from its polls. Times are those of the caller's clock.
 
-    `scale`: factor for all times that are guessed.
+    `scale`: factor for all built-in times.
     """
 
     accepted_at: float
     scale: float = 1.0
     began: float | None = None
-    """When its processing began, about."""
+    """Estimated time at which its processing began."""
     _begun_between: tuple[float, float] | None = field(default=None, init=False)
-    """When it was last known not to be processed, and first known to be."""
+    """Times of the last poll before its processing began and of the first one after."""
     _not_begun_at: float = field(init=False)
-    """When it was last known not to be processed yet."""
+    """Time of the last poll that showed it as not yet processed."""
     _polled_at: float = field(init=False)
     _first_place: tuple[float, int] | None = field(default=None, init=False)
     _place: tuple[float, int] | None = field(default=None, init=False)
     _chunks: tuple[float, int] | None = field(default=None, init=False)
-    """When its finished chunks became so many, about."""
+    """Estimated time of the last change of its finished chunks, and their number."""
     _merging_at: float | None = field(default=None, init=False)
     _shown_at: float = field(init=False)
     _seconds_left: float | None = field(default=None, init=False)
@@ -109,7 +109,7 @@ class Estimate:
         self._not_begun_at = self._polled_at = self._shown_at = self.accepted_at
 
     def polled(self, progress: Progress, now: float, *, waiting: float | None = None) -> None:
-        """Take in what a poll has shown. `waiting`: seconds that jobs typically wait, where that is known."""
+        """Record the result of a poll. `waiting`: seconds that jobs typically wait, if known."""
         between = (self._polled_at + now) / 2
         if progress.stage in _BEGUN:
             if self._begun_between is None:
@@ -130,9 +130,9 @@ class Estimate:
         self._polled_at = now
 
     def took(self, now: float) -> tuple[float, float] | None:
-        """Return the seconds that a job which a poll shows to be done has waited, and was processed.
+        """Return the waiting and the processing seconds of a job that a poll at `now` shows as done.
 
-        `None` where it is not known well enough to learn from.
+        `None` if they are not known exactly enough to learn from.
         """
         if self._begun_between is None:
             unsure = now - self._not_begun_at
@@ -156,10 +156,10 @@ class Estimate:
         waiting: float | None,
         downloads: bool,
     ) -> Progress:
-        """Return `progress` with its fraction and the seconds left at this moment.
+        """Return `progress` with the estimated fraction and seconds left at `now`.
 
-        `before` is the fraction shown last, `processing` and `waiting` the seconds that such jobs typically take
-        (`None`: not known), `downloads` whether its stems are to be fetched too.
+        `before`: the fraction shown last. `processing`, `waiting`: the seconds that such jobs typically take, `None` if
+        unknown. `downloads`: whether the job includes the download of its stems.
         """
         seconds, self._shown_at = max(now - self._shown_at, 0.0), now
         self._seconds_left = steady(
@@ -200,13 +200,13 @@ class Estimate:
         passed = (now - since) / (typical or PRIOR * self.scale)
         share = passed / (1 + passed) if typical is None else 1 - left_share(passed)
         if before is not None and before >= ceiling:
-            # The service reports less than the estimate showed: move slowly on towards the next certain point.
+            # The estimate was ahead of what the service reports: advance slowly towards the beginning of merging.
             ceiling = fraction_range(Progress(stage=Stage.MERGING), downloads=downloads)[1]
         target = least + (ceiling - least) * max(share, 0.0)
         return advance(before, target, ceiling, seconds=seconds, typical=processing or PRIOR * self.scale)
 
     def _moved_up(self) -> float:
-        """Return the part of its way through the service's queue that a job has gone."""
+        """Return how far the job has moved up in the service's queue, from 0 to 1."""
         if self._place is None or self._first_place is None:
             return 0.0
         return 1 - min(self._place[1] / (self._first_place[1] + 1), 1.0)
@@ -229,7 +229,7 @@ class Estimate:
         return by_time + weight * (by_chunks - by_time)
 
     def _left_by_chunks(self, progress: Progress, now: float) -> float | None:
-        """Return the time left by the time that the finished chunks took, merging included."""
+        """Return the time left, estimated from the time of the finished chunks, including merging."""
         if self._chunks is None or self.began is None or not progress.chunks_total:
             return None
         at, done = self._chunks
@@ -242,9 +242,9 @@ class Estimate:
         return each * (progress.chunks_total - done - 1 + left_share((now - at) / each)) + merging
 
     def _wait_left(self, now: float, waiting: float | None) -> float | None:
-        """Return the seconds until its processing begins: by how it moves up, or else by how long others waited.
+        """Return the seconds until processing begins, from the job's moves in the queue or from typical waits.
 
-        Below 0 it has probably begun since the last poll.
+        A negative value means that it has probably begun since the last poll.
         """
         if self._place is not None and self._first_place is not None and self._place[1] < self._first_place[1]:
             each = (self._place[0] - self._first_place[0]) / (self._first_place[1] - self._place[1])

@@ -1,4 +1,4 @@
-"""Which job is polled next, and when: creates and cancels first, then each job in turn."""
+"""Decide which job is polled next, and when, within the limit of requests. Pure."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from mvsep_async.backoff import Backoff
 __all__ = ["Poll", "PollPolicy"]
 
 POLL_SHARE: Final = 0.8
-"""Most of the requests of a minute that polls use; the rest is for creates, cancels and the caller's own calls."""
+"""Largest share of the requests of a minute that polls use; the rest is for creates, cancels and the caller's calls."""
 
 LEAST_POLL_SHARE: Final = 0.4
-"""Share that polls keep, however much the rest uses: of two clients with one account, each has half."""
+"""Share that polls keep, however many requests others make, so that two clients with one account each get half."""
 
 MARGIN: Final = 0.02
 SHARED_MARGIN: Final = 0.07
-"""Share of the requests of a minute that polls leave free: for creates, and with others for their next requests, of
-which our answers tell too late."""
+"""Share of the requests of a minute that polls leave free: for creates, and if other programs make requests, for
+theirs, which the response headers show too late."""
 
 WINDOW: Final = 60.0
 """Seconds in which the requests of a minute are counted."""
 
 MOST_AHEAD: Final = 5.0
-"""Polls that may be made before the spacing allows them, of jobs that have probably ended: more rarely end at once."""
+"""Polls of jobs that have probably ended that may be made before the spacing allows them: more seldom end at once."""
 
 PAID_BACK: Final = 0.06
-"""Part of such a poll that is paid back by each poll that follows, by a spacing so much wider."""
+"""By how much the spacing of each later poll is widened until such polls are made up for."""
 
 FOLLOWED_FIRST: Final = 4.0
 """How many times as often a followed job is polled as one that is not followed."""
 
 ACCOUNT_ROUND: Final = 10.0
-"""Seconds that a round of all jobs may take before `app/user` is asked too, which shows all ends at once."""
+"""Longest round of all jobs in seconds before the account (`app/user`) is polled too, which shows all ends at once."""
 
 ACCOUNT_TURN: Final = 4
-"""While a round takes longer than that, at most one poll of so many is of the account."""
+"""While a round takes longer than that, at most one of this many polls is of the account."""
 
 ACCOUNT_SPARE: Final = 2
-"""Requests to spare beyond that when the account is polled: where they are short, jobs go first."""
+"""Spare requests that are needed to poll the account: if requests are scarce, jobs are polled first."""
 
 LONGEST_GAP: Final = 15.0
-"""Seconds between two polls of a followed job that polls of the account may lead to, where there is time for both."""
+"""Longest time in seconds between two polls of a followed job to which polls of the account may lead, if possible."""
 
 ACCOUNT_INTERVAL: Final = 30.0
-"""Seconds between two polls of the account otherwise: for the slots that other programs use."""
+"""Seconds between two polls of the account if rounds are short, to learn which slots other programs use."""
 
 SILENCE: Final = 600.0
-"""Seconds before an account that says nothing of its unfinished jobs is asked again."""
+"""Seconds until the account is polled again if it does not report its unfinished jobs."""
 
 LONGEST_BACKOFF: Final = 60.0
-"""Most seconds between two polls of a job, or of the account, that fail."""
+"""Most seconds between two failing polls of a job or of the account."""
 
 
 @frozen
 class Poll:
     """A poll to begin: of one job (`separation/get`), or of the account (`app/user`) where `job` is `None`.
 
-    `hinted`: something says that the job has ended, so its slot is probably idle.
+    `hinted`: there is a hint that the job has ended, so its slot is probably idle.
     """
 
     job: str | None
@@ -79,18 +79,18 @@ class _AccountAnswer(Enum):
 
 @define(eq=False)
 class _PolledJob:
-    """What the policy knows of one job; times are of the caller's clock."""
+    """The policy's state of one job. Times are those of the caller's clock."""
 
     name: str
     watched_at: float
     polled_at: float
-    """When its last poll began: at first, when it was accepted."""
+    """When its last poll began; before the first poll, when it was accepted."""
     polled: bool = False
     in_flight: bool = False
     listed: bool = False
     """Whether the account's list named it, so that its absence there means something."""
     hint_at: float = inf
-    """When something said that it ended: it vanished from the list, or a webhook came."""
+    """When to poll it after a hint that it ended: it disappeared from the account's list, or a webhook came."""
     false_hints: int = 0
     failures: int = 0
     not_before: float = -inf
@@ -98,13 +98,13 @@ class _PolledJob:
 
 @define
 class PollPolicy:
-    """Decides the polls of the jobs that are at the service.
+    """Decides when to poll which of the jobs at the service.
 
-    Each unfinished job is polled in turn, those that somebody follows more often, none more often than
+    All unfinished jobs are polled in turn, jobs with subscribers more often, and no job more often than
     `poll_interval`. Polls are spread evenly over the minute and use at most `POLL_SHARE` of its requests. The account
-    is polled where it says more than one job would: when a round of all jobs takes long, since an ended job is missing
-    from its list, and now and then for the slots that other programs use. A hint (a job missing from the list, a
-    webhook) has its job polled at once.
+    is polled too: if a round of all jobs takes long, since ended jobs are missing from its list, and otherwise from
+    time to time to learn which slots other programs use. After a hint (a job is missing from the list, a webhook came),
+    its job is polled at once.
     """
 
     poll_interval: float = 2.0
@@ -114,7 +114,7 @@ class PollPolicy:
     _recent: deque[float] = field(factory=deque, init=False)
     """When the polls of the last minute began."""
     _ahead: float = field(default=0.0, init=False)
-    """Polls that did not wait for the spacing, and are not paid back yet by spacing the others wider."""
+    """Polls that did not wait for the spacing and are not yet made up for by a wider spacing of later ones."""
     _account: _AccountAnswer = field(default=_AccountAnswer.UNKNOWN, init=False)
     _account_in_flight: bool = field(default=False, init=False)
     _account_polled_at: float = field(default=-inf, init=False)
@@ -132,7 +132,7 @@ class PollPolicy:
         self._jobs.pop(job, None)
 
     def answered(self, job: str) -> None:
-        """Record that a poll was answered and the job is unfinished."""
+        """Record that a poll showed the job as unfinished."""
         polled = self._jobs.get(job)
         if polled is None:
             return
@@ -153,7 +153,7 @@ class PollPolicy:
             polled.not_before = now + self._backoff(polled.failures)
 
     def listed(self, unfinished: Collection[str] | int | None, now: float) -> None:
-        """Record the answer of the account: its unfinished jobs among those polled, only their number, or nothing."""
+        """Record the response of the account: its unfinished jobs among those polled, only their number, or `None`."""
         self._account_in_flight, self._account_failures = False, 0
         if unfinished is None and self._account is _AccountAnswer.JOBS:
             unfinished = ()
@@ -171,18 +171,18 @@ class PollPolicy:
                         self._hint(job, now)
 
     def poll_soon(self, job: str, now: float) -> None:
-        """Poll a job as soon as `poll_interval` allows: something says that it changed. False hints are slowed down."""
+        """Poll a job as soon as `poll_interval` allows, after a hint that it changed; after false hints, later."""
         if (polled := self._jobs.get(job)) is not None:
             self._hint(polled, now)
 
     def next(
         self, now: float, *, per_minute: int, spare: int, others: int = 0, followed: Container[str] = ()
     ) -> tuple[Poll | None, float]:
-        """Return a poll to begin now, or `None` and the seconds until to ask again (`inf`: there is no job).
+        """Return a poll to begin now, or `None` and the seconds until the next call (`inf` if there is no job).
 
-        `per_minute` is the limit of requests, `spare` how many polls could go out at this moment, `others` how many
-        requests of the last minute other programs made, `followed` the jobs that somebody follows. A poll is under way
-        until `answered`, `failed`, `listed` or `forget`.
+        `per_minute`: the limit of requests. `spare`: how many requests could be made at this moment. `others`: how many
+        requests other programs made in the last minute. `followed`: the jobs that have subscribers. A poll is in flight
+        until `answered`, `failed`, `listed` or `forget` is called.
         """
         if not self._jobs:
             return None, inf
@@ -229,14 +229,14 @@ class PollPolicy:
         return Poll(None)
 
     def _run_ahead(self, now: float, spacing: float) -> None:
-        """Count a poll that does not wait for the spacing; where there were many of them, space it as all others."""
+        """Count a poll that does not wait for the spacing; after too many of them, space it like the others."""
         if self._ahead < MOST_AHEAD:
             self._ahead += 1
         else:
             self._advance(now, spacing)
 
     def _advance(self, now: float, spacing: float) -> None:
-        """Space the next poll; one that began a little late does not put off all that follow."""
+        """Set the time of the next poll; a poll that begins a little late does not delay the later ones."""
         paid_back = min(self._ahead, PAID_BACK)
         self._ahead -= paid_back
         self._next_at = max(self._next_at, now - spacing) + spacing * (1 + paid_back)
@@ -246,7 +246,7 @@ class PollPolicy:
         return len(self._jobs) * spacing
 
     def _account_due(self, now: float, spacing: float, followed: Container[str], *, comfortable: bool) -> float:
-        """Return when the account is to be polled. `comfortable`: there are requests to spare beyond the next poll."""
+        """Return when the account is to be polled. `comfortable`: there are spare requests beyond the next poll."""
         if self._account_in_flight:
             return inf
         if self._round(spacing) <= ACCOUNT_ROUND or self._account in (_AccountAnswer.COUNT, _AccountAnswer.NOTHING):

@@ -1,4 +1,4 @@
-"""Polling the jobs at the service when the policy says so, and applying what the answers say to the registry."""
+"""Poll the jobs at the service as the policy decides, and apply the responses to the registry."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ __all__ = ["Poller"]
 logger = logging.getLogger("mvsep_async")
 
 TICK: Final = 0.8
-"""Seconds between two estimates of how far a job is: the bar moves at least once a second."""
+"""Seconds between two estimates of a job's progress, so that a progress bar moves at least once a second."""
 
 NOT_FOUND_TWICE: Final = 2
-"""Polls in a row that must not find a job, the last one at every host, before it counts as gone."""
+"""Consecutive polls that do not find a job, the last one at every host, before the job fails as not found."""
 
 STUCK: Final = 60.0
-"""Seconds between two searches of the history for a URL job whose fetching does not end."""
+"""Seconds between two searches of the history for a URL job that stays in `FETCHING`."""
 
 HISTORY: Final = 20
 """Entries of the history that such a search reads: one page."""
@@ -62,22 +62,22 @@ class _Tracked:
     outage: Outage
     estimate: Estimate
     search_at: float
-    """When the history is searched for it, should the service still be fetching its song."""
+    """When to search the history for it, if the service is still fetching its song."""
     progress: Progress = field(factory=lambda: Progress(stage=Stage.WAITING))
-    """What the last poll showed."""
+    """The progress that the last poll showed."""
     found: bool = False
-    """Whether any poll has shown it since it has its present hash."""
+    """Whether a poll has found it under its current hash."""
     not_found: int = 0
-    """Polls in a row that did not find it."""
+    """Consecutive polls that did not find it."""
     turn: int = 0
-    """Which of its addresses is asked."""
+    """Index of the address at which it is polled."""
     cancels: int = 0
-    """Cancels of it that are under way here."""
+    """Number of cancels in progress."""
 
 
 @define(eq=False)
 class Poller:
-    """Polls the jobs at the service. `grace`: seconds after create in which "not found" means "not yet"."""
+    """Polls the jobs at the service. `grace`: seconds after the create in which "not found" means "not yet"."""
 
     registry: JobRegistry
     separations: SeparationsAPI
@@ -125,7 +125,7 @@ class Poller:
         return self.clock() - tracked.began
 
     def poll_soon(self, job: JobEntry) -> None:
-        """Poll `job` as soon as may be: something says that it changed."""
+        """Poll `job` as soon as possible, after a hint that it changed."""
         if job.id in self._tracked:
             self.policy.poll_soon(job.id, self.clock())
             self._wake.set()
@@ -149,7 +149,7 @@ class Poller:
             tracked.cancels -= 1
 
     async def ask(self, job: JobEntry, priority: Priority) -> JobStatus:
-        """Ask the service for the status of a job that it has, where it is most likely known."""
+        """Request the status of a job from its most likely address."""
         tracked = self._tracked.get(job.id)
         known = self._addresses(job)
         return await self._ask(known[0 if tracked is None else tracked.turn % len(known)], priority)
@@ -165,7 +165,7 @@ class Poller:
                     await self._wake.wait()
 
     def _begin_polls(self, tasks: TaskGroup) -> float:
-        """Begin all polls that are due; return the seconds until the next may be."""
+        """Begin all polls that are due; return the seconds until the next one may be due."""
         while True:
             now = self.clock()
             poll, wait = self.policy.next(
@@ -198,7 +198,7 @@ class Poller:
             self._wake.set()
 
     async def _find(self, tracked: _Tracked, priority: Priority) -> tuple[Address, JobStatus]:
-        """Ask for a job where it was last found, and everywhere else before it counts as gone."""
+        """Request a job's status where it was last found, and at all other addresses before it counts as not found."""
         known = self._addresses(tracked.job)
         address = known[tracked.turn % len(known)]
         status = await self._ask(address, priority)
@@ -244,7 +244,7 @@ class Poller:
         return not tracked.found and self.clock() < tracked.grace_until
 
     def _failed(self, tracked: _Tracked, error: MVSepError) -> None:
-        """Record a failed poll; fail the job when patience is at its end."""
+        """Record a failed poll; fail the job if `patience` is exceeded."""
         job, now = tracked.job, self.clock()
         self.policy.failed(job.id, now)
         self.registry.emit(Retried("poll", str(error), job.id))
@@ -256,7 +256,7 @@ class Poller:
             self._show(tracked, now)
 
     def _apply(self, tracked: _Tracked, address: Address, status: JobStatus) -> None:
-        """Apply what a poll showed."""
+        """Apply the result of a poll to the job."""
         job, now = tracked.job, self.clock()
         if status.kind is JobKind.NOT_FOUND:
             self._not_found(tracked, status, now)
@@ -302,7 +302,7 @@ class Poller:
         tracked.turn = known.index(address) if address in known else 0
 
     def _fetched(self, tracked: _Tracked, status: JobStatus, now: float) -> None:
-        """Record that the service has the song of a URL job, which has another hash from then on."""
+        """Record that the service has fetched the song of a URL job, which has another hash afterwards."""
         job = tracked.job
         if job.state is JobState.FETCHING:
             self.registry.apply(job, JobEvent.FETCHED, hash=status.hash, host=self._host(job, status))
@@ -317,14 +317,14 @@ class Poller:
         self._polled(tracked, Progress(stage=Stage.WAITING), now)
 
     def _host(self, job: JobEntry, status: JobStatus) -> Host | None:
-        """Return the host that has a URL job once its song is fetched, if it is named and is the service's."""
+        """Return the host that has a URL job after fetching: the one in the link, if that belongs to the service."""
         named = None if status.link is None else Host.of_link(status.link, base=job.facts.host or self.base)
         return named or job.facts.host
 
     def _try_next_address(self, tracked: _Tracked) -> None:
-        """Ask for a job at its next address soon, if its host is unknown.
+        """Poll a job at its next address soon, if its host is unknown.
 
-        It is unknown where the answer to the create was lost: the lists that show the job name no host.
+        The host is unknown after the response to the create was lost, since the service's lists do not name it.
         """
         if _host_unknown(tracked.job) and not tracked.found:
             tracked.turn += 1
@@ -337,7 +337,7 @@ class Poller:
         self._show(tracked, now)
 
     def _show(self, tracked: _Tracked, now: float) -> None:
-        """Show what the last poll said, and how far the job is likely to be by now."""
+        """Publish the progress of the last poll with the estimated fraction and time left."""
         job = tracked.job
         estimated = tracked.estimate.at(
             tracked.progress,
@@ -350,7 +350,7 @@ class Poller:
         self.registry.show(job, estimated)
 
     async def _show_estimates(self) -> None:
-        """Update the progress of followed jobs between their polls."""
+        """Update the progress of jobs with subscribers between their polls."""
         while True:
             await anyio.sleep(TICK * self.time_scale)
             now = self.clock()
@@ -359,7 +359,7 @@ class Poller:
                     self._show(tracked, now)
 
     def _learn(self, tracked: _Tracked, now: float) -> None:
-        """Learn from a job that is done how long such jobs take."""
+        """Record the duration of a finished job, for the estimates of later ones."""
         job = tracked.job
         took = None if job.facts.accepted_at is None else tracked.estimate.took(now)
         if took is None:
@@ -371,7 +371,7 @@ class Poller:
         self.registry.journal.learn(duration)
 
     async def _search_if_stuck(self, tracked: _Tracked) -> None:
-        """Search the history for a URL job whose fetching does not end: its file may be there under the long hash."""
+        """Search the history for a URL job that stays in `FETCHING`: it may be there under its long hash."""
         job, url = tracked.job, str(tracked.job.request.source)
         if job.state is not JobState.FETCHING or not is_url(url) or self.account is None:
             return
@@ -386,13 +386,13 @@ class Poller:
         unknown = [entry for entry in history if self.registry.find(hash=entry.hash) is None]
         found = hash_in_history(unknown, url, algorithm=job.request.settings.algorithm)
         same = [other for other in self._tracked.values() if other.job.request.source == url]
-        # Of several jobs with one URL, nothing tells which is which.
+        # Several jobs with the same URL cannot be distinguished.
         if found is not None and len(same) == 1 and self._is_polled(tracked) and job.state is JobState.FETCHING:
             self.registry.apply(job, JobEvent.FETCHED, hash=found)
             self._begin_again(tracked, self.clock())
 
     async def _poll_account(self) -> None:
-        """Ask the account for all its unfinished jobs: one request instead of one for each."""
+        """Request the account's unfinished jobs: one request instead of one for each job."""
         if self.account is None:
             self.policy.listed(None, self.clock())
             return

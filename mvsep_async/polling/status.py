@@ -1,4 +1,4 @@
-"""What the answer to a poll means for its job: the service's status in, the event that it stands for out."""
+"""Convert the service's status of a job into an event of its lifecycle, its progress and its error. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAID: Final = {
 
 @frozen
 class StatusUpdate:
-    """What a poll brought: an event, or none while nothing is decided, and the numbers to show."""
+    """The result of a poll: an event, if the state may change, and the progress to show."""
 
     event: JobEvent | None
     progress: Progress
@@ -34,9 +34,9 @@ class StatusUpdate:
 
 
 def classify_status(job: str, status: JobStatus, *, fetching: bool, young: bool) -> StatusUpdate:
-    """Return what `status` means for a job.
+    """Return the event, progress and error that a job's `status` means.
 
-    `fetching`: it is what `get-remote` says, while the service fetches the song. `young`: the job was accepted so
+    `fetching`: it is the status of `get-remote`, while the service fetches the song. `young`: the job was accepted so
     recently that "not found" may mean "not yet".
     """
     message = None if status.message is None else hide(status.message)
