@@ -36,7 +36,7 @@ class WrongContent:
 def detect_wrong_content(head: bytes, name: str, *, content_type: str = "") -> WrongContent | None:
     """Return what the first bytes are if they are not the file `name`, else `None`.
 
-    Every known format and unknown binary data is accepted, whatever the name says. An HTML page never is; JSON and
+    Every known format and unknown binary data is accepted, whatever the name. An HTML page is not accepted; JSON and
     other text only if the name is that of a text file.
     """
     if not head:

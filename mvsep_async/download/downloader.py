@@ -51,7 +51,7 @@ _SUFFIX_ROOM: Final = 16
 
 @define(eq=False)
 class Downloader:
-    """Downloads in the task of each caller, and in a few tasks of its own for jobs that have a target."""
+    """Downloads results of jobs, for callers of `download` and in its own tasks for jobs that have a target."""
 
     registry: JobRegistry
     http: httpx.AsyncClient
@@ -64,14 +64,14 @@ class Downloader:
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
     _owners: dict[str, str] = field(factory=dict)
-    """Which job has which path, by `caseless`."""
+    """The id of the job that owns each path; keys are from `caseless`."""
     _jobs: KeyedLock = field(factory=KeyedLock)
     _planning: anyio.Lock = field(factory=anyio.Lock)
     _queue: deque[JobEntry] = field(factory=deque)
     _queued: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(0))
 
     def put(self, job: JobEntry) -> None:
-        """Queue a finished job for the download to its target."""
+        """Queue a finished job for its download to its target."""
         self._queue.append(job)
         self._queued.release()
 
@@ -102,7 +102,7 @@ class Downloader:
     async def download(self, job: JobEntry, target: Target, *, mirror: bool = False) -> list[Path]:
         """Download the results of a finished job and return their paths; calls for the same job take turns.
 
-        `mirror`: from the service's mirror, which costs a credit if any file is missing.
+        `mirror`: download from the service's mirror, which costs a credit unless all files are complete.
         """
         check_layout(target.layout)
         async with self._jobs.for_key(job.id):
@@ -133,7 +133,7 @@ class Downloader:
         succeeded = False
         try:
             if not all_complete:
-                # After a power cut too, the files must be known to be this job's.
+                # The journal must know that the files are this job's, even after a power cut.
                 await self.registry.journal.flush(synced=True)
                 if mirror:
                     planned = await self._at_mirror(job, planned)
@@ -151,7 +151,7 @@ class Downloader:
         return found
 
     async def _commit(self, job: JobEntry, paths: tuple[Path, ...]) -> None:
-        """Record the paths durably before the caller gets them: a file that is changed later is still this job's."""
+        """Record the paths durably before the caller gets them, so that a later edited file is known as this job's."""
         try:
             await self.registry.commit(job, JobEvent.DOWNLOADED, paths=paths)
         except JournalError as error:
@@ -211,9 +211,9 @@ class Downloader:
         )
 
     def _is_reserved(self, path: Path, job: JobEntry, target: Target) -> bool:
-        """Return whether another job is about to write the path; once it has, what counts is whether the file exists.
+        """Return whether another job is going to write the path. After it has, the existing file blocks the path.
 
-        Where files may be overwritten, only the paths of downloads in progress are reserved.
+        If files may be overwritten, only the paths of downloads in progress are reserved.
         """
         key = caseless(path)
         other = self.registry.jobs.get(self._owners.get(key, job.id))
@@ -224,7 +224,7 @@ class Downloader:
         return key not in map(caseless, other.facts.paths)
 
     def _own(self, job: JobEntry, path: Path) -> None:
-        """Record that a path is this job's, and that a file there is no longer that of an earlier owner."""
+        """Record that a path belongs to this job, and remove it from the job that owned it before."""
         key = caseless(path)
         before = self.registry.jobs.get(self._owners.get(key, job.id))
         self._owners[key] = job.id
@@ -287,7 +287,7 @@ class Downloader:
         return path
 
     async def _at_mirror(self, job: JobEntry, planned: list[PlannedFile]) -> list[PlannedFile]:
-        """Return the planned files with their links at the service's mirror. Each call costs a credit."""
+        """Return the planned files with links to the service's mirror. Each call costs a credit."""
         separation = job.facts.separation
         assert separation is not None
         status = await self.separations.get(separation.hash, host=job.facts.host, mirror=True)
@@ -329,7 +329,7 @@ def _remove_leftovers(planned: list[PlannedFile], root: Path) -> None:
 
 
 def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
-    """Return the error with the job's hash and the command that downloads what was paid for."""
+    """Return the error with the job's hash and the command that downloads its results."""
     found = error.of(job.id, job.hash)
     found.message = f"{error.message}. The job is done and paid for: `mvsep-async download {job.hash}` fetches it"
     return found
@@ -337,7 +337,7 @@ def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
 
 @define(eq=False)
 class _Slot:
-    """One of the places for files that are downloaded at the same time, given up while the file waits for a retry."""
+    """One of the `FILES_AT_ONCE` places for downloads, released while its file waits for a retry."""
 
     _limiter: CapacityLimiter
     _held: bool = False

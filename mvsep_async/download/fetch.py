@@ -1,4 +1,4 @@
-"""Fetch one file through interruptions and restarts; it gets its name only when it is complete."""
+"""Fetch one file, resuming after interruptions and restarts; it gets its final name only when it is complete."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ async def fetch(
     clock: Callable[[], float] = anyio.current_time,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> Fetched:
-    """Fetch `url` to `target`, a path below `root`, continuing what an earlier run left in `<target>.part`.
+    """Fetch `url` to `target`, a path below `root`, resuming from the bytes of an earlier run in `<target>.part`.
 
-    `size`: the length in bytes that the file must have, if it is known. `overwrite`: whether a file of that name may be
+    `size`: the length in bytes that the file must have, if known. `overwrite`: whether a file of that name may be
     replaced. `perhaps`: files beside it that may be the result of an earlier run; if one has the same bytes, it is
-    kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, those of earlier runs
-    included; it falls when the download starts again. `renew()` returns a new URL for an expired link.
+    kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, including those of earlier
+    runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link.
     `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
     `on_retry(reason)` is called before each further attempt. `patience`: seconds without a new byte before it fails.
     `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
@@ -144,7 +144,7 @@ class _Transfer:
         return state is not None and 0 < self._part.have == state.total
 
     async def attempt(self, *, from_start: bool) -> Outcome:
-        """Send one request for the missing bytes, or for all of them, and write what comes."""
+        """Send one request for the missing bytes, or for all of them, and write the bytes received."""
         state = self._part.state
         have = self._part.have if state is not None and state.resumable and not from_start else 0
         try:
@@ -205,7 +205,7 @@ class _Transfer:
 
 
 async def _read_head(response: FileResponse) -> bytes:
-    """Return the first bytes of the body, enough to detect their format, or all there are."""
+    """Return the first bytes of the body, enough to detect the format, or the whole body if it is shorter."""
     buffer = memoryview(bytearray(HEAD))
     size = 0
     while size < HEAD and (count := await response.read_into(buffer[size:])):
@@ -214,7 +214,7 @@ async def _read_head(response: FileResponse) -> bytes:
 
 
 async def _open(part: PartFile, *, overwrite: bool) -> str | None:
-    """Open the `.part` file, or return why the path is taken; raises `DownloadError` where nothing can be written."""
+    """Open the `.part` file, or return why the path is taken; raises `DownloadError` if it cannot be written."""
     try:
         await in_thread(part.open)
         if overwrite or not await in_thread(part.target_exists):
@@ -239,7 +239,7 @@ async def _finish(
     perhaps: Collection[Path],
     next_path: Callable[[Path], Awaitable[Path]] | None,
 ) -> Path:
-    """Give the file its name, or discard it if one of `perhaps` is the same; return the path that it has."""
+    """Rename the file to its final name, or discard it if one of `perhaps` is identical; return the path."""
     try:
         for known in perhaps:
             if await in_thread(part.equals, known.name):

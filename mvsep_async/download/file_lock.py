@@ -1,4 +1,4 @@
-"""Lock an open file against other processes, where the platform and the file system can."""
+"""Lock an open file against other processes, if the platform and the file system support it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ try:
 except ImportError:  # Windows
 
     def try_lock(fd: int) -> None:
-        """Do nothing: two processes that download to one name are not kept apart."""
+        """Do nothing: two processes that download to the same name are not prevented from it."""
 
 else:
 

@@ -1,4 +1,4 @@
-"""A folder at or below the target folder, opened so that a link planted by another user does not lead out of it."""
+"""Open a folder at or below the target folder, so that another user's symbolic link cannot lead out of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PROBED: Final = 64 * 1024
 
 
 class NotOursError(FileExistsError):
-    """A name is taken by something that must not be written to or read from: it may have been planted."""
+    """A name is taken by something that must not be read or written, since another user may have put it there."""
 
 
 @define
@@ -50,7 +50,7 @@ class Folder:
 
     @classmethod
     def enter(cls, root: Path, inside: Path, *, create: bool = True) -> Self:
-        """Open `root / inside`, and make what is missing if `create`. Raises `OSError`, `ELOOP` for a foreign link."""
+        """Open `root / inside`; with `create`, create missing folders. Raises `OSError`, `ELOOP` for a foreign link."""
         parts = inside.parts
         if inside.is_absolute() or ".." in parts:
             raise OSError(errno.EINVAL, "leads out of the folder", str(inside))
@@ -171,7 +171,7 @@ class Folder:
             self.unlink(old)
 
     def sync(self) -> None:
-        """Make renames survive a power cut, where folders can be synced."""
+        """Make renames survive a power cut, if the platform can sync folders."""
         if self._fd is not None:
             with suppress(OSError):  # some network file systems refuse it
                 os.fsync(self._fd)
@@ -216,9 +216,9 @@ class Folder:
 
 
 def probe(root: Path, inside: Path) -> None:
-    """Raise `OSError` if files cannot be written to `root / inside`, whose missing folders below `root` stay missing.
+    """Raise `OSError` if files cannot be written to `root / inside`. Missing folders below `root` are not created.
 
-    A file is written in the folder, or in the nearest one above it that exists, and removed again.
+    A file is written to the folder, or to its nearest existing parent, and removed again.
     """
     root.mkdir(parents=True, exist_ok=True)
     for path in (inside, *inside.parents):
@@ -256,7 +256,7 @@ def _temporary_name() -> str:
 
 
 def _descend(fd: int, name: str, trusted: set[int], *, create: bool) -> int:
-    """Open the folder `name` in an open folder, made if need be, and close the one above it."""
+    """Open the folder `name` in an open folder, with `create` creating it, and close the open one."""
     if create:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=fd)

@@ -97,7 +97,7 @@ class PartFile:
             self.have = size if boot is not None and boot == _boot() else self._synced
 
     def disown(self) -> None:
-        """Do not continue the bytes on disk; they are replaced when new ones come."""
+        """Forget the bytes on disk, so that the download starts again and replaces them."""
         self.have, self.state = 0, None
 
     def target_exists(self) -> bool:
@@ -253,7 +253,7 @@ class PartFile:
 
 
 def remove_leftovers(root: Path, target: Path) -> None:
-    """Remove the `.part` file and state of a `target` that is complete: a process died right after the rename.
+    """Remove the `.part` file and state of a complete `target`, left by a process that died right after the rename.
 
     Raises `OSError`, `BlockingIOError` if another process is writing there.
     """
@@ -266,9 +266,9 @@ def remove_leftovers(root: Path, target: Path) -> None:
 
 
 def is_taken(root: Path, target: Path, *, overwrite: bool = False) -> bool:
-    """Return whether `target` cannot be written: a file has the name, or another download is about to give it to one.
+    """Return whether `target` cannot be written, since a file has the name or another process downloads to it.
 
-    With `overwrite` only a folder of that name is in the way. Raises `OSError` if its folder cannot be used.
+    With `overwrite`, an existing file does not count, but a folder does. Raises `OSError` if its folder cannot be used.
     """
     try:
         folder = Folder.enter(root, target.parent.relative_to(root), create=False)
@@ -319,7 +319,7 @@ def _read_state(folder: Folder, name: str) -> tuple[ResumeState | None, int, str
 
 
 def _boot() -> str | None:
-    """Return an id of this run of the machine, `None` if there is none: then only synced bytes are continued."""
+    """Return the id of the machine's current boot; `None` if unknown, so that only synced bytes are continued."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

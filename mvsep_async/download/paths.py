@@ -1,4 +1,4 @@
-"""Plan which result of a job goes to which file. Pure: what exists on disk is asked through callbacks."""
+"""Plan the path of each result of a job. Pure: the state of the disk is queried through callbacks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _HASH_PREFIX: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}-)?
 
 @frozen
 class PlannedFile:
-    """One result and its path, which is `wanted` with a number if that was taken. `complete`: it is on disk.
+    """One result and its path: `wanted`, with a number if that is taken. `complete`: whether the file is on disk.
 
-    `perhaps`: existing files at paths that were planned for it before. One of them is this result if a process died
-    right after the rename; their bytes are compared when it is downloaded.
+    `perhaps`: existing files at paths that were planned for it earlier. One of them may be this result, if a process
+    died right after the rename; their bytes are compared when it is downloaded.
     """
 
     file: OutputFile
@@ -38,7 +38,7 @@ class PlannedFile:
 
 
 def song_of(request: JobRequest, separation: Separation | None) -> str:
-    """Return the song's name: that of its source if it was submitted here, else what the service's hash holds of it."""
+    """Return the song's name: that of its source if it was submitted here, else the one in the service's hash."""
     if request.source is None and request.filename is None:
         hash = "" if separation is None else separation.hash
         return song_name(_HASH_PREFIX.sub("", hash)) or "song"

@@ -35,9 +35,9 @@ _TEMPORARY: Final = frozenset({408, 425, 429})
 
 @frozen
 class ResumeState:
-    """What must be unchanged at the server for the bytes on disk to be continued.
+    """What must be unchanged at the server to resume from the bytes on disk.
 
-    `validator` is a strong ETag or a Last-Modified date that may serve as one; without it nothing can be continued.
+    `validator` is a strong ETag, or a Last-Modified date that can serve as one; without it, nothing can be resumed.
     """
 
     identity: str
@@ -71,7 +71,7 @@ class Restart:
 
 @frozen
 class LinkGone:
-    """The link does not lead to the file, or no longer does: ask the service for a new one."""
+    """The link does not lead to the file, for example because it expired: ask the service for a new one."""
 
     reason: str
 
@@ -80,9 +80,9 @@ class LinkGone:
 class Reject:
     """The response is not the file.
 
-    `temporary`: a later attempt may succeed. `wrong_content`: something else came in its place, such as a web page of
-    the service's edge. `retry_after`: the seconds that the server asked to wait. `slow`: bytes came,
-    but so few that they do not count as progress.
+    `temporary`: a later attempt may succeed. `wrong_content`: the server sent something else instead, such as an HTML
+    page of a proxy. `retry_after`: the seconds that the server asked to wait. `slow`: bytes were received, but too few
+    to count as progress.
     """
 
     reason: str
@@ -96,7 +96,7 @@ Verdict: TypeAlias = Receive | Complete | Restart | LinkGone | Reject
 
 
 def identity(url: str) -> str:
-    """Return what identifies the file of a URL: host and path. The query may hold a secret, and changes."""
+    """Return host and path of a URL, which identify its file. The query changes, and may contain a secret."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -201,7 +201,7 @@ def _validator(headers: Mapping[str, str]) -> str | None:
     modified = headers.get("last-modified", "").strip()
     changed, sent = _date(modified), _date(headers.get("date", ""))
     if changed is None or (sent is not None and sent - changed < timedelta(seconds=1)):
-        return None  # modified in the second it was sent: a second change in that second would not show
+        return None  # modified in the same second: another change in that second would not be noticed
     return modified if is_validator(modified) else None
 
 

@@ -31,7 +31,7 @@ _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class RequestError(Exception):
-    """A request without a usable response. `temporary`: another attempt may succeed. `slow`: it made little headway."""
+    """A request without a usable response. `temporary`: another attempt may succeed. `slow`: bytes came too slowly."""
 
     def __init__(self, reason: str, *, temporary: bool, slow: bool = False) -> None:
         super().__init__(reason)
@@ -61,10 +61,9 @@ async def request_file(
 ) -> AsyncIterator[FileResponse]:
     """Send a GET without the client's cookies, authorization or own headers, and follow redirects.
 
-    `may_be_private(url)`: whether a host may have a private address. `rate_limit`: how fast the body is read;
-    `minimum_rate`: how fast it must come. Raises
-    `RequestError` for everything that goes wrong with the network, the link or the caller's HTTP client, also while
-    the block reads the body; one that comes with hardly any headway is such a failure too.
+    `may_be_private(url)`: whether a host may have a private address. `rate_limit`: the fastest rate at which the body
+    is read; `minimum_rate`: the slowest rate that does not fail. Raises `RequestError` for every failure of the
+    network, the link or the caller's HTTP client, also while the block reads the body.
     """
     try:
         async with _follow(http, url, headers, may_be_private) as response:
@@ -152,7 +151,7 @@ def _parse(library: Any, link: str, *, base: httpx.URL | None = None) -> httpx.U
 
 @define(eq=False)
 class _Reader:
-    """Reads a body no faster than the limit, and fails when it comes with hardly any headway."""
+    """Reads a body at most as fast as the limit, and fails if it arrives slower than the minimum rate."""
 
     _read_into: Callable[[memoryview], Awaitable[int]]
     _limit: RateLimit | None
@@ -176,7 +175,7 @@ class _Reader:
 
 
 def shown(url: str) -> str:
-    """Return the URL without what may be a secret: user name, query and fragment."""
+    """Return the URL without the parts that may be secret: user name, query and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:

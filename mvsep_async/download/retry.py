@@ -1,4 +1,4 @@
-"""What to do after each attempt to fetch a file: retry, ask for a new link, or give up. No clock, no network."""
+"""Decide after each attempt to fetch a file: retry, ask for a new link, or give up. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Outcome: TypeAlias = Complete | Restart | LinkGone | Reject
 
 @frozen
 class Finish:
-    """All bytes of the file are there."""
+    """All bytes of the file are on disk."""
 
 
 @frozen
@@ -57,9 +57,9 @@ NextStep: TypeAlias = Finish | RenewLink | Retry | Fail
 class RetryState:
     """The attempts since the file last grew.
 
-    `patience`: seconds without a new byte before the download fails. `have`: the most bytes that were there, and
-    `since` the time at which they came. `can_renew`: whether the service can be asked for a new link, which is done
-    once between two bytes.
+    `patience`: seconds without a new byte before the download fails. `have`: the most bytes that were on disk; `since`:
+    when the last of them arrived. `can_renew`: whether the service can be asked for a new link, which is done at most
+    once until new bytes arrive.
     """
 
     patience: float

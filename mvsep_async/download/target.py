@@ -1,4 +1,4 @@
-"""Check before a job is paid for that its results can be written."""
+"""Check that the results of a job can be written, before it is paid for."""
 
 from __future__ import annotations
 

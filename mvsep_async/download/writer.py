@@ -18,15 +18,15 @@ from mvsep_async.download.part_file import PartFile
 __all__ = ["BufferedWriter", "writing"]
 
 _BUFFER: Final = 256 * 1024
-"""Bytes of a buffer: what one receive returns, and little enough to be written from the processor's cache. Buffers of
-1 MiB took twice as long."""
+"""Bytes of a buffer: the most that one receive returns, and few enough to be written from the processor's cache.
+Buffers of 1 MiB take twice as long."""
 
 _BUFFERS: Final = 8
-"""The most buffers there are. Twice as many are hardly faster."""
+"""Most buffers. Twice as many are hardly faster."""
 
 _BATCH: Final = 4
-"""Full buffers that start a thread, and empty ones that wake a waiting receiver: a switch between the two takes as long
-as writing or receiving that many."""
+"""Full buffers that start a thread, and empty ones that wake a waiting receiver: a switch between the two takes about
+as long as writing or receiving that many."""
 
 _LINGER: Final = 0.005
 """Seconds that the thread waits for more before it ends: on a fast line one call writes the whole file, on a slow one
@@ -45,7 +45,7 @@ class BufferedWriter:
     _filled: int = field(default=0, init=False)
     _made: int = field(default=1, init=False)
     _full: SimpleQueue[memoryview | None] = field(factory=SimpleQueue, init=False)
-    """What the thread has to write; `None` ends it."""
+    """Full buffers for the thread to write; `None` ends it."""
     _free: deque[memoryview] = field(factory=deque, init=False)
     _failure: OSError | None = field(default=None, init=False)
     _writing: bool = field(default=False, init=False)

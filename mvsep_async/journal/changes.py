@@ -1,4 +1,4 @@
-"""Changes that are not written to the journal yet; later ones replace earlier ones of the same job."""
+"""Changes that are not yet written to the journal; later ones replace earlier ones of the same job."""
 
 from __future__ import annotations
 

@@ -31,5 +31,5 @@ def error_from_json(known: dict[str, Any]) -> MVSepError:
 
 @cache
 def _arguments(name: str) -> tuple[str, ...]:
-    """Return the names of the arguments that an error is made with; its attributes have the same names."""
+    """Return the argument names of an error's constructor; its attributes have the same names."""
     return tuple(inspect.signature(getattr(errors, name)).parameters)

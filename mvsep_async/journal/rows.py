@@ -1,8 +1,7 @@
 """Convert jobs to table rows and back, without touching a disk.
 
-What a person may want to read in an sqlite3 shell has a column of its own, the rest is JSON. Text that is not valid
-Unicode (a file name in an old encoding) is stored as bytes. Tokens that the service repeats in a link or a message are
-masked.
+Values that a person may want to read in an sqlite3 shell have their own columns, the others are JSON. Text that is not
+valid Unicode (a file name in an old encoding) is stored as bytes. Tokens in links and messages are masked.
 """
 
 from __future__ import annotations
@@ -211,7 +210,7 @@ def _source_values(source: JobSource, spool: Path) -> tuple[Value, Value, Value]
         case None:
             return "none", None, None
         case Spooled(path, filename):
-            # By its name alone, so that a journal can be moved together with its spool folder.
+            # Only the file name, so that a journal can be moved together with its spool folder.
             kept = path.name if path.parent == spool else _absolute(path)
             return "spooled", _text(kept), _text(filename)
         case Pair(target, reference):
@@ -272,7 +271,7 @@ def _separation_json(separation: Separation) -> dict[str, Json]:
 
 
 def _masked_json(value: dict[str, Any]) -> str:
-    """Return JSON without tokens. Most has none, which one look at the whole text shows."""
+    """Return JSON without tokens. Usually there are none, which one search of the whole text shows."""
     text = _json(value)
     return text if redact(text) == text else _json(_masked(value))
 

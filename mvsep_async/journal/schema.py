@@ -59,18 +59,18 @@ STEPS: Final[tuple[Step, ...]] = (
     ),
     ("ALTER TABLE jobs ADD COLUMN content TEXT", "ALTER TABLE jobs ADD COLUMN archived INTEGER"),
 )
-"""The migrations from each version of the tables to the next, the first from an empty file. To change the tables,
-add a step: a step that was released never changes."""
+"""The migrations from each version of the tables to the next; the first one creates them. To change the tables, add a
+step: released steps must not change."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of the tables: the number of steps that were taken."""
+    """Return the version of the tables: the number of migration steps applied."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    """Take the missing steps, all of them or none. The connection must be in autocommit mode."""
+    """Apply the missing migration steps in one transaction. The connection must be in autocommit mode."""
     taken = version_of(connection)
     if taken >= len(steps):
         return

@@ -59,7 +59,7 @@ class SqliteJournal:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # All names of a file have one lock and one spool folder.
+        # Resolved, so that all links to a file share one lock and one spool folder.
         self.path = Path(os.path.realpath(path))
         self._spool = self.path.with_name(self.path.name + ".spool")
         self._thread: WorkThread | None = None
@@ -78,9 +78,9 @@ class SqliteJournal:
 
     @classmethod
     async def peek(cls, path: str | os.PathLike[str]) -> Sequence[Record]:
-        """Return the records of a journal in the order of submission, without its lock: it may be in use.
+        """Return the records of a journal in the order of submission, without locking it, so it may be in use.
 
-        Raises `JournalError` where there is none or it cannot be read.
+        Raises `JournalError` if it does not exist or cannot be read.
         """
         journal = cls(path)
         return await in_thread(lambda: _store(journal).peek())
@@ -156,11 +156,11 @@ class SqliteJournal:
 
     @property
     def durations(self) -> Sequence[JobDuration]:
-        """How long the last jobs took, the oldest first, as it stood when the journal was opened."""
+        """The durations of recent jobs, the oldest first, as read when the journal was opened."""
         return () if self._store is None else self._store.durations
 
     def learn(self, duration: JobDuration) -> None:
-        """Record how long a job took. Only the last ones of each algorithm are kept."""
+        """Record how long a job took. Only the latest durations of each algorithm are kept."""
         row = (duration.algorithm, duration.size, duration.waiting, duration.processing)
         self._pending.durations.append(row)
         self._wake()

@@ -40,7 +40,7 @@ _DURATION_COLUMNS: Final = "algorithm, size, waiting, processing"
 _READ_DURATIONS: Final = f"SELECT {_DURATION_COLUMNS} FROM durations ORDER BY number"  # noqa: S608
 _ADD_DURATION: Final = f"INSERT INTO durations ({_DURATION_COLUMNS}) VALUES (?, ?, ?, ?)"  # noqa: S608
 _KEPT_DURATIONS: Final = 64
-"""Durations kept of each algorithm: more than are learned from."""
+"""Durations kept for each algorithm: more than the estimates use."""
 _DROP_DURATIONS: Final = """
     DELETE FROM durations WHERE algorithm IS ? AND number NOT IN
     (SELECT number FROM durations WHERE algorithm IS ? ORDER BY number DESC LIMIT ?)
@@ -329,7 +329,7 @@ class Store:
     def _read_durations(self, connection: sqlite3.Connection) -> list[JobDuration]:
         with closing(connection.cursor()) as cursor:
             rows = cursor.execute(_READ_DURATIONS).fetchall()
-        # Of a damaged row nothing is learned: it decides only what is shown.
+        # Damaged rows are ignored, since durations only affect the estimates shown.
         return [
             JobDuration(algorithm=algorithm, size=size, waiting=waiting, processing=processing)
             for algorithm, size, waiting, processing in rows
