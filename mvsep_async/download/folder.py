@@ -120,6 +120,17 @@ class Folder:
         path, where = self._at(name)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666, **where)
 
+    def create_unnamed(self) -> int | None:
+        """Create a file without a name, which nothing has to remove; `None` where the file system has no such files."""
+        if self._fd is None or not hasattr(os, "O_TMPFILE"):
+            return None
+        try:
+            return os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                return None
+            raise
+
     def exists(self, name: str) -> bool:
         """Return whether anything has that name, a dangling link too."""
         return self._stat(name) is not None
@@ -218,7 +229,8 @@ class Folder:
 def probe(root: Path, inside: Path) -> None:
     """Raise `OSError` if files cannot be written to `root / inside`. Missing folders below `root` are not created.
 
-    A file is written to the folder, or to its nearest existing parent, and removed again.
+    A file is written in the folder, or in the nearest one above it that exists, and removed again. It has no name where
+    the file system allows that, so a process that is killed meanwhile leaves nothing behind.
     """
     root.mkdir(parents=True, exist_ok=True)
     for path in (inside, *inside.parents):
@@ -227,13 +239,16 @@ def probe(root: Path, inside: Path) -> None:
         except FileNotFoundError:
             continue
         with folder:
-            name = _temporary_name()
-            fd = folder.create(name)
+            fd, name = folder.create_unnamed(), None
+            if fd is None:
+                name = _temporary_name()
+                fd = folder.create(name)
             try:
                 os.write(fd, bytes(_PROBED))
             finally:
                 os.close(fd)
-                folder.unlink(name)
+                if name is not None:
+                    folder.unlink(name)
         return
 
 

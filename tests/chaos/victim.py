@@ -20,6 +20,7 @@ import anyio
 import httpx
 from attrs import define, field, frozen
 
+import mvsep_async.scheduling.assembly  # noqa: F401 -- loaded once here, not by each forked process
 from mvsep_async import MVSepClient
 from mvsep_async.download.part_file import PartFile
 from mvsep_async.journal import sqlite
