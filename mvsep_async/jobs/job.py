@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from mvsep_async.errors import JobTimeoutError, MVSepError
 from mvsep_async.http.call import Json
@@ -206,7 +206,7 @@ class _Changes:
 
     _job: JobEntry
     _backend: JobBackend
-    _places: bool = True
+    _places: bool = field(default=True, alias="places")
     _subscription: Subscription | None = None
     _over: bool = False
 

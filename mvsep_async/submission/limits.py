@@ -10,7 +10,7 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import UploadError
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.user import User
-from mvsep_async.sources import Data, Pair, Spooled, is_url, label
+from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label
 
 __all__ = ["check_limits"]
 
@@ -32,6 +32,8 @@ async def check_limits(request: JobRequest, user: User | None) -> None:
                 await _check_file(user, Path(path), Path(path).name)
         case Spooled(path, name):
             await _check_file(user, path, name)
+        case Stream():
+            return  # spooled before it is sent
         case source if is_url(source):
             return
         case path:
