@@ -160,7 +160,7 @@ async def test_a_deleted_job_ends_with_an_error_that_says_so(held: Sandbox, clie
         job = await client.submit(song, algorithm=40)
         await reached(job, Stage.WAITING)
         held.delete(str(job.hash))
-        with pytest.raises(JobNotFoundError, match="deleted, has expired"):
+        with pytest.raises(JobNotFoundError, match="deleted elsewhere, or has expired"):
             await job
 
 
