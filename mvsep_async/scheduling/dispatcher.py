@@ -116,7 +116,7 @@ class Dispatcher:
     """Whether the service has accepted the token in this session, so that a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
     _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict)
-    """Jobs whose creates get no response: the time of the first one, and the last error."""
+    """Jobs whose creates get no response: how long that has lasted, and the last error."""
     _ahead: dict[str, JobEntry] = field(factory=dict)
     """Jobs whose songs are sent ahead; they get the next free slots."""
     _send_ahead: SendAhead = field(init=False)
