@@ -96,6 +96,41 @@ def test_switches(cli: Cli, service: Sandbox) -> None:
     assert cli("account", "--json").document["long_filenames_enabled"] is True
 
 
+def test_free_separations_that_are_left(cli: Cli, service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("account", "--json").document["free_separations"] == {"left": 50, "max": 50}
+    assert "free_separations" not in cli("account").out
+    monkeypatch.setenv("MVSEP_API_TOKEN", service.free_token)
+    assert cli("account", "--json").document["free_separations"] == {"left": 50, "max": 50}
+    assert "50 of 50 left today" in cli("account").out
+
+
+def test_purchases(cli: Cli, service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bought,) = cli("account", "purchases", "--json").document
+    assert bought["credits"] > 0
+    assert set(bought) == {"id", "created_at", "credits", "amount", "currency", "status"}
+    table = cli("account", "purchases", "--all").out.splitlines()
+    assert table[0].split() == ["id", "date", "credits", "amount", "currency", "status"]
+    assert len(table) == 3
+    monkeypatch.setenv("MVSEP_API_TOKEN", service.free_token)
+    assert cli("account", "purchases").err == "no credits were bought yet\n"
+
+
+def test_credit_alert(cli: Cli, service: Sandbox) -> None:
+    assert cli("account", "credit-alert", "0").code == 0
+    assert "sends no mail" in cli("account", "credit-alert").out
+    assert "fewer than 25 credits" in cli("account", "credit-alert", "25").out
+    assert cli("account", "credit-alert", "--json").document == {"credit_threshold": 25.0}
+    assert cli("account", "credit-alert", "-1").code == 2
+
+
+def test_the_mirror_costs_a_credit_and_says_so(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    assert cli("separate", songs[0], *FAST).code == 0
+    before = cli("account", "--json").document["credits"]
+    ran = cli("download", "--last", "--mirror", "--out", "mirrored", *FAST)
+    assert (ran.code, "1 credit" in ran.err) == (0, True)
+    assert cli("account", "--json").document["credits"] == before - 1
+
+
 def test_a_job_from_its_hash(cli: Cli, holding: Sandbox) -> None:
     (hash,) = holding.occupy(TOKEN)
     holding.show(hash, "waiting", current_order=3, queue_count=7)
@@ -145,7 +180,7 @@ def test_jobs_are_named_by_a_short_id(cli: Cli, service: Sandbox, songs: list[st
     for number, (id, line) in enumerate(zip(ids, table, strict=True)):
         assert f"song {number}.wav" in line
         assert f"stems/song {number}/" in line
-        assert cli("status", id, "--json").document["hash"] == service.jobs[number].hash
+        assert cli("status", id, "--json").document["hash"].endswith(f"-song-{number}.wav")
     assert [line.split()[0] for line in cli("history").out.splitlines()[2:]] == ids[::-1]
     shutil.rmtree(home / "stems")
     assert cli("download", ids[0], *FAST).code == 0

@@ -1,19 +1,22 @@
-"""`account`: credits, history and settings of the account."""
+"""`account`: credits, purchases, history and settings of the account."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from attrs import frozen
-from cyclopts import App
+from cyclopts import App, Parameter, validators
 
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids, song_of_hash
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text
+from mvsep_async.http.call import Json
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
+from mvsep_async.models.site import FreeSeparations
+from mvsep_async.models.user import Purchase
 
 __all__ = ["account", "history"]
 
@@ -42,12 +45,23 @@ _HISTORY: Final[tuple[Column[_Row], ...]] = (
     Column("hash", lambda row: row.entry.hash, only="programs"),
 )
 
+_PURCHASES: Final[tuple[Column[Purchase], ...]] = (
+    Column("id", lambda one: one.id, justify="right"),
+    Column("created_at", lambda one: one.created_at, lambda one: (one.created_at or "")[:10], title="date"),
+    Column("credits", lambda one: one.credits, justify="right"),
+    Column("amount", lambda one: one.amount, lambda one: "" if one.amount is None else f"{one.amount:.2f}", "right"),
+    Column("currency", lambda one: one.currency),
+    Column("status", lambda one: one.status),
+)
+
 
 @account.default
 async def show(*, common: CommonOptions = COMMON) -> int:
-    """Show the account that the token belongs to: its plan, its credits, its unfinished jobs."""
+    """Show the account that the token belongs to: its plan, credits, free separations and unfinished jobs."""
     async with connect(load_config(common), needs_token=True) as client:
         user = await client.account.user()
+        free = (await client.site.queue()).free_separations
+    left: Json = None if free is None else {"left": free.left, "max": free.limit}
     print_record(
         {
             "name": user.name,
@@ -55,6 +69,7 @@ async def show(*, common: CommonOptions = COMMON) -> int:
             "premium": user.is_premium,
             "credits": user.premium_minutes,
             "premium_enabled": user.premium_enabled,
+            "free_separations": left if common.json else _left_today(None if user.is_premium else free),
             "long_filenames_enabled": user.long_filenames_enabled,
             "unfinished_jobs": user.current_queue.count,
             "jobs": [job.hash for job in user.current_queue.jobs or ()],
@@ -62,6 +77,63 @@ async def show(*, common: CommonOptions = COMMON) -> int:
         },
         json=common.json,
     )
+    return 0
+
+
+@account.command
+async def purchases(
+    *,
+    start: int = 0,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20,
+    all: bool = False,
+    common: CommonOptions = COMMON,
+) -> int:
+    """List the account's purchases of credits, the newest first.
+
+    Parameters
+    ----------
+    start
+        How many of the newest to skip.
+    limit
+        How many to list.
+    all
+        List all of them.
+    """
+    async with connect(load_config(common), needs_token=True) as client:
+        if all:
+            found = [purchase async for purchase in client.account.purchases_all(start=start)]
+        else:
+            found = await client.account.purchases(start=start, limit=limit)
+    print_rows(found, _PURCHASES, json=common.json, empty="no credits were bought yet")
+    return 0
+
+
+@account.command
+async def credit_alert(
+    credits: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
+    /,
+    *,
+    common: CommonOptions = COMMON,
+) -> int:
+    """Show or set the number of credits below which the service sends a mail.
+
+    Parameters
+    ----------
+    credits
+        Send a mail when fewer credits than this are left; 0 turns it off. Without a number, show the setting.
+    """
+    async with connect(load_config(common), needs_token=True) as client:
+        if credits is None:
+            threshold = (await client.account.credit_alert()).credit_threshold
+        else:
+            await client.account.set_credit_alert(credits)
+            threshold = credits
+    if common.json:
+        terminal().document({"credit_threshold": threshold})
+    elif threshold:
+        terminal().result(f"the service sends a mail when fewer than {threshold:g} credits are left")
+    else:
+        terminal().result("the service sends no mail when credits run low")
     return 0
 
 
@@ -123,6 +195,13 @@ async def history(*, start: int = 0, limit: int = 20, all: bool = False, common:
     ]
     print_rows(rows, _HISTORY, json=common.json, empty="nothing was separated yet")
     return 0
+
+
+def _left_today(free: FreeSeparations | None) -> str:
+    """Return how many free separations are left today; a premium account has no such limit."""
+    if free is None or free.left is None:
+        return ""
+    return f"{free.left} left today" if free.limit is None else f"{free.left} of {free.limit} left today"
 
 
 def _kept_for(entry: HistoryEntry) -> str:

@@ -19,6 +19,7 @@ from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.text import amount
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import JobNotFoundError, MVSepError
 from mvsep_async.http.call import Json
@@ -72,6 +73,7 @@ async def watch(
 async def download(
     *jobs: JobName,
     last: bool = False,
+    mirror: bool = False,
     output: OutputOptions = OUTPUT,
     host: HostName = None,
     transfer: TransferOptions = TRANSFER,
@@ -83,6 +85,8 @@ async def download(
     ----------
     last
         Fetch those of the newest job.
+    mirror
+        Fetch from the service's mirror, which can be faster. This costs one credit for each job.
     """
     config = load_config(common)
     check_layout(output.layout)
@@ -94,13 +98,15 @@ async def download(
     async def fetch(job: Job) -> None:
         name = names.get(job.hash or "")  # the hash has only what is left of it in a URL
         layout = fill(output.layout, {"song": song_name(name)}) if name else output.layout
-        await job.download(out, stems=output.stems or None, layout=layout, overwrite=output.overwrite)
+        await job.download(out, stems=output.stems or None, layout=layout, overwrite=output.overwrite, mirror=mirror)
 
     try:
-        async with connect(config, transfer=transfer) as client:
+        async with connect(config, needs_token=mirror, transfer=transfer) as client:
             wanted = [*jobs, await _newest(client, config)] if last else jobs
             names |= await find_jobs(client, config, wanted)
             actions = JobActions([client.attach(hash, host=host) for hash in names], fetch)
+            if mirror:
+                terminal().note(f"the mirror costs {amount(len(names), 'credit')}, one for each job")
             await prepare_folder(out)
             return await run.follow(client, actions, actions.run)
     except BaseException as error:
