@@ -7,11 +7,11 @@ from typing import Final
 
 from attrs import asdict, field, frozen
 
-from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.endpoints.paging import Page, collect, page_of, pages
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
 from mvsep_async.models.decode import decode, payload, record
-from mvsep_async.models.history import HistoryEntry, HistoryPage
+from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
 from mvsep_async.models.user import CreditAlert, Purchase, User
 
@@ -78,16 +78,16 @@ class AccountAPI:
     ) -> list[HistoryEntry]:
         """Return the account's separations, newest (`start=0`) first. More than 20 take several calls."""
 
-        async def page(start: int, limit: int) -> list[HistoryEntry]:
-            return (await self.history_page(start, limit, priority=priority)).entries
+        async def page(start: int, limit: int) -> Page[HistoryEntry]:
+            return await self.history_page(start, limit, priority=priority)
 
         return await collect(page, key=_identity, start=start, limit=limit)
 
     def history_all(self, *, start: int = 0, priority: Priority = Priority.REST) -> AsyncGenerator[HistoryEntry]:
         """Iterate over all separations of the account, newest first, page by page."""
 
-        async def page(start: int, limit: int) -> list[HistoryEntry]:
-            return (await self.history_page(start, limit, priority=priority)).entries
+        async def page(start: int, limit: int) -> Page[HistoryEntry]:
+            return await self.history_page(start, limit, priority=priority)
 
         return pages(page, key=_identity, start=start)
 
@@ -97,7 +97,7 @@ class AccountAPI:
         `status`: only those with this status.
         """
 
-        async def page(start: int, limit: int) -> list[Purchase]:
+        async def page(start: int, limit: int) -> Page[Purchase]:
             return await self._purchases(start, limit, status)
 
         return await collect(page, key=_purchase_identity, start=start, limit=limit, page=_PURCHASES_PAGE)
@@ -105,7 +105,7 @@ class AccountAPI:
     def purchases_all(self, *, start: int = 0, status: str | None = None) -> AsyncGenerator[Purchase]:
         """Iterate over all purchases of the account, newest first, page by page."""
 
-        async def page(start: int, limit: int) -> list[Purchase]:
+        async def page(start: int, limit: int) -> Page[Purchase]:
             return await self._purchases(start, limit, status)
 
         return pages(page, key=_purchase_identity, start=start, page=_PURCHASES_PAGE)
@@ -138,7 +138,7 @@ class AccountAPI:
         """Give results short names."""
         return await self._switch("disable_long_filenames")
 
-    async def history_page(self, start: int, limit: int, *, priority: Priority = Priority.REST) -> HistoryPage:
+    async def history_page(self, start: int, limit: int, *, priority: Priority = Priority.REST) -> Page[HistoryEntry]:
         """Return one page of the history as the service sends it, which may have fewer entries than `limit`."""
         call = Call(
             method="GET",
@@ -148,15 +148,16 @@ class AccountAPI:
             priority=priority,
         )
         rows = payload(await self._authenticated(call))
-        entries = decode(rows, list[HistoryEntry], what=call.path)
-        return HistoryPage(entries, len(rows) if isinstance(rows, list | dict) else 0)
+        if isinstance(rows, list):  # without a hash, an entry names no job
+            rows = [None if isinstance(row, dict) and not row.get("hash") else row for row in rows]
+        return page_of(rows, HistoryEntry, what=call.path)
 
-    async def _purchases(self, start: int, limit: int, status: str | None) -> list[Purchase]:
+    async def _purchases(self, start: int, limit: int, status: str | None) -> Page[Purchase]:
         query: dict[str, str | int] = {"offset": start, "limit": limit}
         if status is not None:
             query["status"] = status
         call = Call(method="GET", path="purchases", query=query, auth=Auth.REQUIRED)
-        return decode(_rows(payload(await self._caller.call(call))), list[Purchase], what=call.path)
+        return page_of(_rows(payload(await self._caller.call(call))), Purchase, what=call.path)
 
     async def _switch(self, name: str) -> Message:
         call = Call(method="POST", path=f"app/{name}", form={}, auth=Auth.REQUIRED)

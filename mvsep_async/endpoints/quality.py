@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.endpoints.paging import Page, collect, page_of, pages
 from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller
 from mvsep_async.http.content import FileContent
@@ -52,9 +52,10 @@ class QualityAPI:
         """
         boards: list[Leaderboard] = []
 
-        async def page(start: int, limit: int) -> tuple[QualityEntry, ...]:
-            boards.append(await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort))
-            return boards[-1].entries
+        async def page(start: int, limit: int) -> Page[QualityEntry]:
+            board, length = await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort)
+            boards.append(board)
+            return Page(board.entries, length)
 
         entries = await collect(page, key=_identity, start=start, limit=limit)
         return evolve(boards[0], entries=tuple(entries))
@@ -69,8 +70,9 @@ class QualityAPI:
     ) -> AsyncGenerator[QualityEntry]:
         """Iterate over all entries of one data set, best first, page by page."""
 
-        async def page(start: int, limit: int) -> tuple[QualityEntry, ...]:
-            return (await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort)).entries
+        async def page(start: int, limit: int) -> Page[QualityEntry]:
+            board, length = await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort)
+            return Page(board.entries, length)
 
         return pages(page, key=_identity, start=start)
 
@@ -137,13 +139,13 @@ class QualityAPI:
             status=refusal.status,
         )
 
-    async def _queue(self, start: int, limit: int) -> list[QualityEntry]:
+    async def _queue(self, start: int, limit: int) -> Page[QualityEntry]:
         call = Call(method="GET", path="quality_checker/queue", query={"start": start, "limit": limit})
-        return decode(payload(await self._caller.call(call)), list[QualityEntry], what=call.path)
+        return page_of(payload(await self._caller.call(call)), QualityEntry, what=call.path)
 
     async def _leaderboard(
         self, dataset_type: int | str, start: int, limit: int, algo_name_filter: str | None, sort: str | None
-    ) -> Leaderboard:
+    ) -> tuple[Leaderboard, int]:
         query: dict[str, str | int] = {"dataset_type": dataset_type, "start": start, "limit": limit}
         if algo_name_filter is not None:
             query["algo_name_filter"] = algo_name_filter
@@ -151,7 +153,9 @@ class QualityAPI:
             query["sort"] = sort
         call = Call(method="GET", path="quality_checker/leaderboard", query=query)
         answer = await self._caller.call(call)
-        return decode({"data": answer} if isinstance(answer, list) else answer, Leaderboard, what=call.path)
+        rows = payload(answer)
+        board = decode({"data": answer} if isinstance(answer, list) else answer, Leaderboard, what=call.path)
+        return board, len(rows) if isinstance(rows, list | dict) else 0
 
 
 def _identity(entry: QualityEntry) -> object:

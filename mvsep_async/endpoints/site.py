@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from mvsep_async.endpoints.paging import collect, pages
+from mvsep_async.endpoints.paging import Page, collect, page_of, pages
 from mvsep_async.http.call import Auth, Call, Caller, Priority
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.site import DemoEntry, NewsItem, Queue, QueueSummary
@@ -42,7 +42,7 @@ class SiteAPI:
     async def news(self, *, lang: str | None = None, start: int = 0, limit: int = 10) -> list[NewsItem]:
         """Return the news, newest first. `lang`: two letters. More than 20 take several calls."""
 
-        async def page(start: int, limit: int) -> list[NewsItem]:
+        async def page(start: int, limit: int) -> Page[NewsItem]:
             return await self._news(lang, start, limit)
 
         return await collect(page, key=_news_identity, start=start, limit=limit)
@@ -50,7 +50,7 @@ class SiteAPI:
     def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncGenerator[NewsItem]:
         """Iterate over all news, newest first, page by page."""
 
-        async def page(start: int, limit: int) -> list[NewsItem]:
+        async def page(start: int, limit: int) -> Page[NewsItem]:
             return await self._news(lang, start, limit)
 
         return pages(page, key=_news_identity, start=start)
@@ -85,7 +85,7 @@ class SiteAPI:
         service's demo page have the algorithm's `sep_type` there.
         """
 
-        async def page(start: int, limit: int) -> list[DemoEntry]:
+        async def page(start: int, limit: int) -> Page[DemoEntry]:
             return await self._demo(start, limit, algorithm_id, options)
 
         return await collect(page, key=_demo_identity, start=start, limit=limit)
@@ -95,27 +95,27 @@ class SiteAPI:
     ) -> AsyncGenerator[DemoEntry]:
         """Iterate over all published separations, newest first, page by page; filters as in `demo`."""
 
-        async def page(start: int, limit: int) -> list[DemoEntry]:
+        async def page(start: int, limit: int) -> Page[DemoEntry]:
             return await self._demo(start, limit, algorithm_id, options)
 
         return pages(page, key=_demo_identity, start=start)
 
-    async def _news(self, lang: str | None, start: int, limit: int) -> list[NewsItem]:
+    async def _news(self, lang: str | None, start: int, limit: int) -> Page[NewsItem]:
         query: dict[str, str | int] = {"start": start, "limit": limit}
         if lang is not None:
             query["lang"] = lang
         call = Call(method="GET", path="app/news", query=query)
-        return decode(payload(await self._caller.call(call)), list[NewsItem], what=call.path)
+        return page_of(payload(await self._caller.call(call)), NewsItem, what=call.path)
 
     async def _demo(
         self, start: int, limit: int, algorithm_id: int | None, options: Mapping[str, str | int] | None
-    ) -> list[DemoEntry]:
+    ) -> Page[DemoEntry]:
         query: dict[str, str | int] = {"start": start, "limit": limit}
         if algorithm_id is not None:
             query["algorithm_id"] = algorithm_id
         query |= {f"options[{name}]": key for name, key in (options or {}).items()}
         call = Call(method="GET", path="app/demo", query=query)
-        return decode(payload(await self._caller.call(call)), list[DemoEntry], what=call.path)
+        return page_of(payload(await self._caller.call(call)), DemoEntry, what=call.path)
 
 
 def _news_identity(item: NewsItem) -> object:

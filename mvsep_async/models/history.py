@@ -42,11 +42,3 @@ class HistoryEntry:
     time_left: float | None = None
     algorithm: AlgorithmRef | None = None
     extra: Mapping[str, Json] = field(factory=dict, repr=False)
-
-
-@frozen
-class HistoryPage:
-    """One page of the history. `length` counts the unreadable entries too, such as `null`."""
-
-    entries: list[HistoryEntry]
-    length: int

@@ -11,14 +11,14 @@ import anyio
 from attrs import define, field
 
 from mvsep_async.endpoints.account import AccountAPI
-from mvsep_async.endpoints.paging import MAX_PAGE
+from mvsep_async.endpoints.paging import MAX_PAGE, Page
 from mvsep_async.errors import MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
-from mvsep_async.models.history import HistoryPage
+from mvsep_async.models.history import HistoryEntry
 from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
 from mvsep_async.submission.recovery_policy import Absent, Found, HistoryEnd, Search
@@ -109,7 +109,7 @@ class Recovery:
             start += max(page.length - _OVERLAP, 1) if page.length else MAX_PAGE
         return hashes
 
-    async def _page(self, start: int) -> HistoryPage:
+    async def _page(self, start: int) -> Page[HistoryEntry]:
         """Return a page of the history. A page that fails is asked for again, so the pages before it are not lost."""
         while True:
             try:

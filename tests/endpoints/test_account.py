@@ -185,3 +185,10 @@ def test_the_repr_is_short_and_hides_the_caller() -> None:
 async def test_unknown_keys_beside_the_account_are_kept() -> None:
     user = await AccountAPI(FakeCaller({"success": True, "now": "today", "data": {"name": "N", "new": 1}})).user()
     assert (user.name, user.extra) == ("N", {"now": "today", "new": 1})
+
+
+@pytest.mark.parametrize("unreadable", [None, {"id": 3, "hash": None}, {"id": 3}, {"id": 3, "hash": ""}])
+async def test_a_page_of_the_history_without_a_readable_entry_does_not_end_it(unreadable: Json) -> None:
+    pages: list[Json] = [[{"hash": "a"}], [unreadable], [unreadable, {"hash": "b"}], []]
+    account = AccountAPI(FakeCaller(*({"success": True, "data": page} for page in pages)))
+    assert [entry.hash async for entry in account.history_all()] == ["a", "b"]

@@ -8,6 +8,7 @@ import anyio
 import pytest
 from attrs import define, field
 
+from mvsep_async.endpoints.paging import Page
 from mvsep_async.errors import MVSepError, ServiceUnavailableError, SubmissionUnknownError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import NoJournal
@@ -15,7 +16,7 @@ from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
-from mvsep_async.models.history import HistoryEntry, HistoryPage
+from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.user import CurrentQueue, QueuedJob, User
 from mvsep_async.submission.recovery import Recovery
 from mvsep_async.submission.recovery_policy import Search
@@ -41,12 +42,12 @@ class Account:
     async def user(self, **_: object) -> User:
         return User(current_queue=CurrentQueue(len(self.queue), tuple(QueuedJob(hash=one) for one in self.queue)))
 
-    async def history_page(self, start: int, limit: int, **_: object) -> HistoryPage:
+    async def history_page(self, start: int, limit: int, **_: object) -> Page[HistoryEntry]:
         self.asked.append(start)
         if len(self.asked) in self.fails:
             raise ServiceUnavailableError("502", status=502)
         hashes = self.history[start : start + min(limit, self.page)]
-        return HistoryPage(tuple(HistoryEntry(hash=one) for one in hashes), len(hashes))
+        return Page(tuple(HistoryEntry(hash=one) for one in hashes), len(hashes))
 
 
 def searched(
