@@ -13,7 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import Factory, define, field, frozen
 
-from mvsep_async.concurrency import Yielder
+from mvsep_async.concurrency import Yielder, in_thread
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.site import SiteAPI
 from mvsep_async.errors import (
@@ -120,6 +120,8 @@ class Dispatcher:
     _ahead: dict[str, JobEntry] = field(factory=dict)
     """Jobs whose songs are sent ahead; they get the next free slots."""
     _send_ahead: SendAhead = field(init=False)
+    _upload_size: tuple[str, int | None] = ("", None)
+    """The id of the job that is to be sent ahead next, and the bytes to upload, `None` while they are being read."""
     _look_at: float = inf
     """When to check again whether a song should be sent ahead."""
     _wake: anyio.Event = field(factory=anyio.Event)
@@ -259,9 +261,15 @@ class Dispatcher:
         job = self._queue.peek(busy=self._groups, cap=self.group_cap)
         if job is None or self._slots.free(now) > 0 or self._outage.rest or not self.line.idle:
             return
+        if self._upload_size[0] != job.id:
+            self._upload_size = job.id, None
+            tasks.start_soon(self._read_upload_size, job)
+        size = self._upload_size[1]
+        if size is None:
+            return
         delay = self._send_ahead.delay(
             now,
-            size=upload_size(job.request),
+            size=size,
             rate=self.line.rate,
             seconds_left=[holder.progress.seconds_left for holder in self._holders() if holder.state in AT_SERVICE],
             ahead=len(self._ahead),
@@ -273,6 +281,12 @@ class Dispatcher:
         self._ahead[job.id] = job
         self.registry.apply(job, JobEvent.UPLOAD_BEGAN)
         tasks.start_soon(self._create, job)
+
+    async def _read_upload_size(self, job: JobEntry) -> None:
+        size = await in_thread(upload_size, job.request)  # a network share may take long
+        if self._upload_size[0] == job.id:
+            self._upload_size = job.id, size
+            self._wake.set()
 
     def _line_idle(self) -> None:
         self._wake.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any
 
 import anyio
@@ -31,6 +32,7 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.site import FreeSeparations, Queue
 from mvsep_async.models.user import CurrentQueue, User
+from mvsep_async.scheduling import dispatcher as dispatcher_module
 from mvsep_async.scheduling.dispatcher import Dispatcher, WaitReason
 from mvsep_async.submission.create import CreateResult, Fate
 from tests.virtual import run_virtually
@@ -350,3 +352,25 @@ def test_a_lost_job_is_not_given_up_because_the_machine_was_suspended() -> None:
             assert job.state is JobState.QUEUED
 
     run_virtually(run)
+
+
+def test_a_network_share_that_hangs_holds_up_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of the next song is read in a thread, and only sending ahead waits for it."""
+    answers, threads = Event(), list[Thread]()
+
+    def hang(_: JobRequest) -> int:
+        threads.append(current_thread())
+        answers.wait(30)
+        return 0
+
+    async def run() -> None:
+        async with world(1) as here:
+            here.submit(3)
+            await anyio.sleep(3 * (JOB_SECONDS + 2))
+            assert here.states() == [JobState.DONE] * 3
+            answers.set()
+
+    monkeypatch.setattr(dispatcher_module, "upload_size", hang)
+    run_virtually(run)
+    assert threads
+    assert main_thread() not in threads
