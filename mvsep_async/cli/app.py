@@ -31,6 +31,7 @@ COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("more recipe", "recipe:recipe", "Run and check chains of separations."),
     ("more estimate", "estimate:estimate", "Show what separating songs would cost."),
     ("more sandbox", "sandbox:sandbox", "Run a local sandbox, for programs of your own."),
+    ("more mcp", "mcp:mcp", "Let an assistant separate songs: an MCP server."),
     ("more config", "config:config", "Show and change the configuration."),
     ("more completion", "completion:completion", "Print or install shell completion."),
 )
@@ -65,7 +66,7 @@ app: Final = App(
 )
 _below: Final = {
     "service": App(name="service", help="Public pages of the service: queue, news, quality checker.", sort_key=8),
-    "more": App(name="more", help="Recipes, prices, sandbox, configuration, completion.", sort_key=9),
+    "more": App(name="more", help="Recipes, prices, sandbox, MCP, configuration, completion.", sort_key=9),
 }
 for _index, (_words, _module, _help) in enumerate(COMMANDS):
     _parent, _, _name = _words.rpartition(" ")

@@ -13,7 +13,7 @@ PACKAGE: Final = Path(__file__).parents[2] / "mvsep_async"
 
 LAYERS: Final = (
     "cli",
-    "testing webhooks library",
+    "testing webhooks library mcp",
     "recipes",
     "client",
     "scheduling",

@@ -1,0 +1,56 @@
+"""The server: the tools under their names, for the SDK to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import Final
+
+from mcp.server import MCPServer
+from mcp.types import ToolAnnotations
+
+from mvsep_async._version import __version__
+from mvsep_async.client import MVSepClient
+from mvsep_async.errors import ConfigurationError
+from mvsep_async.mcp.folders import AllowedFolders
+from mvsep_async.mcp.spending import CreditLimit
+from mvsep_async.mcp.tools import Tools
+
+__all__ = ["create_server"]
+
+_INSTRUCTIONS: Final = """\
+Separates songs into stems (vocals, drums, bass, ...) with the MVSEP service. Call estimate before separate when the
+person has not said that credits may be spent. A song is never paid twice for the same settings. Only files below these
+folders can be used: {folders}. This server may spend {limit} credits in all."""
+
+_READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=True)
+_WRITES: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+
+
+def create_server(client: MVSepClient, folders: Iterable[str | PathLike[str]], *, max_credits: int) -> MCPServer[None]:
+    """Return a server whose tools use an open client. It blocks for a moment: it looks at the folders.
+
+    `folders`: the only ones whose songs are read and in which stems are written. `max_credits`: all that may be spent
+    over the life of the server. Raises `InvalidRequestError` for a folder that does not exist, and `ConfigurationError`
+    without folders or for a negative limit.
+    """
+    allowed = AllowedFolders.of(folders)
+    if not allowed.folders:
+        raise ConfigurationError("the server may use no folder: give at least one")
+    if max_credits < 0:
+        raise ConfigurationError(f"max_credits must be 0 or more, not {max_credits}")
+    tools = Tools(client, allowed, CreditLimit(max_credits))
+    server: MCPServer[None] = MCPServer(
+        "mvsep-async",
+        title="MVSEP",
+        version=__version__,
+        instructions=_INSTRUCTIONS.format(folders=", ".join(map(str, allowed.folders)), limit=max_credits),
+        log_level="WARNING",
+    )
+    for reading in (tools.list_songs, tools.search_algorithms, tools.describe_algorithm, tools.estimate, tools.status):
+        server.add_tool(reading, annotations=_READS)
+    for writing in (tools.separate, tools.download, tools.cancel):
+        server.add_tool(writing, annotations=_WRITES)
+    return server
