@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, Unpack, cast
 
 from mvsep_async.concurrency import HostTask, LoopGuard, in_thread
 from mvsep_async.config import ClientConfig
-from mvsep_async.errors import ClientClosedError, ConfigurationError
+from mvsep_async.errors import ClientClosedError, ConfigurationError, MVSepError
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.models.output_format import OutputFormat
 
@@ -177,6 +177,14 @@ class MVSepClient:
     def user(self) -> User | None:
         """The account as it was last seen; `None` while the client had no need to ask for it."""
         return self._open().scheduler.dispatcher.user
+
+    @property
+    def paused_by(self) -> MVSepError | None:
+        """The error because of which no song is sent at the moment: an outage, or a `DailyLimitError`; else `None`.
+
+        The queued jobs wait, and are sent when it is over.
+        """
+        return self._open().scheduler.dispatcher.paused_by
 
     @property
     def slots(self) -> int:

@@ -48,6 +48,10 @@ class LibraryRun:
     _jobs: dict[str, tuple[str, str, Job]] = field(factory=dict)
     """Name, folder and job, by the job's id."""
     _jobs_of_song: dict[tuple[Path | str | None, str | None], set[str]] = field(factory=dict)
+    _failed: dict[tuple[Path | str | None, str | None], dict[str, Json]] = field(factory=dict)
+    """Documents of failed songs: written at the end, since a failed song is tried again."""
+    _waits_for: str | None = None
+    """Why songs wait, in the words of the run."""
     _dashboard: Dashboard = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -64,22 +68,31 @@ class LibraryRun:
             case EventKind.SEPARATED | EventKind.FAILED:
                 for job in self._jobs_of_song.pop(song, ()):
                     self._jobs.pop(job, None)
-                if self.json:
+                self._failed.pop(song, None)
+                if self.json and event.kind is EventKind.FAILED:
+                    self._failed[song] = self._document(event)
+                elif self.json:
                     self._dashboard.write(self._document(event))
                 else:
                     self._dashboard.write(lambda glyphs, width: self._line(event, glyphs, width))
             case EventKind.NOTICE | EventKind.RETRYING | EventKind.FOLLOWED | EventKind.FAILED_BEFORE:
                 self._note(event)
+            case EventKind.WAITING:
+                self._waits_for = event.message
             case EventKind.SKIPPED if event.tally.skipped == 1:
                 self._note(event)
 
     async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[T]]) -> T:
         """Show the run until it is over, and return its result."""
         async with self._dashboard.shown(client, lambda: self.snapshot(client)):
-            return await run()
+            try:
+                return await run()
+            finally:
+                self._write_failed()
 
     def wait_for_songs(self, result: LibraryResult) -> None:
         """Say that all songs are done and that new ones are waited for; `watch_library` calls this after each run."""
+        self._write_failed()
         failed = f", {result.tally.failed} failed" if result.tally.failed else ""
         folder = shown_path(self.source)
         text = f"{result.tally.separated} separated{failed}; waiting for new songs in {folder}, Ctrl-C ends"
@@ -104,11 +117,17 @@ class LibraryRun:
             searching=tally.total is None,
             done=tally.separated,
             failed=tally.failed,
+            notice=self._waits_for,
         )
 
     def board(self, client: MVSepClient) -> Board:
         """Return what is to be shown now."""
         return self._dashboard.board(client, self.snapshot(client))
+
+    def _write_failed(self) -> None:
+        for document in self._failed.values():
+            self._dashboard.write(document)
+        self._failed.clear()
 
     def _note(self, event: LibraryEvent) -> None:
         if self.json:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from attrs import define, frozen
 
 from mvsep_async.jobs.failures import FailureKind
-from mvsep_async.library.manifest import FailedSong, ManifestFile, SeparatedSong
+from mvsep_async.library.records import FailedSong, ManifestFile, SeparatedSong
 from mvsep_async.recipes.recipe import Recipe
 
 __all__ = [

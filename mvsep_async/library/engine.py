@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -19,8 +20,8 @@ from mvsep_async.errors import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
+    DailyLimitError,
     DownloadError,
-    JobNotFoundError,
     JournalError,
     MVSepError,
 )
@@ -36,16 +37,17 @@ from mvsep_async.library.decisions import (
     Follow,
     Separate,
     UpToDate,
-    check_stems,
 )
-from mvsep_async.library.manifest import FailedSong, Manifest, SeparatedSong
+from mvsep_async.library.executor import ActionExecutor
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import EventKind, Notice
 from mvsep_async.library.planner import PlannedSong, Planner
 from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.reader import SongReader, has_changed
-from mvsep_async.library.separator import JobObserver, SongSeparator, Stems
+from mvsep_async.library.records import FailedSong
+from mvsep_async.library.separator import JobObserver, SongSeparator
+from mvsep_async.library.spending import Spending
 from mvsep_async.library.stems import StemStore
-from mvsep_async.recipes.keys import content_key, keys_of
 from mvsep_async.recipes.recipe import Step
 from mvsep_async.recipes.runner import Transfer
 
@@ -82,27 +84,26 @@ class LibraryEngine:
     """Songs that are retried at the end."""
     _deferred: list[PlannedSong] = field(factory=list)
     """Songs whose files changed, or are still being written: they are planned again when the others are done."""
-    _deleted: dict[tuple[str, str], SeparatedSong] = field(factory=dict)
-    """Songs with missing stems whose jobs the service has deleted: they are separated again."""
-    _reserved: dict[tuple[str, str], int] = field(factory=dict)
-    """Credits that were reserved for songs under way."""
     _retrying: bool = False
     _counting: bool = False
+    _waiting: bool = False
     _running: int = 0
     _fatal: MVSepError | None = None
     _room: anyio.Event = field(factory=anyio.Event)
     _in_flight: Counter[str] = field(factory=Counter)
     _audio_locks: KeyedLock = field(factory=KeyedLock)
-    _stems_lock: anyio.Lock = field(factory=anyio.Lock)
     _reader: SongReader = field(factory=SongReader)
-    _separator: SongSeparator = field(init=False)
     _stems: StemStore = field(init=False)
+    _spending: Spending = field(init=False)
+    _executor: ActionExecutor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._separator = SongSeparator(
+        separator = SongSeparator(
             self.client, self.target, self.manifest, self.copy_tags, self.transfer, self.id, self.progress.notice
         )
         self._stems = StemStore(self.target, self.manifest, self.planner)
+        self._spending = Spending(self.client, self.budget, self.progress)
+        self._executor = ActionExecutor(self.target, self.planner, self.manifest, separator, self._stems, self.progress)
 
     async def run(self, order: SongOrder, repeat: int) -> None:
         """Plan and separate all songs, then retry those that failed."""
@@ -180,12 +181,12 @@ class LibraryEngine:
             return
         if isinstance(item.action, UpToDate):
             self.progress.up_to_date(item)
-            if self.dry_run or not self._lacks_tags(item.known):
+            if self.dry_run or not self._executor.lacks_tags(item.known):
                 return
         if self.dry_run:
             self.progress.planned(item)
             return
-        if isinstance(item.action, FetchMissing) and (known := self._deleted.get(_song_key(item))) is not None:
+        if isinstance(item.action, FetchMissing) and (known := self._executor.deleted.get(item.key)) is not None:
             item = evolve(item, action=Separate(known))
         if isinstance(item.action, Separate) and self.stopped is not None:
             self._skip(item, self.stopped)
@@ -199,7 +200,7 @@ class LibraryEngine:
             self._in_flight[_audio_key(ready)] += 1
             queued = anyio.Event()
             tasks.start_soon(self._process, ready, tasks, queued)
-            if _song_key(ready) in self._reserved:
+            if self._spending.has_reserved(ready):
                 await queued.wait()  # so that songs are sent in their order
 
     async def _wait_for_room(self, tasks: TaskGroup) -> None:
@@ -234,12 +235,13 @@ class LibraryEngine:
         """Return what is known of a song's audio, but for one that is to be separated all the same."""
         assert item.content is not None
         recalled = await in_thread(self.planner.recall, item.song, item.content, item.method)
-        again = self._retrying if isinstance(recalled, FailedBefore) else _song_key(item) in self._deleted
+        again = self._retrying if isinstance(recalled, FailedBefore) else item.key in self._executor.deleted
         return None if again else recalled
 
     async def _process(self, item: PlannedSong, tasks: TaskGroup, queued: anyio.Event) -> None:
         def report(step: Step, job: Job, progress: Progress) -> None:
             queued.set()
+            self._check_daily_limit(tasks)
             name = item.method.steps[step.name]
             self.progress.emit(EventKind.PROGRESS, item, step=name, job=job, progress=progress)
 
@@ -257,74 +259,35 @@ class LibraryEngine:
             await self._fail(item, DownloadError(reason), observer)
         finally:
             queued.set()
-            self._reserved.pop(_song_key(item), None)
+            self._spending.forget(item)
             self._in_flight[_audio_key(item)] -= 1
             self._running -= 1
             self._room.set()
 
     async def _bring_stems(self, item: PlannedSong, observer: JobObserver) -> None:
         """Do what was planned: nothing else works on the same audio by the same method meanwhile."""
-        action, known = item.action, item.known
-        if isinstance(action, Separate) and _song_key(item) not in self._reserved:
+        if isinstance(item.action, Separate) and not self._spending.has_reserved(item):
             recalled = await self._recall(item)
             if isinstance(recalled, FailedBefore):
                 self.progress.failed_before(item, recalled.failed)
                 return
             if recalled is None and not await self._afford(item):
                 return
-            action = recalled or action
-        if isinstance(action, Follow):
-            known = await self._follow(item)
-            if known is None:  # the stems of this audio were replaced meanwhile
-                self._deferred.append(item)
-                return
-            item = evolve(item, place=known.place, seconds=known.seconds, credits=known.credits)
-            action = check_stems(item.method.recipe, known, await in_thread(self.planner.sizes, known))
-            if isinstance(action, UpToDate):
-                self.progress.followed(item, tuple(self.target / file.path for file in known.files))
-        match action:
-            case UpToDate():
-                if known is not None and self._lacks_tags(known):
-                    await self._separator.tag(item, known)
-            case FetchMissing(present):
-                assert known is not None
-                self.progress.emit(EventKind.STARTED, item)
-                try:
-                    stems = await self._separator.fetch_missing(item, known, present, observer)
-                except JobNotFoundError:
-                    self._deleted[_song_key(item)] = known
-                    self._deferred.append(item)
-                else:
-                    await self._finish(item, stems, observer, known)
-            case Separate(replaced):
-                self.progress.emit(EventKind.STARTED, item)
-                stems = await self._separator.separate(item, observer, lambda: self._set_aside(replaced))
-                await self._finish(item, stems, observer, None)
+            item = evolve(item, action=recalled or item.action)
+        if not await self._executor.execute(item, observer):
+            self._deferred.append(item)
 
-    async def _follow(self, item: PlannedSong) -> SeparatedSong | None:
-        """Bring the stems of the same audio to the song's place."""
-        async with self._stems_lock:
-            followed, notices = await in_thread(self._stems.follow, item)
-        for notice in notices:
-            self.progress.notice(notice.path, notice.reason)
-        return followed
+    def _check_daily_limit(self, tasks: TaskGroup) -> None:
+        """Report once that the songs wait because the free separations of today are used up."""
+        waiting = isinstance(self.client.paused_by, DailyLimitError)
+        if waiting and not self._waiting:
+            tasks.start_soon(self._report_daily_limit)
+        self._waiting = waiting
 
-    async def _finish(
-        self, item: PlannedSong, stems: Stems, observer: JobObserver, known: SeparatedSong | None
-    ) -> None:
-        paths = await self._separator.record(item, stems, observer, known)
-        self.progress.separated(item, paths)
-
-    async def _set_aside(self, replaced: SeparatedSong | None) -> None:
-        """Make room for new stems where those of the earlier audio of a song are."""
-        if replaced is None:
-            return
-        async with self._stems_lock:
-            current = await in_thread(self.manifest.song, replaced.source, replaced.method)
-            if current is None or current.content != replaced.content:
-                return  # another song has them by now
-            for notice in await in_thread(self._stems.set_aside, current):
-                self.progress.notice(notice.path, notice.reason)
+    async def _report_daily_limit(self) -> None:
+        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        done = await in_thread(self.manifest.count_since, midnight.timestamp())
+        self.progress.daily_limit(self.planner.source, done)
 
     async def _count_ahead(self) -> None:
         """Count the songs to separate while the slots are full: songs are planned only as there is room for them."""
@@ -335,38 +298,21 @@ class LibraryEngine:
             self.progress.counted(total)
 
     async def _afford(self, item: PlannedSong) -> bool:
-        """Reserve the song's credits; steps that are at the service already were paid before."""
-        assert item.content is not None
-        keys = keys_of(item.method.recipe, content_key(item.content))
-        unpaid = [step.name for step in item.method.recipe.steps if not await self._is_paid(keys[step.name])]
-        seconds = item.seconds
-        cost = None if seconds is None else sum(item.method.price(step, seconds) for step in unpaid)
-        if self.stopped is None and (not unpaid or self.budget.reserve(cost)):
-            self._reserved[_song_key(item)] = cost or 0
-            self.progress.spend(item, cost)
-            return True
-        if self.stopped is None and cost is None:
-            reason = "does not tell its length, so it is skipped under a limit on credits"
-            self.progress.notice(item.path, reason)
-        elif self.stopped is None:
-            self.stopped = (
-                f"the limit of {self.budget.limit} credits: {self.budget.spent} are spent or reserved, the next song "
-                f"({item.title}) needs {cost}"
-            )
+        """Reserve the song's credits; skip it if no more songs are sent, or if it would exceed the limit."""
+        if self.stopped is None:
+            refused = await self._spending.reserve(item)
+            if refused is None:
+                return True
+            if refused.final:
+                self.stopped = refused.reason
+            else:
+                self.progress.notice(item.path, refused.reason)
         self.progress.skipped(item, self.stopped)
         return False
 
-    async def _is_paid(self, key: str) -> bool:
-        job = await self.client.find(key=key)
-        return job is not None and job.hash is not None and job.error is None
-
     async def _fail(self, item: PlannedSong, error: MVSepError, observer: JobObserver | None) -> None:
         accepted = observer is not None and any(job.hash for job in observer.jobs.values())
-        cost = self._reserved.pop(_song_key(item), None)
-        if cost is not None:
-            self.progress.spend(item, cost, times=-1)
-            if not accepted:
-                self.budget.release(cost)
+        self._spending.take_back(item, spent=accepted)
         if not accepted and await has_changed(item):
             self._deferred.append(item)
             return
@@ -375,6 +321,8 @@ class LibraryEngine:
             self._failed.append(item)
         if kind is not FailureKind.TEMPORARY and item.content is not None:
             await in_thread(self.manifest.record_failure, _failed_song(item, kind, error))
+        if isinstance(error, DailyLimitError) and self.stopped is None:
+            self.stopped = "the daily limit of a free account: start again when the service allows more"
         if isinstance(error, DownloadError) and self.stopped is None:
             free = (await in_thread(shutil.disk_usage, self.target)).free
             if free < _LITTLE_SPACE:
@@ -385,13 +333,6 @@ class LibraryEngine:
         if reason != self.stopped:
             self.progress.notice(item.path, reason)
         self.progress.skipped(item, reason)
-
-    def _lacks_tags(self, known: SeparatedSong | None) -> bool:
-        return self.copy_tags and known is not None and not known.tagged
-
-
-def _song_key(item: PlannedSong) -> tuple[str, str]:
-    return item.song.name, item.method.digest
 
 
 def _audio_key(item: PlannedSong) -> str:

@@ -11,22 +11,31 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict, define, field, frozen
+from attrs import define, field
 
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.failures import FailureKind
 from mvsep_async.journal.lock import FileLock, LockedError
-from mvsep_async.library.timeline import JobTimeline, Span
+from mvsep_async.library.records import (
+    FAILURE_COLUMNS,
+    SONG_COLUMNS,
+    FailedSong,
+    Renames,
+    SeparatedSong,
+    failure_row,
+    read_failure,
+    read_song,
+    song_row,
+)
 from mvsep_async.naming import caseless
 
-__all__ = ["FailedSong", "Manifest", "ManifestFile", "Renames", "SeparatedSong", "replaced_name"]
+__all__ = ["Manifest"]
 
 _VERSION: Final = 2
 _APPLICATION: Final = 0x4D56534C
 """`MVSL`: distinguishes a manifest from other SQLite files."""
 
-Renames = Sequence[tuple[str, str]]
-"""Paths below the target folder, before and after."""
+_SONGS: Final = f"SELECT {SONG_COLUMNS} FROM songs"
+_FAILURES: Final = f"SELECT {FAILURE_COLUMNS} FROM failures"
 
 _SCHEMA: Final = f"""
     CREATE TABLE IF NOT EXISTS songs (
@@ -49,73 +58,6 @@ _SCHEMA: Final = f"""
     PRAGMA application_id = {_APPLICATION};
     PRAGMA user_version = {_VERSION};
 """
-
-
-@frozen
-class ManifestFile:
-    """A stem. `path`: relative to the target folder, with `/`; `hash`, `host`: of the job that made it."""
-
-    step: str
-    stem: str
-    path: str
-    size: int
-    hash: str | None = None
-    host: str | None = None
-
-
-@frozen(kw_only=True)
-class SeparatedSong:
-    """A song that was separated by one method.
-
-    - `source`: its path relative to the source folder. `size`, `mtime_ns`, `content`, `audio_length`: of the file that
-      was sent, see `AudioContent`.
-    - `method`: the digest of the method, `method_name`: its name.
-    - `kept`: the stems wanted of each step, `None` for all.
-    - `seconds`, `credits`: `None` where not known. `tagged`: whether the stems have the song's tags.
-    - `run`: the run that made it, `finished`: when, as a Unix time.
-    """
-
-    source: str
-    method: str
-    method_name: str
-    title: str
-    size: int
-    mtime_ns: int
-    content: str
-    audio_length: int
-    seconds: float | None
-    credits: int | None
-    place: str
-    files: tuple[ManifestFile, ...]
-    kept: dict[str, list[str] | None]
-    tagged: bool = False
-    timelines: tuple[JobTimeline, ...] = ()
-    run: str = ""
-    finished: float = 0.0
-
-    @property
-    def replaced(self) -> bool:
-        """Whether its file has other audio by now, and its stems are set aside."""
-        return self.source.startswith("/")
-
-
-@frozen(kw_only=True)
-class FailedSong:
-    """A song that failed, and when it is tried again."""
-
-    source: str
-    method: str
-    size: int
-    mtime_ns: int
-    content: str
-    audio_length: int
-    kind: FailureKind
-    message: str
-
-
-def replaced_name(content: str) -> str:
-    """Return the `source` of a song whose file has other audio by now: no file name begins with a slash."""
-    return f"/{content}"
 
 
 @define(eq=False)
@@ -183,25 +125,27 @@ class Manifest:
 
     def song(self, source: str, method: str) -> SeparatedSong | None:
         """Return the separation of the song of this name, whatever audio its file has by now."""
-        found = self._all(f"SELECT {_COLUMNS} FROM songs WHERE source = ? AND method = ?", os.fsencode(source), method)
-        return _song(found[0]) if found else None
+        found = self._all(f"{_SONGS} WHERE source = ? AND method = ?", os.fsencode(source), method)
+        return read_song(found[0]) if found else None
 
     def songs_with(self, content: str, method: str) -> list[SeparatedSong]:
         """Return the separations of this audio, under whatever name, at most a few."""
-        found = self._all(f"SELECT {_COLUMNS} FROM songs WHERE content = ? AND method = ? LIMIT 8", content, method)
-        return [_song(row) for row in found]
+        found = self._all(f"{_SONGS} WHERE content = ? AND method = ? LIMIT 8", content, method)
+        return [read_song(row) for row in found]
 
     def failure(self, source: str, method: str) -> FailedSong | None:
         """Return how the song of this name failed, whatever audio its file has by now."""
         found = self._all(
-            f"SELECT {_FAILED} FROM failures WHERE source = ? AND method = ? LIMIT 1", os.fsencode(source), method
+            f"{_FAILURES} WHERE source = ? AND method = ? LIMIT 1",
+            os.fsencode(source),
+            method,
         )
-        return _failed(found[0]) if found else None
+        return read_failure(found[0]) if found else None
 
     def failure_of(self, content: str, method: str) -> FailedSong | None:
         """Return how this audio failed, under whatever name."""
-        found = self._all(f"SELECT {_FAILED} FROM failures WHERE content = ? AND method = ?", content, method)
-        return _failed(found[0]) if found else None
+        found = self._all(f"{_FAILURES} WHERE content = ? AND method = ?", content, method)
+        return read_failure(found[0]) if found else None
 
     def knows_length(self, audio_length: int) -> bool:
         """Tell whether any audio of this length is known: if not, the audio itself need not be read to be compared."""
@@ -253,32 +197,34 @@ class Manifest:
 
     def unfinished_renames(self) -> list[tuple[SeparatedSong, Renames]]:
         """Return the songs whose files a killed process was about to rename."""
-        found = self._all(f"SELECT {_COLUMNS}, renames FROM songs WHERE renames IS NOT NULL")
-        return [(_song(row[:-1]), [(before, after) for before, after in json.loads(row[-1])]) for row in found]
+        found = self._all(f"SELECT {SONG_COLUMNS}, renames FROM songs WHERE renames IS NOT NULL")
+        return [(read_song(row[:-1]), [(before, after) for before, after in json.loads(row[-1])]) for row in found]
 
     def record_failure(self, failed: FailedSong) -> None:
         """Store that a song failed; on disk when this returns."""
-        values = (
-            os.fsencode(failed.source), failed.method, failed.size, failed.mtime_ns, failed.content,
-            failed.audio_length, failed.kind.value, failed.message,
-        )  # fmt: skip
+        values = failure_row(failed)
         with self._transaction():
-            self._db.execute(f"INSERT OR REPLACE INTO failures ({_FAILED}) VALUES ({_marks(values)})", values)
+            self._db.execute(f"INSERT OR REPLACE INTO failures ({FAILURE_COLUMNS}) VALUES ({_marks(values)})", values)
 
     def songs(self, *, run: str | None = None) -> Iterator[SeparatedSong]:
         """Yield all songs, or those of one run, by name; a few are held at a time."""
         with self._lock, _explained(self.path), closing(self._db.cursor()) as cursor:
             which = "" if run is None else "AND run = ?"
             cursor.execute(
-                f"SELECT {_COLUMNS} FROM songs WHERE substr(source, 1, 1) <> x'2f' {which} ORDER BY source, method",
+                f"{_SONGS} WHERE substr(source, 1, 1) <> x'2f' {which} ORDER BY source, method",
                 () if run is None else (run,),
             )
             while found := cursor.fetchmany(200):
-                yield from map(_song, found)
+                yield from map(read_song, found)
+
+    def count_since(self, time: float) -> int:
+        """Return how many songs were separated since this Unix time."""
+        (row,) = self._all("SELECT count(*) FROM songs WHERE finished >= ?", time)
+        return int(row[0])
 
     def replaced_songs(self) -> list[SeparatedSong]:
         """Return the songs whose stems are set aside."""
-        return [_song(row) for row in self._all(f"SELECT {_COLUMNS} FROM songs WHERE substr(source, 1, 1) = x'2f'")]
+        return [read_song(row) for row in self._all(f"{_SONGS} WHERE substr(source, 1, 1) = x'2f'")]
 
     def forget(self, song: SeparatedSong) -> None:
         """Remove a song."""
@@ -311,66 +257,12 @@ class Manifest:
                 raise
 
     def _insert(self, song: SeparatedSong, renames: Renames | None) -> None:
-        values = (
-            os.fsencode(song.source), song.method, song.method_name, song.title, song.size, song.mtime_ns,
-            song.content, song.audio_length, song.seconds, song.credits, song.place, caseless(song.place),
-            json.dumps([asdict(file) for file in song.files]), json.dumps(song.kept), song.tagged,
-            json.dumps([[one.step, [[span.phase, span.start, span.end] for span in one.spans]]
-                        for one in song.timelines]),
-            song.run, song.finished, None if renames is None else json.dumps([list(pair) for pair in renames]),
-        )  # fmt: skip
-        self._db.execute(f"INSERT OR REPLACE INTO songs ({_COLUMNS}, renames) VALUES ({_marks(values)})", values)
-
-
-_COLUMNS: Final = (
-    "source, method, method_name, title, size, mtime_ns, content, audio_length, seconds, credits, place, place_key, "
-    "files, kept, tagged, timelines, run, finished"
-)
-_FAILED: Final = "source, method, size, mtime_ns, content, audio_length, kind, message"
+        values = song_row(song, renames)
+        self._db.execute(f"INSERT OR REPLACE INTO songs ({SONG_COLUMNS}, renames) VALUES ({_marks(values)})", values)
 
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _song(row: tuple[Any, ...]) -> SeparatedSong:
-    source, method, name, title, size, mtime_ns, content, length, seconds, credits, place, _, *rest = row
-    files, kept, tagged, timelines, run, finished = rest
-    return SeparatedSong(
-        source=os.fsdecode(source),
-        method=method,
-        method_name=name,
-        title=title,
-        size=size,
-        mtime_ns=mtime_ns,
-        content=content,
-        audio_length=length,
-        seconds=seconds,
-        credits=credits,
-        place=place,
-        files=tuple(ManifestFile(**file) for file in json.loads(files)),
-        kept=json.loads(kept),
-        tagged=bool(tagged),
-        timelines=tuple(
-            JobTimeline(step, tuple(Span(*span) for span in spans)) for step, spans in json.loads(timelines)
-        ),
-        run=run,
-        finished=finished,
-    )
-
-
-def _failed(row: tuple[Any, ...]) -> FailedSong:
-    source, method, size, mtime_ns, content, audio_length, kind, message = row
-    return FailedSong(
-        source=os.fsdecode(source),
-        method=method,
-        size=size,
-        mtime_ns=mtime_ns,
-        content=content,
-        audio_length=audio_length,
-        kind=FailureKind(kind),
-        message=message,
-    )
 
 
 def _create_claims(db: sqlite3.Connection) -> None:

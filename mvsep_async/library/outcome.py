@@ -38,6 +38,8 @@ class EventKind(StrEnum):
     """A song that was renamed, moved, copied or retagged: its stems were brought along, nothing was paid."""
     FAILED_BEFORE = "failed before"
     """A song that failed in an earlier run, and is not tried again by itself."""
+    WAITING = "waiting"
+    """The free separations of today are used up: the run goes on by itself when the service allows more."""
     RETRYING = "retrying"
     """The failed songs are tried again."""
 

@@ -24,8 +24,9 @@ from mvsep_async.library.decisions import (
     matches,
 )
 from mvsep_async.library.layout import Layout, values_of
-from mvsep_async.library.manifest import FailedSong, Manifest, SeparatedSong
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Notice
+from mvsep_async.library.records import FailedSong, SeparatedSong
 from mvsep_async.naming import caseless
 from mvsep_async.recipes.recipe import Recipe
 
@@ -80,6 +81,11 @@ class PlannedSong:
     def path(self) -> Path:
         """The song's file."""
         return Path(self.song.path)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies it in a run: the song's name and the digest of the method."""
+        return self.song.name, self.method.digest
 
 
 @define

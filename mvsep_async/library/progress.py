@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from attrs import define, evolve, field
 from mvsep_async.errors import JobFailedError, MVSepError
 from mvsep_async.jobs.failures import FailureKind
 from mvsep_async.library.decisions import Follow, Separate, UpToDate
-from mvsep_async.library.manifest import FailedSong
 from mvsep_async.library.outcome import EventKind, Failure, LibraryEvent, Notice, Tally
 from mvsep_async.library.planner import PlannedSong
+from mvsep_async.library.records import FailedSong
 from mvsep_async.library.timeline import JobTimeline, Span
 
 __all__ = ["RunProgress"]
@@ -112,6 +113,15 @@ class RunProgress:
         self.unfinished += [(f"{item.title}, {item.method.steps[one.step]} (failed)", one.spans) for one in timelines]
         self._count(failed=1)
         self.emit(EventKind.FAILED, item, message=str(error))
+
+    def daily_limit(self, source: Path, done: int) -> None:
+        """Report that the songs below `source` wait for the daily limit; `done`: songs that were separated today."""
+        message = (
+            f"the free separations of today are used up (songs done today: {done}): the run goes on by itself when the "
+            "service allows more"
+        )
+        self.notices.append(Notice(source, f"{time.strftime('%Y-%m-%d %H:%M')}: {message}"))
+        self.emit(EventKind.WAITING, message=message)
 
     def retrying(self, items: list[PlannedSong]) -> None:
         """Report that failed songs are tried again, and take their failures back."""

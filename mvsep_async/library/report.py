@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 from attrs import define
 
-from mvsep_async.library.manifest import Manifest, ManifestFile, SeparatedSong
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Failure, Notice, Tally
 from mvsep_async.library.planner import SINGLE_STEP
 from mvsep_async.library.progress import RunProgress
+from mvsep_async.library.records import ManifestFile, SeparatedSong
 from mvsep_async.library.timeline import Lane, Span, assign_lanes
 from mvsep_async.models.user import User
 

@@ -18,8 +18,9 @@ from mvsep_async.errors import JobNotFoundError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.library.layout import Layout
-from mvsep_async.library.manifest import Manifest, ManifestFile, SeparatedSong
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.planner import PlannedSong
+from mvsep_async.library.records import ManifestFile, SeparatedSong
 from mvsep_async.library.timeline import JobTimeline, TimelineRecorder
 from mvsep_async.recipes.keys import content_key, keys_of
 from mvsep_async.recipes.recipe import Step

@@ -12,9 +12,10 @@ from attrs import define, evolve
 
 from mvsep_async.library.decisions import Follow
 from mvsep_async.library.layout import Layout
-from mvsep_async.library.manifest import Manifest, ManifestFile, Renames, SeparatedSong, replaced_name
+from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Notice
 from mvsep_async.library.planner import EDITED, Method, PlannedSong, Planner
+from mvsep_async.library.records import ManifestFile, Renames, SeparatedSong, replaced_name
 from mvsep_async.naming import stem_path
 from mvsep_async.recipes.run import HIDDEN
 

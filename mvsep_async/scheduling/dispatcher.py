@@ -140,11 +140,18 @@ class Dispatcher:
         """Most unfinished jobs at one time; while the account is unknown, the limit of a free account."""
         return self.concurrency or allowed(self.user)
 
+    @property
+    def paused_by(self) -> MVSepError | None:
+        """The error because of which no create begins at the moment."""
+        return None if self._pause is None else self._pause.error
+
     def submit(self, job: JobEntry) -> None:
         """Queue a new job."""
         if not self._queue and not self._slots.held:
             # Nothing was tried in the meantime, so an earlier outage may be over: `patience` starts again.
-            self._resume()
+            self._outage.ended()
+            if not isinstance(self.paused_by, DailyLimitError):
+                self._pause = None
         self._queue.push(job, group=job.request.group, priority=job.request.priority)
         self._wake.set()
 
@@ -424,7 +431,7 @@ class Dispatcher:
             return
         self._queue.push_first(job, group=job.request.group, priority=job.request.priority)
         if job.has_subscribers:
-            self.queue_progress.follow(job)
+            self.queue_progress.queued_again(job)
         self._wake.set()
 
     def _release_slot(self, job: JobEntry) -> None:
@@ -452,19 +459,21 @@ class Dispatcher:
         self._wake.set()
 
     async def _pause_for_quota(self, error: DailyLimitError) -> None:
-        """Begin no create until free separations are available; if `patience` is 0, all jobs queued so far fail."""
-        if self.patience > 0:
-            check = min(error.retry_after, _QUOTA_CHECK) * self.time_scale
-            self._pause = Wait(WaitReason.DAILY_LIMIT, self.clock() + check, error)
-        else:
+        """Begin no create until free separations are available; if `patience` is 0, all jobs queued so far fail.
+
+        Those that are queued later are not sent either, unless the service says then that separations are left.
+        """
+        check = min(error.retry_after, _QUOTA_CHECK) * self.time_scale if self.patience > 0 else 0.0
+        self._pause = Wait(WaitReason.DAILY_LIMIT, self.clock() + check, error)
+        if self.patience <= 0:
             await self._fail_queue(error)
         self._wake.set()
 
     async def _has_quota(self) -> bool:
         """Return whether a create may begin; after a refusal by the daily limit, request the separations left first."""
-        if self._pause is None or not isinstance(self._pause.error, DailyLimitError):
+        error = self.paused_by
+        if not isinstance(error, DailyLimitError):
             return True
-        error = self._pause.error
         try:
             free = (await self.site.queue(priority=Priority.CREATE)).free_separations
         except MVSepError as unanswered:
@@ -498,7 +507,7 @@ class Dispatcher:
 
     def _pause_message(self) -> str | None:
         """Return why no create begins, as the message of queued jobs; `None` if nothing is wrong."""
-        return None if self._pause is None or self._pause.error is None else self._pause.error.message
+        return None if self.paused_by is None else self.paused_by.message
 
     def _resume(self) -> None:
         self._outage.ended()

@@ -88,6 +88,11 @@ class QueueProgress:
         self._followed[job] = progress = self.of(job)
         return progress
 
+    def queued_again(self, job: JobEntry) -> None:
+        """Publish the place of a job that is back in the queue."""
+        self._followed[job] = job.progress
+        self.queue_changed()
+
     def queue_changed(self) -> None:
         """Publish places soon, since the queue or the slots changed."""
         if self._followed:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mvsep_async.sandbox import Sandbox
-from tests.cli.conftest import TOKEN, Cli
+from tests.cli.conftest import TOKEN, Child, Cli
 from tests.conftest import wav
 
 FAST = ("--poll-interval", "0.02")
@@ -38,6 +39,22 @@ def test_json_is_one_object_a_finished_job(cli: Cli, service: Sandbox, songs: li
         for file in document["files"]:
             assert Path(file).is_absolute()
             assert Path(file).is_file()
+
+
+def test_the_daily_limit_is_shown_and_waited_for(
+    child: Child, songs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(stems="copy", job_seconds=0.0, free_per_day=1) as sandbox:
+        monkeypatch.setenv("MVSEP_BASE_URL", sandbox.url)
+        monkeypatch.setenv("MVSEP_API_TOKEN", sandbox.free_token)
+        process = child("separate", *songs[:2], "--json", "--poll-interval", "0.002")
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "the free separations of today are used up" in line:
+                break
+        sandbox.advance(86_400)
+        out, _ = process.communicate(timeout=60)
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
 
 
 def test_a_bad_source_among_good_ones_is_reported_by_name(

@@ -56,6 +56,16 @@ def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: P
     assert "failed" in failed["error"]
 
 
+def test_a_song_that_succeeds_in_the_end_is_one_json_object(cli: Cli, service: Sandbox, songs: Path) -> None:
+    service.faults.add(kind="refuse", path="separation/create", status=422, count=1)
+    write_song(songs / "sandbox-fail.wav")
+    ran = cli("library", "Music", "Stems", "-a", "40", "--json", "--poll-interval", "0.05")
+    assert ran.code == 1
+    assert "retrying" in ran.err
+    assert sorted(one["status"] for one in ran.documents) == ["done", "done", "done", "failed"]
+    assert len({one["source"] for one in ran.documents}) == 4
+
+
 def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
     ran = cli("library", "Music", "Stems", "--preset", "vocals", "--preset", "karaoke", "--dry-run")
     assert ran.code == 0

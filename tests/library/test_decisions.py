@@ -13,7 +13,7 @@ from mvsep_async.library.decisions import (
     is_tried_again,
     seconds_until_quiet,
 )
-from mvsep_async.library.manifest import FailedSong, ManifestFile, SeparatedSong
+from mvsep_async.library.records import FailedSong, ManifestFile, SeparatedSong
 from mvsep_async.recipes import Recipe, Step
 
 VOCALS = ManifestFile("one", "Vocals", "a/Vocals.mp3", 10, "hash")

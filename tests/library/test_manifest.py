@@ -7,7 +7,8 @@ import pytest
 from attrs import evolve
 
 from mvsep_async.errors import JournalError
-from mvsep_async.library.manifest import Manifest, ManifestFile, SeparatedSong
+from mvsep_async.library.manifest import Manifest
+from mvsep_async.library.records import ManifestFile, SeparatedSong
 from mvsep_async.library.timeline import JobTimeline, Span
 
 SONG = SeparatedSong(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -72,6 +73,44 @@ async def test_a_library_is_mirrored_and_then_left_alone(
     assert (again.tally.separated, again.tally.up_to_date) == (0, 5)
     paths = Counter(request.path for request in sandbox.requests[before:])
     assert set(paths) == {"/api/app/user", "/api/app/algorithms"}, "no request for any finished song"
+
+
+async def test_the_daily_limit_is_reported_and_the_run_goes_on_by_itself(
+    client_of: NewClient, music: Path, stems: Path
+) -> None:
+    for number in range(3):
+        write_song(music / f"{number}.wav", 0.1 + number / 10)
+    events: list[LibraryEvent] = []
+    async with Sandbox(stems="copy", job_seconds=0.0, free_per_day=2) as sandbox:
+
+        def receive(event: LibraryEvent) -> None:
+            events.append(event)
+            if event.kind is EventKind.WAITING:
+                sandbox.advance(86_400)
+
+        async with client_of(sandbox, api_token=sandbox.free_token, poll_interval=0.002) as client:
+            result = await separate_library(
+                client, music, stems, algorithms=40, on_event=receive, report=stems / "report.html"
+            )
+        assert creates(sandbox) == 4, "one refused"
+    (waiting,) = [event for event in events if event.kind is EventKind.WAITING]
+    assert re.search(r"songs done today: [12]\): the run goes on by itself", waiting.message or "")
+    assert (result.tally.separated, result.stopped) == (3, None)
+    assert waiting.message
+    assert waiting.message in (stems / "report.html").read_text("utf-8")
+
+
+async def test_without_patience_the_daily_limit_ends_the_run(client_of: NewClient, music: Path, stems: Path) -> None:
+    for number in range(12):
+        write_song(music / f"{number}.wav", 0.1 + number / 10)
+    async with Sandbox(stems="copy", job_seconds=0.0, free_per_day=2) as sandbox:
+        async with client_of(sandbox, api_token=sandbox.free_token, patience=0) as client:
+            result = await separate_library(client, music, stems, algorithms=40)
+        assert creates(sandbox) == 3
+    assert result.tally.separated == 2
+    assert result.tally.separated + result.tally.failed + result.tally.skipped == 12
+    assert "daily limit" in (result.stopped or "")
+    assert {failure.kind for failure in result.failures} == {FailureKind.TEMPORARY}
 
 
 async def test_changed_songs_and_settings_are_made_again(

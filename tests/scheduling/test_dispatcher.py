@@ -261,6 +261,42 @@ def test_without_patience_the_daily_limit_ends_the_queue() -> None:
     run_virtually(run)
 
 
+def test_without_patience_the_daily_limit_costs_one_upload_for_all_later_jobs() -> None:
+    async def run() -> None:
+        async with world(1, patience=0.0) as here:
+            here.service.answers.append(DailyLimitError("used up", status=400))
+            here.service.free_left = 0
+            for _ in range(4):
+                here.submit(1)
+                await anyio.sleep(10)
+            assert here.states() == [JobState.FAILED] * 4
+            assert len(here.service.creates) == 1
+            here.service.free_left = 1
+            here.submit(1)
+            await anyio.sleep(2 * JOB_SECONDS)
+            assert here.states()[4] is JobState.DONE
+
+    run_virtually(run)
+
+
+def test_the_reason_of_a_pause_is_published_to_the_job_that_was_refused() -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(DailyLimitError("used up", status=400))
+            here.service.free_left = 0
+            (job,) = here.submit(1)
+            changes = job.subscribe()
+            seen = []
+            with anyio.move_on_after(30):
+                while (progress := await changes.receive()) is not None:
+                    seen.append((progress.place, here.dispatcher.paused_by))
+            place, paused_by = seen[-1]
+            assert place == 0
+            assert isinstance(paused_by, DailyLimitError)
+
+    run_virtually(run)
+
+
 def test_a_stated_refusal_is_believed_though_the_account_lists_nothing() -> None:
     """Another program's job of a minute costs one or two uploads, not one every few seconds."""
 

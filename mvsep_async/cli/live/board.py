@@ -40,7 +40,7 @@ class Board:
     """Everything at one moment.
 
     `queued`: songs without a slot; `searching`: more may be found. `credits`: left on the account. `elapsed` and `left`
-    are seconds; `left` is `None` while there is nothing to estimate it from.
+    are seconds; `left` is `None` while there is nothing to estimate it from. `notice`: why no song is sent, if so.
     """
 
     title: str = ""
@@ -52,6 +52,7 @@ class Board:
     credits: float | None = None
     elapsed: float = 0.0
     left: float | None = None
+    notice: str | None = None
 
 
 @define

@@ -19,7 +19,7 @@ from mvsep_async.cli.live.lanes import LaneTracker, Snapshot
 from mvsep_async.cli.live.render import Glyphs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import MVSepError
+from mvsep_async.errors import DailyLimitError, MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.models.user import User
 
@@ -70,12 +70,12 @@ class Dashboard:
 
     def board(self, client: MVSepClient, snapshot: Snapshot) -> Board:
         """Return what is to be shown."""
-        return self.tracker.update(self._with_credits(client, snapshot))[0]
+        return self.tracker.update(self._completed(client, snapshot))[0]
 
     async def _draw(self, client: MVSepClient, display: Display, snapshot: Callable[[], Snapshot]) -> None:
         while True:
             began = self.clock()
-            board, changed = self.tracker.update(self._with_credits(client, snapshot()))
+            board, changed = self.tracker.update(self._completed(client, snapshot()))
             spent = self.clock() - began
             self.on_board(board)
             await self._flush(display)
@@ -91,12 +91,20 @@ class Dashboard:
                 await display.line(line(display.glyphs, display.width))
             self._lines.popleft()  # only after it was written: writing may be cancelled
 
-    def _with_credits(self, client: MVSepClient, snapshot: Snapshot) -> Snapshot:
+    def _completed(self, client: MVSepClient, snapshot: Snapshot) -> Snapshot:
+        """Add the credits that are left, and why no song is sent."""
         user = client.user or self._user
-        return evolve(snapshot, credits=None if user is None else user.premium_minutes)
+        notice = None if client.paused_by is None else snapshot.notice or _notice(client.paused_by)
+        return evolve(snapshot, credits=None if user is None else user.premium_minutes, notice=notice)
 
     async def _refresh_account(self, client: MVSepClient) -> None:
         while True:
             with suppress(MVSepError):  # the credits are a courtesy: a run does not fail without them
                 self._user = await client.account.user()
             await anyio.sleep(_ACCOUNT)
+
+
+def _notice(error: MVSepError) -> str:
+    if isinstance(error, DailyLimitError):
+        return "the free separations of today are used up: the run goes on by itself when the service allows more"
+    return f"waiting: {' '.join(error.message.split())}"

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Final, Protocol
 
 from anyio import to_thread
-from attrs import frozen
+from attrs import define, frozen
 from rich.live import Live
 from rich.text import Text
 
 from mvsep_async.cli.live.board import Board, Lane
 from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, render, stage_line
 from mvsep_async.cli.terminal import Terminal
+from mvsep_async.cli.text import visible
 
 __all__ = ["Display", "open_display"]
 
@@ -63,13 +64,14 @@ def open_display(terminal: Terminal, *, results: bool) -> Iterator[Display]:
         yield LiveDisplay(terminal, live, glyphs)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class PlainDisplay:
     """Writes a line for each change of a stage to standard error."""
 
     _terminal: Terminal
     glyphs: Glyphs = ASCII
     interval: float = PLAIN_INTERVAL
+    _notice: str | None = None
 
     @property
     def width(self) -> int | None:
@@ -78,6 +80,9 @@ class PlainDisplay:
     async def show(self, board: Board, changed: list[Lane]) -> None:
         if self._terminal.quiet:
             return
+        if board.notice is not None and board.notice != self._notice:
+            await to_thread.run_sync(self._terminal.note, visible(board.notice))
+        self._notice = board.notice
         for lane in changed:
             await to_thread.run_sync(self._terminal.note, Text(stage_line(lane.name, lane.progress)))
 

@@ -38,7 +38,10 @@ class Running:
 
 @frozen(kw_only=True)
 class Snapshot:
-    """A run at one moment: its running jobs by id, and its counts. `slots`: most jobs that run at one time."""
+    """A run at one moment: its running jobs by id, and its counts.
+
+    `slots`: most jobs that run at one time. `notice`: why no song is sent, if so.
+    """
 
     running: Mapping[str, Running]
     slots: int = 1
@@ -47,6 +50,7 @@ class Snapshot:
     done: int = 0
     failed: int = 0
     credits: float | None = None
+    notice: str | None = None
 
 
 @define
@@ -116,7 +120,8 @@ class LaneTracker:
             failed=snapshot.failed,
             credits=snapshot.credits,
             elapsed=now - self._start,
-            left=self._left.update(estimate, now),
+            left=None if snapshot.notice else self._left.update(estimate, now),
+            notice=snapshot.notice,
         )
         return board, changed
 

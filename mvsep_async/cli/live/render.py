@@ -174,7 +174,7 @@ def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
     parts.append((seconds_text(board.elapsed), ""))
     if board.left is not None:
         parts.append((f"about {seconds_text(_rounded(board.left))} left", ""))
-    lines: list[list[tuple[str, str]]] = [[]]
+    lines: list[list[tuple[str, str]]] = [[(board.notice, "yellow")], []] if board.notice else [[]]
     taken = 0
     for part in parts:
         needed = cell_len(part[0]) + len(glyphs.dot) * bool(lines[-1])

@@ -202,3 +202,10 @@ def test_plain_lines() -> None:
 def test_summary() -> None:
     assert summary(1, 0, 0, 0, 5) == "1 song done in 0:05"
     assert summary(3, 4, 2, 1, 65) == "3 songs done, 4 already separated, 2 failed, 1 cancelled in 1:05"
+
+
+def test_why_no_song_is_sent_has_a_line_of_its_own() -> None:
+    board = evolve(MIDWAY, notice="waiting: the service answered 502")
+    assert lines(board, 120)[-2] == "waiting: the service answered 502"
+    assert len(lines(board, 80, height=5)) <= 5
+    assert all(cell_len(line) <= 30 for line in lines(board, 30))
