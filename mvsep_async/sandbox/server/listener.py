@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
@@ -72,7 +73,7 @@ class Listener:
     async def close(self) -> None:
         """Stop listening and break every connection."""
         if self._server is not None:
-            self._server.close()
+            await _stop_accepting(self._server)
             self._server = None
         for transport in list(self._connections.values()):
             transport.abort()
@@ -94,6 +95,17 @@ class Listener:
 
     def _disconnected(self, client: tuple[str, int]) -> None:
         self._connections.pop(client, None)
+
+
+async def _stop_accepting(server: asyncio.Server) -> None:
+    """Close the port, after each accepted connection has its transport: asyncio leaves its socket open otherwise."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with suppress(NotImplementedError):  # by the proactor of Windows
+            loop.remove_reader(listening)
+    for _ in range(3):  # a task makes the transport, whose protocol is told one iteration later
+        await asyncio.sleep(0)
+    server.close()
 
 
 def protocol_factory(
