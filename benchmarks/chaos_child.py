@@ -1,11 +1,13 @@
 """The process that is killed: it separates all songs of a folder, and tells on stdout how far it is.
 
-`python -m benchmarks.chaos_child URL SONGS OUT [DNS_SECONDS]`, with the token in MVSEP_API_TOKEN. For the first
-DNS_SECONDS, no name is found.
+`python -m benchmarks.chaos_child URL SONGS JOURNAL STEMS [--no-names SECONDS] [--clock SEED]`, with the token in
+MVSEP_API_TOKEN. For the first seconds no name is found; with a seed, the wall clock is set again and again.
 """
 
 from __future__ import annotations
 
+import argparse
+import random
 import socket
 import sys
 import time
@@ -32,13 +34,13 @@ def on_event(event: Event) -> None:
     tell(type(event).__name__)
 
 
-async def main(url: str, songs: Path, out: Path) -> None:
+async def main(url: str, songs: Path, journal: Path, stems: Path) -> None:
     async with MVSepClient(
-        base_url=url, concurrency=SLOTS, poll_interval=POLL, journal=out / "journal.db", on_event=on_event
+        base_url=url, concurrency=SLOTS, poll_interval=POLL, journal=journal, on_event=on_event
     ) as client:
         tell("open")
         sources = sorted(songs.rglob("*.wav"))
-        async for job in client.map(sources, directory=out / "stems", stems=STEMS, algorithm=ALGORITHM):
+        async for job in client.map(sources, directory=stems, stems=STEMS, algorithm=ALGORITHM):
             tell("finished" if job.error is None else f"failed {type(job.error).__name__}: {job.error}")
     tell("end")
 
@@ -55,7 +57,33 @@ def fail_names_for(seconds: float) -> None:
     socket.getaddrinfo = unsure
 
 
+def step_clock(seed: int) -> None:
+    """Set the wall clock of this process forward or back by up to days, several times a second."""
+    drawn, ask = random.Random(seed), time.time
+    offset, until = 0.0, 0.0
+
+    def stepped() -> float:
+        nonlocal offset, until
+        if time.monotonic() >= until:
+            offset = drawn.choice((-1.0, 1.0)) * 10 ** drawn.uniform(-1.0, 5.5)
+            until = time.monotonic() + drawn.uniform(0.05, 0.5)
+            tell("clock set")
+        return ask() + offset
+
+    time.time = stepped
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 4:
-        fail_names_for(float(sys.argv[4]))
-    anyio.run(main, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos_child")
+    parser.add_argument("url")
+    parser.add_argument("songs", type=Path)
+    parser.add_argument("journal", type=Path)
+    parser.add_argument("stems", type=Path)
+    parser.add_argument("--no-names", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--clock", type=int, metavar="SEED")
+    arguments = parser.parse_args()
+    if arguments.no_names:
+        fail_names_for(arguments.no_names)
+    if arguments.clock is not None:
+        step_clock(arguments.clock)
+    anyio.run(main, arguments.url, arguments.songs, arguments.journal, arguments.stems)

@@ -1,4 +1,4 @@
-"""Kill a process that separates songs over a bad line, again and again, and count what is there in the end."""
+"""Kill processes that separate songs over a bad line, again and again, and count what is there in the end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 import wave
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from anyio.abc import Process
@@ -19,23 +20,27 @@ from anyio.streams.text import TextReceiveStream
 from attrs import define, field, frozen
 
 from benchmarks.chaos_child import STEMS
+from benchmarks.chaos_weather import Weather
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.sqlite import SqliteJournal
-from mvsep_async.sandbox import Fault, FaultKind, Quirks, Sandbox
+from mvsep_async.sandbox import Quirks, Sandbox
 
 __all__ = ["Chaos", "Outcome"]
 
 _SIGNALS: Final = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_MARKS: Final = ("open", "Submitted", "SlotTaken", "Uploaded", "Answered", "Downloaded", "finished")
-"""What the process tells that a kill may follow: all parts of a job's life."""
+_MARKS: Final = ("", "open", "Submitted", "SlotTaken", "Uploaded", "Answered", "Downloaded", "finished")
+"""What the process tells that a kill may follow: all parts of a job's life. The first is its start."""
 
 _LONGEST_LIFE: Final = 4.0
-"""Seconds until a process is killed that has not told what was waited for."""
+"""Seconds from the opening of its client until a process is killed that has not told what was waited for."""
+
+_LONGEST_START: Final = 60.0
+"""The same from its start, for a busy machine."""
 
 _AHEAD: Final = 6
 """Songs beyond those that are through: new ones are put into the folder while there are kills to come."""
 
-_ALLOWED: Final = frozenset({"journal.db", "journal.db.lock"})
+_ALLOWED: Final = frozenset({"journal.db", "journal.db.lock", "stderr.txt"})
 
 
 @frozen(kw_only=True)
@@ -47,6 +52,7 @@ class Outcome:
     signals: dict[str, int]
     caught: dict[str, int]
     """State in the journal → jobs that were in it at a kill."""
+    clock_steps: int
     faults: int
     outages: int
     lost: int
@@ -74,87 +80,161 @@ class Outcome:
 
 @define
 class Chaos:
-    """One series of kills. `songs` is the least number of them; `seed` draws everything but the clock's luck."""
+    """One series of kills. `songs` is the least number of them; `seed` draws everything but the clock's luck.
+
+    Each process has songs and a journal of its own. They share the account and the folder for the stems.
+    """
 
     folder: Path
     kills: int
     songs: int
+    processes: int = 2
     seed: int = 1
-    _random: random.Random = field(init=False)
-    _made: int = 0
-    _finished: set[str] = field(factory=set)
-    _killed: int = 0
-    _signals: Counter[str] = field(factory=Counter)
-    _caught: Counter[str] = field(factory=Counter)
-    _outages: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        self._random = random.Random(self.seed)
 
     @property
-    def _source(self) -> Path:
-        return self.folder / "songs"
-
-    @property
-    def _out(self) -> Path:
-        return self.folder / "out"
+    def _stems(self) -> Path:
+        return self.folder / "stems"
 
     async def run(self) -> Outcome:
         """Kill, begin again, until all is done; raises `RuntimeError` when it never will be."""
-        self._source.mkdir(parents=True)
-        self._out.mkdir()
         began = anyio.current_time()
         quirks = Quirks(early_not_found=0.2, history_delay=0.3)
+        weather = Weather(random.Random(self.seed))
         async with Sandbox(stems="copy", job_seconds=self._job_seconds, quirks=quirks, seed=self.seed) as sandbox:
-            for fault in self._weather():
-                sandbox.faults.add(fault)
-            async with self._outages_of(sandbox):
-                while self._killed < self.kills:
-                    await self._make_songs()
-                    await self._live(sandbox, kill=True)
-            for _ in range(10):
-                if await self._live(sandbox, kill=False):
-                    break
-            else:
-                raise RuntimeError("ten processes that nobody killed did not bring all songs to their end")
-            return self._count(sandbox, anyio.current_time() - began)
+            victims = [self._victim(number, sandbox) for number in range(self.processes)]
+            async with weather.over(sandbox), anyio.create_task_group() as tasks:
+                for victim in victims:
+                    tasks.start_soon(victim.be_killed)
+                # The outages end with the last kill; the faults stay.
+            async with anyio.create_task_group() as tasks:
+                for victim in victims:
+                    tasks.start_soon(victim.finish)
+            return self._count(sandbox, victims, weather.outages, anyio.current_time() - began)
+
+    def _victim(self, number: int, sandbox: Sandbox) -> _Victim:
+        share = partial(_share, count=self.processes, number=number)
+        return _Victim(
+            folder=self.folder / str(number),
+            stems=self._stems,
+            sandbox=sandbox,
+            kills=share(self.kills),
+            songs=share(self.songs),
+            random=random.Random(self.seed * 1000 + number),
+        )
 
     def _job_seconds(self, serial: int) -> float:
         return random.Random(self.seed + serial).uniform(0.0, 0.6)
 
+    def _count(self, sandbox: Sandbox, victims: list[_Victim], outages: int, seconds: float) -> Outcome:
+        songs = Counter(path.read_bytes() for victim in victims for path in victim.source.rglob("*.wav"))
+        files = {path: path.read_bytes() for path in self._stems.rglob("*") if path.is_file()}
+        results = {path: data for path, data in files.items() if path.suffix == ".mp3"}
+        there = Counter(results.values())
+        # Ten digits in a job's hash come from what was uploaded.
+        paid = Counter(job.hash.split("-")[1] for job in sandbox.jobs if not job.cancelled)
+        stray = [path for path in files if path not in results]
+        stray += [path for victim in victims for path in victim.stray()]
+        extra = sum(max(0, there[song] - len(STEMS)) for song in songs)
+        return Outcome(
+            songs=len(songs),
+            kills=sum(victim.killed for victim in victims),
+            signals=dict(sum((victim.signals for victim in victims), Counter[str]())),
+            caught=dict(sum((victim.caught for victim in victims), Counter[str]()).most_common()),
+            clock_steps=sum(victim.clock_steps for victim in victims),
+            faults=sandbox.faults.triggered,
+            outages=outages,
+            lost=sum(there[song] < len(STEMS) for song in songs),
+            jobs=sum(paid.values()),
+            paid_twice=sum(count - 1 for count in paid.values()),
+            wrong=sum(data not in songs for data in results.values()) + extra,
+            stray=[str(path.relative_to(self.folder)) for path in stray],
+            needed=sum(map(len, songs)) * len(STEMS),
+            fetched=sum(record.sent for record in sandbox.requests if record.path.startswith("/storage/")),
+            seconds=seconds,
+        )
+
+
+@define(kw_only=True)
+class _Victim:
+    """One process that is killed and started again, with its songs and its journal."""
+
+    folder: Path
+    stems: Path
+    sandbox: Sandbox
+    kills: int
+    songs: int
+    random: random.Random
+    killed: int = 0
+    signals: Counter[str] = field(factory=Counter)
+    caught: Counter[str] = field(factory=Counter)
+    clock_steps: int = 0
+    _made: int = 0
+    _through: int = 0
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "songs"
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / "journal.db"
+
+    async def be_killed(self) -> None:
+        """Run until the last kill."""
+        self.source.mkdir(parents=True)
+        while self.killed < self.kills:
+            await self._make_songs()
+            await self._live(kill=True)
+
+    async def finish(self) -> None:
+        """Run until all songs are done; raises `RuntimeError` if they never are."""
+        for _ in range(10):
+            if await self._live(kill=False):
+                return
+        raise RuntimeError("ten processes that nobody killed did not bring all songs to their end")
+
+    def stray(self) -> list[Path]:
+        """Return the files beside the journal that belong to nothing."""
+        beside = (path for path in self.folder.iterdir() if path != self.source)
+        return [path for path in beside if path.name not in _ALLOWED]
+
     async def _make_songs(self) -> None:
         """Put songs into the folder: enough that there is something to do, and some of them of the same name."""
-        done = len(list((self._out / "stems").rglob("*.mp3"))) // len(STEMS)
-        fair = self.songs * self._killed // max(self.kills, 1)
-        while self._made < max(done, fair) + _AHEAD or (self._killed == self.kills - 1 and self._made < self.songs):
-            album = self._source / f"Album {self._made}"
+        fair = self.songs * self.killed // max(self.kills, 1)
+        while self._made < max(self._through, fair) + _AHEAD or (
+            self.killed == self.kills - 1 and self._made < self.songs
+        ):
+            album = self.source / f"Album {self._made}"
             album.mkdir()
             name = "01 Intro.wav" if self._made % 3 == 0 else f"Song {self._made} – é.wav"
             with wave.open(str(album / name), "wb") as file:
                 file.setparams((2, 2, 44100, 0, "NONE", ""))
-                file.writeframes(self._random.randbytes(self._random.randrange(20_000, 300_000) & ~3))
+                file.writeframes(self.random.randbytes(self.random.randrange(20_000, 300_000) & ~3))
             self._made += 1
 
-    async def _live(self, sandbox: Sandbox, *, kill: bool) -> bool:
+    async def _live(self, *, kill: bool) -> bool:
         """Run one process until it is killed or ends; tell whether it ended with all songs done."""
-        mark, times = self._random.choice(_MARKS), self._random.randint(1, 5)
-        moment = self._random.choice((0.0, 0.002, 0.01, 0.05, 0.3)) * self._random.random()
-        dns = [f"{self._random.uniform(0.1, 0.6):.2f}"] if self._random.random() < 0.15 else []
-        url = sandbox.url.replace("127.0.0.1", "localhost")
-        command = [sys.executable, "-m", "benchmarks.chaos_child", url, str(self._source), str(self._out), *dns]
+        mark, times = self.random.choice(_MARKS), self.random.randint(1, 5)
+        moment = self.random.choice((0.0, 0.002, 0.01, 0.05, 0.3)) * self.random.random()
+        url = self.sandbox.url.replace("127.0.0.1", "localhost")
+        command = [sys.executable, "-m", "benchmarks.chaos_child", url]
+        command += [str(self.source), str(self._journal), str(self.stems)]
+        command += ["--clock", str(self.random.randrange(10**9))]
+        if self.random.random() < 0.15:
+            command += ["--no-names", f"{self.random.uniform(0.1, 0.6):.2f}"]
         errors = self.folder / "stderr.txt"
         with errors.open("wb") as stderr:
             async with await anyio.open_process(
                 command,
                 stderr=stderr,
-                env={**os.environ, "MVSEP_API_TOKEN": sandbox.premium_token},
+                env={**os.environ, "MVSEP_API_TOKEN": self.sandbox.premium_token},
                 cwd=Path(__file__).parents[1],
             ) as process:
                 if kill and await self._wait_for(process, mark, times):
                     await anyio.sleep(moment)
                 if kill and process.returncode is None:
                     await self._kill(process)
-                told = [line async for line in _lines(process)]
+                told = [line async for line in self._lines(process)]
                 code = await process.wait()
         if kill:
             return False
@@ -164,8 +244,12 @@ class Chaos:
 
     async def _wait_for(self, process: Process, mark: str, times: int) -> bool:
         """Wait until the process has told `mark` so often; `False` when it ended before."""
-        with anyio.move_on_after(_LONGEST_LIFE):
-            async for line in _lines(process):
+        if not mark:
+            return True
+        with anyio.move_on_after(_LONGEST_START) as scope:
+            async for line in self._lines(process):
+                if line == "open":
+                    scope.deadline = anyio.current_time() + _LONGEST_LIFE
                 times -= line == mark
                 if times == 0:
                     return True
@@ -173,93 +257,30 @@ class Chaos:
         return True
 
     async def _kill(self, process: Process) -> None:
-        number = self._random.choice(_SIGNALS)
+        number = self.random.choice(_SIGNALS)
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)  # `send_signal` would reap a process that has just ended, unseen by the loop
-        self._killed += 1
-        self._signals[number.name] += 1
+        self.killed += 1
+        self.signals[number.name] += 1
         await process.wait()
-        if (self._out / "journal.db").exists():
-            for record in await SqliteJournal.peek(self._out / "journal.db"):
-                if record.state not in (JobState.FINISHED, JobState.QUEUED):
-                    self._caught[record.state.value] += 1
+        if self._journal.exists():
+            records = await SqliteJournal.peek(self._journal)
+            states = Counter(record.state for record in records)
+            self._through = states.pop(JobState.FINISHED, 0)
+            states.pop(JobState.QUEUED, None)
+            self.caught.update({state.value: count for state, count in states.items()})
 
-    def _weather(self) -> list[Fault]:
-        """Everything that can go wrong, each now and then; there is always some of it."""
-        bad: list[tuple[str, FaultKind, float, dict[str, Any]]] = []
-        for kind in (FaultKind.DROP, FaultKind.LOSE_ANSWER, FaultKind.GARBLE, FaultKind.TRUNCATE, FaultKind.EMPTY):
-            bad += [("separation/create", kind, 0.03, {}), ("*", kind, 0.01, {"method": "GET"})]
-        for status in (200, 502, 520):
-            bad += [("separation/create", FaultKind.HTML_AFTER, 0.02, {"status": status})]
-            bad += [("*", FaultKind.HTML, 0.01, {"status": status})]
-        for after in (0, 1, 5_000, 60_000, 150_000):
-            reset = {"after_bytes": after, "reset": self._random.random() < 0.5}
-            bad += [("separation/create", FaultKind.CUT_REQUEST, 0.02, reset)]
-            bad += [
-                ("separation/create", FaultKind.CUT_RESPONSE, 0.01, reset),
-                ("/storage/*", FaultKind.CUT_RESPONSE, 0.08, reset),
-            ]
-        bad += [
-            ("/storage/*", FaultKind.HTML, 0.03, {"status": 200}),
-            ("/storage/*", FaultKind.REFUSE, 0.03, {"status": 503}),
-        ]
-        bad += [("/storage/*", FaultKind.STALL, 0.03, {"after_bytes": 30_000, "seconds": 0.2})]
-        bad += [("*", FaultKind.RATE_LIMIT, 0.003, {"retry_after": 1}), ("*", FaultKind.REFUSE, 0.01, {"status": 500})]
-        return [Fault(path=path, kind=kind, probability=share, count=None, **more) for path, kind, share, more in bad]
-
-    @asynccontextmanager
-    async def _outages_of(self, sandbox: Sandbox) -> AsyncIterator[None]:
-        """Have the service down for a moment every few seconds."""
-
-        async def come_and_go() -> None:
-            while True:
-                await anyio.sleep(self._random.uniform(2.0, 6.0))
-                await sandbox.go_down()
-                try:
-                    await anyio.sleep(self._random.uniform(0.1, 0.8))
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await sandbox.come_back()
-                self._outages += 1
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(come_and_go)
-            yield
-            tasks.cancel_scope.cancel()
-
-    def _count(self, sandbox: Sandbox, seconds: float) -> Outcome:
-        songs = Counter(path.read_bytes() for path in self._source.rglob("*.wav"))
-        files = {path: path.read_bytes() for path in (self._out / "stems").rglob("*") if path.is_file()}
-        results = {path: data for path, data in files.items() if path.suffix == ".mp3"}
-        there = Counter(results.values())
-        paid = Counter(job.filename.partition("-")[0] for job in sandbox.jobs if not job.cancelled)
-        beside = [path for path in self._out.rglob("*") if path.is_file() and path.parts[-2] != "stems"]
-        stray = [path for path in files if path not in results]
-        stray += [path for path in beside if path not in files and path.name not in _ALLOWED]
-        extra = sum(max(0, there[song] - len(STEMS)) for song in songs)
-        return Outcome(
-            songs=len(songs),
-            kills=self._killed,
-            signals=dict(self._signals),
-            caught=dict(self._caught.most_common()),
-            faults=sandbox.faults.triggered,
-            outages=self._outages,
-            lost=sum(there[song] < len(STEMS) for song in songs),
-            jobs=sum(paid.values()),
-            paid_twice=sum(paid.values()) - len(songs),
-            wrong=sum(data not in songs for data in results.values()) + extra,
-            stray=[str(path.relative_to(self._out)) for path in stray],
-            needed=sum(map(len, songs)) * len(STEMS),
-            fetched=sum(record.sent for record in sandbox.requests if record.path.startswith("/storage/")),
-            seconds=seconds,
-        )
+    async def _lines(self, process: Process) -> AsyncIterator[str]:
+        """Give what a process tells, line by line, to its end."""
+        assert process.stdout is not None
+        rest = ""
+        async for text in TextReceiveStream(process.stdout):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                self.clock_steps += line == "clock set"
+                yield line
 
 
-async def _lines(process: Process) -> AsyncIterator[str]:
-    """Give what a process tells, line by line, to its end."""
-    assert process.stdout is not None
-    rest = ""
-    async for text in TextReceiveStream(process.stdout):
-        *lines, rest = (rest + text).split("\n")
-        for line in lines:
-            yield line
+def _share(total: int, *, count: int, number: int) -> int:
+    """Return part `number` of a total that is divided into `count` parts that differ by one at most."""
+    return total // count + (number < total % count)

@@ -116,6 +116,8 @@ class SandboxSettings:
     """The HTTP status of an expired link."""
     keep_hours: float = 72.0
     """`time_left` of the history counts down from here."""
+    history_page: int = 20
+    """Most entries of one answer of `separation_history`, even if `limit` asks for more."""
     fail_names: tuple[str, ...] = ("*sandbox-fail*",)
     """Jobs whose uploaded file name matches one of these patterns fail."""
     fail_sep_types: frozenset[int] = frozenset()

@@ -243,6 +243,21 @@ async def test_history_may_lag(open_sandbox: Open) -> None:
     assert len((await api.user())["current_queue"]) == 1
 
 
+async def test_history_pages_may_be_shorter_than_asked_for(open_sandbox: Open) -> None:
+    api = await open_sandbox(history_page=2)
+    made = [await api.made() for _ in range(3)]
+    token = api.sandbox.premium_token
+
+    async def page(start: int) -> list[str]:
+        answer = await api.get("app/separation_history", api_token=token, start=start, limit=20)
+        return [entry["hash"] for entry in answer.json()["data"]]
+
+    assert await page(0) == made[:0:-1]
+    assert await page(2) == made[:1]
+    api.sandbox.history_page = 20
+    assert await page(0) == made[::-1]
+
+
 async def test_switches(open_sandbox: Open) -> None:
     api = await open_sandbox()
     token = api.sandbox.premium_token

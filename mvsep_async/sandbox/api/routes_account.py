@@ -72,6 +72,7 @@ async def _user(backend: Backend, request: Request) -> object:
 async def _history(backend: Backend, request: Request) -> object:
     account = authenticate(backend.service, request.query_params)
     jobs = backend.service.listed_jobs(account)[page(request.query_params)]
+    jobs = jobs[: backend.service.settings.history_page]
     return {"success": True, "data": [backend.render.history_entry(job) for job in jobs]}
 
 
