@@ -51,7 +51,12 @@ class MVSepClient:
     - `api_token`: default: the environment's `MVSEP_API_TOKEN`. Without a token only public calls work.
     - `base_url`: without `/api`; default: the environment's `MVSEP_BASE_URL`, otherwise https://mvsep.com.
     - `concurrency`: most unfinished jobs at the service at one time; `None` asks the account (10 premium, 1 otherwise).
-    - `journal`: path of an SQLite file that makes jobs survive the process; `None` keeps them in memory.
+    - `journal`: path of an SQLite file that makes jobs survive the process; or a `postgresql://` URL, for any number of
+      processes and machines that share one account; `None` keeps jobs in memory.
+    - `shared_files`: with a PostgreSQL journal, whether paths mean the same files on every machine that uses it, so
+      that another machine may upload the songs of one that has failed.
+    - `lease`: with a PostgreSQL journal, seconds after which the jobs of a process that has not been heard of are
+      taken over by another one; default 30.
     - `requests_per_minute`: `None`: 60 until the service's headers say otherwise.
     - `poll_interval`: shortest interval between two polls of one job, in seconds; default 2.
     - `timeout`: seconds or `httpx.Timeout` for each network operation, never for a whole transfer; default 30.
@@ -76,6 +81,8 @@ class MVSepClient:
         base_url: str | None = None,
         concurrency: int | None = None,
         journal: str | PathLike[str] | None = None,
+        shared_files: bool = False,
+        lease: float | None = None,
         requests_per_minute: int | None = None,
         poll_interval: float | None = None,
         timeout: float | httpx.Timeout | httpx2.Timeout | None = None,
@@ -94,6 +101,8 @@ class MVSepClient:
             region=region,
             concurrency=concurrency,
             journal=journal,
+            shared_files=shared_files,
+            lease=lease,
             requests_per_minute=requests_per_minute,
             poll_interval=poll_interval,
             timeout=timeout,
@@ -326,8 +335,12 @@ class MVSepClient:
         return self._open().attach(hash, host)
 
     async def find(self, *, key: str | None = None, id: str | None = None, hash: str | None = None) -> Job | None:
-        """Return a job that this client knows by its `key`, `id` or `hash`; `None` if there is none."""
-        return self._open().find(key=key, id=id, hash=hash)
+        """Return the job with this `key`, `id` or `hash`; `None` if there is none.
+
+        With a shared journal it may be the job of any client with that journal. It can be awaited, followed, cancelled
+        and downloaded like one's own. Raises `JournalError` if the shared journal is out of reach.
+        """
+        return await self._open().find(key=key, id=id, hash=hash)
 
     def jobs(self) -> list[Job]:
         """Return all known jobs in the order of their submission; finished ones until they are pruned."""

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
 from mvsep_async.http.token import Token
+from mvsep_async.postgres_url import PostgresURL, is_postgres_url
 from mvsep_async.transport.library import Timeouts
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ TIMEOUT: Final = 30.0
 
 PATIENCE: Final = 1800.0
 """Seconds that the service may be out of reach before a job gives up, our choice: a deployment or a night's reboot."""
+
+LEASE: Final = 30.0
+"""Seconds for which a process keeps its jobs after the shared journal last heard of it, our choice: longer than a
+restart of the database, and short enough that nobody waits for the jobs of a process that has ended."""
 
 POLL_INTERVAL: Final = 2.0
 """Shortest interval between two polls of one job, in seconds, our choice: separations take minutes."""
@@ -54,7 +59,9 @@ class ClientConfig:
     token: Token | None
     base: Host
     concurrency: int | None
-    journal: Path | None
+    journal: Path | PostgresURL | None
+    shared_files: bool
+    lease: float
     requests_per_minute: int | None
     poll_interval: float
     timeout: Timeouts
@@ -84,6 +91,8 @@ class ClientConfig:
         region: str | None,
         concurrency: int | None,
         journal: str | PathLike[str] | None,
+        shared_files: bool,
+        lease: float | None,
         requests_per_minute: int | None,
         poll_interval: float | None,
         timeout: float | httpx.Timeout | httpx2.Timeout | None,
@@ -99,7 +108,9 @@ class ClientConfig:
             token=_token(api_token),
             base=_base(base_url, region),
             concurrency=_limit("concurrency", concurrency),
-            journal=None if journal is None else Path(journal),
+            journal=_journal(journal),
+            shared_files=shared_files,
+            lease=_at_least("lease", LEASE if lease is None else lease, 1.0),
             requests_per_minute=_limit("requests_per_minute", requests_per_minute),
             poll_interval=_at_least("poll_interval", pause, 0.001),
             timeout=_timeout(timeout),
@@ -109,6 +120,14 @@ class ClientConfig:
             limit_rate=None if limit_rate is None else _at_least("limit_rate", float(limit_rate), 1024.0),
             on_event=_plain(on_event),
         )
+
+
+def _journal(journal: str | PathLike[str] | None) -> Path | PostgresURL | None:
+    if journal is None:
+        return None
+    if isinstance(journal, str) and is_postgres_url(journal):
+        return PostgresURL(journal)
+    return Path(journal)
 
 
 def _base(base_url: str | None, region: str | None) -> Host:

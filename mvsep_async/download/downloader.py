@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -60,6 +61,8 @@ class Downloader:
     time_scale: float = 1.0
     may_be_private: Callable[[str], bool] = lambda url: True
     rate_limit: RateLimit | None = None
+    confirm: Callable[[str], Awaitable[None]] | None = None
+    """Raises unless the job with this id is still this client's; awaited before a file gets its name."""
     clock: Callable[[], float] = anyio.current_time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
@@ -274,6 +277,7 @@ class Downloader:
             on_bytes=on_bytes,
             renew=lambda: self._renew(job, file.file),
             next_path=lambda failed: self._next_path(job, file, target, failed),
+            confirm=None if self.confirm is None else partial(self.confirm, job.id),
             on_retry=lambda reason: self.registry.emit(Retried("download", f"{file.path.name}: {reason}", job.id)),
             patience=self.patience,
             may_be_private=self.may_be_private,

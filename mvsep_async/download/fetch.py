@@ -67,6 +67,7 @@ async def fetch(
     on_bytes: Callable[[int], None] | None = None,
     renew: Callable[[], Awaitable[str]] | None = None,
     next_path: Callable[[Path], Awaitable[Path]] | None = None,
+    confirm: Callable[[], Awaitable[None]] | None = None,
     on_retry: Callable[[str], None] | None = None,
     patience: float = PATIENCE,
     may_be_private: Callable[[str], bool] = lambda url: True,
@@ -81,11 +82,13 @@ async def fetch(
     kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, including those of earlier
     runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link.
     `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
+    `confirm()` is awaited before the file gets its name, and may raise to prevent it.
     `on_retry(reason)` is called before each further attempt. `patience`: seconds without a new byte before it fails.
     `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
 
     When cancelled or failed it leaves a `.part` file to continue from, never an incomplete file under the final name.
-    Raises `DownloadError`, without the query of the URL in its message, and whatever `renew` and `next_path` raise.
+    Raises `DownloadError`, without the query of the URL in its message, and whatever `renew`, `next_path` and `confirm`
+    raise.
     """
     part = PartFile(root, target)
     try:
@@ -118,6 +121,8 @@ async def fetch(
                 case Fail(reason):
                     raise _failed(part, transfer.url, reason)
         total = part.have
+        if confirm is not None:
+            await confirm()
         path = await _finish(part, overwrite, perhaps, next_path)
         return Fetched(path, total, resumed, transfer.received)
     finally:

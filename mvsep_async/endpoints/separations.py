@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from attrs import field, frozen
@@ -49,6 +49,7 @@ class SeparationsAPI:
         host: Host | str | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_handed_over: Callable[[], None] | None = None,
+        before_last: Callable[[], Awaitable[None]] | None = None,
         on_rate_limited: Callable[[], None] | None = None,
     ) -> Created:
         """Create a job. It costs credits on a premium account, so the call is sent only once, whatever happens.
@@ -63,7 +64,8 @@ class SeparationsAPI:
         - `sep_type`: the algorithm's number, `None` for the service's default. `options`: `add_optN` → key.
         - `demo`: publish the result on the service's demo page. `webhook_url`: called when the job is over.
         - `on_progress(sent, total)` is called with the bytes of the files. `on_handed_over()` is called before the last
-          byte is sent: from then on the service may have the job. `on_rate_limited()` is called when the service
+          byte is sent: from then on the service may have the job. `before_last()` is awaited before that, and may raise
+          to keep the service from accepting the job. `on_rate_limited()` is called when the service
           answered 429: it does not have the job, and everything is sent again.
 
         Raises `InvalidRequestError`, `NoFreeSlotError`, `DailyLimitError` or `AuthenticationError` when the service
@@ -83,6 +85,7 @@ class SeparationsAPI:
             priority=Priority.CREATE,
             on_progress=on_progress,
             on_handed_over=on_handed_over,
+            before_last=before_last,
             on_rate_limited=on_rate_limited,
         )
         return decode(record(await self._caller.call(call)), Created, what=call.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, IntEnum
 from typing import Literal, Protocol, TypeAlias
 
@@ -65,6 +65,8 @@ class Call:
     """Called with the bytes of the files sent so far, and of all."""
     on_handed_over: Callable[[], None] | None = None
     """Called before the last byte is sent: from then on the service may have accepted the call."""
+    before_last: Callable[[], Awaitable[None]] | None = None
+    """Awaited before the last byte of an upload is sent; it may raise to keep the call from being accepted."""
     on_rate_limited: Callable[[], None] | None = None
     """Called after a 429, to which the service did nothing: the call is sent again."""
 

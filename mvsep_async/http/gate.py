@@ -6,6 +6,7 @@ import heapq
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
+from typing import Protocol
 
 import anyio
 from attrs import define, field
@@ -14,7 +15,28 @@ from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Priority
 from mvsep_async.http.timing import limit_of, remaining_of
 
-__all__ = ["Gate", "Pass"]
+__all__ = ["Allowance", "Gate", "Pass"]
+
+
+class Allowance(Protocol):
+    """The requests that one of several clients of an account may send."""
+
+    @property
+    def share(self) -> float:
+        """The part of the account's requests that this client should use for polls."""
+        ...
+
+    def connect(self, wake: Callable[[], None]) -> None:
+        """Set the function to call when `take` may succeed again."""
+        ...
+
+    def take(self, priority: Priority) -> bool:
+        """Use one request of this priority; `False` if there is none, and one is being asked for."""
+        ...
+
+    def learned(self, limit: int) -> None:
+        """Report the account's limit of requests a minute, as the service's headers give it."""
+        ...
 
 
 @define
@@ -36,13 +58,26 @@ class Gate:
     """Admits requests in the order of their priority, as the budget allows.
 
     There is no task behind it: the first in the queue sleeps for all, and wakes the next one when it is admitted.
+    `allowance`: this client's part of the requests, if other clients with a shared journal send some too.
     """
 
     budget: Budget
     clock: Callable[[], float] = anyio.current_time
     on_wait: Callable[[float], None] | None = None
+    allowance: Allowance | None = None
     _queue: list[tuple[Priority, int, _Waiter]] = field(factory=list)
     _numbers: count[int] = field(factory=count)
+
+    def __attrs_post_init__(self) -> None:
+        if self.allowance is not None:
+            self.allowance.connect(self._wake)
+
+    @property
+    def per_minute(self) -> int:
+        """How many requests a minute this client may send, as far as is known."""
+        if self.allowance is None:
+            return self.budget.limit
+        return max(1, round(self.budget.limit * self.allowance.share))
 
     @asynccontextmanager
     async def admit(self, priority: Priority) -> AsyncIterator[Pass]:
@@ -58,7 +93,10 @@ class Gate:
             elif admitted.headers is None:
                 self.budget.answered(now)
             else:
-                self.budget.answered(now, limit=limit_of(admitted.headers), remaining=remaining_of(admitted.headers))
+                limit = limit_of(admitted.headers)
+                self.budget.answered(now, limit=limit, remaining=remaining_of(admitted.headers))
+                if limit is not None and self.allowance is not None:
+                    self.allowance.learned(self.budget.limit)
             self._wake()
 
     def refused(self, retry_after: float | None) -> None:
@@ -79,8 +117,10 @@ class Gate:
                 first = self._queue[0] is entry
                 wait = self.budget.wait(priority, self.clock()) if first else float("inf")
                 if wait <= 0:
-                    self.budget.sent()
-                    return
+                    if self.allowance is None or self.allowance.take(priority):
+                        self.budget.sent()
+                        return
+                    wait = float("inf")
                 if wait < float("inf") and not reported and self.on_wait is not None:
                     reported = True
                     self.on_wait(wait)

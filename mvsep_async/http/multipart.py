@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -35,7 +35,8 @@ class MultipartBody:
 
     `on_progress(sent, total)` counts bytes of file content that the transport has accepted. `on_handed_over()` is
     called, and `handed_over` becomes true, just before the last bytes are given to the transport: from then on the
-    service may have the whole request. Both refer to the latest iteration. A `Token` among the fields is revealed only
+    service may have the whole request. `before_last` is awaited before that, and may raise to keep the request
+    incomplete. All refer to the latest iteration. A `Token` among the fields is revealed only
     while the bytes that hold it are made. `rate_limit` slows the files down. Iterating raises `UploadError` where a
     file's content does.
     """
@@ -47,6 +48,7 @@ class MultipartBody:
         *,
         on_progress: Callable[[int, int], None] | None = None,
         on_handed_over: Callable[[], None] | None = None,
+        before_last: Callable[[], Awaitable[None]] | None = None,
         rate_limit: RateLimit | None = None,
     ) -> None:
         self._boundary = secrets.token_hex(16)
@@ -54,6 +56,7 @@ class MultipartBody:
         self._parts = parts
         self._on_progress = on_progress
         self._on_handed_over = on_handed_over
+        self._before_last = before_last
         self._rate_limit = rate_limit
         self._iteration: AsyncGenerator[bytes] | None = None
         self.handed_over = False
@@ -97,6 +100,8 @@ class MultipartBody:
                         yield piece
                         sent += len(piece)
                         self._report(sent)
+        if self._before_last is not None:
+            await self._before_last()
         self.handed_over = True
         if self._on_handed_over is not None:
             self._on_handed_over()

@@ -177,6 +177,7 @@ class Wire:
             call.files,
             on_progress=call.on_progress,
             on_handed_over=call.on_handed_over,
+            before_last=call.before_last,
             rate_limit=self.rate_limit,
         )
         headers |= body.headers

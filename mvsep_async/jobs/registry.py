@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf, nextafter
 from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 from anyio import CancelScope
 from attrs import define, evolve, field, frozen
@@ -74,11 +75,17 @@ Observer: TypeAlias = Callable[[Change], None]
 class JobRegistry:
     """All jobs of one client, and the only writer of their attributes.
 
-    `emit` passes events to the caller's `on_event` listener.
+    `emit` passes events to the caller's `on_event` listener. `wall` is the clock of the stamps, which all clients with
+    the same journal share.
+
+    With a shared journal, `elsewhere` has the jobs of other clients that have handles here. What this client still
+    learns of them is not recorded: their own clients do that.
     """
 
     journal: Journal
     emit: Listener = field(factory=lambda: emitter(None))
+    wall: Callable[[], float] = field(factory=lambda: time.time)
+    elsewhere: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     jobs: dict[str, JobEntry] = field(factory=dict)
     _by_hash: dict[str, JobEntry] = field(factory=dict)
     _by_key: dict[str, JobEntry] = field(factory=dict)
@@ -113,20 +120,32 @@ class JobRegistry:
     def restore(self, record: Record) -> JobEntry:
         """Add a job from the journal, in the state in which the last process left it."""
         self._last_stamp = max(self._last_stamp, record.facts.intent_at or 0.0, record.facts.accepted_at or 0.0)
-        job = JobEntry(record.request, state=record.state, facts=record.facts)
-        if record.state is not JobState.QUEUED:
-            stage = stage_of(record.state, creating=job.create_stage)
-            complete = stage is Stage.FINISHED or (stage is Stage.DONE and record.request.target is None)
-            self._publish(job, Progress(stage=stage, fraction=1.0 if complete else None))
+        job = self.elsewhere.pop(record.request.id, None) or JobEntry(record.request)
+        self._load(job, record, None)
         self._index(job)
         return job
+
+    def mirror(self, record: Record, progress: Progress | None = None) -> JobEntry:
+        """Return the entry of a job of another client, with what the shared journal holds of it."""
+        own = self.jobs.get(record.request.id)
+        if own is not None:
+            return own  # taken over since the journal was read
+        job = self.elsewhere.get(record.request.id) or JobEntry(record.request)
+        self.elsewhere[job.id] = job
+        self._load(job, record, progress)
+        return job
+
+    def release(self, job: JobEntry) -> None:
+        """Leave a job to another client; its handles stay valid."""
+        self._drop(job)
+        self.elsewhere[job.id] = job
 
     def stamp(self) -> float:
         """Return a Unix time that is later than every earlier stamp of the journal, even if the clock was set back.
 
         So stamps give the order of creates and acceptances, also across restarts.
         """
-        self._last_stamp = max(time.time(), nextafter(self._last_stamp, inf))
+        self._last_stamp = max(self.wall(), nextafter(self._last_stamp, inf))
         return self._last_stamp
 
     def find(
@@ -161,6 +180,9 @@ class JobRegistry:
 
         Raises `IllegalEventError` for an event that is not allowed in the job's state.
         """
+        if self.is_elsewhere(job):
+            job.facts = evolve(job.facts, **_local(changes))
+            return
         state, facts = self._next(job, event, changes)
         self._record(job, state, facts)
         self._set(job, state, facts, progress)
@@ -171,6 +193,9 @@ class JobRegistry:
         Raises `JournalError` if the journal could not be written. The event is applied nevertheless, since it happened
         at the service, and the journal retries the write.
         """
+        if self.is_elsewhere(job):
+            job.facts = evolve(job.facts, **_local(changes))
+            return
         state, facts = self._next(job, event, changes)
         self._record(job, state, facts)
         with CancelScope(shield=True):
@@ -181,6 +206,9 @@ class JobRegistry:
 
     def refine(self, job: JobEntry, **changes: Any) -> None:
         """Change facts of a job without changing its state."""
+        if self.is_elsewhere(job):
+            job.facts = evolve(job.facts, **_local(changes))
+            return
         facts = evolve(job.facts, **changes)
         self._record(job, job.state, facts)
         job.facts = facts
@@ -197,6 +225,8 @@ class JobRegistry:
 
     def show(self, job: JobEntry, progress: Progress) -> None:
         """Publish new progress of a job. The stage is set from the job's state, and the fraction never decreases."""
+        if self.is_elsewhere(job):
+            return
         old = job.progress
         stage = stage_of(job.state, creating=job.create_stage)
         if old is QUEUED and stage is Stage.QUEUED and progress.message is None:
@@ -222,15 +252,36 @@ class JobRegistry:
         """Remove jobs from memory and from the journal."""
         dropped = list(jobs)
         for job in dropped:
-            self.jobs.pop(job.id, None)
-            self._attached.discard(job.id)
-            for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
-                if name is not None and index.get(name) is job:  # not another entry of the same hash
-                    del index[name]
-            if job.request.key is not None:
-                self._by_key.pop(job.request.key, None)
-            self._drop_fingerprints(job)
+            self._drop(job)
         self.journal.forget([job.request for job in dropped])
+
+    def is_elsewhere(self, job: JobEntry) -> bool:
+        """Tell whether a job belongs to another client of the shared journal."""
+        return self.elsewhere.get(job.id) is job
+
+    def _drop(self, job: JobEntry) -> None:
+        self.jobs.pop(job.id, None)
+        self._attached.discard(job.id)
+        for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
+            if name is not None and index.get(name) is job:  # not another entry of the same hash
+                del index[name]
+        if job.request.key is not None and self._by_key.get(job.request.key) is job:
+            del self._by_key[job.request.key]
+        self._drop_fingerprints(job)
+
+    def _load(self, job: JobEntry, record: Record, progress: Progress | None) -> None:
+        """Set everything of a job from the journal, and publish its progress."""
+        job.request, job.state, job.facts = record.request, record.state, record.facts
+        stage = stage_of(record.state, creating=job.create_stage)
+        complete = stage is Stage.FINISHED or (stage is Stage.DONE and record.request.target is None)
+        if progress is not None and not complete:
+            shown = evolve(progress, stage=stage)
+        elif record.state is JobState.QUEUED:
+            shown = QUEUED
+        else:
+            shown = Progress(stage=stage, fraction=1.0 if complete else job.progress.fraction)
+        if shown != job.progress:
+            self._publish(job, shown)
 
     def _index(self, job: JobEntry) -> None:
         if not job.facts.archived:
@@ -291,3 +342,8 @@ class JobRegistry:
     def _publish(self, job: JobEntry, progress: Progress) -> None:
         job.progress = progress
         job.publish(progress)
+
+
+def _local(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes that describe files on this machine."""
+    return {name: value for name, value in changes.items() if name in ("planned", "paths")}

@@ -170,7 +170,7 @@ class Poller:
             now = self.clock()
             poll, wait = self.policy.next(
                 now,
-                per_minute=self.gate.budget.limit,
+                per_minute=self.gate.per_minute,
                 spare=self.gate.spare(),
                 others=self.gate.budget.others(now),
                 followed={name for name, tracked in self._tracked.items() if tracked.job.has_subscribers},

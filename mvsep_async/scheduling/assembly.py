@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from mvsep_async.http.gate import Gate
 from mvsep_async.http.redaction import protect
 from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.wire import Wire
+from mvsep_async.jobs.coordinator import Coordinator, LocalCoordinator
 from mvsep_async.jobs.journal import Journal, NoJournal, Record
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
@@ -52,6 +54,9 @@ _GRACE: Final = 180.0
 """Most seconds until the service lists an accepted job and finds it by its hash: for URL jobs, three minutes were seen
 in live use."""
 
+_DOUBT: Final = 30.0
+"""Seconds by which the stamps of clients with a shared journal may differ from the order of their creates."""
+
 _CLOSING: Final = 0.2
 """Seconds that open connections have to close when the client closes."""
 
@@ -66,12 +71,13 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
                 # Reading the certificate authorities takes about 20 ms, too long for the caller's event loop.
                 http = await in_thread(make_http, config.timeout)
                 stack.push_async_callback(_close_http, http)
-            journal = _journal(config.journal)
+            coordinator = _coordinator(config)
+            journal = coordinator.journal
             records = await journal.open()
             stack.push_async_callback(_close_journal, journal)
             callers = CallerScopes()
             emit = emitter(config.on_event)
-            wire = _wire(config, http, emit)
+            wire = _wire(config, http, emit, coordinator)
             caller = PatientCaller(
                 wire, time_scale=config.time_scale, on_retry=lambda what, error: emit(Retried(what, str(error)))
             )
@@ -79,18 +85,21 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
             catalogue = CatalogueStore(SiteAPI(caller).algorithms, cache=cache)
             preparer = RequestPreparer(catalogue.get, AccountAPI(caller).user, config.token, journal.spool, callers)
             stack.push_async_callback(preparer.close)
-            registry = JobRegistry(journal, emit)
-            scheduler = _scheduler(config, registry, wire, caller, http)
+            registry = JobRegistry(journal, emit, coordinator.wall)
+            scheduler = _scheduler(config, registry, coordinator, wire, caller, http)
             submitter = Submitter(
                 preparer,
                 registry,
+                coordinator,
                 callers,
                 check_target,
                 scheduler.dispatcher.submit,
                 durable=config.journal is not None,
             )
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            session = Session(config, caller, catalogue, preparer, submitter, callers, registry, scheduler, tasks)
+            session = Session(
+                config, caller, catalogue, preparer, submitter, callers, registry, coordinator, scheduler, tasks
+            )
             try:
                 await _restore(registry, scheduler, records)
                 tasks.start_soon(scheduler.run)
@@ -103,12 +112,16 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
     finally:
         if registry is not None:
             scheduler.emit_left()
-            for job in registry.jobs.values():
+            for job in (*registry.jobs.values(), *registry.elsewhere.values()):
                 job.close_subscribers()
 
 
-def _wire(config: ClientConfig, http: httpx.AsyncClient, emit: Listener) -> Wire:
-    gate = Gate(Budget(fixed=config.requests_per_minute), on_wait=lambda seconds: emit(BudgetWaited(seconds)))
+def _wire(config: ClientConfig, http: httpx.AsyncClient, emit: Listener, coordinator: Coordinator) -> Wire:
+    gate = Gate(
+        Budget(fixed=config.requests_per_minute),
+        on_wait=lambda seconds: emit(BudgetWaited(seconds)),
+        allowance=coordinator.allowance,
+    )
     if config.token is not None:
         protect(config.token)
     rate_limit = None if config.limit_rate is None else RateLimit(config.limit_rate)
@@ -116,14 +129,20 @@ def _wire(config: ClientConfig, http: httpx.AsyncClient, emit: Listener) -> Wire
 
 
 def _scheduler(
-    config: ClientConfig, registry: JobRegistry, wire: Wire, caller: Caller, http: httpx.AsyncClient
+    config: ClientConfig,
+    registry: JobRegistry,
+    coordinator: Coordinator,
+    wire: Wire,
+    caller: Caller,
+    http: httpx.AsyncClient,
 ) -> Scheduler:
     time_scale, clock = config.time_scale, loop_clock()
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
     line = UploadLine(clock)
-    launcher = Launcher(registry, separations, config.base, clock, line)
+    launcher = Launcher(registry, coordinator, separations, config.base, clock, line)
     dispatcher = Dispatcher(
         registry,
+        coordinator,
         launcher,
         account,
         SiteAPI(wire),
@@ -147,7 +166,14 @@ def _scheduler(
         on_account=dispatcher.update_account,
         clock=clock,
     )
-    recovery = Recovery(registry, account, Search(_GRACE * time_scale), Outage(config.patience, time_scale), clock)
+    recovery = Recovery(
+        registry,
+        account,
+        Search(_GRACE * time_scale),
+        Outage(config.patience, time_scale),
+        clock,
+        doubt=_DOUBT if coordinator.shared else 0.0,
+    )
     downloader = Downloader(
         registry,
         http,
@@ -156,8 +182,9 @@ def _scheduler(
         time_scale,
         config.may_be_private,
         wire.rate_limit,
+        confirm=partial(coordinator.confirm, patient=True) if coordinator.shared else None,
     )
-    return Scheduler(registry, dispatcher, poller, recovery, downloader, SeparationsAPI(caller))
+    return Scheduler(registry, coordinator, dispatcher, poller, recovery, downloader, SeparationsAPI(caller))
 
 
 async def _restore(registry: JobRegistry, scheduler: Scheduler, records: Sequence[Record]) -> None:
@@ -181,9 +208,23 @@ async def _close_journal(journal: Journal) -> None:
         await journal.close()
 
 
-def _journal(path: Path | None) -> Journal:
-    if path is None:
-        return NoJournal()
-    from mvsep_async.journal.sqlite import SqliteJournal
+def _coordinator(config: ClientConfig) -> Coordinator:
+    match config.journal:
+        case None:
+            return LocalCoordinator(NoJournal(), durable=False)
+        case Path() as path:
+            from mvsep_async.journal.sqlite import SqliteJournal
 
-    return SqliteJournal(path)
+            return LocalCoordinator(SqliteJournal(path), durable=True)
+        case url:
+            from mvsep_async.postgres.coordinator import open_coordinator
+
+            return open_coordinator(
+                url,
+                config.token,
+                str(config.base),
+                lease=config.lease,
+                shared_files=config.shared_files,
+                patience=config.patience,
+                requests_per_minute=config.requests_per_minute,
+            )

@@ -25,6 +25,7 @@ from mvsep_async.errors import (
     NoFreeSlotError,
 )
 from mvsep_async.http.call import Priority
+from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
@@ -65,6 +66,7 @@ class WaitReason(Enum):
     PROBING = "after an outage, a single create tries whether the service is back"
     ASKING = "the account is being asked whether there is a free slot"
     NO_SLOT = "all slots are in use"
+    NOT_OUR_TURN = "the free slots are for jobs of other clients with the same journal, or the journal is out of reach"
     GROUP_CAP = "the groups that have queued jobs use all the slots they may"
 
 
@@ -83,9 +85,11 @@ class Dispatcher:
 
     `concurrency`: most unfinished jobs at one time, `None` for the account's limit. `group_cap`: most of one group.
     `site`: the endpoint that reports the free separations that are left. `line`: the upload line of the launcher.
+    `coordinator`: grants the slots, since other clients may share the account.
     """
 
     registry: JobRegistry
+    coordinator: Coordinator
     launcher: Launcher
     account: AccountAPI
     site: SiteAPI
@@ -110,8 +114,10 @@ class Dispatcher:
     _outage: Outage = field(init=False)
     _pause: Wait | None = None
     _asking: bool = False
-    _in_flight: int = 0
-    """Creates that have a slot and have not ended."""
+    _in_flight: set[str] = field(factory=set)
+    """Ids of jobs that have a slot and whose creates have not ended."""
+    _denied: bool = False
+    """Whether the coordinator granted no slot, and nothing has changed since."""
     _answered: bool = False
     """Whether the service has accepted the token in this session, so that a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
@@ -160,6 +166,21 @@ class Dispatcher:
         self._queue.remove(job, group=job.request.group, priority=job.request.priority)
         self._wake.set()
 
+    def slots_changed(self) -> None:
+        """React to a slot of another client, taken or freed."""
+        self._slots.elsewhere = len(self.coordinator.slots_elsewhere)
+        self._denied = False
+        self._wake.set()
+
+    def give_up(self, job: JobEntry) -> None:
+        """Stop working on a job that is another client's now."""
+        if not self._queue.remove(job, group=job.request.group, priority=job.request.priority):
+            self.launcher.withdraw(job)
+        self._ahead.pop(job.id, None)
+        self._release_slot(job)
+        self._unexplained.pop(job.id, None)
+        self._lost.pop(job.id, None)
+
     def acquire_slot(self, job: JobEntry) -> None:
         """Give a slot to a job whose turn it is, or that is already at the service."""
         self._slots.acquire(job.id)
@@ -173,7 +194,7 @@ class Dispatcher:
             self._ahead.pop(job.id, None)
             if after is JobState.CREATING and job.id not in self._slots.held:
                 self.acquire_slot(job)
-                self._in_flight += 1
+                self._in_flight.add(job.id)
         # The slot of a create is freed by its own task, which knows why it ended; an attached job has no slot.
         freed = before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT
         if freed and job.id in self._slots.held:
@@ -198,7 +219,7 @@ class Dispatcher:
         if user.is_premium and self._pause is not None and self._pause.reason is WaitReason.DAILY_LIMIT:
             self._pause = None
         if user.current_queue.count is not None:
-            ours = count_listed(self._holders(), user.current_queue)
+            ours = count_listed(self._holders(), user.current_queue, self.coordinator.slots_elsewhere)
             self._slots.observed(user.current_queue.count, self.clock(), ours=ours)
         self._wake.set()
 
@@ -209,9 +230,10 @@ class Dispatcher:
             tasks.start_soon(self._refresh_account)
         while True:
             self._wake, self._look_at = anyio.Event(), inf
+            self._denied = False
             may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
             if may_begin and await self._account_allows():
-                self._begin_creates(tasks)
+                await self._begin_creates(tasks)
                 self._begin_ahead(tasks)
             self.queue_progress.queue_changed()
             with anyio.move_on_after(min(self.wait().until, self._look_at) - self.clock()):
@@ -232,28 +254,44 @@ class Dispatcher:
         if self._outage.rest and self._in_flight:
             return Wait(WaitReason.PROBING)
         if self._slots.free(now) > 0:
-            return Wait(WaitReason.GROUP_CAP)
+            return Wait(WaitReason.NOT_OUR_TURN if self._denied else WaitReason.GROUP_CAP)
         return Wait(WaitReason.NO_SLOT, self._slots.next_change(now))
 
-    def _begin_creates(self, tasks: TaskGroup) -> None:
-        now = self.clock()
-        while self._slots.free(now) > 0 and not (self._outage.rest and self._in_flight):
-            ahead = self._next_ahead()
-            job = ahead or self._queue.pop(busy=self._groups, cap=self.group_cap)
+    async def _begin_creates(self, tasks: TaskGroup) -> None:
+        while self._slots.free(now := self.clock()) > 0 and not (self._outage.rest and self._in_flight):
+            first = self._next_ahead() or self._queue.peek(busy=self._groups, cap=self.group_cap)
+            if first is None:
+                return
+            job = await self._claim(first, now)
             if job is None:
                 return
+            ahead = job.state is JobState.UPLOADING
+            if not ahead:
+                self._queue.remove(job, group=job.request.group, priority=job.request.priority)
             self.acquire_slot(job)
             self.queue_progress.slot_acquired(job)
             self.registry.apply(
                 job, JobEvent.SLOT_TAKEN, attempts=job.facts.attempts + 1, intent_at=self.registry.stamp()
             )
             self.registry.emit(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
-            self._in_flight += 1
-            if ahead is None:
-                tasks.start_soon(self._create, job)
-            else:
+            self._in_flight.add(job.id)
+            if ahead:
                 self._send_ahead.used()
                 self.launcher.slot_acquired(job)
+            else:
+                tasks.start_soon(self._create, job)
+
+    async def _claim(self, first: JobEntry, now: float) -> JobEntry | None:
+        """Take a slot for the next job of this client, usually `first`; `None` if it is not this client's turn."""
+        limit = self._slots.claimable(now)
+        id = await self.coordinator.claim(first, limit=limit, group_cap=self.group_cap)
+        job = None if id is None else self.registry.jobs.get(id)
+        if id is None:
+            self._denied = True
+        elif job is None or job.state not in (JobState.QUEUED, JobState.UPLOADING) or job.id in self.cancelling:
+            await self.coordinator.unclaim(id)
+            return None
+        return job
 
     def _next_ahead(self) -> JobEntry | None:
         """Return the first job sent ahead whose group may have another slot."""
@@ -336,7 +374,7 @@ class Dispatcher:
             else:
                 await self._handle_ahead(job, result)
         finally:
-            self._in_flight -= job.id in self._counted
+            self._in_flight.discard(job.id)
             if job.state not in HOLDS_SLOT:
                 self._release_slot(job)
             self._wake.set()
@@ -426,6 +464,8 @@ class Dispatcher:
 
     def _queue_again(self, job: JobEntry) -> None:
         """Put a job that the service does not have at the front of the queue."""
+        if self.registry.is_elsewhere(job):
+            return
         if job.id in self.cancelling:
             mark_cancelled(job, self.registry, "before it was accepted")
             return
@@ -507,6 +547,8 @@ class Dispatcher:
 
     def _pause_message(self) -> str | None:
         """Return why no create begins, as the message of queued jobs; `None` if nothing is wrong."""
+        if self.coordinator.problem is not None:
+            return self.coordinator.problem
         return None if self.paused_by is None else self.paused_by.message
 
     def _resume(self) -> None:

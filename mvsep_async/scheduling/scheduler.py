@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import anyio
-from attrs import define, field
+from anyio.abc import TaskGroup
+from attrs import define, evolve, field
 
 from mvsep_async.download.downloader import Downloader
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import InvalidRequestError, JobNotFoundError
+from mvsep_async.errors import InvalidRequestError, JobNotFoundError, MVSepError
+from mvsep_async.http.hosts import Host
+from mvsep_async.jobs.coordinator import Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobEvent, JobState
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.observe.events import Answered, Left, Uploaded
@@ -22,6 +27,8 @@ from mvsep_async.submission.recovery import Recovery
 
 __all__ = ["Scheduler"]
 
+logger = logging.getLogger("mvsep_async")
+
 _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST})
 
 
@@ -29,10 +36,11 @@ _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREAT
 class Scheduler:
     """Runs the parts that work on jobs. They are independent of each other: the registry reports each change to all.
 
-    `separations`: the endpoint calls that cancel and delete jobs.
+    `separations`: the endpoint calls that cancel and delete jobs. It is the `Engine` of its coordinator.
     """
 
     registry: JobRegistry
+    coordinator: Coordinator
     dispatcher: Dispatcher
     poller: Poller
     recovery: Recovery
@@ -40,8 +48,10 @@ class Scheduler:
     separations: SeparationsAPI
     closed: bool = False
     _cleanup: Cleanup = field(init=False)
+    _tasks: TaskGroup | None = None
 
     def __attrs_post_init__(self) -> None:
+        self.coordinator.connect(self)
         self._cleanup = Cleanup(self.registry)
         for observer in (self.dispatcher.on_change, self._follow, self._download, self._cleanup.on_change):
             self.registry.subscribe(observer)
@@ -73,9 +83,64 @@ class Scheduler:
     async def run(self) -> None:
         """Work on jobs until cancelled."""
         async with anyio.create_task_group() as tasks:
-            for part in (self.poller, self.recovery, self.downloader, self.registry.journal, self._cleanup):
+            self._tasks = tasks
+            for part in (self.poller, self.recovery, self.downloader, self.coordinator, self._cleanup):
                 tasks.start_soon(part.run)
             await self.dispatcher.run(tasks)
+
+    def slots_changed(self) -> None:
+        """See `Engine.slots_changed`."""
+        self.dispatcher.slots_changed()
+
+    def take_over(self, view: JobView) -> None:
+        """See `Engine.take_over`."""
+        job = self.registry.restore(view.record)
+        self.resume(job)
+        if view.cancelling:
+            self.cancel_requested(job.id)
+
+    def give_up(self, job: str) -> None:
+        """See `Engine.give_up`."""
+        entry = self.registry.jobs.get(job)
+        if entry is None or entry.done():
+            return
+        self.registry.release(entry)
+        self.dispatcher.give_up(entry)
+        self.poller.forget(entry)
+        self.recovery.end(entry)
+        self.coordinator.follow(entry)
+
+    def cancel_requested(self, job: str) -> None:
+        """See `Engine.cancel_requested`."""
+        entry = self.registry.jobs.get(job)
+        if entry is not None and self._tasks is not None and job not in self.dispatcher.cancelling:
+            self._tasks.start_soon(self._cancel_for_other, entry)
+
+    def found(self, job: str, *, hash: str | None, remote: str | None, host: str | None) -> None:
+        """See `Engine.found`."""
+        entry = self.registry.jobs.get(job)
+        if entry is not None and entry.state is JobState.LOST:
+            at = None if host is None else Host.parse(host)
+            self.registry.apply(entry, JobEvent.FOUND, hash=hash, remote=remote, host=at)
+
+    def show(self, view: JobView) -> None:
+        """See `Engine.show`."""
+        self.registry.mirror(view.record, view.progress)
+
+    def vanished(self, job: str) -> None:
+        """See `Engine.vanished`."""
+        entry = self.registry.elsewhere.get(job)
+        if entry is not None and not entry.done():
+            error = JobNotFoundError(f"job {job} was pruned from the shared journal", job=job, hash=entry.hash)
+            self.registry.mirror(Record(entry.request, JobState.FAILED, evolve(entry.facts, error=error)))
+
+    def own_job(self, job: str) -> JobEntry | None:
+        """See `Engine.own_job`."""
+        return self.registry.jobs.get(job)
+
+    def own_jobs(self) -> list[JobEntry]:
+        """See `Engine.own_jobs`."""
+        return [job for job in self.registry.jobs.values() if not job.done()]
 
     def close(self) -> None:
         """Stop beginning downloads, and limit the wait for the responses to completely sent creates."""
@@ -88,8 +153,34 @@ class Scheduler:
             if job.state in HOLDS_SLOT or (job.state is JobState.QUEUED and job.facts.attempts):
                 self.registry.emit(Left(job.id, job.hash, job.stage))
 
+    async def _cancel_for_other(self, job: JobEntry) -> None:
+        """Cancel a job for another client, and report it if that was not possible."""
+        try:
+            cancelled = await self.cancel(job)
+        except MVSepError as error:
+            logger.info("job %s could not be cancelled for another client: %s", job.id, error)
+            cancelled = False
+        if not cancelled:
+            await self.coordinator.cancel_refused(job.id)
+
+    async def _cancel_elsewhere(self, job: JobEntry) -> bool:
+        """Have a job cancelled by the client that has it, or by the one that takes it over if that has ended."""
+        if job.state in OVER:
+            return False
+        await self.coordinator.request_cancel(job.id)
+        subscription = job.subscribe()
+        while job.state not in OVER:
+            if await subscription.receive() is None:
+                raise job.closed_error()
+            view = await self.coordinator.find(id=job.id)
+            if view is not None and not view.cancelling and view.record.state not in OVER:
+                return False
+        return job.state is JobState.CANCELLED
+
     async def cancel(self, job: JobEntry) -> bool:
         """Cancel a job at any stage; see `Job.cancel`."""
+        if self.registry.is_elsewhere(job):
+            return await self._cancel_elsewhere(job)
         was_over = job.state in OVER
         self.dispatcher.cancelling.add(job.id)
         try:
@@ -102,6 +193,7 @@ class Scheduler:
                         self.dispatcher.launcher.withdraw(job)
                         await wait_for_change(job, job.state)
                     case state if state in AT_SERVICE:
+                        await self.coordinator.confirm(job.id)
                         gone = await cancel_at_service(job, self.separations, self.poller)
                         if gone and job.state in AT_SERVICE:
                             mark_cancelled(job, self.registry, "at the service")

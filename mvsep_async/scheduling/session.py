@@ -20,6 +20,7 @@ from mvsep_async.errors import (
 )
 from mvsep_async.http.call import Caller
 from mvsep_async.http.hosts import Host
+from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.job import Job, entry_of, wait_until_over
@@ -60,6 +61,7 @@ class Session:
     submitter: Submitter
     callers: CallerScopes
     registry: JobRegistry
+    coordinator: Coordinator
     scheduler: Scheduler
     tasks: TaskGroup
 
@@ -71,8 +73,8 @@ class Session:
     async def submit(self, source: Source, target: Target | None, arguments: SubmitArguments) -> Job:
         """Queue a job; see `MVSepClient.submit`."""
         key = arguments.get("key")
-        if key is not None and (known := self.registry.find(key=key)) is not None:
-            return Job(known, self)  # even if the other arguments differ, or the settings cannot be checked
+        if key is not None and (known := await self.find(key=key, id=None, hash=None)) is not None:
+            return known  # even if the other arguments differ, or the settings cannot be checked
         settings = await self._settings(arguments, target)
         return Job(await self.submitter.submit(_request(source, settings, target, arguments)), self)
 
@@ -146,10 +148,17 @@ class Session:
         self.scheduler.poller.poll_soon(job)  # usually the job is already over
         return Job(job, self)
 
-    def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
+    async def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
         """Return a known job; see `MVSepClient.find`."""
         entry = self.registry.jobs.get(id) if id is not None else self.registry.find(key=key, hash=hash)
-        return None if entry is None else Job(entry, self)
+        if entry is None:
+            with self.callers.enter():
+                view = await self.coordinator.find(key=key, id=id, hash=hash)
+            if view is None:
+                return None
+            entry = self.registry.mirror(view.record, view.progress)
+            self.coordinator.follow(entry)
+        return Job(entry, self)
 
     def jobs(self) -> list[Job]:
         """Return all known jobs; see `MVSepClient.jobs`."""
@@ -198,7 +207,17 @@ class Session:
                 await Job(job, self)
             elif job.facts.error is not None and job.state is not JobState.FAILED:
                 raise job.facts.error.with_traceback(None)  # a job that is FAILED here failed at a download alone
+            if self.registry.is_elsewhere(job):
+                await self._acquire(job)
             return await self.scheduler.downloader.download(job, target, mirror=mirror)
+
+    async def _acquire(self, job: JobEntry) -> None:
+        """Make a finished job of another client this client's, once that client has downloaded it to its target."""
+        while not await self.coordinator.acquire(job.id):
+            await wait_until_over(job, self)
+        view = await self.coordinator.find(id=job.id)
+        if view is not None:
+            self.registry.restore(view.record)
 
     async def delete(self, job: JobEntry) -> bool:
         with self.callers.enter():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Final
 
@@ -37,12 +37,15 @@ def allowed(user: User | None) -> int:
     return _PREMIUM if user is not None and user.is_premium else _FREE
 
 
-def count_listed(holders: Iterable[JobEntry], queue: CurrentQueue) -> int:
-    """Count the jobs holding a slot that the account also counts, which excludes in-flight creates."""
+def count_listed(holders: Iterable[JobEntry], queue: CurrentQueue, elsewhere: Mapping[str, str | None]) -> int:
+    """Count the jobs holding a slot that the account also counts, which excludes in-flight creates.
+
+    `elsewhere`: jobs of other clients with this journal that hold a slot, id → hash.
+    """
     if queue.jobs is None:
-        return sum(job.state in AT_SERVICE for job in holders)
+        return sum(job.state in AT_SERVICE for job in holders) + sum(hash is not None for hash in elsewhere.values())
     hashes = {entry.hash for entry in queue.jobs}
-    return sum(job.hash in hashes for job in holders)
+    return sum(job.hash in hashes for job in holders) + sum(hash in hashes for hash in elsewhere.values())
 
 
 def count_accepted(holders: Iterable[JobEntry]) -> int:
@@ -62,6 +65,8 @@ class Slots:
     limit: int
     time_scale: float = 1.0
     held: set[str] = field(factory=set, init=False)
+    elsewhere: int = field(default=0, init=False)
+    """Slots held by other clients with the same journal: they are known, so they are no part of what others use."""
     _room: int = field(init=False)
     _account: int = field(init=False)
     """Most unfinished jobs that the account accepts, as far as is known; less than `limit` if it refuses earlier."""
@@ -85,7 +90,16 @@ class Slots:
     def free(self, now: float) -> int:
         """Return how many creates may begin now."""
         probe = self._room < self.limit and now >= self._probe_at
-        return max(0, self._room + probe - len(self.held))
+        return max(0, self._room + probe - self.used)
+
+    @property
+    def used(self) -> int:
+        """How many slots the clients with this journal hold."""
+        return len(self.held) + self.elsewhere
+
+    def claimable(self, now: float) -> int:
+        """Return how many slots the clients with this journal may hold now, all together."""
+        return self.free(now) + self.used
 
     def acquire(self, job: str) -> None:
         """Give a job a slot, even beyond the limit, since the job may already be at the service."""
@@ -98,8 +112,8 @@ class Slots:
     def accepted(self, now: float) -> None:
         """Record that a create was accepted: there is room for all jobs that hold a slot."""
         self._refusals = 0
-        if len(self.held) > self._room:
-            self._room, self._account = min(len(self.held), self.limit), self.limit
+        if self.used > self._room:
+            self._room, self._account = min(self.used, self.limit), self.limit
             self._probes, self._probe_at = 0, now
 
     def refused(self, job: str, now: float, *, stated: bool = False) -> None:
@@ -109,7 +123,7 @@ class Slots:
         """
         self.release(job)
         self._refusals += 1
-        self._room = min(self._room, len(self.held))
+        self._room = min(self._room, self.used)
         self._probes += 1
         pause = _PAUSES.scaled(self.time_scale).pause(self._probes)
         if stated:
@@ -120,9 +134,9 @@ class Slots:
     def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
         """Record how many unfinished jobs the account has in total.
 
-        `ours`: how many of them hold a slot of this client; by default all slots held.
+        `ours`: how many of them hold a slot of a client with this journal; by default all slots held.
         """
-        others = max(0, unfinished - (len(self.held) if ours is None else ours))
+        others = max(0, unfinished - (self.used if ours is None else ours))
         if now < self._stated_until and self._account - others > self._room:
             return
         if self._refusals > 1:
@@ -135,7 +149,7 @@ class Slots:
 
     def is_probe(self, now: float) -> bool:
         """Tell whether the next create would be a probe for a slot beyond the known room."""
-        return self._room <= len(self.held) and self.free(now) > 0
+        return self._room <= self.used and self.free(now) > 0
 
     def postpone(self, now: float) -> None:
         """Delay the next probe, since the account could not be asked for a free slot."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from anyio import get_cancelled_exc_class
@@ -28,6 +29,7 @@ from mvsep_async.errors import (
 from mvsep_async.http.content import BytesContent, Content, FileContent
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
+from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.fingerprint import content_fingerprint_of, fingerprint_of
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
@@ -99,9 +101,13 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
 
 @define(eq=False)
 class Launcher:
-    """Sends creates, one at a time for each job, and applies their outcome to the registry."""
+    """Sends creates, one at a time for each job, and applies their outcome to the registry.
+
+    `coordinator`: confirms before the last byte of a create that the job is still this client's.
+    """
 
     registry: JobRegistry
+    coordinator: Coordinator
     separations: SeparationsAPI
     base: Host
     clock: Callable[[], float]
@@ -203,6 +209,7 @@ class Launcher:
             webhook_url=request.settings.webhook_url,
             on_progress=lambda sent, total: self._show_sent(job, sent, total),
             on_handed_over=attempt.hand_over,
+            before_last=partial(self.coordinator.confirm, job.id) if self.coordinator.shared else None,
             on_rate_limited=attempt.rate_limited,
         )
 

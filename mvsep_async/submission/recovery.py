@@ -43,6 +43,8 @@ class Recovery:
     search: Search
     outage: Outage
     clock: Callable[[], float]
+    doubt: float = 0.0
+    """Seconds by which stamps may be wrong, since several machines make them."""
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def begin(self, job: JobEntry) -> None:
@@ -93,7 +95,8 @@ class Recovery:
         hashes = [entry.hash for entry in queue.jobs or ()]
         missing = _missing(lost, hashes)
         intents = [job.facts.intent_at for job in missing]
-        since = None if None in intents else min((at for at in intents if at is not None), default=None)
+        known_intents = [at - self.doubt for at in intents if at is not None]
+        since = None if None in intents else min(known_intents, default=None)
         end, start, read = HistoryEnd(since, thorough), 0, set[str]()
         while missing:
             page = await self._page(start)

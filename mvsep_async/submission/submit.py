@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 
 from mvsep_async.concurrency import CallerScopes, KeyedLock
 from mvsep_async.errors import DownloadError, InvalidRequestError, MVSepError, UploadError
+from mvsep_async.jobs.coordinator import Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import FailureKind, classify_failure
@@ -27,11 +28,12 @@ class Submitter:
     """Creates queued jobs from requests.
 
     `check_target`: raises if results cannot be written to the target. `enqueue`: queues a job for a slot.
-    `durable`: whether there is a journal on disk.
+    `durable`: whether there is a journal, so that known songs are recognised.
     """
 
     preparer: RequestPreparer
     registry: JobRegistry
+    coordinator: Coordinator
     callers: CallerScopes
     check_target: Callable[[JobRequest], Awaitable[None]]
     enqueue: Callable[[JobEntry], None]
@@ -45,7 +47,7 @@ class Submitter:
             return await self._add(await self.preparer.prepare(request))
         with self.callers.enter():
             async with self._locks.for_key(request.key):
-                known = self.registry.find(key=request.key)
+                known = self.registry.find(key=request.key) or await self._find_elsewhere(key=request.key)
                 return known or await self._add(await self._with_fingerprint(await self._prepare(request)))
 
     async def submit_or_resume(self, request: JobRequest, *, retry_failed: bool = False) -> JobEntry:
@@ -88,15 +90,19 @@ class Submitter:
         try:
             fingerprint = await fingerprint_of(request.source, request.settings)
             async with self._locks.for_key(fingerprint):
-                known = self._reusable(self.registry.find(fingerprint=fingerprint), retry_failed)
+                found = self.registry.find(fingerprint=fingerprint)
+                found = found or await self._find_elsewhere(fingerprint=fingerprint)
+                known = self._reusable(found, retry_failed)
                 if known is not None:
                     return known
                 content = await content_fingerprint_of(request.source, request.settings)
                 async with self._locks.for_key(content):
-                    known = self._reusable(self.registry.find(content=content), retry_failed, moved=True)
+                    found = self.registry.find(content=content) or await self._find_elsewhere(content=content)
+                    known = self._reusable(found, retry_failed, moved=True)
                     request = evolve(request, fingerprint=fingerprint, content=content)
                     if known is not None:
-                        self.registry.follow(known, request)
+                        if not self.registry.is_elsewhere(known):
+                            self.registry.follow(known, request)
                         return known
                     added = True
                     return await self._add(request)
@@ -118,16 +124,34 @@ class Submitter:
             return None
         return known
 
+    async def _find_elsewhere(
+        self, *, key: str | None = None, fingerprint: str | None = None, content: str | None = None
+    ) -> JobEntry | None:
+        """Return the entry of another client's job with the shared journal."""
+        view = await self.coordinator.find(key=key, fingerprint=fingerprint, content=content)
+        return None if view is None else self._mirror(view)
+
+    def _mirror(self, view: JobView) -> JobEntry:
+        job = self.registry.mirror(view.record, view.progress)
+        self.coordinator.follow(job)
+        return job
+
     async def _add(self, request: JobRequest) -> JobEntry:
-        """Add a job, write it to the journal and queue it; if this fails or is cancelled, no job is left."""
+        """Add a job, write it to the journal and queue it; if this fails or is cancelled, no job is left.
+
+        If another client has added a job with its key or song at the same time, that job is returned.
+        """
         try:
             job = self.registry.add(request)
-            if self.durable:
-                try:
-                    await self.registry.journal.flush()
-                except BaseException:
-                    self.registry.forget([job])
-                    raise
+            try:
+                same = await self.coordinator.admit(job)
+            except BaseException:
+                self.registry.forget([job])
+                raise
+            if same is not None:
+                self.registry.forget([job])
+                await self.preparer.discard(request)
+                return self._mirror(same)
         except BaseException:
             await self.preparer.discard(request)
             raise

@@ -17,7 +17,7 @@ LAYERS: Final = (
     "recipes",
     "client",
     "scheduling",
-    "submission",
+    "submission postgres",
     "polling download journal",
     "jobs config",
     "endpoints",
@@ -25,7 +25,7 @@ LAYERS: Final = (
     "models",
     "http",
     "transport audio",
-    "naming sources concurrency",
+    "naming sources concurrency postgres_url",
     "backoff errors",
 )
 """The rooms of the package from the top: a room imports those below it, and none beside or above it."""

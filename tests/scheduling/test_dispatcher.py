@@ -25,6 +25,7 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
     TransportError,
 )
+from mvsep_async.jobs.coordinator import LocalCoordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import NoJournal
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
@@ -122,6 +123,7 @@ async def world(concurrency: int | None = 10, patience: float = 1800.0, **option
     service = Service(registry)
     dispatcher = Dispatcher(
         registry,
+        LocalCoordinator(registry.journal, durable=False),
         service,  # type: ignore[arg-type]
         service,  # type: ignore[arg-type]
         service,  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""A journal in PostgreSQL that any number of processes and machines share."""

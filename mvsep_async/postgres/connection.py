@@ -1,0 +1,180 @@
+"""A connection to the database of a shared journal: it runs transactions, and connects again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import anyio
+from attrs import define, field
+
+from mvsep_async.concurrency import uncancelled
+from mvsep_async.errors import ConfigurationError, JournalError
+from mvsep_async.postgres_url import PostgresURL
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["Connection", "Database", "DatabaseAwayError", "connect"]
+
+T = TypeVar("T")
+Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
+
+_CONNECT: Final = 5
+_STATEMENT: Final = 10.0
+"""Seconds to connect, and for one transaction, our choice: a database in the same network answers in milliseconds. They
+are shorter than a lease, so that a cut connection is noticed while there is time to make another one."""
+
+_PAUSE: Final = 0.5
+"""Seconds after a failed connection in which every transaction fails at once."""
+
+_ATTEMPTS: Final = 8
+"""How often a transaction is run again that the database has ended for a conflict with another one."""
+
+
+class DatabaseAwayError(JournalError):
+    """The database cannot be reached, or did not answer in time. What was being written may or may not be there."""
+
+
+async def connect(url: PostgresURL) -> Connection:
+    """Open a connection. Raises `ConfigurationError` for what must be corrected, else `DatabaseAwayError`."""
+    psycopg = _psycopg()
+    try:
+        with anyio.fail_after(_CONNECT + 1):
+            connection: Connection = await psycopg.AsyncConnection.connect(
+                url.reveal(),
+                autocommit=True,
+                connect_timeout=_CONNECT,
+                prepare_threshold=None,  # a pooler may give each transaction another server connection
+                application_name="mvsep-async",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=2,
+            )
+            return connection
+    except TimeoutError:
+        raise DatabaseAwayError(f"the journal's database {url} does not answer") from None
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "the journal's PostgreSQL URL is malformed: write postgresql://user:password@host:port/database, with "
+            "special characters percent-encoded"
+        ) from None
+    except psycopg.Error as error:
+        raise _not_connected(url, error) from None
+
+
+@define(eq=False)
+class Database:
+    """Runs transactions, one at a time, on a connection that is made again when it was lost.
+
+    A transaction runs to its end also if the task that waits for it is cancelled. It may run twice, if the connection
+    is lost or another transaction is in its way, so it must have the same effect then.
+    """
+
+    url: PostgresURL
+    _connection: Connection | None = None
+    _lock: anyio.Lock = field(factory=anyio.Lock)
+    _closed: bool = False
+    _failed: tuple[float, str] | None = None
+    """When the last connection failed, and why: the next one is not tried at once."""
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in a transaction. Raises `DatabaseAwayError`, and `JournalError` for an error in the database."""
+        async with self._lock:
+            return await uncancelled(lambda: self._run(work))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._closed = True
+        await self._drop()
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        psycopg = _psycopg()
+        lost = 0
+        for _ in range(_ATTEMPTS):
+            if self._closed:
+                raise JournalError("the journal is closed")
+            fresh = self._connection is None
+            connection = self._connection = self._connection or await self._connect()
+            try:
+                with anyio.fail_after(_STATEMENT):
+                    async with connection.transaction():
+                        return await work(connection)
+            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+                continue
+            except TimeoutError:
+                await self._drop()
+                raise DatabaseAwayError(f"the journal's database {self.url} does not answer") from None
+            except psycopg.OperationalError as error:
+                await self._drop()
+                if fresh or lost:  # else the server was restarted since the last transaction
+                    raise DatabaseAwayError(
+                        f"the connection to the journal's database {self.url} was lost: {_text(error)}"
+                    ) from None
+                lost += 1
+            except psycopg.Error as error:
+                raise JournalError(
+                    f"the journal's database {self.url} refuses a statement: {_text(error)}; check the rights of its "
+                    "user and the database's log"
+                ) from None
+        raise DatabaseAwayError(f"the journal's database {self.url} is too busy: it ends each transaction")
+
+    async def _connect(self) -> Connection:
+        now = anyio.current_time()
+        if self._failed is not None and now < self._failed[0] + _PAUSE:
+            raise DatabaseAwayError(self._failed[1])
+        try:
+            connection = await connect(self.url)
+        except DatabaseAwayError as error:
+            self._failed = anyio.current_time(), error.message
+            raise
+        self._failed = None
+        return connection
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception), anyio.move_on_after(1):
+                await connection.close()
+
+
+def _psycopg() -> Any:
+    """Import psycopg, which takes some 0.1 s, and check that it can be used."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "a PostgreSQL journal works on asyncio, not on trio: use an SQLite journal, or asyncio.run"
+        ) from None
+    try:
+        import psycopg
+    except ImportError as error:
+        raise ConfigurationError(
+            f"a PostgreSQL journal needs psycopg ({error}): pip install 'mvsep-async[postgres]'"
+        ) from None
+    if sys.platform == "win32" and isinstance(asyncio.get_running_loop(), asyncio.ProactorEventLoop):
+        raise ConfigurationError(
+            "on Windows, psycopg needs asyncio's selector event loop: "
+            "asyncio.run(main(), loop_factory=asyncio.SelectorEventLoop)"
+        )
+    return psycopg
+
+
+def _not_connected(url: PostgresURL, error: psycopg.Error) -> JournalError | ConfigurationError:
+    text = _text(error)
+    lowered = text.lower()
+    if "authentication failed" in lowered or "no password supplied" in lowered or "pg_hba.conf" in lowered:
+        return ConfigurationError(f"the journal's database {url} rejects the user or password of its URL: {text}")
+    if "does not exist" in lowered:
+        return ConfigurationError(f"the journal's database cannot be used: {text}; create it, or correct the URL {url}")
+    if "could not translate host name" in lowered or "failed to resolve host" in lowered:
+        return DatabaseAwayError(f"the host of the journal's database {url} is not known: {text}; correct the URL")
+    return DatabaseAwayError(f"the journal's database {url} cannot be reached: {text}; is it running?")
+
+
+def _text(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(":")

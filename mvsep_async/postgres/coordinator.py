@@ -1,0 +1,548 @@
+"""The coordinator of a client with a shared journal: what the processes of one account tell each other."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Final
+from uuid import getnode, uuid4
+from weakref import WeakValueDictionary
+
+import anyio
+import platformdirs
+from attrs import define, field
+
+from mvsep_async.concurrency import Yielder, in_thread
+from mvsep_async.errors import ConfigurationError, JournalError
+from mvsep_async.http.budget import DEFAULT_LIMIT
+from mvsep_async.http.token import Token
+from mvsep_async.jobs.coordinator import Engine, JobView
+from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.journal import Journal
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.outage import Outage
+from mvsep_async.jobs.subscription import Subscription
+from mvsep_async.postgres.allowance import VALID, LeasedRequests
+from mvsep_async.postgres.connection import Database, DatabaseAwayError
+from mvsep_async.postgres.decisions import TURN_PATIENCE, Lease, share_of
+from mvsep_async.postgres.journal import PostgresJournal
+from mvsep_async.postgres.listener import Listener
+from mvsep_async.postgres.notices import Notice, NoticeKind
+from mvsep_async.postgres.rows import ViewReader, needs_file, progress_text
+from mvsep_async.postgres.schema import migrate
+from mvsep_async.postgres.store import Identity, LeaseOverError, Snapshot, Store
+from mvsep_async.postgres_url import PostgresURL
+
+__all__ = ["SharedCoordinator", "account_digest", "open_coordinator"]
+
+logger = logging.getLogger("mvsep_async")
+
+_RENEWALS: Final = 3
+"""How often a lease is renewed before it ends."""
+
+_MARGIN: Final = 1 / 6
+"""The part of a lease by which it ends earlier here than in the database."""
+
+_POLL: Final = 2.0
+"""Seconds between two looks into the database where notices do not arrive, as through a pooler in transaction mode."""
+
+_RETRY: Final = 1.0
+"""Seconds until the next try to reach the database."""
+
+_FOLLOWED: Final = 60.0
+"""Seconds for which a process is asked to report a job's progress; asked again in time."""
+
+_REPORT: Final = 1.0
+"""Seconds between two reports of a job's progress."""
+
+_CONFIRM: Final = 3.0
+"""Seconds to wait for a renewed lease before the last byte of a create: a held body costs a connection."""
+
+_BLOCK: Final = 2
+"""Requests in one block for polls. Larger ones would be returned unused, and count against the others until then."""
+
+
+def open_coordinator(
+    url: PostgresURL,
+    token: Token | None,
+    service: str,
+    *,
+    lease: float,
+    shared_files: bool,
+    patience: float,
+    requests_per_minute: int | None,
+) -> SharedCoordinator:
+    """Return the coordinator for the journal in this database; `journal.open` connects to it.
+
+    Raises `ConfigurationError` without a token, which tells the accounts in one database apart.
+    """
+    if token is None:
+        raise ConfigurationError("a PostgreSQL journal needs an API token: set MVSEP_API_TOKEN, or pass api_token")
+    return SharedCoordinator(url, token, service, lease, shared_files, patience, requests_per_minute)
+
+
+def account_digest(token: Token, service: str, salt: str) -> str:
+    """Return the name of an account in the database, from which the token cannot be found."""
+    return hmac.new(salt.encode(), f"{token.reveal()}\n{service}".encode(), hashlib.sha256).hexdigest()
+
+
+def clock() -> float:
+    """Return seconds of a clock that goes on while the process or the machine is suspended."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+def _machine() -> str:
+    """Return a name for this machine, or container, that stays the same when it is restarted."""
+    try:
+        known = Path("/etc/machine-id").read_text("ascii").strip()
+    except (OSError, ValueError):
+        known = f"{getnode():x}"
+    return hashlib.sha256(f"{socket.gethostname()}\n{known}".encode()).hexdigest()[:16]
+
+
+@define(eq=False)
+class SharedCoordinator:
+    """Shares slots, requests and jobs with the other processes of an account through a PostgreSQL database.
+
+    The process has a lease, which it renews by the database's clock. While it may be over, no create is finished, no
+    job is cancelled and no downloaded file gets its name: another process may have taken over the jobs.
+    """
+
+    _url: PostgresURL
+    _token: Token = field(repr=False)
+    _service: str
+    _lease_seconds: float
+    _shared_files: bool
+    _patience: float
+    _fixed_limit: int | None
+    shared: bool = True
+    allowance: LeasedRequests = field(factory=lambda: LeasedRequests(anyio.current_time))
+    slots_elsewhere: Mapping[str, str | None] = field(factory=dict)
+    problem: str | None = None
+    _database: Database = field(init=False)
+    _journal: PostgresJournal = field(init=False)
+    _lease: Lease = field(init=False)
+    _engine: Engine | None = None
+    _reader: ViewReader | None = None
+    _name: str = field(factory=lambda: f"{socket.gethostname()} {os.getpid()}")
+    _offset: float = 0.0
+    """What is added to this machine's Unix time to get the database's."""
+    _processes: int = 1
+    _listening: bool = False
+    _renew_now: anyio.Event = field(factory=anyio.Event)
+    _renewed: anyio.Event = field(factory=anyio.Event)
+    _slots_changed: anyio.Event = field(factory=anyio.Event)
+    _refresh: anyio.Event = field(factory=anyio.Event)
+    _turn_of: str | None = None
+    """The process whose turn it is, if a slot is free for one of its jobs."""
+    _followed: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
+    _changed: set[str] = field(factory=set)
+    """Followed jobs that have changed."""
+    _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
+    """Own jobs that other processes follow, with the progress that was written last."""
+    _cancelling: set[str] = field(factory=set)
+    """Own jobs whose cancellation for another process has begun."""
+    _unreadable: set[str] = field(factory=set)
+    """Jobs taken over whose files are on another machine."""
+
+    def __attrs_post_init__(self) -> None:
+        self._database = Database(self._url)
+        self._journal = PostgresJournal(self._database, self._shared_files, self._connect, self._disconnect, self._lost)
+        self._lease = Lease(self._lease_seconds, self._lease_seconds * _MARGIN)
+
+    @property
+    def journal(self) -> Journal:
+        return self._journal
+
+    def connect(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def wall(self) -> float:
+        return time.time() + self._offset
+
+    async def _connect(self) -> tuple[Store, Path]:
+        """Connect to the database, migrate its tables and get a lease."""
+        salt = await self._database.run(lambda connection: migrate(connection, self._url))
+        account = account_digest(self._token, self._service, salt)
+        store = Store(Identity(account, uuid4().hex, await in_thread(_machine)))
+        spool = Path(platformdirs.user_state_path("mvsep-async")) / "spool" / account[:16]
+        self._reader = ViewReader(spool=spool)
+        await self._renew(store)
+        return store, spool
+
+    async def _disconnect(self) -> None:
+        """End the lease, so that other processes may take over at once, and the connection."""
+        self._lease.ended()
+        try:
+            with anyio.move_on_after(2):
+                await self._database.run(self._journal.store.leave)
+        except JournalError as error:
+            logger.info("the lease could not be given back and ends by itself: %s", error)
+        await self._database.close()
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for work in (
+                self._journal.run,
+                self._keep_lease,
+                self._watch_slots,
+                self._lease_requests,
+                self._report_progress,
+                self._refresh_followed,
+            ):
+                tasks.start_soon(work)
+            channel = Notice.channel(self._journal.store.me.account)
+            await Listener(self._url, channel, self._noticed, self._set_listening).run()
+
+    def _noticed(self, notice: Notice) -> None:
+        mine = notice.about == self._journal.store.me.process
+        match notice.kind:
+            case NoticeKind.SLOTS:
+                self._slots_changed.set()
+            case NoticeKind.TURN if mine:
+                self._slots_changed.set()
+            case NoticeKind.JOBS:
+                self._renew_now.set()
+            case NoticeKind.OWNER if mine:
+                self._renew_now.set()
+            case NoticeKind.CHANGED if notice.about in self._followed:
+                self._changed.add(notice.about)
+                self._refresh.set()
+
+    def _set_listening(self, listening: bool) -> None:
+        self._listening = listening
+        # Notices may have been missed.
+        self._renew_now.set()
+        self._slots_changed.set()
+        self._changed.update(self._followed)
+        self._refresh.set()
+
+    def _view(self, row: Sequence[object]) -> JobView:
+        assert self._reader is not None
+        return self._reader.view(row)
+
+    def _away(self, error: JournalError) -> None:
+        if self.problem is None:
+            logger.warning("%s; no create begins until it is back", error)
+        self.problem = error.message
+
+    def _back(self) -> None:
+        if self.problem is not None:
+            logger.warning("the shared journal %s is back", self._url)
+        self.problem = None
+
+    # Slots
+
+    async def claim(self, candidate: JobEntry, *, limit: int, group_cap: int | None) -> str | None:
+        if self.problem is not None or not self._lease.valid(clock()):
+            self._renew_now.set()  # the dispatcher is woken when it is renewed
+            return None
+        token, store = uuid4().hex, self._journal.store
+        try:
+            await self._journal.flush()
+            claimed = await self._database.run(
+                lambda connection: store.claim(connection, token, limit=limit, group_cap=group_cap, stamp=self.wall())
+            )
+        except LeaseOverError:
+            self._lease.ended()
+            self._renew_now.set()
+            return None
+        except JournalError as error:
+            self._away(error)
+            return None
+        self.slots_elsewhere, self._turn_of = claimed.elsewhere, claimed.turn_of
+        if claimed.turn_of is not None:
+            self._slots_changed.set()  # asked again after a while, in case that process does not take its turn
+        return claimed.job
+
+    async def unclaim(self, job: str) -> None:
+        store = self._journal.store
+        await self._database.run(lambda connection: store.unclaim(connection, job))
+
+    async def _watch_slots(self) -> None:
+        """Tell the dispatcher of slots that other processes take and free."""
+        while True:
+            with anyio.move_on_after(inf if self._listening else _POLL):
+                await self._slots_changed.wait()
+            self._slots_changed = anyio.Event()
+            if self._turn_of is not None:
+                self._turn_of = None
+                with anyio.move_on_after(TURN_PATIENCE):
+                    await self._slots_changed.wait()
+            try:
+                self.slots_elsewhere = await self._database.run(self._journal.store.elsewhere)
+            except JournalError as error:
+                self._away(error)
+                await anyio.sleep(_RETRY)
+                self._slots_changed.set()
+            else:
+                self._to_engine(lambda engine: engine.slots_changed())
+
+    # Jobs
+
+    async def admit(self, job: JobEntry) -> JobView | None:
+        outage = Outage(self._patience)
+        while True:
+            try:
+                await self._journal.flush()
+            except DatabaseAwayError as error:
+                self._away(error)
+                if outage.failed(anyio.current_time()):
+                    raise
+                await anyio.sleep(outage.rest)
+            else:
+                break
+        same = self._journal.conflicts.pop(job.id, None)
+        return None if same is None else await self.find(id=same)
+
+    async def find(
+        self,
+        *,
+        id: str | None = None,
+        hash: str | None = None,
+        key: str | None = None,
+        fingerprint: str | None = None,
+        content: str | None = None,
+    ) -> JobView | None:
+        store = self._journal.store
+        given = {"id": id, "hash": hash, "key": key, "fingerprint": fingerprint, "content": content}
+        column, value = next(((name, value) for name, value in given.items() if value is not None), ("id", ""))
+        await self._journal.flush()
+        row = await self._database.run(lambda connection: store.find(connection, column, value))
+        return None if row is None else self._view(row)
+
+    async def acquire(self, job: str) -> bool:
+        store = self._journal.store
+        await self._journal.flush()
+        return await self._database.run(lambda connection: store.acquire(connection, job))
+
+    async def request_cancel(self, job: str) -> None:
+        store = self._journal.store
+        await self._database.run(lambda connection: store.request_cancel(connection, job))
+
+    async def cancel_refused(self, job: str) -> None:
+        store = self._journal.store
+        self._cancelling.discard(job)
+        await self._database.run(lambda connection: store.cancel_refused(connection, job))
+
+    async def confirm(self, job: str, *, patient: bool = False) -> None:
+        while not self._lease.valid(clock()):
+            self._renew_now.set()
+            renewed = self._renewed
+            with anyio.move_on_after(inf if patient else _CONFIRM) as scope:
+                await renewed.wait()
+            if scope.cancelled_caught:
+                raise DatabaseAwayError(
+                    "the shared journal is out of reach, so another process may have taken over the job", job=job
+                )
+        if self._engine is not None and self._engine.own_job(job) is None:
+            raise JournalError(f"job {job} was taken over by another process of this account", job=job)
+
+    def _lost(self, jobs: Sequence[str]) -> None:
+        """Stop working on jobs that are another process's."""
+        for job in jobs:
+            self._journal.drop(job)
+            self._unreadable.discard(job)
+            self._to_engine(lambda engine, job=job: engine.give_up(job))  # type: ignore[misc]
+
+    # The lease
+
+    async def _keep_lease(self) -> None:
+        while True:
+            self._renew_now = anyio.Event()
+            pause = self._lease_seconds / _RENEWALS
+            try:
+                await self._renew_and_look()
+            except JournalError as error:
+                self._away(error)
+                pause = _RETRY
+            with anyio.move_on_after(pause if self._listening else min(pause, _POLL)):
+                await self._renew_now.wait()
+
+    async def _renew_and_look(self) -> None:
+        store = self._journal.store
+        snapshot = await self._renew(store)
+        engine = self._engine
+        if engine is None:
+            return
+        await self._take_over(store, engine)
+        await self._hand_back(store, engine)
+        for job in set(snapshot.cancelling) - self._cancelling:
+            engine.cancel_requested(job)
+        self._cancelling = set(snapshot.cancelling)
+        self._set_reported(snapshot.followed, engine)
+        for job, (hash, remote, host) in snapshot.found.items():
+            engine.found(job, hash=hash, remote=remote, host=host)
+        engine.slots_changed()
+
+    async def _renew(self, store: Store) -> Snapshot:
+        sent_at, wall = clock(), time.time()
+        lapsed = not self._lease.valid(sent_at)
+        snapshot = await self._database.run(
+            lambda connection: store.renew(connection, name=self._name, lease=self._lease_seconds, all_jobs=lapsed)
+        )
+        if snapshot.own is not None and self._engine is not None:
+            own = self._engine.own_jobs()
+            # A job that is not written yet cannot have been taken over.
+            self._lost([job.id for job in own if job.id not in snapshot.own and not self._journal.is_new(job.id)])
+        self._lease.renewed(sent_at)
+        self._offset = snapshot.now - (wall + time.time()) / 2
+        self._processes = snapshot.processes
+        self.slots_elsewhere = snapshot.elsewhere
+        self.allowance.share = share_of(snapshot.holding, len(snapshot.elsewhere), snapshot.processes)
+        self._back()
+        self._renewed.set()
+        self._renewed = anyio.Event()
+        return snapshot
+
+    async def _take_over(self, store: Store, engine: Engine) -> None:
+        yielder = Yielder()
+        while rows := await self._database.run(store.take_over):
+            logger.info("taking over %d jobs of processes that have ended", len(rows))
+            for row in rows:
+                view = self._view(row)
+                if view.machine not in (None, store.me.machine):
+                    self._unreadable.add(view.record.request.id)
+                engine.take_over(view)
+                await yielder.maybe_yield()
+
+    async def _hand_back(self, store: Store, engine: Engine) -> None:
+        """Leave jobs that need files of another machine to a process there."""
+        jobs = [
+            job for job in self._unreadable if (entry := engine.own_job(job)) is not None and _needs_its_machine(entry)
+        ]
+        if jobs:
+            await self._journal.flush()
+            await self._database.run(lambda connection: store.hand_back(connection, jobs))
+            self._lost(jobs)
+
+    # Requests
+
+    async def _lease_requests(self) -> None:
+        store, allowance, reported = self._journal.store, self.allowance, None
+        while True:
+            await allowance.asked.wait()
+            allowance.asked, urgent, allowance.urgent = anyio.Event(), allowance.urgent, False
+            limit = min(self._fixed_limit or inf, allowance.limit or DEFAULT_LIMIT)
+            block, unused = uuid4().hex, allowance.unused()
+            try:
+                if allowance.limit not in (None, reported):
+                    reported = allowance.limit
+                    await self._database.run(lambda connection: store.learned(connection, int(limit)))  # noqa: B023
+                count, wait = await self._database.run(
+                    lambda connection: store.lease_requests(
+                        connection,
+                        block,  # noqa: B023
+                        asked=1 if urgent else _BLOCK,  # noqa: B023
+                        urgent=urgent,  # noqa: B023
+                        limit=int(limit),  # noqa: B023
+                        valid=VALID,
+                        unused=unused,  # noqa: B023
+                    )
+                )
+            except JournalError as error:
+                self._away(error)
+                # Polls go on without the database, at this process's part of the rate.
+                await anyio.sleep(60 / limit * self._processes)
+                count, wait = 1, 0.0
+            allowance.leased(block, count, anyio.current_time() + VALID)
+            if not count:
+                with anyio.move_on_after(min(max(wait, 0.05), _POLL)):
+                    await allowance.asked.wait()
+                allowance.asked.set()
+
+    # Progress
+
+    def _set_reported(self, jobs: Sequence[str], engine: Engine) -> None:
+        """Report the progress of these jobs from now on. A subscription makes the poller follow them."""
+        entries = {job: engine.own_job(job) for job in jobs}
+        self._reported = {
+            job: self._reported.get(job) or (entry.subscribe(), "")
+            for job, entry in entries.items()
+            if entry is not None
+        }
+
+    async def _report_progress(self) -> None:
+        store = self._journal.store
+        while True:
+            await anyio.sleep(_REPORT)
+            news: dict[str, str] = {}
+            for job, (subscription, before) in list(self._reported.items()):
+                entry = None if self._engine is None else self._engine.own_job(job)
+                text = "" if entry is None else progress_text(entry.progress)
+                if text not in ("", before):
+                    news[job] = text
+                    self._reported[job] = subscription, text
+            if news:
+                try:
+                    await self._database.run(lambda connection: store.report(connection, news))  # noqa: B023
+                except JournalError as error:
+                    self._away(error)
+
+    def follow(self, job: JobEntry) -> None:
+        if not job.done():
+            self._followed[job.id] = job
+            self._changed.add(job.id)
+            self._refresh.set()
+
+    async def _refresh_followed(self) -> None:
+        """Keep the jobs of other processes up to date that have handles here."""
+        asked_at: dict[str, float] = {}
+        while True:
+            with anyio.move_on_after(_FOLLOWED / 2 if self._listening else _POLL) as scope:
+                await self._refresh.wait()
+            self._refresh = anyio.Event()
+            if scope.cancelled_caught:
+                self._changed.update(self._followed)
+            now = anyio.current_time()
+            asked_at = {job: at for job, at in asked_at.items() if job in self._followed}
+            ask = [job for job in list(self._followed) if asked_at.get(job, -inf) < now - _FOLLOWED / 2]
+            changed, self._changed = [job for job in self._changed if job in self._followed], set()
+            try:
+                await self._look_at(ask, changed)
+            except JournalError as error:
+                self._away(error)
+                await anyio.sleep(_RETRY)
+                self._changed.update(changed)
+                self._refresh.set()
+            else:
+                asked_at |= dict.fromkeys(ask, now)
+
+    async def _look_at(self, ask: Sequence[str], changed: Sequence[str]) -> None:
+        store, engine = self._journal.store, self._engine
+        if ask:
+            await self._database.run(lambda connection: store.follow(connection, ask, _FOLLOWED))
+        if not changed or engine is None:
+            return
+        rows = await self._database.run(lambda connection: store.views(connection, changed))
+        views = [self._view(row) for row in rows]
+        for view in views:
+            id = view.record.request.id
+            if engine.own_job(id) is None:
+                engine.show(view)
+            entry = self._followed.get(id)
+            if entry is None or entry.done() or engine.own_job(id) is not None:
+                self._followed.pop(id, None)
+        for id in set(changed) - {view.record.request.id for view in views}:
+            self._followed.pop(id, None)
+            if engine.own_job(id) is None:
+                engine.vanished(id)
+
+    def _to_engine(self, call: Callable[[Engine], None]) -> None:
+        if self._engine is not None:
+            call(self._engine)
+
+
+def _needs_its_machine(job: JobEntry) -> bool:
+    """Tell whether a job can go on only where its song or its target is."""
+    if job.state is JobState.QUEUED:
+        return needs_file(job.request)
+    return job.state is JobState.DONE and job.request.target is not None

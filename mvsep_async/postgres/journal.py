@@ -1,0 +1,174 @@
+"""The journal of one process in a shared PostgreSQL database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import anyio
+from attrs import define, field
+
+from mvsep_async.backoff import Backoff
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.journal import JobDuration, Record
+from mvsep_async.jobs.lifecycle import HOLDS_SLOT, JobState
+from mvsep_async.jobs.request import JobRequest
+from mvsep_async.journal.changes import PendingChanges
+from mvsep_async.journal.rows import facts_row, request_row
+from mvsep_async.postgres.connection import Database
+from mvsep_async.postgres.rows import machine_of, turn_group
+from mvsep_async.postgres.store import Store
+
+__all__ = ["PostgresJournal"]
+
+logger = logging.getLogger("mvsep_async")
+
+_LINGER: Final = 0.05
+"""Seconds that a change may stay unwritten if nothing waits for it, so that many are written together. A change that
+frees a slot is written at once."""
+
+_PAUSES: Final = Backoff(first=0.5, longest=5.0)
+"""Seconds between two attempts to write while the database is out of reach."""
+
+
+@define(eq=False)
+class PostgresJournal:
+    """Records the jobs of this process; the other processes' jobs stay in the database.
+
+    `on_lost(jobs)` is called with jobs that turn out to be another process's. While the database is out of reach,
+    `flush` raises `JournalError`; changes are kept and written when it is back.
+    """
+
+    database: Database
+    shared_files: bool
+    connect: Callable[[], Awaitable[tuple[Store, Path]]]
+    """Connects to the database, and returns what the journal needs of it."""
+    disconnect: Callable[[], Awaitable[None]]
+    on_lost: Callable[[Sequence[str]], None]
+    spool: Path | None = None
+    durations: Sequence[JobDuration] = ()
+    conflicts: dict[str, str] = field(factory=dict)
+    """New jobs that were not added → the jobs that have their key or song already."""
+    _store: Store | None = None
+    _pending: PendingChanges = field(factory=PendingChanges)
+    _machines: dict[str, tuple[str, str | None]] = field(factory=dict)
+    """The turn group and the machine of each job that is not added yet."""
+    _holding: set[str] = field(factory=set)
+    _urgent: anyio.Event = field(factory=anyio.Event)
+    _changed: anyio.Event = field(factory=anyio.Event)
+    _writing: anyio.Lock = field(factory=anyio.Lock)
+
+    async def open(self) -> Sequence[Record]:
+        """Connect, and read the durations. Jobs are taken over later, when the coordinator runs.
+
+        Raises `ConfigurationError` or `JournalError` for a database that cannot be used.
+        """
+        try:
+            self._store, self.spool = await self.connect()
+            self.durations = await self.database.run(self._store.durations)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.disconnect()
+            raise
+        return ()
+
+    @property
+    def store(self) -> Store:
+        """The tables; the journal must be open."""
+        if self._store is None:
+            raise JournalError("the journal is not open")
+        return self._store
+
+    async def run(self) -> None:
+        """Write changes until cancelled. Failures are logged once and retried."""
+        failures = 0
+        while True:
+            await self._changed.wait()
+            with anyio.move_on_after(_LINGER):
+                await self._urgent.wait()
+            await anyio.sleep(_PAUSES.pause(failures))
+            self._changed, self._urgent = anyio.Event(), anyio.Event()
+            try:
+                await self.flush()
+            except JournalError as error:
+                if not failures:
+                    logger.warning("%s; trying again", error)
+                failures += 1
+                self._changed.set()
+            else:
+                failures = 0
+
+    def add(self, request: JobRequest) -> None:
+        """Add a queued job. Raises `JournalError` for a request that cannot be stored."""
+        self._pending.added[request.id] = self._row(request)
+        machine = machine_of(request, self.store.me.machine, shared_files=self.shared_files)
+        self._machines[request.id] = turn_group(request.group), machine
+        self._changed.set()
+
+    def amend(self, request: JobRequest) -> None:
+        """Replace the request of a job; its key and group stay the same."""
+        where = self._pending.added if request.id in self._pending.added else self._pending.amended
+        where[request.id] = self._row(request)
+        self._changed.set()
+
+    def update(self, job: str, state: JobState, facts: Facts) -> None:
+        """Change the state and facts of a job."""
+        self._pending.changed[job] = facts_row(state, facts)
+        self._changed.set()
+        if state in HOLDS_SLOT:
+            self._holding.add(job)
+        elif job in self._holding:
+            self._holding.discard(job)
+            self._urgent.set()
+
+    def forget(self, requests: Sequence[JobRequest]) -> None:
+        """Remove the jobs of these requests."""
+        self._pending.forget([request.id for request in requests])
+        self._changed.set()
+
+    def learn(self, duration: JobDuration) -> None:
+        """Record how long a job took."""
+        self._pending.durations.append((duration.algorithm, duration.size, duration.waiting, duration.processing))
+        self._changed.set()
+
+    def is_new(self, job: str) -> bool:
+        """Tell whether a job is not added yet."""
+        return job in self._machines
+
+    def drop(self, job: str) -> None:
+        """Write nothing more of a job, which is another process's."""
+        self._pending.amended.pop(job, None)
+        self._pending.changed.pop(job, None)
+        self._holding.discard(job)
+
+    async def flush(self, *, synced: bool = False) -> None:
+        """Wait until all changes so far are committed. Raises `JournalError` if the database is out of reach."""
+        async with self._writing:
+            if not self._pending:
+                return
+            changes, self._pending = self._pending, PendingChanges()
+            machines = {job: self._machines[job] for job in changes.added}
+            try:
+                written = await self.database.run(lambda connection: self.store.write(connection, changes, machines))
+            except BaseException:
+                changes.merge(self._pending)
+                self._pending = changes
+                raise
+            for job in changes.added:
+                self._machines.pop(job, None)
+            self.conflicts |= written.conflicts
+        if written.lost:
+            self.on_lost(written.lost)
+
+    async def close(self) -> None:
+        """Write the remaining changes, and end the lease."""
+        try:
+            await self.flush()
+        finally:
+            await self.disconnect()
+
+    def _row(self, request: JobRequest) -> tuple[int | float | str | bytes | None, ...]:
+        return request_row(request, spool=self.spool or Path())

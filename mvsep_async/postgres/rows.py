@@ -1,0 +1,89 @@
+"""Convert jobs to rows of the shared journal's tables and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import asdict
+
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.coordinator import JobView
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.jobs.request import JobRequest
+from mvsep_async.journal.changes import Row, Value
+from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
+from mvsep_async.models.stage import Stage
+from mvsep_async.sources import Spooled, is_url
+
+__all__ = ["VIEW_COLUMNS", "ViewReader", "encoded", "machine_of", "needs_file", "progress_text", "turn_group"]
+
+VIEW_COLUMNS: Final = (*REQUEST_COLUMNS, *FACT_COLUMNS, "cancelling", "progress", "machine")
+"""The columns that `ViewReader` reads."""
+
+_MARK: Final = "\\x"
+"""The beginning of a text that is stored in hexadecimal: PostgreSQL's texts have no NUL and are valid Unicode."""
+
+
+def encoded(row: Row) -> list[Value]:
+    """Return a row with texts that PostgreSQL can store."""
+    return [_encoded(value) for value in row]
+
+
+def turn_group(group: str | None) -> str:
+    """Return the name under which a group takes turns: groups may be of any length."""
+    return "" if group is None else hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def needs_file(request: JobRequest) -> bool:
+    """Tell whether a job's song must be read from this machine's disk."""
+    return request.source is not None and not is_url(request.source)
+
+
+def machine_of(request: JobRequest, machine: str, *, shared_files: bool) -> str | None:
+    """Return the machine on which the paths of a job are valid; `None` for all."""
+    return None if shared_files and not isinstance(request.source, Spooled) else machine
+
+
+def progress_text(progress: Progress) -> str:
+    """Return a progress as JSON."""
+    known = asdict(progress, filter=lambda attribute, value: value is not None and attribute.name != "stage")
+    return json.dumps({"stage": progress.stage.value, **known})
+
+
+class ViewReader:
+    """Reads jobs of any client from rows of `VIEW_COLUMNS`."""
+
+    def __init__(self, *, spool: Path) -> None:
+        self._rows = RowReader(spool=spool)
+
+    def view(self, row: Sequence[Any]) -> JobView:
+        """Return the job of a row. Raises `JournalError` for a value that cannot be read."""
+        *values, cancelling, progress, machine = row
+        record = self._rows.record([_decoded(value) for value in values])
+        return JobView(record, None if progress is None else _progress(progress), bool(cancelling), machine)
+
+
+def _progress(text: str) -> Progress:
+    try:
+        known = json.loads(text)
+        return Progress(**{**known, "stage": Stage(known["stage"])})
+    except (TypeError, ValueError, LookupError) as error:
+        raise JournalError(f"the progress of a job in the journal cannot be read: {error}") from error
+
+
+def _encoded(value: Value) -> Value:
+    if isinstance(value, bytes):
+        return _MARK + value.hex()
+    if isinstance(value, str) and ("\0" in value or value.startswith(_MARK)):
+        return _MARK + value.encode().hex()
+    return value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_MARK):
+        return bytes.fromhex(value.removeprefix(_MARK)).decode("utf-8", "surrogatepass")
+    return value

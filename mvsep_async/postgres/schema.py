@@ -1,0 +1,194 @@
+"""The tables of a shared journal, in a schema of their own, and their migrations."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from mvsep_async.errors import ConfigurationError, JournalError
+from mvsep_async.jobs.lifecycle import HOLDS_SLOT
+from mvsep_async.postgres.connection import Connection, DatabaseAwayError
+from mvsep_async.postgres_url import PostgresURL
+
+__all__ = ["HOLDING", "STEPS", "WAITING", "migrate"]
+
+_LOCK: Final = 0x4D565350
+"""The number of the advisory lock under which the tables are created and migrated."""
+
+_OLDEST_SERVER: Final = 130000
+"""PostgreSQL 13: the oldest that the tests of this package were run with its features in mind (incremental sorts)."""
+
+HOLDING: Final = ", ".join(f"'{state.value}'" for state in sorted(HOLDS_SLOT))
+"""The states of jobs that hold a slot, as an SQL list."""
+
+WAITING: Final = "'queued', 'uploading'"
+"""The states of jobs that wait for a slot."""
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE mvsep.accounts (
+            id          text PRIMARY KEY,                       -- keyed digest of the token and the service
+            per_minute  integer,                                -- limit of requests, as the service's headers said
+            stalled_job text,                                   -- the job whose turn it is and that takes no slot
+            stalled_at  timestamptz
+        )
+        """,
+        """
+        CREATE TABLE mvsep.processes (
+            id            text PRIMARY KEY,
+            account       text NOT NULL REFERENCES mvsep.accounts,
+            machine       text NOT NULL,
+            name          text NOT NULL,                        -- host name and process id, for people
+            opened_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+            lease_until   timestamptz NOT NULL,
+            skipped_until timestamptz
+        )
+        """,
+        "CREATE INDEX processes_by_account ON mvsep.processes (account)",
+        """
+        CREATE TABLE mvsep.jobs (
+            number        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            account       text NOT NULL REFERENCES mvsep.accounts,
+            id            text NOT NULL UNIQUE,
+            source_kind   text NOT NULL,
+            source        text,
+            source_beside text,
+            filename      text,
+            settings      text NOT NULL,
+            owner_group   text,
+            priority      bigint NOT NULL,
+            owner_key     text,
+            metadata      text,
+            target        text,
+            fingerprint   text,
+            content       text,
+            state         text NOT NULL DEFAULT 'queued',
+            hash          text,
+            remote        text,
+            host          text,
+            attempts      integer NOT NULL DEFAULT 0,
+            intent_at     double precision,
+            accepted_at   double precision,
+            separation    text,
+            error         text,
+            planned       text,
+            paths         text,
+            archived      integer,
+            turn_group    text NOT NULL,                        -- digest of owner_group
+            owner         text,                                 -- the process that works on it
+            machine       text,                                 -- where its paths are valid, NULL for everywhere
+            claim         text,                                 -- the claim by which it got its slot
+            cancelling    boolean NOT NULL DEFAULT false,
+            followed_until timestamptz,                         -- until when another process wants its progress
+            progress      text
+        )
+        """,
+        "CREATE UNIQUE INDEX jobs_by_key ON mvsep.jobs (account, md5(owner_key)) WHERE owner_key IS NOT NULL",
+        "CREATE UNIQUE INDEX jobs_by_content ON mvsep.jobs (account, content) WHERE content IS NOT NULL",
+        "CREATE INDEX jobs_by_fingerprint ON mvsep.jobs (account, fingerprint) WHERE fingerprint IS NOT NULL",
+        "CREATE INDEX jobs_by_hash ON mvsep.jobs (account, hash) WHERE hash IS NOT NULL",
+        "CREATE INDEX jobs_by_remote ON mvsep.jobs (account, remote) WHERE remote IS NOT NULL",
+        f"""
+        CREATE INDEX jobs_waiting ON mvsep.jobs (account, turn_group, owner, priority DESC, number)
+            WHERE state IN ({WAITING})
+        """,
+        f"CREATE INDEX jobs_holding ON mvsep.jobs (account) WHERE state IN ({HOLDING})",
+        """
+        CREATE INDEX jobs_unfinished ON mvsep.jobs (account, owner)
+            WHERE state NOT IN ('finished', 'failed', 'cancelled')
+        """,
+        """
+        CREATE TABLE mvsep.turns (
+            account    text NOT NULL REFERENCES mvsep.accounts,
+            turn_group text NOT NULL,
+            turn       bigint NOT NULL,
+            PRIMARY KEY (account, turn_group)
+        )
+        """,
+        "CREATE INDEX turns_in_order ON mvsep.turns (account, turn)",
+        "CREATE SEQUENCE mvsep.turn_numbers",
+        """
+        CREATE TABLE mvsep.requests (
+            block   text PRIMARY KEY,
+            account text NOT NULL REFERENCES mvsep.accounts,
+            count   integer NOT NULL,
+            counts_until timestamptz NOT NULL
+        )
+        """,
+        "CREATE INDEX requests_by_account ON mvsep.requests (account)",
+        """
+        CREATE TABLE mvsep.durations (
+            number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            account    text NOT NULL REFERENCES mvsep.accounts,
+            algorithm  integer,
+            size       bigint,
+            waiting    double precision,
+            processing double precision NOT NULL
+        )
+        """,
+        "CREATE INDEX durations_by_account ON mvsep.durations (account, algorithm, number)",
+    ),
+)
+"""The migrations from each version of the tables to the next; the first one creates them. Released steps must not
+change."""
+
+
+async def migrate(connection: Connection, url: PostgresURL) -> str:
+    """Create or migrate the tables, and return the salt of the accounts' digests. It must run in a transaction.
+
+    Raises `ConfigurationError` for a server or user that cannot keep a journal, and `JournalError` for tables of a
+    newer version.
+    """
+    if connection.info.server_version < _OLDEST_SERVER:
+        raise ConfigurationError(
+            f"the journal's database {url} is PostgreSQL {connection.info.server_version // 10000}: use 13 or later"
+        )
+    replica, read_only, encoding = await _one(
+        connection,
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('server_encoding')",
+    )
+    if replica or read_only == "on":
+        raise ConfigurationError(
+            f"the journal's database {url} is a read-only replica: use the URL of its primary server "
+            "(target_session_attrs=read-write among several hosts)"
+        )
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        raise ConfigurationError(f"the journal's database {url} has the encoding {encoding}: create one with UTF8")
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    (exists,) = await _one(connection, "SELECT to_regclass('mvsep.version') IS NOT NULL")
+    if not exists:
+        await _create(connection, url)
+    version, salt = await _one(connection, "SELECT version, salt FROM mvsep.version")
+    if version > len(STEPS):
+        raise JournalError(
+            f"the journal in {url} has version {version}, and this mvsep-async knows versions up to {len(STEPS)}: "
+            "update mvsep-async"
+        )
+    for step in STEPS[version:]:
+        for statement in step:
+            await connection.execute(statement)
+    if version < len(STEPS):
+        await connection.execute("UPDATE mvsep.version SET version = %s", (len(STEPS),))
+    return str(salt)
+
+
+async def _create(connection: Connection, url: PostgresURL) -> None:
+    import psycopg
+
+    try:
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS mvsep")
+        await connection.execute("CREATE TABLE mvsep.version (version integer NOT NULL, salt text NOT NULL)")
+    except psycopg.errors.InsufficientPrivilege:
+        raise ConfigurationError(
+            f"the user of the journal's database {url} may not create the schema `mvsep`: run "
+            "'CREATE SCHEMA mvsep AUTHORIZATION <user>' as an administrator, or GRANT CREATE ON DATABASE"
+        ) from None
+    await connection.execute("INSERT INTO mvsep.version VALUES (0, %s)", (secrets.token_hex(32),))
+
+
+async def _one(connection: Connection, query: str) -> tuple[Any, ...]:
+    row = await (await connection.execute(query)).fetchone()
+    if row is None:
+        raise DatabaseAwayError("the journal's database gave no answer")
+    return row

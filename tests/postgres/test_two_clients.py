@@ -1,0 +1,174 @@
+"""Two clients of one account with a shared journal: one set of slots, one table of keys, handles everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeAlias
+
+import anyio
+import psycopg
+import pytest
+
+from mvsep_async import Job, MVSepClient, Stage
+from mvsep_async.errors import JobCancelledError
+from mvsep_async.sandbox import Sandbox
+from tests.conftest import NewClient, wav
+
+Clients: TypeAlias = tuple[MVSepClient, MVSepClient]
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Sandbox]:
+    async with Sandbox(stems="copy", job_seconds=0.3, requests_per_minute=6000) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def clients(service: Sandbox, database: str, client_of: NewClient) -> AsyncIterator[Clients]:
+    async with client_of(service, journal=database) as one, client_of(service, journal=database) as other:
+        yield one, other
+
+
+@pytest.fixture
+async def held_clients(held: Sandbox, database: str, client_of: NewClient) -> AsyncIterator[Clients]:
+    async with client_of(held, journal=database) as one, client_of(held, journal=database) as other:
+        yield one, other
+
+
+def songs(folder: Path, count: int) -> list[Path]:
+    made = []
+    for number in range(count):
+        path = folder / f"song {number}.wav"
+        path.write_bytes(wav(0.1 + number / 100))
+        made.append(path)
+    return made
+
+
+async def until(job: Job, stage: Stage) -> None:
+    async for progress in job:
+        if progress.stage is stage:
+            return
+
+
+async def test_each_song_is_separated_once_and_the_limit_is_kept(
+    clients: Clients, service: Sandbox, tmp_path: Path
+) -> None:
+    jobs = [await clients[number % 2].submit(song, algorithm=40) for number, song in enumerate(songs(tmp_path, 12))]
+    for job in jobs:
+        assert (await job).files
+    assert len(service.jobs) == 12
+    assert service.count_status(400) == 0
+    assert service.peak_unfinished(service.premium_token) <= 10
+
+
+async def test_the_same_key_at_the_same_moment_is_one_job(clients: Clients, service: Sandbox, song: Path) -> None:
+    jobs: list[Job] = []
+
+    async def submit(client: MVSepClient) -> None:
+        jobs.append(await client.submit(song, algorithm=40, key="order 1"))
+
+    for _ in range(2):
+        async with anyio.create_task_group() as tasks:
+            for client in clients:
+                tasks.start_soon(submit, client)
+    assert len({job.id for job in jobs}) == 1
+    for job in jobs:
+        await job
+    assert len(service.jobs) == 1
+
+
+async def test_the_same_song_mapped_by_both_is_one_job(clients: Clients, service: Sandbox, tmp_path: Path) -> None:
+    mapped = songs(tmp_path, 4)
+    found: list[Job] = []
+
+    async def run(client: MVSepClient) -> None:
+        async for job in client.map(mapped, algorithm=40):
+            assert job.error is None
+            found.append(job)
+
+    async with anyio.create_task_group() as tasks:
+        for client in clients:
+            tasks.start_soon(run, client)
+    assert len(found) == 8
+    assert len({job.id for job in found}) == len(service.jobs) == 4
+
+
+async def test_a_job_is_found_and_followed_elsewhere(held_clients: Clients, held: Sandbox, song: Path) -> None:
+    one, other = held_clients
+    job = await one.submit(song, algorithm=40, key="k", metadata={"chat": 7}, group="g")
+    found = await other.find(key="k")
+    assert found is not None
+    assert (found.id, found.metadata, found.done()) == (job.id, {"chat": 7}, False)
+    seen: list[Stage] = []
+
+    async def watch() -> None:
+        async for progress in found:
+            seen.append(progress.stage)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        await until(job, Stage.WAITING)
+        assert job.hash is not None
+        held.show(job.hash, "processing")
+        await until(found, Stage.PROCESSING)
+        held.finish(job.hash)
+    assert seen[-1] is Stage.DONE
+    assert Stage.PROCESSING in seen
+    assert (await found).hash == job.hash
+    by_hash = await other.find(hash=job.hash)
+    assert by_hash is not None
+    assert by_hash.id == job.id
+
+
+async def test_a_job_is_cancelled_from_elsewhere(held_clients: Clients, song: Path) -> None:
+    one, other = held_clients
+    job = await one.submit(song, algorithm=40)
+    await until(job, Stage.WAITING)
+    found = await other.find(id=job.id)
+    assert found is not None
+    assert await found.cancel()
+    with pytest.raises(JobCancelledError):
+        await job
+
+
+async def test_a_job_is_downloaded_from_elsewhere(clients: Clients, song: Path, tmp_path: Path) -> None:
+    one, other = clients
+    job = await one.submit(song, algorithm=40)
+    await job
+    found = await other.find(id=job.id)
+    assert found is not None
+    paths = await found.download(tmp_path / "stems")
+    assert paths
+    assert all(path.exists() for path in paths)
+    assert await found.download(tmp_path / "stems") == paths
+
+
+async def test_the_token_is_not_in_the_database(clients: Clients, service: Sandbox, database: str, song: Path) -> None:
+    await (await clients[0].submit(song, algorithm=40))
+    with psycopg.connect(database) as connection:
+        tables = [
+            row[0]
+            for row in connection.execute("SELECT table_name FROM information_schema.tables WHERE table_schema='mvsep'")
+        ]
+        content = [connection.execute(f"SELECT * FROM mvsep.{table}").fetchall() for table in tables]
+    assert len(tables) >= 7
+    assert service.premium_token not in repr(content)
+
+
+async def test_the_jobs_of_a_closed_client_are_taken_over(
+    held: Sandbox, database: str, client_of: NewClient, tmp_path: Path
+) -> None:
+    async with client_of(held, journal=database) as one, client_of(held, journal=database, concurrency=2) as other:
+        jobs = [await one.submit(song, algorithm=40, key=song.name) for song in songs(tmp_path, 3)]
+        await until(jobs[0], Stage.WAITING)
+        await one.aclose()
+        found = [await other.find(key=f"song {number}.wav") for number in range(3)]
+        for job in found:
+            assert job is not None
+            with anyio.fail_after(8):
+                await until(job, Stage.WAITING)
+                assert job.hash is not None
+                held.finish(job.hash)
+                await job
+    assert len(held.jobs) == 3
