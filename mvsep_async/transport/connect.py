@@ -19,10 +19,6 @@ __all__ = ["connect_tcp"]
 _HEAD_START: Final = 0.25
 """Seconds that one address is tried alone before the next one is tried beside it."""
 
-_UNSENT: Final = 256 * 1024
-"""Bytes that the system keeps to send later, beyond those on their way. By itself it takes megabytes, so that songs
-would seem to be sent that wait, and ten uploads would share a line that they should use one after the other."""
-
 
 async def connect_tcp(host: str, port: int, timeout: float | None = None, *, public_only: bool = False) -> SocketStream:
     """Connect to the first address of `host` that answers within `timeout` seconds. Raises httpcore's errors.
@@ -32,8 +28,6 @@ async def connect_tcp(host: str, port: int, timeout: float | None = None, *, pub
     with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
         sock = await _connect(host, port, public_only=public_only)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
     return SocketStream(sock)
 
 

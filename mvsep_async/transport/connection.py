@@ -22,7 +22,7 @@ from attrs import define, field
 from mvsep_async.transport.addresses import PUBLIC_ONLY
 from mvsep_async.transport.connect import connect_tcp
 from mvsep_async.transport.reading import READ_INTO
-from mvsep_async.transport.streams import RECEIVE, SocketStream, TlsStream
+from mvsep_async.transport.streams import RECEIVE, SocketStream
 
 __all__ = ["Connection", "Pool"]
 
@@ -69,7 +69,7 @@ class Connection(httpcore.AsyncConnectionInterface):
     _ssl_context: ssl.SSLContext
     _keepalive_expiry: float | None
     _state: _State = field(default=_State.FRESH, init=False)
-    _stream: SocketStream | TlsStream | None = field(default=None, init=False)
+    _stream: SocketStream | None = field(default=None, init=False)
     _expires: float | None = field(default=None, init=False)
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -125,15 +125,14 @@ class Connection(httpcore.AsyncConnectionInterface):
     def info(self) -> str:
         return f"{str(self._origin)!r}, HTTP/1.1, {self._state.name}"
 
-    async def _connect(self, request: httpcore.Request) -> SocketStream | TlsStream:
+    async def _connect(self, request: httpcore.Request) -> SocketStream:
         host = self._origin.host.decode("ascii")
         timeout = _timeout(request, "connect")
         public_only = PUBLIC_ONLY in request.extensions
         stream = await connect_tcp(host, self._origin.port, timeout, public_only=public_only)
-        if self._origin.scheme != b"https":
-            return stream
-        name = request.extensions.get("sni_hostname") or host
-        return await stream.start_tls(self._ssl_context, name, timeout)
+        if self._origin.scheme == b"https":
+            await stream.start_tls(self._ssl_context, request.extensions.get("sni_hostname") or host, timeout)
+        return stream
 
 
 @define(eq=False)
@@ -141,7 +140,7 @@ class _Exchange:
     """One request and its response on a connection."""
 
     _connection: Connection
-    _stream: SocketStream | TlsStream
+    _stream: SocketStream
     _request: httpcore.Request
     _h11: h11.Connection = field(
         factory=lambda: h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT), init=False
