@@ -1,23 +1,28 @@
 """Many transfers at once in a process of their own: `python -m benchmarks.transfer.child`, driven by `crowd`.
 
-Prints one line of JSON: the memory above idle at its highest, and how late the event loop was.
+Prints one line of JSON: the memory above idle at its highest, how long the loop's thread worked in one go, and how
+late timers were, on this event loop and at the same time on an idle one in another process.
 """
 
 from __future__ import annotations
 
 import json
+import selectors
 import subprocess
 import sys
 import threading
 import time
+from asyncio import SelectorEventLoop
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil  # type: ignore[import-untyped]
 from attrs import frozen
 
-from benchmarks.transfer.bench import Bench, Scheme, curl, curl_upload_arguments, upload
+from benchmarks.transfer.bench import Bench, Scheme, upload
 from mvsep_async.download.fetch import fetch
 
 _TICK = 0.002
@@ -26,23 +31,46 @@ _TICK = 0.002
 
 @frozen
 class Crowd:
-    """What a crowd of transfers took: MiB above idle, and the loop's lateness in ms at its 99th percentile."""
+    """What a crowd of transfers took: MiB above idle, and milliseconds at the 99th percentile.
+
+    `work`: processor time of a pass of the event loop, of those in which a timer falls due: what delays timers by our
+    doing. `lag`: how late a timer was. `idle_lag`: how late one was on an idle loop in another process, at that time:
+    what the machine does.
+    """
 
     memory: float
+    work: float
     lag: float
+    idle_lag: float
 
 
-def crowd(bench: Bench, scheme: Scheme, *, uploads: int, downloads: int, by: str = "ours") -> Crowd:
-    """Run that many transfers at once in a fresh process; `by="curl"` has them done by curls beside an idle loop.
+def crowd(bench: Bench, scheme: Scheme, *, uploads: int, downloads: int) -> Crowd:
+    """Run that many transfers at once in a fresh process, beside an idle event loop in another one."""
+    given = [str(bench.folder), scheme, bench.urls[scheme], str(uploads), str(downloads)]
+    command = [sys.executable, "-m", "benchmarks.transfer.child"]
+    with subprocess.Popen([*command, "idle"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle:
+        found = json.loads(subprocess.run([*command, *given], check=True, capture_output=True).stdout)
+        out, _ = idle.communicate()
+    return Crowd(**found, idle_lag=json.loads(out))
 
-    The latter is how late any loop is on this machine under that load.
-    """
-    given = [str(bench.folder), scheme, bench.urls[scheme], str(uploads), str(downloads), by]
-    command = [sys.executable, "-m", "benchmarks.transfer.child", *given]
-    return Crowd(**json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+
+class _Timed(selectors.DefaultSelector):
+    """Notes the processor time that the loop's thread takes between two waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes: list[float] = []
+        self.since = time.thread_time()
+
+    def select(self, timeout: float | None = None) -> Any:
+        self.passes.append(time.thread_time() - self.since)
+        try:
+            return super().select(timeout)
+        finally:
+            self.since = time.thread_time()
 
 
-async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, by: str) -> dict[str, float]:
+async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, selector: _Timed) -> dict[str, float]:
     process = psutil.Process()
     async with bench.client() as http:
         idle = process.memory_info().rss
@@ -55,42 +83,68 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, by: s
             while not over.wait(0.01):
                 highest = max(highest, process.memory_info().rss)
 
-        async def tick() -> None:
-            while True:
-                due = time.perf_counter() + _TICK
-                await anyio.sleep(_TICK)
-                lags.append(time.perf_counter() - due)
-
         poller = threading.Thread(target=watch)
         poller.start()
+        selector.passes.clear()
         async with anyio.create_task_group() as group:
-            group.start_soon(tick)
+            group.start_soon(_tick, lags)
             async with anyio.create_task_group() as transfers:
                 url = bench.urls[scheme]
                 for _ in range(uploads):
-                    if by == "curl":
-                        transfers.start_soon(anyio.run_process, curl(bench, *curl_upload_arguments(bench, url)))
-                    else:
-                        transfers.start_soon(upload, http, bench, scheme)
+                    transfers.start_soon(upload, http, bench, scheme)
                 for number in range(downloads):
-                    target = bench.out / f"{number}.wav"
-                    if by == "curl":
-                        transfers.start_soon(anyio.run_process, curl(bench, url, "-o", str(target)))
-                    else:
-                        transfers.start_soon(partial(fetch, http, url, target, root=bench.out))
+                    transfers.start_soon(partial(fetch, http, url, bench.out / f"{number}.wav", root=bench.out))
             group.cancel_scope.cancel()
         over.set()
         poller.join()
-    lags.sort()
-    return {"memory": (highest - idle) / 2**20, "lag": lags[int(len(lags) * 0.99)] * 1000}
+    return {
+        "memory": (highest - idle) / 2**20,
+        "work": _percentile(selector.passes, weights=selector.passes) * 1000,
+        "lag": _percentile(lags) * 1000,
+    }
+
+
+async def _tick(lags: list[float]) -> None:
+    """Note how late a timer is, again and again."""
+    while True:
+        due = time.perf_counter() + _TICK
+        await anyio.sleep(_TICK)
+        lags.append(time.perf_counter() - due)
+
+
+async def _idle() -> float:
+    """Return how late the timers of a loop are that does nothing else, until stdin ends."""
+    lags: list[float] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(_tick, lags)
+        await anyio.to_thread.run_sync(sys.stdin.read)
+        group.cancel_scope.cancel()
+    return _percentile(lags) * 1000
+
+
+def _percentile(values: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    """Return the value below which 99 % of the values are, each counted once or by its weight."""
+    pairs = sorted(zip(values, weights or [1.0] * len(values), strict=True))
+    left = sum(weight for _, weight in pairs) * 0.99
+    for value, weight in pairs:
+        left -= weight
+        if left <= 0:
+            return value
+    return pairs[-1][0]
 
 
 def main() -> None:
-    folder, name, url, uploads, downloads, by = sys.argv[1:]
+    if sys.argv[1] == "idle":
+        print(json.dumps(anyio.run(_idle)))
+        return
+    folder, name, url, uploads, downloads = sys.argv[1:]
     scheme: Scheme = "TLS" if name == "TLS" else "plain"
     path = Path(folder)
     bench = Bench(path, path / "song.wav", path / "ca.pem", {scheme: url})
-    print(json.dumps(anyio.run(_run, bench, scheme, int(uploads), int(downloads), by)))
+    selector = _Timed()
+    options = {"loop_factory": lambda: SelectorEventLoop(selector)}
+    found = anyio.run(_run, bench, scheme, int(uploads), int(downloads), selector, backend_options=options)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """How late the event loop is while ten uploads and ten downloads run on it.
 
-Beside it, how late an idle loop is while as many curls do the same: what the machine itself adds, where the servers
-and the transfers have two processors between them.
+What a program of ours can do about it is how long the loop's thread works in one go, in processor time. How late timers
+are depends on the machine as well, whose two processors the servers, the transfers and everything else share: so an
+idle loop in another process is measured at the same time, and the bound is relative to it. The system wakes a thread
+that sleeps before one that works, so the idle loop has the better of it.
 """
 
 from __future__ import annotations
@@ -10,24 +12,38 @@ from benchmarks.report import Row, middle, spread
 from benchmarks.transfer.bench import MIB, Bench, Scheme
 from benchmarks.transfer.child import crowd
 
-GOALS: dict[Scheme, float] = {"plain": 5.0, "TLS": 10.0}
+SCHEMES: tuple[Scheme, ...] = ("plain", "TLS")
+WORK_GOAL = 3.0
+LAG_GOAL = 3.0
 
 
 def measure(quick: bool) -> list[Row]:
-    """Measure the 99th percentile of the delay of a timer of 2 ms."""
+    """Measure both schemes, plain and TLS."""
     size, rounds = (4 * MIB, 1) if quick else (256 * MIB, 3)
     rows = []
     with Bench.opened(size) as bench:
-        for scheme, goal in GOALS.items():
-            figures: dict[str, list[float]] = {"ours": [], "curl": []}
+        for scheme in SCHEMES:
+            found = []
             for _ in range(rounds):
-                for by, lags in figures.items():
-                    bench.clear()
-                    lags.append(crowd(bench, scheme, uploads=10, downloads=10, by=by).lag)
-            name = f"event loop lag p99, 10 uploads and 10 downloads, {scheme}"
-            rows.append(
-                Row(name=name, unit="ms", ours=middle(figures["ours"]), goal=goal, spread=spread(figures["ours"]))
-            )
-            name = f"the same, an idle loop beside 20 curls, {scheme}"
-            rows.append(Row(name=name, unit="ms", ours=middle(figures["curl"]), spread=spread(figures["curl"])))
+                bench.clear()
+                found.append(crowd(bench, scheme, uploads=10, downloads=10))
+            work = [each.work for each in found]
+            name = f"event loop, 10 uploads and 10 downloads, {scheme}"
+            rows += [
+                Row(
+                    name=f"{name}: processor time in one go, p99",
+                    unit="ms",
+                    ours=middle(work),
+                    goal=WORK_GOAL,
+                    spread=spread(work),
+                ),
+                Row.beside(
+                    f"{name}: timers late, p99",
+                    "ms",
+                    [each.lag for each in found],
+                    [each.idle_lag for each in found],
+                    "an idle loop",
+                    goal=LAG_GOAL,
+                ),
+            ]
     return rows
