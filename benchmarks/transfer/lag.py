@@ -13,7 +13,7 @@ from benchmarks.transfer.bench import MIB, Bench, Scheme
 from benchmarks.transfer.child import crowd
 
 SCHEMES: tuple[Scheme, ...] = ("plain", "TLS")
-WORK_GOAL = 3.0
+WORK_GOAL = 5.0
 LAG_GOAL = 3.0
 
 

@@ -114,10 +114,11 @@ class SocketStream:
                     suppress_ragged_eofs=False,
                 )
                 while True:
-                    try:
-                        return sock.do_handshake()
-                    except _BLOCKED as blocked:
-                        wait = _wait_for(blocked, anyio.wait_readable)
+                    async with self._step:  # it takes most of a millisecond
+                        try:
+                            return sock.do_handshake()
+                        except _BLOCKED as blocked:
+                            wait = _wait_for(blocked, anyio.wait_readable)
                     await wait(sock)
         except BaseException:
             await self.aclose()
