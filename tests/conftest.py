@@ -32,8 +32,10 @@ hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("s
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests more time than the others have."""
+    """Mark tests of a command in a process of its own as slow, and give slow tests more time than the others have."""
     for item in items:
+        if "child" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,13 @@ def completed(command: list[str], script: str) -> str:
     return ran.stdout
 
 
+script_of = cache(completion_script)
+"""cyclopts needs a second for a script."""
+
+
 def script_file(shell: Shell, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(completion_script(shell), "utf-8")
+    path.write_text(script_of(shell), "utf-8")
     return path
 
 
@@ -99,4 +104,4 @@ def test_what_to_do_for_zsh_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch, t
     assert ran.code == 0
     folder = tmp_path / ".zsh" / "completions"
     assert f"fpath=({folder} $fpath)" in ran.err
-    assert [path.read_text("utf-8") for path in folder.iterdir()] == [completion_script("zsh")]
+    assert [path.read_text("utf-8") for path in folder.iterdir()] == [script_of("zsh")]
