@@ -134,9 +134,10 @@ def classify_download_response(
         return (_rest if status == 206 else _beyond)(headers, url, have, state, promised)
     if status in _LINK_GONE:
         return LinkGone(f"the server answered {status}")
-    temporary = status >= 500 or status in _TEMPORARY
+    # Any other status may be a page of a proxy or a firewall, which goes away again.
+    odd = status < 500 and status not in _TEMPORARY
     retry_after = _number(headers.get("retry-after"))
-    return Reject(f"the server answered {status}", temporary=temporary, retry_after=retry_after)
+    return Reject(f"the server answered {status}", temporary=True, wrong_content=odd, retry_after=retry_after)
 
 
 def _whole(headers: Mapping[str, str], url: str, promised: int | None) -> Verdict:

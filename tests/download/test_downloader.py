@@ -100,7 +100,7 @@ class Fixture:
         return Target(str(self.folder), **more)
 
     async def run_until(self, done: Callable[[], bool]) -> None:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.downloader.run)
                 while not done():
@@ -181,7 +181,7 @@ async def test_a_file_that_waits_for_a_retry_keeps_no_other_from_its_turn(fake: 
         tasks.start_soon(fake.downloader.download, stuck, fake.target())
         while len(fake.time.pauses) < FILES_AT_ONCE:
             await anyio.sleep(0.001)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             (path,) = await fake.downloader.download(fake.job("Vocals"), fake.target())
         tasks.cancel_scope.cancel()
     assert path.read_bytes() == audio("/Vocals")
@@ -199,7 +199,7 @@ async def test_a_cancelled_download_gives_its_slots_back(fake: Fixture) -> None:
             fake.service.respond = lambda request: httpx.Response(503)
             await fake.downloader.download(fake.job(*"abcdefghij"), fake.target())
     fake.service.respond = lambda request: None
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         await fake.downloader.download(fake.job(*"abcdefghij"), fake.target())
 
 

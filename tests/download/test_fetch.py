@@ -411,14 +411,29 @@ async def test_a_body_that_a_hook_has_read_is_requested_again(tmp_path: Path) ->
     assert (tmp_path / "a.wav").read_bytes() == SONG
 
 
-async def test_a_refusal_is_final(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_refusal_that_stays_is_final(http: httpx.AsyncClient, tmp_path: Path) -> None:
     with (
         serving(lambda connection, _: connection.answer("400 Bad")) as server,
         pytest.raises(DownloadError, match="400"),
     ):
         await get(http, server.url("/x.wav?token=hush"), tmp_path / "a.wav")
-    assert len(server.requests) == 1
+    assert len(server.requests) == 6
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", ["201 Created", "400 Bad", "405 No", "411 Length", "421 Else", "451 Law"])
+async def test_a_page_of_any_status_is_asked_past(http: httpx.AsyncClient, tmp_path: Path, status: str) -> None:
+    file = FileAnswer(SONG)
+
+    def page_first(connection: Connection, request: Request) -> None:
+        if len(server.requests) == 1:
+            connection.answer(status)
+        else:
+            file(connection, request)
+
+    with serving(page_first) as server:
+        await get(http, server.url("/x.wav"), tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == SONG
 
 
 async def test_gives_up_after_its_patience_and_keeps_what_is_there(http: httpx.AsyncClient, tmp_path: Path) -> None:

@@ -143,9 +143,9 @@ def test_other_statuses() -> None:
     for status in (408, 429, 500, 502, 503, 520, 524):
         answer = classify_download_response(status, {"retry-after": "9"}, url=URL)
         assert answer == Reject(f"the server answered {status}", temporary=True, retry_after=9)
-    for status in (204, 304, 400, 405, 451):
+    for status in (201, 204, 304, 400, 405, 411, 412, 421, 451):
         assert classify_download_response(status, {}, url=URL) == Reject(
-            f"the server answered {status}", temporary=False
+            f"the server answered {status}", temporary=True, wrong_content=True
         )
 
 

@@ -31,7 +31,7 @@ STRANGER = 54321
 async def download(target: Path, root: Path, **more: Any) -> Fetched:
     import httpx
 
-    with serving(FileAnswer(SONG)) as server, anyio.fail_after(30):
+    with serving(FileAnswer(SONG)) as server, anyio.fail_after(60):
         async with make_http(httpx.Timeout(10)) as http:
             return await fetch(http, server.url(), target, root=root, **more)
 
