@@ -30,6 +30,7 @@ MEASUREMENTS = {
     "startup": "benchmarks.startup",
     "library": "benchmarks.library",
     "chaos": "benchmarks.chaos",
+    "soak": "benchmarks.soak",
     "simulation": "benchmarks.simulation.measure",
 }
 """What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""

@@ -1,7 +1,8 @@
 """The process that is killed: it separates all songs of a folder, and tells on stdout how far it is.
 
 `python -m benchmarks.chaos_child URL SONGS JOURNAL STEMS [--no-names SECONDS] [--clock SEED]`, with the token in
-MVSEP_API_TOKEN. For the first seconds no name is found; with a seed, the wall clock is set again and again.
+MVSEP_API_TOKEN. For the first seconds no name is found; with a seed, the wall clock is set again and again. With
+`--soak SECONDS` it makes songs for so long itself, and leaves nothing of them behind.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import random
 import socket
 import sys
 import time
+import wave
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +47,33 @@ async def main(url: str, songs: Path, journal: Path, stems: Path) -> None:
         async for job in client.map(sources, directory=stems, stems=STEMS, algorithm=ALGORITHM):
             tell("finished" if job.error is None else f"failed {type(job.error).__name__}: {job.error}")
     tell("end")
+
+
+async def soak(url: str, songs: Path, journal: Path, stems: Path, seconds: float) -> None:
+    songs.mkdir()
+    async with MVSepClient(
+        base_url=url, concurrency=SLOTS, poll_interval=POLL, journal=journal, on_event=on_event
+    ) as client:
+        tell("open")
+        async for job in client.map(new_songs(songs, seconds), directory=stems, algorithm=40):
+            tell("finished" if job.error is None else f"failed {type(job.error).__name__}: {job.error}")
+            for path in (Path(str(job.source)), *(job.paths or ())):
+                path.unlink()
+            await client.prune([job])
+    tell("end")
+
+
+def new_songs(folder: Path, seconds: float) -> Iterator[Path]:
+    """Make a song whenever one is asked for, until the time is over."""
+    until, drawn = time.monotonic() + seconds, random.Random(1)
+    for number in count():
+        if time.monotonic() > until:
+            return
+        path = folder / f"Song {number}.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setparams((2, 2, 44100, 0, "NONE", ""))
+            file.writeframes(drawn.randbytes(drawn.randrange(20_000, 60_000) & ~3))
+        yield path
 
 
 def fail_names_for(seconds: float) -> None:
@@ -81,9 +112,14 @@ if __name__ == "__main__":
     parser.add_argument("stems", type=Path)
     parser.add_argument("--no-names", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--clock", type=int, metavar="SEED")
+    parser.add_argument("--soak", type=float, metavar="SECONDS")
     arguments = parser.parse_args()
     if arguments.no_names:
         fail_names_for(arguments.no_names)
     if arguments.clock is not None:
         step_clock(arguments.clock)
-    anyio.run(main, arguments.url, arguments.songs, arguments.journal, arguments.stems)
+    where = (arguments.url, arguments.songs, arguments.journal, arguments.stems)
+    if arguments.soak is None:
+        anyio.run(main, *where)
+    else:
+        anyio.run(soak, *where, arguments.soak)
