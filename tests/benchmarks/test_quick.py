@@ -23,7 +23,7 @@ def test_it_runs_and_writes_what_it_found(name: str, tmp_path: Path) -> None:
     figures, table, picture = (tmp_path / f"rows.{kind}" for kind in ("json", "md", "svg"))
     command = [sys.executable, "-m", "benchmarks", name, "--quick"]
     written = ["--json", figures, "--markdown", table, "--svg", picture]
-    subprocess.run([*command, *map(str, written)], check=True, capture_output=True, timeout=110)
+    subprocess.run([*command, *map(str, written)], check=True, capture_output=True)
     rows = json.loads(figures.read_text())["rows"]
     assert rows
     assert all(math.isfinite(row["ours"]) for row in rows)

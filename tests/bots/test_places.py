@@ -28,7 +28,7 @@ async def in_line(client: MVSepClient, song: Path, count: int, **settings: objec
 
 async def place_of(changes: AsyncIterator[Progress], place: int | None) -> Progress:
     """Take changes until one shows this place."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async for progress in changes:
             if progress.place == place:
                 return progress

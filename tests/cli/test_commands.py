@@ -35,7 +35,7 @@ def test_a_table_has_the_names_of_the_json(cli: Cli, service: Sandbox) -> None:
 
 def test_that_it_is_tried_again_is_said_once(child: Callable[..., Popen[str]], service: Sandbox) -> None:
     service.faults.add(kind="refuse", path="app/queue", status=503, count=2)
-    out, err = child("queue", "--json").communicate(timeout=60)
+    out, err = child("queue", "--json").communicate()
     assert json.loads(out)["in_process"] == 0
     (line,) = err.splitlines()
     assert line.startswith("asking again: the service answered 503")

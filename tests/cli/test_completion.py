@@ -36,7 +36,7 @@ def folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def completed(command: list[str], script: str) -> str:
-    ran = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     return ran.stdout
 
 

@@ -77,7 +77,7 @@ def test_a_person_is_asked_before_many_credits_are_spent(
                     break
             except OSError:
                 break
-        process.communicate(timeout=60)
+        process.communicate()
     finally:
         process.kill()
         os.close(master)
@@ -89,7 +89,7 @@ def test_without_a_terminal_nothing_is_asked(
     child: Callable[..., Popen[str]], service: Sandbox, long_song: list[str]
 ) -> None:
     process = child("separate", *long_song, "-a", "40", *FAST)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert (process.returncode, len(service.jobs)) == (0, 1), err
 
 

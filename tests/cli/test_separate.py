@@ -53,7 +53,7 @@ def test_the_daily_limit_is_shown_and_waited_for(
             if "the free separations of today are used up" in line:
                 break
         sandbox.advance(86_400)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate()
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
 
 

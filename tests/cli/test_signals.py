@@ -31,7 +31,7 @@ def test_once_leaves_the_jobs_and_says_how_to_fetch_them(
     process = child("separate", *songs, "--concurrency", "2", "--out", "made here", "--no-journal", *FAST)
     until(at_service(holding, 2))
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert out == ""
@@ -57,7 +57,7 @@ def test_once_with_a_journal_the_same_command_goes_on(
     process = child(*words)
     until(at_service(holding, 2))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate()
     assert process.returncode == 130
     assert "the same command again" in err
     listed = {row["source"]: row["state"] for row in cli("jobs", "--journal", "run.db", "--json").document}
@@ -79,7 +79,7 @@ def test_a_reader_that_goes_away_leaves_no_paid_job_unknown(child: Child, holdin
     until(at_service(holding, 3))
     first, *others = holding.jobs
     holding.finish(first.hash)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate()
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "2 jobs go on at the service" in err
@@ -94,7 +94,7 @@ def test_twice_in_a_real_process(child: Child, holding: Sandbox, songs: list[str
         if line.startswith("stopping"):
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in err
 
@@ -128,7 +128,7 @@ def test_watching_ends_and_the_job_goes_on(child: Child, holding: Sandbox) -> No
     process = child("watch", hash, *FAST)
     until(lambda: any(request.path.endswith("separation/get") for request in holding.requests))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate()
     assert process.returncode == 130
     assert "go on at the service" in err
     assert holding.unfinished(TOKEN) == 1
@@ -139,7 +139,7 @@ def test_the_sandbox_ends_cleanly(child: Child, monkeypatch: pytest.MonkeyPatch)
     announced = process.stdout.readline()
     assert '"premium_token"' in announced
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate()
     assert (process.returncode, err) == (0, "")
 
 

@@ -106,7 +106,7 @@ def test_another_command_does_not_pay_for_what_an_earlier_one_had_queued(
     process = child("separate", *songs, "--concurrency", "1", *FAST)
     until(lambda: holding.unfinished(TOKEN) == 1)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate()
     holding.manual = False
     (first,) = holding.jobs
     holding.finish(first.hash)

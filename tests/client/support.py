@@ -11,7 +11,7 @@ from mvsep_async import Job, Progress, Stage
 from mvsep_async.sandbox import Sandbox
 
 
-async def until(true: Callable[[], Any], *, within: float = 20.0) -> None:
+async def until(true: Callable[[], Any], *, within: float = 60.0) -> None:
     """Return as soon as `true()` is; fails loudly when it never becomes so."""
     with anyio.fail_after(within):
         while not true():

@@ -39,7 +39,7 @@ class World:
     async def done(self, sep_type: int = 40, **arguments: object) -> str:
         """Create a job, wait until it is done, and return its hash."""
         hash = await self.made(sep_type, **arguments)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while (await self.client.separations.get(hash)).kind is not JobKind.DONE:
                 self.sandbox.finish(hash)
                 await anyio.sleep(0.01)
@@ -180,7 +180,7 @@ async def _get_remote(world: World) -> JobStatus:
     url = "https://files.example/song.wav"
     world.sandbox.remote_file(url, world.song)
     created = await world.client.separations.create(url=url, sep_type=40)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while (status := await world.client.separations.get_remote(created.hash)).kind is not JobKind.DONE:
             await anyio.sleep(0.01)
     return status

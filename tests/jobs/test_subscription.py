@@ -60,7 +60,7 @@ async def test_two_tasks_at_one_box_both_wake() -> None:
     async def receive() -> None:
         taken.append(await box.receive())
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(receive)
             tasks.start_soon(receive)

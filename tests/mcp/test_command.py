@@ -58,4 +58,4 @@ def test_a_signal_ends_it_while_it_waits_for_input(number: signal.Signals, tmp_p
         assert process.stderr is not None
         assert "serving" in process.stderr.readline()
         process.send_signal(number)
-        assert process.wait(timeout=60) == 130
+        assert process.wait() == 130

@@ -31,7 +31,7 @@ def mvsep(sandbox: Sandbox, tmp_path: Path) -> Mvsep:
         done = subprocess.run(
             [sys.executable, str(LAUNCHER), sandbox.url, *arguments],
             env={**os.environ, "HOME": str(home), "MVSEP_API_TOKEN": sandbox.premium_token},
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
@@ -149,7 +149,7 @@ def test_the_library_behind_it(sandbox: Sandbox, song: Path, tmp_path: Path, nam
     done = subprocess.run(
         [sys.executable, "-c", script, sandbox.url, sandbox.premium_token, argument],
         env={**os.environ, "HOME": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert EXPECTED[name] in done.stdout

@@ -23,7 +23,7 @@ def test_the_window_separates_a_song(sandbox: Sandbox, song: Path, tmp_path: Pat
     done = subprocess.run(
         [sys.executable, str(DRIVER), sandbox.url, sandbox.premium_token, str(song), "49", "5", str(tmp_path / "out")],
         env={**os.environ, "HOME": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"},
-        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stdout
