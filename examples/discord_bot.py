@@ -9,16 +9,17 @@ can be tested without a network, and used for any other chat.
 
 import os
 import shutil
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio import to_thread
 
-from mvsep_async import Job, JobCancelledError, MVSepClient, MVSepError, Progress, Stage
+from mvsep_async import ClientClosedError, Job, JobCancelledError, MVSepClient, MVSepError, Progress, Stage
 
 EDIT_EVERY = 2.0
 """Seconds between two edits of one message. Discord takes five in five seconds, for a whole channel."""
@@ -43,53 +44,81 @@ class Attachment(Protocol):
 class Answer(Protocol):
     """The one message that a user sees of a command."""
 
+    @property
+    def place(self) -> dict[str, int]:
+        """What the message is found by after a restart."""
+        ...
+
     async def edit(self, text: str, files: Sequence[Path] = ()) -> None: ...
 
 
 class StemBot:
-    """Separates songs for many users with one account. Each command is one call, in whatever task the chat gives it."""
+    """Separates songs for many users with one account. Each command is one call, in whatever task the chat gives it.
+
+    All that it knows of a song is in the job's metadata, so that a bot that is started again goes on where it was.
+    """
 
     def __init__(self, client: MVSepClient, folder: Path, *, edit_every: float = EDIT_EVERY) -> None:
         self._client = client
         self._folder = folder
         self._edit_every = edit_every
-        self._asked: dict[int, int] = defaultdict(int)
-        self._jobs: dict[int, list[Job]] = defaultdict(list)
+        self._receiving: dict[int, int] = defaultdict(int)
+        """Songs of each user that are not a job yet."""
 
     async def separate(self, user: int, song: Attachment, answer: Answer, algorithm: str = "BS Roformer") -> None:
         """Answer `/separate`: this takes as long as the song does."""
-        if self._asked[user] >= MOST_EACH:
+        if self._receiving[user] + len(self._jobs_of(user)) >= MOST_EACH:
             await answer.edit(f"You have {MOST_EACH} songs under way: wait for one of them, or /cancel.")
             return
         if song.size > LARGEST_SONG:
             await answer.edit(f"That is too large: {LARGEST_SONG >> 20} MB at the most.")
             return
-        self._asked[user] += 1
+        self._receiving[user] += 1
         try:
-            # A group is who a job is for. Groups take turns: nobody waits for somebody else's whole record collection.
             job = await self._client.submit(
-                await song.read(), filename=song.filename, algorithm=algorithm, group=str(user)
+                await song.read(),
+                filename=song.filename,
+                algorithm=algorithm,
+                group=str(user),  # groups take turns: one user's album does not delay another user's song
+                metadata={"user": user, "song": song.filename, "place": dict(answer.place)},
             )
-            self._jobs[user].append(job)
+        except MVSepError as error:  # every error of the client, and none of them holds the token
+            await answer.edit(f"Sorry, {song.filename} could not be separated: {error}")
+            return
+        finally:
+            self._receiving[user] -= 1
+        await self._answer(job, answer)
+
+    async def resume(self, answer_at: Callable[[dict[str, int]], Answer]) -> None:
+        """Answer the songs of an earlier run, in the messages that they had."""
+        async with anyio.create_task_group() as tasks:
+            for job in self._client.jobs():
+                place = about(job).get("place")
+                if isinstance(place, dict):
+                    tasks.start_soon(self._answer, job, answer_at({name: int(str(id)) for name, id in place.items()}))
+
+    async def cancel(self, user: int, answer: Answer) -> None:
+        """Answer `/cancel`: the user's jobs end at whatever stage they are, and give their credits back if they can."""
+        cancelled = [await job.cancel() for job in self._jobs_of(user)]
+        await answer.edit(
+            f"Cancelled {sum(cancelled)} of your songs." if any(cancelled) else "There was none to cancel."
+        )
+
+    def _jobs_of(self, user: int) -> list[Job]:
+        return [job for job in self._client.jobs() if not job.done() and about(job).get("user") == user]
+
+    async def _answer(self, job: Job, answer: Answer) -> None:
+        try:
             await self._show(job, answer)
             await self._hand_over(job, answer)
         except JobCancelledError:
             await answer.edit("Cancelled.")
-        except MVSepError as error:  # every error of the client, and none of them holds the token
-            await answer.edit(f"Sorry, {song.filename} could not be separated: {error}")
-        finally:
-            self._asked[user] -= 1
-            over = [job for job in self._jobs[user] if job.done()]
-            self._jobs[user] = [job for job in self._jobs[user] if job not in over]
-            with suppress(MVSepError):  # a bot runs for months: what is handed over need not be known any longer
-                await self._client.prune(over)
-
-    async def cancel(self, user: int, answer: Answer) -> None:
-        """Answer `/cancel`: the user's jobs end at whatever stage they are, and give their credits back if they can."""
-        cancelled = [await job.cancel() for job in list(self._jobs[user])]
-        await answer.edit(
-            f"Cancelled {sum(cancelled)} of your songs." if any(cancelled) else "There was none to cancel."
-        )
+        except ClientClosedError:
+            return  # the bot stops; the next one goes on here
+        except MVSepError as error:
+            await answer.edit(f"Sorry, {about(job).get('song')} could not be separated: {error}")
+        with suppress(MVSepError):  # a bot runs for months: what is handed over need not be known any longer
+            await self._client.prune([job])
 
     async def _show(self, job: Job, answer: Answer) -> None:
         """Edit the progress into the message, never more often than it may be edited.
@@ -106,14 +135,20 @@ class StemBot:
     async def _hand_over(self, job: Job, answer: Answer) -> None:
         files = (await job).files  # or the job's error is raised
         if sum(file.size_bytes or 0 for file in files) > MOST_TO_SEND:
-            await answer.edit("\n".join(f"[{file.stem or file.name}]({file.url})" for file in files))
+            links = [f"[{file.stem or file.name}]({file.url})" for file in files]
+            await answer.edit("\n".join(("Done. The stems are too large for Discord:", *links)))
             return
         folder = self._folder / job.id
         try:
-            await answer.edit("Here you are:", await job.download(folder))
+            await answer.edit(f"Done: {about(job).get('song')}", await job.download(folder))
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def about(job: Job) -> dict[str, Any]:
+    """Return what the bot noted of a job."""
+    return job.metadata if isinstance(job.metadata, dict) else {}
 
 
 def describe(progress: Progress) -> str:
@@ -137,24 +172,31 @@ async def run() -> None:
     class Message:
         """An `Answer` that edits a message of Discord's."""
 
-        def __init__(self, message: discord.Message) -> None:
-            self._message = message
+        def __init__(self, place: dict[str, int]) -> None:
+            self.place = place
+            self._message = bot.get_partial_messageable(place["channel"]).get_partial_message(place["message"])
 
         async def edit(self, text: str, files: Sequence[Path] = ()) -> None:
             attachments = await to_thread.run_sync(lambda: [discord.File(path) for path in files])
-            await self._message.edit(content=text[:2000], attachments=attachments)
+            with suppress(discord.HTTPException):  # such as: the message was deleted
+                await self._message.edit(content=text[:2000], attachments=attachments)
 
     async def answer_to(interaction: discord.Interaction) -> Message:
         await interaction.response.defer(thinking=True)  # within three seconds, or Discord gives up on the command
         # What belongs to the interaction can be edited for 15 minutes, a song in line may wait longer: so the message
         # itself is what is edited.
-        return Message(await (await interaction.original_response()).fetch())
+        message = await interaction.original_response()
+        return Message({"channel": message.channel.id, "message": message.id})
 
     bot = discord.Client(intents=discord.Intents.none())
     commands = app_commands.CommandTree(bot)
 
-    # Nothing is left behind when the block ends: with a journal, what is unfinished goes on when the bot is back.
-    async with MVSepClient(journal="discord_bot.sqlite", group_cap=3) as client, bot:
+    # With a journal, what is unfinished when the block ends goes on when the bot is back.
+    async with (
+        MVSepClient(journal="discord_bot.sqlite", group_cap=3) as client,
+        bot,
+        anyio.create_task_group() as tasks,
+    ):
         stems = StemBot(client, Path("stems"))
 
         @commands.command(description="Separate a song into its stems")
@@ -168,9 +210,17 @@ async def run() -> None:
         @bot.event
         async def setup_hook() -> None:
             await commands.sync()
+            tasks.start_soon(stems.resume, Message)
 
         await bot.start(os.environ["DISCORD_TOKEN"])
+        tasks.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
+    for name, place in {
+        "MVSEP_API_TOKEN": "the account page of mvsep.com",
+        "DISCORD_TOKEN": "the page of your bot at discord.com/developers",
+    }.items():
+        if not os.environ.get(name):
+            sys.exit(f"Set {name} to the token from {place}.")
     anyio.run(run)

@@ -12,4 +12,6 @@ async def main(song: str) -> None:
             print(path)
 
 
+if len(sys.argv) != 2:
+    sys.exit("Give one song: python five_lines.py song.flac")
 asyncio.run(main(sys.argv[1]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -139,15 +140,17 @@ class StemBot:
             if job.error is not None:
                 await self._say(chat, f"That did not work: {job.error}", note)
             else:
-                await self._send(chat, job)
+                await self._send(chat, job, note)
             await self._client.prune([job])  # done with it: the journal may forget it
 
-    async def _send(self, chat: int, job: Job) -> None:
-        for file in (await job).files:
+    async def _send(self, chat: int, job: Job, note: int) -> None:
+        files = (await job).files
+        for file in files:
             try:  # Telegram fetches it by itself
                 await self._telegram.call("sendAudio", chat_id=chat, audio=file.url, title=file.stem or file.name)
             except TelegramError:  # larger than the 20 MB that it would, or out of reach
                 await self._say(chat, f"{file.stem or file.name}: {file.url}")
+        await self._say(chat, f"Done: {len(files)} stems", note)
 
     async def _cancel(self, chat: int) -> None:
         mine = [job for job in self._client.jobs() if chat_of(job) == chat and not job.done()]
@@ -186,4 +189,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    for name, place in {"MVSEP_API_TOKEN": "the account page of mvsep.com", "TELEGRAM_TOKEN": "@BotFather"}.items():
+        if not os.environ.get(name):
+            sys.exit(f"Set {name} to the token from {place}.")
     anyio.run(main)

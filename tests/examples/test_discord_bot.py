@@ -151,6 +151,10 @@ class Message:
     chat: Chat
     number: int
 
+    @property
+    def place(self) -> dict[str, int]:
+        return {"message": self.number}
+
     async def edit(self, text: str, files: Sequence[Path] = ()) -> None:
         self.chat.edited_at[self.number].append(anyio.current_time())
         assert all(path.stat().st_size for path in files)
@@ -202,6 +206,7 @@ async def world_of(client: MVSepClient, folder: Path) -> AsyncIterator[World]:
             chat = Chat(stream, StemBot(client, folder, edit_every=EDIT_EVERY))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(chat.run)
+                tasks.start_soon(chat.bot.resume, lambda place: Message(chat, place["message"]))
                 await until(lambda: gateway.acknowledged)
                 yield World(gateway, portal, chat, folder)
                 tasks.cancel_scope.cancel()
@@ -228,7 +233,7 @@ async def test_many_users_get_their_stems_and_no_heartbeat_is_missed(
             held.finish(held.jobs[ended].hash)
             ended += 1
         for message in asked:
-            assert len((await world.says(message, "Here you are")).files) == 2
+            assert len((await world.says(message, "Done: Song.wav")).files) == 2
         await until(lambda: not list(world.folder.iterdir()))
         await until(lambda: client.jobs() == [])
     assert held.peak_unfinished(held.premium_token) == 10
@@ -244,7 +249,7 @@ async def test_a_message_is_edited_no_more_often_than_it_may_be(
             held.show(held.jobs[0].hash, "waiting", queue_count=40, current_order=place)
             await anyio.sleep(EDIT_EVERY / 8)
         held.finish(held.jobs[0].hash)
-        await world.says(message, "Here you are")
+        await world.says(message, "Done: Song.wav")
     # The last edit is the result, which nobody shall wait for.
     times = world.chat.edited_at[message][:-1]
     assert len(times) >= 3
@@ -266,7 +271,7 @@ async def test_cancelling_ends_the_songs_of_one_user_at_whatever_stage(
             await world.says(message, "Cancelled.")
         await until(lambda: held.jobs[-1].state == "waiting")
         held.finish(held.jobs[-1].hash)
-        await world.says(other, "Here you are")
+        await world.says(other, "Done: Song.wav")
         again = await world.command(name="cancel", user=1)
         await world.says(again, "none to cancel")
 
@@ -296,3 +301,17 @@ async def test_what_cannot_be_is_said_in_the_message(
         await world.says(message, "no audio in it")
         texts = [edit.text for edits in world.gateway.messages.values() for edit in edits]
     assert not any(held.premium_token in text for text in texts)
+
+
+async def test_a_song_that_outlived_the_bot_is_answered_in_its_message_by_the_next_one(
+    held: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.sqlite"
+    async with client_of(held, journal=journal) as client, world_of(client, tmp_path / "stems") as world:
+        message = await world.separate(1)
+        await world.says(message, "At the service")
+    held.finish(held.jobs[0].hash)
+    async with client_of(held, journal=journal) as client, world_of(client, tmp_path / "stems") as world:
+        assert len((await world.says(message, "Done: Song.wav")).files) == 2
+        await until(lambda: client.jobs() == [])
+    assert len(held.jobs) == 1

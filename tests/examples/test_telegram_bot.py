@@ -138,6 +138,7 @@ async def test_a_song_comes_back_as_stems(sandbox: Sandbox, client_of: NewClient
         api.song("Song.wav", wav())
         await until(lambda: len(api.audio) == 2)
         await until(lambda: "Send me a song." in api.texts())
+        await until(lambda: any(texts[-1] == "Done: 2 stems" for texts in api.messages.values()))
         assert all(link.startswith(sandbox.url) for link in api.audio)
         assert "Fetching your song" in api.texts()
     assert not any(sandbox.premium_token in text for text in api.texts())
