@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from attrs import frozen
 
@@ -92,8 +92,11 @@ DAMAGED: Final = (OSError, ValueError, LookupError, TypeError, ArithmeticError, 
 """Errors that mutagen raises for damaged files besides its own."""
 
 
-def read_tags(path: str, kind: str, *, cover: bool = False) -> Tags:
-    """Return the tags of a song, empty for one that cannot be read. `kind`: the format of its content."""
+def read_tags(path: str | BinaryIO, kind: str, *, cover: bool = False) -> Tags:
+    """Return the tags of a song, empty for one that cannot be read.
+
+    `path`: the path of a file, or an open file; `kind`: the format of its content, empty if it is not known.
+    """
     import mutagen
 
     try:
@@ -108,10 +111,10 @@ def read_tags(path: str, kind: str, *, cover: bool = False) -> Tags:
         return NOTHING
 
 
-def _reader(kind: str) -> Callable[[str], Any]:
+def _reader(kind: str) -> Callable[[str | BinaryIO], Any]:
     """Return mutagen's class for a format: asking it to guess would open each file some twenty times."""
     module, name = _READERS.get(kind, ("mutagen", "File"))
-    found: Callable[[str], Any] = getattr(import_module(module), name)
+    found: Callable[[str | BinaryIO], Any] = getattr(import_module(module), name)
     return found
 
 

@@ -77,6 +77,7 @@ class LibraryEngine:
     dry_run: bool
     copy_tags: bool
     transfer: Transfer
+    anyway: bool
     progress: RunProgress
     id: str = field(factory=new_id)
     stopped: str | None = None
@@ -99,7 +100,14 @@ class LibraryEngine:
 
     def __attrs_post_init__(self) -> None:
         separator = SongSeparator(
-            self.client, self.target, self.manifest, self.copy_tags, self.transfer, self.id, self.progress.notice
+            self.client,
+            self.target,
+            self.manifest,
+            self.copy_tags,
+            self.transfer,
+            self.id,
+            self.anyway,
+            self.progress.notice,
         )
         self._stems = StemStore(self.target, self.manifest, self.planner)
         self._spending = Spending(self.client, self.budget, self.progress)

@@ -55,6 +55,7 @@ async def separate_library(
     retry_failed: bool = False,
     report: str | PathLike[str] | None = None,
     transfer: Transfer = "url",
+    anyway: bool = False,
     on_event: Callable[[LibraryEvent], None] = lambda event: None,
 ) -> LibraryResult:
     """Separate all songs below `source_folder`, and keep `target_folder` up to date with it.
@@ -74,6 +75,7 @@ async def separate_library(
       failed because of an outage are always retried.
     - `report`: path of an HTML page about the run, to be written.
     - `transfer`: how a recipe's stems go to the next step, see `run_recipe`.
+    - `anyway`: also send what the account's plan does not seem to allow.
     - `on_event`: called with each event, on the event loop; it must return quickly.
 
     The target's `.mvsep/manifest.sqlite` records what is done. A song is known by its audio: one that is renamed,
@@ -93,7 +95,7 @@ async def separate_library(
     methods = resolve_methods(
         algorithms,
         await client.catalogue(),
-        user,
+        None if anyway else user,
         options=options,
         output_format=OutputFormat(output_format),
         stems=None if stems is None else _texts(stems),
@@ -105,7 +107,7 @@ async def separate_library(
         planner = Planner(source, target, methods, plan, manifest, retry_failed, _texts(include), _texts(exclude))
         progress = RunProgress(on_event)
         engine = LibraryEngine(
-            client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, progress
+            client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, anyway, progress
         )
         await engine.run(order, repeat)
         left = await _user(client, needed=False)

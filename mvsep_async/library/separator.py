@@ -57,7 +57,11 @@ class JobObserver:
 
 @define(eq=False)
 class SongSeparator:
-    """Separates songs. `run`: the run that they are recorded for; `on_notice`: called with remarks about files."""
+    """Separates songs.
+
+    `run`: the run that they are recorded for; `anyway`: also send what the account's plan does not seem to allow;
+    `on_notice`: called with remarks about files.
+    """
 
     client: MVSepClient
     target: Path
@@ -65,6 +69,7 @@ class SongSeparator:
     copy_tags: bool
     transfer: Transfer
     run: str
+    anyway: bool
     on_notice: Callable[[Path, str], None]
 
     async def separate(
@@ -84,6 +89,7 @@ class SongSeparator:
             lambda step: self._destination(item, step),
             self.target / HIDDEN / "stems",
             transfer=self.transfer,
+            anyway=self.anyway,
             on_progress=observer.observe,
             before_files=before_files,
         )

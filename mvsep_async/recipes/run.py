@@ -67,6 +67,7 @@ async def run_recipe(
     transfer: Transfer = "url",
     group: str | None = None,
     priority: int = 0,
+    anyway: bool = False,
     on_progress: Callable[[Step, Job, Progress], None] = lambda step, job, progress: None,
 ) -> RecipeResult:
     """Take a song through all steps of `recipe`; the stems to keep are below `directory` when this returns.
@@ -77,12 +78,13 @@ async def run_recipe(
     - `transfer`: `"url"` lets the service fetch a stem from itself for the next step, and uploads it where the service
       does not; `"file"` always uploads it. A create by URL whose answer is lost cannot be found again at the service:
       where that must never end in `SubmissionUnknownError`, choose `"file"`.
+    - `anyway`: also send what the account's plan does not seem to allow.
 
     Raises `RecipeError` for an invalid recipe, before anything is sent. Errors of steps are in the result; steps that
     do not depend on a failed one continue. With a client that has a journal, the same call again pays for no step
     twice; the song is known by its audio. A changed recipe pays only for the changed steps and those that follow.
     """
-    recipe = resolve(recipe, await client.catalogue(), await client.account.user())
+    recipe = resolve(recipe, await client.catalogue(), None if anyway else await client.account.user())
     layout = layout or ("{song}/{step}/{stem}" if len(recipe.keeping) > 1 else "{song}/{stem}")
     check_layout(layout, known=_PLACEHOLDERS)
     if len(recipe.keeping) > 1 and not placeholders(layout) & {"step", "algorithm"}:
@@ -108,6 +110,7 @@ async def run_recipe(
         transfer=transfer,
         group=group,
         priority=priority,
+        anyway=anyway,
         on_progress=on_progress,
     )
     result = RecipeResult(recipe, await runner.run())

@@ -87,6 +87,7 @@ class RecipeRunner:
 
     - `keys`: the idempotency key of each step; `None` for a song that cannot be recognised, such as a stream.
     - `destination`: where a step's stems go. `scratch`: the folder for stems that go to the next step by file.
+    - `anyway`: submit what the account's plan does not seem to allow.
     - `on_progress`: called with every change of every job. `before_files`: called once, before the first download.
     """
 
@@ -100,6 +101,7 @@ class RecipeRunner:
     transfer: Transfer = "url"
     group: str | None = None
     priority: int = 0
+    anyway: bool = False
     on_progress: Callable[[Step, Job, Progress], None] = lambda step, job, progress: None
     before_files: Callable[[], Awaitable[None]] | None = None
     _results: dict[str, StepResult] = field(factory=dict, init=False)
@@ -186,6 +188,7 @@ class RecipeRunner:
                 priority=self.priority,
                 key=key,
                 metadata={"recipe": self.recipe.name, "step": step.name},
+                anyway=self.anyway,
             )
         async for progress in job:
             self.on_progress(step, job, progress)

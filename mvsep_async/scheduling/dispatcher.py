@@ -57,6 +57,10 @@ _QUOTA_CHECK: Final = 900.0
 counts calendar days or 24 hours, so only a request shows that the limit was reset."""
 
 
+_PLAN_SECONDS: Final = 2.0
+"""Seconds that the first create waits for the account's plan, our choice: without it the song is sent unchecked."""
+
+
 class WaitReason(Enum):
     """Why no create begins at the moment."""
 
@@ -114,6 +118,8 @@ class Dispatcher:
     _outage: Outage = field(init=False)
     _pause: Wait | None = None
     _asking: bool = False
+    _plan_requested: bool = False
+    _plan_lock: anyio.Lock = field(factory=anyio.Lock)
     _in_flight: set[str] = field(factory=set)
     """Ids of jobs that have a slot and whose creates have not ended."""
     _denied: bool = False
@@ -368,7 +374,7 @@ class Dispatcher:
 
     async def _create(self, job: JobEntry) -> None:
         try:
-            result = await self.launcher.launch(job, self.user)
+            result = await self.launcher.launch(job, self._known_user)
             if job.id in self._slots.held:
                 await self._handle_result(job, result)
             else:
@@ -378,6 +384,22 @@ class Dispatcher:
             if job.state not in HOLDS_SLOT:
                 self._release_slot(job)
             self._wake.set()
+
+    async def _known_user(self) -> User | None:
+        """Return the account, whose plan limits what may be sent; `None` if it is not known.
+
+        With an explicit `concurrency` nothing else needs it before the first create, so it is requested here, once.
+        """
+        if self.user is None:
+            async with self._plan_lock:
+                if not self._plan_requested:
+                    self._plan_requested = True
+                    with anyio.move_on_after(_PLAN_SECONDS):
+                        try:
+                            self.user = await self.account.user(priority=Priority.CREATE)
+                        except MVSepError as error:
+                            logger.info("the account could not be asked for its plan: %s", error)
+        return self.user
 
     async def _handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
         """Queue a job again that was sent ahead and got no slot. Only the uploaded bytes are lost."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import Enum
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from anyio import get_cancelled_exc_class
 from attrs import define, evolve, field, frozen
@@ -44,10 +44,12 @@ from mvsep_async.observe.events import Uploaded
 from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label, remote_type_of
 from mvsep_async.submission.attempt import Attempt
 from mvsep_async.submission.held_body import RESERVED, HeldContent
-from mvsep_async.submission.limits import check_limits
+from mvsep_async.submission.limits import RefusedSizes, check_limits
 from mvsep_async.submission.line import SMALL, UploadLine
 
 __all__ = ["CreateResult", "Fate", "Launcher", "fate_of"]
+
+KnownUser: TypeAlias = Callable[[], Awaitable[User | None]]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -113,19 +115,20 @@ class Launcher:
     clock: Callable[[], float]
     line: UploadLine
     _attempts: dict[str, Attempt] = field(factory=dict)
+    _refused_sizes: RefusedSizes = field(factory=RefusedSizes)
 
-    async def launch(self, job: JobEntry, user: User | None = None) -> CreateResult:
+    async def launch(self, job: JobEntry, known_user: KnownUser) -> CreateResult:
         """Create a job at the service. It is `CREATING` if it has a slot, else `UPLOADING`.
 
-        The last bytes of an `UPLOADING` job wait for `slot_acquired`. `user`: the account, if known. Afterwards the job
-        is `WAITING` or `FETCHING` (accepted), `LOST`, or `QUEUED` in all other cases, also if this is cancelled before
-        the body is sent completely.
+        The last bytes of an `UPLOADING` job wait for `slot_acquired`. `known_user`: returns the account, whose plan
+        limits what may be sent, or `None`. Afterwards the job is `WAITING` or `FETCHING` (accepted), `LOST`, or
+        `QUEUED` in all other cases, also if this is cancelled before the body is sent completely.
         """
         ahead = job.state is JobState.UPLOADING
         attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
         try:
             with attempt.abort:
-                return await self._launch(job, attempt, user)
+                return await self._launch(job, attempt, known_user)
             return CreateResult(Fate.WITHDRAWN)
         finally:
             del self._attempts[job.id]
@@ -147,9 +150,13 @@ class Launcher:
         for attempt in self._attempts.values():
             attempt.close(self.clock() + _CLOSING)
 
-    async def _launch(self, job: JobEntry, attempt: Attempt, user: User | None) -> CreateResult:
+    async def _launch(self, job: JobEntry, attempt: Attempt, known_user: KnownUser) -> CreateResult:
+        size, user = 0, None
         try:
             parts = await _parts(job.request)
+            size = sum(part.content.size for part in parts)
+            user = None if job.request.settings.anyway else await known_user()
+            self._refused_sizes.check(job.request, user, size)
             await _check_unchanged(job)
             await check_limits(job.request, user)
             await check_target(job.request)
@@ -166,6 +173,7 @@ class Launcher:
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             raise
         except MVSepError as error:
+            self._refused_sizes.record(error, job.request, user, size)
             fate = fate_of(error, handed_over=attempt.handed_over)
             if fate is Fate.LOST:
                 message = f"{error.message}; searching the service's lists for the job"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from io import BytesIO
 from pathlib import Path
+from typing import Final
+
+from attrs import define, field
 
 from mvsep_async.audio.tags import read_tags
 from mvsep_async.catalogue.plans import check_song
 from mvsep_async.concurrency import in_thread
-from mvsep_async.errors import UploadError
+from mvsep_async.errors import InvalidRequestError, MVSepError, UploadError
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.user import User
 from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label
 
-__all__ = ["check_limits"]
+__all__ = ["RefusedSizes", "check_limits"]
+
+_TOO_LARGE: Final = re.compile(r"(?i)\b(?:too (?:large|big)|(?:larger|greater|bigger) than|exceeds? .*\bsize)\b")
+"""Words for a file that is too large where the status is not 413. They are a guess: no such text is documented."""
 
 
 async def check_limits(request: JobRequest, user: User | None) -> None:
@@ -25,8 +33,9 @@ async def check_limits(request: JobRequest, user: User | None) -> None:
     match request.source:
         case None:
             return
-        case Data(_, name, size):
-            check_song(user, name, size=size)
+        case Data(data, name, size):
+            seconds = None if user.is_premium else (await in_thread(read_tags, BytesIO(data), "")).seconds
+            check_song(user, name, size=size, seconds=seconds)
         case Pair(target, reference):
             for path in (target, reference):
                 await _check_file(user, Path(path), Path(path).name)
@@ -48,3 +57,37 @@ async def _check_file(user: User, path: Path, name: str) -> None:
     # Only free accounts have a limit of the duration, and finding it means reading the file's header.
     seconds = None if user.is_premium else (await in_thread(read_tags, str(path), "")).seconds
     check_song(user, name, size=size, seconds=seconds)
+
+
+@define(eq=False)
+class RefusedSizes:
+    """The sizes that the service refused as too large, so that the next song of that size is not uploaded in vain.
+
+    They are kept for each algorithm and plan until the client is closed.
+    """
+
+    _smallest: dict[tuple[int | None, bool | None], int] = field(factory=dict)
+
+    def record(self, error: MVSepError, request: JobRequest, user: User | None, size: int) -> None:
+        """Remember the size of an upload if `error` means that it was too large."""
+        if not isinstance(error, InvalidRequestError) or error.status is None:
+            return
+        if error.status == 413 or _TOO_LARGE.search(error.reason):
+            key = _plan(request, user)
+            self._smallest[key] = min(size, self._smallest.get(key, size))
+
+    def check(self, request: JobRequest, user: User | None, size: int) -> None:
+        """Raise `InvalidRequestError` for an upload that is as large as one that was refused."""
+        smallest = self._smallest.get(_plan(request, user))
+        if smallest is None or size < smallest or request.settings.anyway:
+            return
+        raise InvalidRequestError(
+            f"{label(request.source, request.filename)} has {size / 1024**2:.1f} MiB, and the service refused "
+            f"{smallest / 1024**2:.1f} MiB as too large: compress or split it, or pass anyway=True (--anyway) to send "
+            "it all the same",
+            fields={"audiofile": ["too large"]},
+        )
+
+
+def _plan(request: JobRequest, user: User | None) -> tuple[int | None, bool | None]:
+    return request.settings.algorithm, None if user is None else user.is_premium

@@ -183,7 +183,7 @@ async def test_a_refusal_that_the_account_cannot_be_asked_about_is_tried_once_mo
     held: Sandbox, client_of: NewClient, song: Path
 ) -> None:
     held.faults.add(kind="refuse", path="separation/create", status=400, body=REFUSED)
-    held.faults.add(kind="html", path="app/user")
+    held.faults.add(kind="html", path="app/user", count=100)
     async with client_of(held, concurrency=1) as client:
         await reached(await client.submit(song, algorithm=40), Stage.WAITING)
     assert calls(held, "separation/create") == 2

@@ -243,8 +243,10 @@ async def test_a_song_too_long_for_a_free_account_fails_before_it_is_sent(
     song = tmp_path / "long.wav"
     song.write_bytes(wav(601, rate=100))
     async with client_of(sandbox, api_token=sandbox.free_token) as client:
-        for source in (song, Pair(song, song)):
-            job = await client.submit(source, algorithm=40 if source is song else 68)
+        for source in (song, Pair(song, song), song.read_bytes()):
+            algorithm = 68 if isinstance(source, Pair) else 40
+            filename = "long.wav" if isinstance(source, bytes) else None
+            job = await client.submit(source, algorithm=algorithm, filename=filename)
             with pytest.raises(InvalidRequestError, match=r"long\.wav lasts 10:01 min.*anyway=True"):
                 await job
         assert not calls(sandbox, "separation/create")
@@ -252,6 +254,38 @@ async def test_a_song_too_long_for_a_free_account_fails_before_it_is_sent(
         await until(lambda: calls(sandbox, "separation/create"))
     async with client_of(sandbox) as client:
         await (await client.submit(song, algorithm=40))
+
+
+async def test_limits_are_checked_with_an_explicit_concurrency_too(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    song = tmp_path / "long.wav"
+    song.write_bytes(wav(601, rate=100))
+    async with client_of(sandbox, api_token=sandbox.free_token, concurrency=2) as client:
+        with pytest.raises(InvalidRequestError, match="lasts 10:01 min"):
+            await (await client.submit(song, algorithm=40))
+    assert not calls(sandbox, "separation/create")
+
+
+@pytest.mark.parametrize("status", [413, 422])
+async def test_a_size_that_was_refused_is_not_uploaded_again(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path, status: int
+) -> None:
+    songs = [tmp_path / f"{seconds}.wav" for seconds in (1, 2, 3)]
+    for song, seconds in zip(songs, (1, 2, 3), strict=True):
+        song.write_bytes(wav(seconds))
+    reason = {"success": False, "errors": ["The audiofile must not be greater than 100 kilobytes."]}
+    sandbox.faults.add(kind="refuse", path="separation/create", status=status, body=reason, count=1)
+    async with client_of(sandbox) as client:
+        with pytest.raises(InvalidRequestError):
+            await (await client.submit(songs[1], algorithm=40))
+        with pytest.raises(InvalidRequestError, match=r"3\.wav has .* MiB.*refused .* MiB as too large.*anyway=True"):
+            await (await client.submit(songs[2], algorithm=40))
+        assert calls(sandbox, "separation/create") == 1
+        await (await client.submit(songs[0], algorithm=40))
+        await (await client.submit(songs[2], algorithm=48))
+        await (await client.submit(songs[2], algorithm=40, anyway=True))
+    assert calls(sandbox, "separation/create") == 4
 
 
 async def test_what_the_plan_does_not_allow_can_be_sent_anyway(

@@ -66,6 +66,30 @@ def test_a_song_that_succeeds_in_the_end_is_one_json_object(cli: Cli, service: S
     assert len({one["source"] for one in ran.documents}) == 4
 
 
+def test_what_the_plan_does_not_allow(
+    cli: Cli, service: Sandbox, songs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is made before anything is sent; with `--anyway` the service decides."""
+    monkeypatch.setenv("MVSEP_API_TOKEN", service.free_token)
+    (home / "r.toml").write_text('[[step]]\nname = "a"\nalgorithm = 30\n')
+    song = str(songs / "three.mp3")
+    for words in (
+        ("library", "Music", "Stems", "-a", "30", "--include", "three.mp3"),
+        ("library", "Music", "Others", "--recipe", "r.toml", "--include", "three.mp3"),
+        ("separate", song, "-a", "30"),
+        ("recipe", "run", "r.toml", song),
+        ("separate", song, "--recipe", "r.toml"),
+    ):
+        before = len(service.requests)
+        ran = cli(*words)
+        assert (ran.code, "is for premium accounts" in ran.err, ran.err.count("\n")) == (2, True, 1), words
+        assert not any(request.path == "/api/separation/create" for request in service.requests[before:]), words
+        ran = cli(*words, "--anyway", "--json", "--poll-interval", "0.02")
+        assert ran.code == 1, words
+        assert "purchase premium membership" in ran.document["error"]
+        assert any(request.path == "/api/separation/create" for request in service.requests[before:]), words
+
+
 def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
     ran = cli("library", "Music", "Stems", "--preset", "vocals", "--preset", "karaoke", "--dry-run")
     assert ran.code == 0

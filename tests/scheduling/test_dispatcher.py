@@ -60,7 +60,7 @@ class Service:
     most: int = 0
     finish: Callable[[JobEntry], Any] | None = None
 
-    async def launch(self, job: JobEntry, user: User | None = None) -> CreateResult:
+    async def launch(self, job: JobEntry, user: object = None) -> CreateResult:
         self.creates.append((anyio.current_time(), job.id))
         await anyio.sleep(1.0)
         error = self.answers.popleft() if self.answers else None

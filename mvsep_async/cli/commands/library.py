@@ -60,6 +60,7 @@ def library(
     report: Path | None = None,
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
     transfer: Literal["url", "file"] = "url",
+    anyway: bool = False,
     journal: Path | None = None,
     line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
@@ -115,6 +116,8 @@ def library(
     transfer
         How a recipe's stems get to the next step: by their link at the service, or as a file that is downloaded and
         sent.
+    anyway
+        Send what the account's plan does not seem to allow.
     journal
         File that remembers the jobs, by default in the target folder.
     """
@@ -139,6 +142,7 @@ def library(
             "retry_failed": retry_failed,
             "report": report,
             "transfer": transfer,
+            "anyway": anyway,
         },
         journal=journal,
         line=line,
@@ -232,7 +236,7 @@ class _Run:
         if self.recipe is None:
             return self.algorithms
         chain = await to_thread.run_sync(read_recipe, self.recipe)
-        user = None if dry_run else await client.account.user()
+        user = None if dry_run or self.arguments["anyway"] else await client.account.user()
         return [chain.resolve(await client.catalogue(), user)]
 
 

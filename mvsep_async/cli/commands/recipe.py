@@ -60,6 +60,7 @@ async def run(
     journal: JournalOptions = JOURNAL,
     layout: str | None = None,
     transfer: Literal["url", "file"] = "url",
+    anyway: bool = False,
     line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
@@ -77,6 +78,8 @@ async def run(
         File names below the folder, made of {song}, {step}, {algorithm} and {stem}.
     transfer
         How a stem gets to the next step: by its link at the service, or as a file that is downloaded and sent.
+    anyway
+        Send what the account's plan does not seem to allow.
     """
     config = load_config(common)
     if not sources:
@@ -87,9 +90,9 @@ async def run(
     await open_journal_file(path)
     view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
     async with connect(config, needs_token=True, journal=path, transfer=line) as client:
-        resolved = found.resolve(await client.catalogue(), await client.account.user())
+        resolved = found.resolve(await client.catalogue(), None if anyway else await client.account.user())
         await prepare_folder(folder)
-        run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, view)
+        run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, anyway, view)
         try:
             result = await view.follow(client, run.separate)
         except get_cancelled_exc_class():
@@ -144,6 +147,7 @@ class _RecipeRun:
     folder: Path
     layout: str | None
     transfer: Literal["url", "file"]
+    anyway: bool
     view: LibraryRun
     _tally: Tally = field(factory=Tally)
 
@@ -172,6 +176,7 @@ class _RecipeRun:
                 self.folder / self.songs.folder_of(source),
                 layout=self.layout,
                 transfer=self.transfer,
+                anyway=self.anyway,
                 on_progress=partial(self._progress, source),
             )
             error = result.error

@@ -105,11 +105,11 @@ def separate(
     on_unknown
         What to do when it is unknown whether a link was accepted: fail, or submit it again and perhaps pay twice.
     anyway
-        Send what the account's plan does not allow, as far as is known.
+        Send what the account's plan does not seem to allow.
     """
     config = load_config(common)
     if recipe is not None:
-        return _by_recipe(recipe, sources, separation, output, journal, transfer, common, dry_run=dry_run)
+        return _by_recipe(recipe, sources, separation, output, journal, transfer, common, dry_run, anyway)
     check_layout(output.layout)
     run = _Run(
         config=config,
@@ -256,8 +256,8 @@ def _by_recipe(
     journal: JournalOptions,
     transfer: TransferOptions,
     common: CommonOptions,
-    *,
     dry_run: bool,
+    anyway: bool,
 ) -> Callable[[], Awaitable[int]]:
     """Return the work of `recipe run` for these songs."""
     from mvsep_async.cli.commands.recipe import run
@@ -273,6 +273,7 @@ def _by_recipe(
         out=output.out,
         journal=journal,
         layout=None if output.layout == LAYOUT else output.layout,
+        anyway=anyway,
         line=transfer,
         common=common,
     )
