@@ -1,20 +1,34 @@
-"""The journal of a command: where it is, and what is dropped from it before a run."""
+"""The journal of a command: where it is, how to wait for it, and what is dropped from it before a run."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
+import anyio
 from anyio import to_thread
 from attrs import frozen
 from cyclopts import Parameter
 
-from mvsep_async.cli.config import CommandConfig
+from mvsep_async.cli.config import TRANSFER, CommandConfig, TransferOptions, connect
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.job_ids import read_journal
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.client import MVSepClient
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.journal.lock import LockedError
+from mvsep_async.observe.events import Listener
 
-__all__ = ["JOURNAL", "JournalOptions", "open_journal_file"]
+__all__ = ["JOURNAL", "JournalOptions", "connect_with_journal", "drop_unsent", "when_unlocked"]
+
+T = TypeVar("T")
+
+_RETRY: Final = 0.5
+"""Seconds between two attempts to lock a journal that another command uses."""
 
 
 @Parameter(name="*")
@@ -37,7 +51,49 @@ class JournalOptions:
 JOURNAL: Final = JournalOptions()
 
 
-async def open_journal_file(journal: Path | None) -> None:
+@asynccontextmanager
+async def connect_with_journal(
+    config: CommandConfig,
+    journal: Path | None,
+    *,
+    transfer: TransferOptions = TRANSFER,
+    on_event: Listener = lambda event: None,
+) -> AsyncIterator[MVSepClient]:
+    """Open a client with a journal; wait while another command uses it."""
+
+    async def opened() -> MVSepClient:
+        client = connect(config, needs_token=True, journal=journal, transfer=transfer, on_event=on_event)
+        return await client.open()
+
+    async with AsyncExitStack() as stack:
+        client = await when_unlocked(opened)
+        stack.push_async_exit(client)
+        yield client
+
+
+async def when_unlocked(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what needs a journal or a library that one command at a time can use; wait while another one uses it.
+
+    Two commands share the account's slots, so that the second one gains little by running beside the first.
+    """
+    waiting = False
+    while True:
+        try:
+            return await work()
+        except JournalError as error:
+            if not isinstance(error.__cause__, LockedError):
+                raise
+            if not waiting:
+                holder = "another command" if error.__cause__.pid is None else f"process {error.__cause__.pid}"
+                terminal().note(
+                    f"{holder} uses the journal: this command starts when that one ends (Ctrl-C stops it; "
+                    "--journal FILE starts at once)"
+                )
+            waiting = True
+        await anyio.sleep(_RETRY)
+
+
+async def drop_unsent(journal: Path | None) -> None:
     """Make a journal's folder, and drop the jobs that an earlier command queued and never sent.
 
     A command pays only for the songs that it was given. Nothing is lost: the command that queued the others queues
@@ -46,18 +102,22 @@ async def open_journal_file(journal: Path | None) -> None:
     if journal is None:
         return
     await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
-    unsent = [
-        record.request
-        for record in await read_journal(journal)
-        if record.state is JobState.QUEUED and not record.facts.attempts
-    ]
-    if unsent:
-        from mvsep_async.journal.sqlite import SqliteJournal
+    await when_unlocked(lambda: _drop_unsent(journal))
 
-        opened = SqliteJournal(journal)
-        await opened.open()
-        try:
-            opened.forget(unsent)
-            await opened.flush()
-        finally:
-            await opened.close()
+
+async def _drop_unsent(journal: Path) -> None:
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    if not any(map(_is_unsent, await read_journal(journal))):
+        return
+    opened = SqliteJournal(journal)
+    records = await opened.open()
+    try:
+        opened.forget([record.request for record in records if _is_unsent(record)])
+        await opened.flush()
+    finally:
+        await opened.close()
+
+
+def _is_unsent(record: Record) -> bool:
+    return record.state is JobState.QUEUED and not record.facts.attempts

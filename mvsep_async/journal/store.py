@@ -221,7 +221,7 @@ class Store:
                 self._create()
             self._lock_file()
         except LockedError as error:
-            raise in_use(self.path, error.pid, os.getpid()) from None
+            raise in_use(self.path, error.pid, os.getpid()) from error
 
     def _lock_file(self) -> None:
         if os.name == "nt":  # where a file that is open can be neither removed nor replaced

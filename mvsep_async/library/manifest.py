@@ -83,7 +83,7 @@ class Manifest:
             who = f"process {error.pid}" if error.pid else "another process"
             raise JournalError(
                 f"{who} is working on the library {path.parent.parent}: wait for it, or end it"
-            ) from None
+            ) from error
         except OSError as error:
             raise JournalError(f"the manifest {path} cannot be written: {error.strerror or error}") from error
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mvsep_async.sandbox import Sandbox
-from tests.cli.conftest import TOKEN, Child, Cli
+from tests.cli.conftest import TOKEN, Child, Cli, until
 from tests.conftest import wav
 
 FAST = ("--poll-interval", "0.02")
@@ -55,6 +55,32 @@ def test_the_daily_limit_is_shown_and_waited_for(
         sandbox.advance(86_400)
         out, _ = process.communicate()
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
+
+
+def test_a_second_command_waits_for_the_first_while_others_read(
+    cli: Cli, child: Child, holding: Sandbox, songs: list[str], home: Path
+) -> None:
+    first = child("separate", songs[0], *FAST)
+    until(lambda: holding.unfinished(TOKEN) == 1)
+    second = child("separate", songs[1], "--json", *FAST)
+    assert second.stderr is not None
+    line = second.stderr.readline()
+    while "uses the journal" not in line:
+        line = second.stderr.readline()
+    assert f"process {first.pid} uses the journal" in line
+    (row,) = cli("jobs", "--json").document
+    assert row["state"] == "waiting"
+    id = row["id"].removeprefix("mv")[:4]
+    assert cli("status", id, "--json").document["hash"] == row["hash"]
+    assert cli("history", "--json").document[0]["hash"] == row["hash"]
+    assert len(holding.jobs) == 1
+    holding.finish(row["hash"])
+    assert first.wait(60) == 0
+    assert cli("download", id, "--out", "again", *FAST).code == 0
+    until(lambda: holding.unfinished(TOKEN) == 1)
+    holding.finish(holding.jobs[1].hash)
+    out, _ = second.communicate(timeout=60)
+    assert json.loads(out)["status"] == "done"
 
 
 def test_a_bad_source_among_good_ones_is_reported_by_name(

@@ -12,10 +12,11 @@ import anyio
 from attrs import evolve, frozen
 from cyclopts import App, Parameter, validators
 
-from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
+from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import Column, print_rows
@@ -132,7 +133,7 @@ async def resume(
     path = journal or config.journal_path
     run = JobRun(title="resuming", json=common.json, slots=transfer.concurrency)
     try:
-        async with connect(config, needs_token=True, journal=path, transfer=transfer) as client:
+        async with connect_with_journal(config, path, transfer=transfer) as client:
             left = [job for job in client.jobs() if not job.done()]
             actions = JobActions(left, Job.wait)
             if not left:
@@ -155,7 +156,7 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
     separated = [record for record in over if record.request.content and record.facts.separation]
     if over and path is not None:
         opened = SqliteJournal(path)
-        await opened.open()
+        await when_unlocked(opened.open)
         try:
             for record in separated:
                 opened.update(record.request.id, record.state, evolve(record.facts, archived=True))

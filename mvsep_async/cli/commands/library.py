@@ -19,6 +19,7 @@ from mvsep_async.cli.complete import AlgorithmName, FormatName, PresetName
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import confirm, interactive
@@ -199,12 +200,12 @@ class _Run:
             source=self.source,
             several=len(self.algorithms) > 1,
         )
-        async with connect(
-            self.config,
-            needs_token=not dry_run,
-            journal=journal,
-            transfer=self.line,
-        ) as client:
+        connected = (
+            connect(self.config, transfer=self.line)
+            if dry_run
+            else connect_with_journal(self.config, journal, transfer=self.line)
+        )
+        async with connected as client:
             arguments = {
                 **self.arguments,
                 "algorithms": await self._resolved(client, dry_run=dry_run),
@@ -216,11 +217,10 @@ class _Run:
                     watching = partial(
                         watch_library, client, self.source, self.target, on_result=view.wait_for_songs, **arguments
                     )
-                    await view.follow(client, watching)
+                    await view.follow(client, partial(when_unlocked, watching))
                     return DONE
-                result = await view.follow(
-                    client, partial(separate_library, client, self.source, self.target, **arguments)
-                )
+                separating = partial(separate_library, client, self.source, self.target, **arguments)
+                result = await view.follow(client, partial(when_unlocked, separating))
             except get_cancelled_exc_class():
                 terminal().note(
                     f"stopped: {amount(view.tally.separated, 'song')} done; the same command again goes on where it "

@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 
 from mvsep_async.cli.config import COMMON, TRANSFER, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.journal import open_journal_file
+from mvsep_async.cli.journal import drop_unsent
 from mvsep_async.cli.terminal import terminal
 
 __all__ = ["mcp"]
@@ -43,7 +43,7 @@ async def mcp(
     config = load_config(common)
     if journal is None and config.journal_path is not None:
         journal = config.journal_path.with_suffix(".mcp.sqlite")
-    await open_journal_file(journal)
+    await drop_unsent(journal)
     async with connect(config, needs_token=True, journal=journal, transfer=transfer) as client:
         server = package.create_server(client, folder, max_credits=max_credits)
         terminal().note(f"serving on standard input and output; at most {max_credits} credits")

@@ -16,7 +16,7 @@ from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
-from mvsep_async.cli.journal import JOURNAL, JournalOptions, open_journal_file
+from mvsep_async.cli.journal import JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.tables import Column, print_rows
@@ -87,9 +87,9 @@ async def run(
     found = await to_thread.run_sync(read_recipe, file)
     folder = out or config.out_folder
     path = journal.path(config)
-    await open_journal_file(path)
+    await drop_unsent(path)
     view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
-    async with connect(config, needs_token=True, journal=path, transfer=line) as client:
+    async with connect_with_journal(config, path, transfer=line) as client:
         resolved = found.resolve(await client.catalogue(), None if anyway else await client.account.user())
         await prepare_folder(folder)
         run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, anyway, view)

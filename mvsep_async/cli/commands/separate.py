@@ -18,7 +18,7 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_run import JobRun
-from mvsep_async.cli.journal import JOURNAL, JournalOptions, open_journal_file
+from mvsep_async.cli.journal import JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
@@ -178,13 +178,9 @@ class _Run:
         run = JobRun(title=title, json=self.json, songs=songs, slots=self.transfer.concurrency)
         songs.on_bad = run.reject
         try:
-            await open_journal_file(self.journal)
-            async with connect(
-                self.config,
-                needs_token=True,
-                journal=self.journal,
-                transfer=self.transfer,
-                on_event=run.receive,
+            await drop_unsent(self.journal)
+            async with connect_with_journal(
+                self.config, self.journal, transfer=self.transfer, on_event=run.receive
             ) as client:
                 given = await self._given(client, songs)
                 await prepare_folder(self.out)
