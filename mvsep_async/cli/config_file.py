@@ -15,17 +15,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import field, frozen
 from platformdirs import PlatformDirs
 
 from mvsep_async.cli.exits import UsageProblem
 
-__all__ = ["KEYS", "cache_folder", "config_path", "expand_home", "exposed", "read", "remove", "state_folder", "write"]
+__all__ = [
+    "KEYS",
+    "cache_folder",
+    "config_path",
+    "expand_home",
+    "exposed",
+    "read",
+    "read_table",
+    "remove",
+    "state_folder",
+    "write",
+]
 
 KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal", "limit_rate")
 """What the file may hold, at its top and in each `[profile.NAME]`; all of it text."""
 
 _DIRS: Final = PlatformDirs("mvsep-async", appauthor=False)
 _PROFILE: Final = "profile"
+_TABLES: Final = ("library",)
+"""Tables of settings of one command, at the top and in a profile; the command checks what they hold."""
 _TABLE: Final = re.compile(r"^\s*\[", re.MULTILINE)
 
 
@@ -53,6 +67,14 @@ def expand_home(path: str) -> Path:
         return Path(path).expanduser()
 
 
+@frozen
+class _Section:
+    """The settings at the top of the file, or those of one profile. `tables`: those of single commands."""
+
+    values: dict[str, str] = field(factory=dict)
+    tables: dict[str, dict[str, Any]] = field(factory=dict)
+
+
 @contextlib.contextmanager
 def _home() -> Iterator[None]:
     """Explain the error of a user without a home directory, as in a container with any user id."""
@@ -69,13 +91,14 @@ def read(path: Path, profile: str | None = None) -> dict[str, str]:
 
     Raises `UsageProblem` for a file that cannot be read or understood, and for a profile that it does not have.
     """
-    values, profiles = _parsed(_text(path), path)
-    if profile is None:
-        return values
-    if profile not in profiles:
-        known = ", ".join(profiles) or "none"
-        raise UsageProblem(f"the configuration file {path} has no [profile.{profile}]; profiles in it: {known}")
-    return values | profiles[profile]
+    top, of_profile = _sections(path, profile)
+    return top.values | of_profile.values
+
+
+def read_table(path: Path, name: str, profile: str | None = None) -> dict[str, Any]:
+    """Return the settings of one command, unchecked, with those of a profile overriding the top-level ones."""
+    top, of_profile = _sections(path, profile)
+    return top.tables.get(name, {}) | of_profile.tables.get(name, {})
 
 
 def write(path: Path, key: str, value: str, profile: str | None = None) -> None:
@@ -90,9 +113,8 @@ def write(path: Path, key: str, value: str, profile: str | None = None) -> None:
 
 def remove(path: Path, key: str, profile: str | None = None) -> bool:
     """Remove one key, at the top or in a profile; return whether it was there."""
-    if profile is None and key not in _parsed(_text(path), path)[0]:
-        return False
-    if profile is not None and key not in _parsed(_text(path), path)[1].get(profile, {}):
+    top, profiles = _parsed(_text(path), path)
+    if key not in (top if profile is None else profiles.get(profile, _Section())).values:
         return False
     _edit(path, key, None, {}, profile)
     return True
@@ -119,8 +141,19 @@ def _text(path: Path) -> str:
         raise UsageProblem(f"the configuration file {path} cannot be read: {error.strerror}") from None
 
 
-def _parsed(text: str, path: Path) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Return the values at the top of the file, and those of each profile."""
+def _sections(path: Path, profile: str | None) -> tuple[_Section, _Section]:
+    """Return the top of the file, and the profile; without one, an empty section."""
+    top, profiles = _parsed(_text(path), path)
+    if profile is None:
+        return top, _Section()
+    if profile not in profiles:
+        known = ", ".join(profiles) or "none"
+        raise UsageProblem(f"the configuration file {path} has no [profile.{profile}]; profiles in it: {known}")
+    return top, profiles[profile]
+
+
+def _parsed(text: str, path: Path) -> tuple[_Section, dict[str, _Section]]:
+    """Return the top of the file, and each profile."""
     try:
         known = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -131,11 +164,17 @@ def _parsed(text: str, path: Path) -> tuple[dict[str, str], dict[str, dict[str, 
     return _checked(known, path), {name: _checked(one, path) for name, one in profiles.items()}
 
 
-def _checked(values: Mapping[str, Any], path: Path) -> dict[str, str]:
-    checked = {}
+def _checked(values: Mapping[str, Any], path: Path) -> _Section:
+    checked: dict[str, str] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
+        if key in _TABLES:
+            if not isinstance(value, dict):
+                raise UsageProblem(f"the configuration file {path} has a {key} that is not a table: write [{key}]")
+            tables[key] = value
+            continue
         if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
+            near = difflib.get_close_matches(key, (*KEYS, *_TABLES), 1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(KEYS)}"
             raise UsageProblem(f"the configuration file {path} has the unknown key {key!r}: {hint}")
         if key in ("algorithm", "limit_rate") and isinstance(value, int) and not isinstance(value, bool):
@@ -145,18 +184,18 @@ def _checked(values: Mapping[str, Any], path: Path) -> dict[str, str]:
         if not isinstance(value, str):
             raise UsageProblem(f'the configuration file {path} has a {key} that is not text: write {key} = "…"')
         checked[key] = value
-    return checked
+    return _Section(checked, tables)
 
 
 def _edit(path: Path, key: str, line: str | None, change: Mapping[str, str], profile: str | None) -> None:
     """Replace, add or remove one key's line, then check that nothing else changed."""
     before = _text(path)
     after = _with(before, key, line, profile)
-    values, profiles = _parsed(before, path)
-    table = values if profile is None else profiles.setdefault(profile, {})
-    table.pop(key, None)
-    table.update(change)
-    if _parsed(after, path) != (values, profiles):
+    top, profiles = _parsed(before, path)
+    section = top if profile is None else profiles.setdefault(profile, _Section())
+    section.values.pop(key, None)
+    section.values.update(change)
+    if _parsed(after, path) != (top, profiles):
         raise UsageProblem(f"{key} cannot be changed in {path} without changing the rest: edit the file by hand")
     _replace(path, after)
 

@@ -155,7 +155,7 @@ class Launcher:
         try:
             parts = await _parts(job.request)
             size = sum(part.content.size for part in parts)
-            user = None if job.request.settings.anyway else await known_user()
+            user = await known_user() if parts and not job.request.settings.anyway else None
             self._refused_sizes.check(job.request, user, size)
             await _check_unchanged(job)
             await check_limits(job.request, user)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mvsep_async.cli.config_file import config_path
 from mvsep_async.sandbox import Sandbox
 from tests.audio.songs import write_song
 from tests.cli.conftest import Cli, child, cli, home, service, until
@@ -88,6 +89,64 @@ def test_what_the_plan_does_not_allow(
         assert ran.code == 1, words
         assert "purchase premium membership" in ran.document["error"]
         assert any(request.path == "/api/separation/create" for request in service.requests[before:]), words
+
+
+def configured(text: str) -> None:
+    path = config_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    path.chmod(0o600)
+
+
+def test_the_configuration_file_has_defaults(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    configured(
+        f"""
+        [library]
+        source = "{songs.as_posix()}"
+        target = "{(home / "Stems").as_posix()}"
+        preset = ["vocals", "karaoke"]
+        include = "*.flac"
+        journal = "{(home / "mine.sqlite").as_posix()}"
+        max_credits = 50
+        copy_tags = true
+        report = "{(home / "report.html").as_posix()}"
+
+        [profile.band.library]
+        preset = "drums"
+        """
+    )
+    ran = cli("library", "--dry-run")
+    assert "1 song, 2 separations" in ran.out
+    assert "1 song, 1 separation" in cli("library", "--profile", "band", "--dry-run").out
+    assert (
+        "2 songs, 2 separations"
+        in cli("library", "-a", "40", "--include", "*.wav", "--include", "*.mp3", "--dry-run").out
+    )
+    assert cli("library", "--poll-interval", "0.05", "--no-copy-tags").code == 0
+    assert (home / "mine.sqlite").exists()
+    assert (home / "report.html").exists()
+    shown = {row["setting"]: row["value"] for row in cli("config", "--json").document}
+    assert (shown["library.preset"], shown["library.max_credits"]) == ("vocals, karaoke", "50")
+    cli("config", "set", "format", "flac")
+    assert "1 song, 2 separations" in cli("library", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[library]\nlayuot = 1", "did you mean layout?"),
+        ("[library]\nmax_credits = true", "max_credits has to be a number"),
+        ('[library]\norder = "longest"', "order has to be as-found or shortest-first"),
+        ("[library]\npreset = [[1]]", "preset has to be text, or a list"),
+        ("library = 1", "write [library]"),
+        ("[libary]\nlayout = 1", "did you mean library?"),
+        ("", "give the folder with the music"),
+    ],
+)
+def test_a_wrong_configuration_file_is_bad_usage(cli: Cli, service: Sandbox, text: str, why: str) -> None:
+    configured(text)
+    ran = cli("library")
+    assert (ran.code, why in ran.err, ran.err.count("\n")) == (2, True, 1), ran.err
 
 
 def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:

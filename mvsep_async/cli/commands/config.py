@@ -6,11 +6,12 @@ import os
 from typing import Final, Literal, TypeAlias
 
 from anyio import to_thread
-from attrs import frozen
+from attrs import asdict, frozen
 from cyclopts import App
 
 from mvsep_async.cli import config_file
-from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions, load_config
+from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommandConfig, CommonOptions, load_config
+from mvsep_async.cli.library_config import library_settings
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.http.token import Token
@@ -44,6 +45,7 @@ def show(*, common: CommonOptions = COMMON) -> int:
 
     Flags go before the environment, and the environment before the file. The file is TOML; its keys are `token`,
     `base_url`, `region`, `out`, `format`, `algorithm`, `journal` and `limit_rate`, and again in each [profile.NAME].
+    [library] has the defaults of `mvsep-async library`.
     """
     found = load_config(common)
     rows = [
@@ -54,6 +56,7 @@ def show(*, common: CommonOptions = COMMON) -> int:
         _Row("algorithm", found.algorithm.value, found.algorithm.origin),
         _Row("journal", str(found.journal_path or "off"), found.journal.origin.replace("not set", "default")),
         _Row("limit_rate", found.limit_rate.value, found.limit_rate.origin),
+        *(_Row(f"library.{name}", _shown(value), str(found.path)) for name, value in _library(found)),
         _Row("configuration file", str(found.path), "exists" if found.path.exists() else "does not exist"),
         *(_Row(name, "set" if os.environ.get(name) else "not set", "environment") for name in _VARIABLES),
     ]
@@ -61,6 +64,16 @@ def show(*, common: CommonOptions = COMMON) -> int:
     if not common.json and found.token is None:
         terminal().note(f"no token yet: run `mvsep-async login`, or set {TOKEN_VARIABLE}")
     return 0
+
+
+def _library(found: CommandConfig) -> list[tuple[str, object]]:
+    """Return what [library] sets."""
+    values = asdict(library_settings(found), recurse=False)
+    return [(name, value) for name, value in values.items() if value not in (None, (), False)]
+
+
+def _shown(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 @config.command(name="set")

@@ -20,6 +20,7 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
+from mvsep_async.cli.library_config import Order, library_settings
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import confirm, interactive
@@ -38,8 +39,8 @@ _NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 
 def library(
-    source: Path,
-    target: Path,
+    source: Path | None = None,
+    target: Path | None = None,
     /,
     *,
     algorithm: Annotated[tuple[AlgorithmName, ...], Parameter(alias="-a")] = (),
@@ -51,13 +52,13 @@ def library(
     layout: str | None = None,
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
-    order: Literal["as-found", "shortest-first"] = "as-found",
+    order: Order | None = None,
     max_credits: Annotated[int | None, Parameter(validator=_NOT_NEGATIVE)] = None,
     dry_run: bool = False,
     yes: Annotated[bool, Parameter(alias="-y")] = False,
     retry_failed: bool = False,
     watch: bool = False,
-    copy_tags: bool = False,
+    copy_tags: Annotated[bool | None, Parameter(negative="--no-copy-tags")] = None,
     report: Path | None = None,
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
     transfer: Literal["url", "file"] = "url",
@@ -69,7 +70,7 @@ def library(
     """Separate all songs of a folder, and keep the folder of their stems up to date.
 
     Songs whose stems exist are not separated again unless the song or the settings changed. It can be stopped and
-    started again at any time; nothing is paid twice.
+    started again at any time; nothing is paid twice. [library] in the configuration file sets defaults.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def library(
     exclude
         No song that matches this pattern; repeatable.
     order
-        Which songs come first.
+        Which songs come first: as-found, the default, or shortest-first.
     max_credits
         Stop before more credits than this are spent, by estimate.
     dry_run
@@ -123,6 +124,16 @@ def library(
         File that remembers the jobs, by default in the target folder.
     """
     config = load_config(common)
+    default = library_settings(config)
+    source, target = source or default.source, target or default.target
+    if source is None or target is None:
+        raise UsageProblem(
+            "give the folder with the music and the folder for the stems, or set source and target in [library] of "
+            f"{config.path}"
+        )
+    if not (algorithm or preset or recipe):
+        algorithm, preset, recipe, opt = default.algorithm, default.preset, default.recipe, opt or default.opt
+    most = default.max_credits if max_credits is None else max_credits
     run = _Run(
         config=config,
         source=source,
@@ -131,28 +142,28 @@ def library(
         recipe=recipe,
         arguments={
             "options": parse_options(opt),
-            "output_format": OutputFormat.parse(format or config.format.value or "mp3"),
-            "stems": stems or None,
-            "layout": layout,
-            "include": include,
-            "exclude": exclude,
-            "order": order,
-            "max_credits": max_credits,
-            "copy_tags": copy_tags,
+            "output_format": OutputFormat.parse(format or default.format or config.format.value or "mp3"),
+            "stems": stems or default.stems or None,
+            "layout": layout or default.layout,
+            "include": include or default.include,
+            "exclude": exclude or default.exclude,
+            "order": order or default.order or "as-found",
+            "max_credits": most,
+            "copy_tags": default.copy_tags if copy_tags is None else copy_tags,
             "repeat": repeat,
             "retry_failed": retry_failed,
-            "report": report,
+            "report": report or default.report,
             "transfer": transfer,
             "anyway": anyway,
         },
-        journal=journal,
+        journal=journal or default.journal,
         line=line,
         watch=watch,
         json=common.json,
     )
     if dry_run:
         return partial(run.separate, dry_run=True)
-    if max_credits is None and interactive(yes=yes, json=common.json):
+    if most is None and interactive(yes=yes, json=common.json):
         confirm(anyio.run(run.cost))
     return run.separate
 
