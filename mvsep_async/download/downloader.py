@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
-from anyio import CapacityLimiter
+from anyio import CancelScope, CapacityLimiter
 from attrs import define, evolve, field
 
 from mvsep_async.concurrency import KeyedLock, in_thread
@@ -62,13 +62,15 @@ class Downloader:
     may_be_private: Callable[[str], bool] = lambda url: True
     rate_limit: RateLimit | None = None
     confirm: Callable[[str], Awaitable[None]] | None = None
-    """Raises unless the job with this id is still this client's; awaited before a file gets its name."""
+    """Raises unless the job with this id is this client's; awaited before a download, and before a file is named."""
     clock: Callable[[], float] = anyio.current_time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
     _owners: dict[str, str] = field(factory=dict)
     """The id of the job that owns each path; keys are from `caseless`."""
     _jobs: KeyedLock = field(factory=KeyedLock)
+    _scopes: dict[str, CancelScope] = field(factory=dict)
+    """The downloads in progress, by job."""
     _planning: anyio.Lock = field(factory=anyio.Lock)
     _queue: deque[JobEntry] = field(factory=deque)
     _queued: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(0))
@@ -108,8 +110,21 @@ class Downloader:
         `mirror`: download from the service's mirror, which costs a credit unless all files are complete.
         """
         check_layout(target.layout)
+        if self.confirm is not None:
+            await self.confirm(job.id)
         async with self._jobs.for_key(job.id):
-            return await self._download(job, target, mirror)
+            with CancelScope() as scope:
+                self._scopes[job.id] = scope
+                try:
+                    return await self._download(job, target, mirror)
+                finally:
+                    del self._scopes[job.id]
+        raise JournalError(f"job {job.id} was taken over by another process of this account", job=job.id)
+
+    def give_up(self, job: JobEntry) -> None:
+        """End the download of a job that is another client's now, and remove its unfinished files."""
+        if job.id in self._scopes:
+            self._scopes[job.id].cancel()
 
     async def _download(self, job: JobEntry, target: Target, mirror: bool) -> list[Path]:
         separation = job.facts.separation
@@ -278,6 +293,7 @@ class Downloader:
             renew=lambda: self._renew(job, file.file),
             next_path=lambda failed: self._next_path(job, file, target, failed),
             confirm=None if self.confirm is None else partial(self.confirm, job.id),
+            keeps=lambda: not self.registry.is_elsewhere(job),
             on_retry=lambda reason: self.registry.emit(Retried("download", f"{file.path.name}: {reason}", job.id)),
             patience=self.patience,
             may_be_private=self.may_be_private,

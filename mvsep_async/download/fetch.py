@@ -68,6 +68,7 @@ async def fetch(
     renew: Callable[[], Awaitable[str]] | None = None,
     next_path: Callable[[Path], Awaitable[Path]] | None = None,
     confirm: Callable[[], Awaitable[None]] | None = None,
+    keeps: Callable[[], bool] = lambda: True,
     on_retry: Callable[[str], None] | None = None,
     patience: float = PATIENCE,
     may_be_private: Callable[[str], bool] = lambda url: True,
@@ -82,8 +83,9 @@ async def fetch(
     kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, including those of earlier
     runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link.
     `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
-    `confirm()` is awaited before the file gets its name, and may raise to prevent it.
-    `on_retry(reason)` is called before each further attempt. `patience`: seconds without a new byte before it fails.
+    `confirm()` is awaited before the file gets its name, and may raise to prevent it. `keeps()`: whether an unfinished
+    file is kept, to be continued. `on_retry(reason)` is called before each further attempt. `patience`: seconds without
+    a new byte before it fails.
     `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
 
     When cancelled or failed it leaves a `.part` file to continue from, never an incomplete file under the final name.
@@ -127,7 +129,7 @@ async def fetch(
         return Fetched(path, total, resumed, transfer.received)
     finally:
         with CancelScope(shield=True):
-            await in_thread(part.keep)
+            await in_thread(part.keep if keeps() else part.abandon)
 
 
 @define(eq=False)

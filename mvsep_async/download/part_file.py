@@ -176,6 +176,11 @@ class PartFile:
             self._folder.unlink(self.name + ending)
         self.close()
 
+    def abandon(self) -> None:
+        """Close, and remove the unfinished file and its state; after `finish` this does nothing."""
+        if self._opened is not None:
+            self.discard()
+
     def keep(self) -> None:
         """Close, keeping the bytes on disk to be continued; without any, remove the file.
 

@@ -28,6 +28,10 @@ _STATEMENT: Final = 10.0
 """Seconds to connect, and for one transaction, our choice: a database in the same network answers in milliseconds. They
 are shorter than a lease, so that a cut connection is noticed while there is time to make another one."""
 
+_LIMITS: Final = "SET LOCAL idle_in_transaction_session_timeout = '4s'"
+"""A process that is suspended in the middle of a transaction loses its locks after this time. It is set for each
+transaction, as a pooler passes on no settings of a connection."""
+
 _PAUSE: Final = 0.5
 """Seconds after a failed connection in which every transaction fails at once."""
 
@@ -102,6 +106,7 @@ class Database:
             try:
                 with anyio.fail_after(_STATEMENT):
                     async with connection.transaction():
+                        await connection.execute(_LIMITS)
                         return await work(connection)
             except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
                 continue

@@ -108,6 +108,7 @@ class Scheduler:
         self.dispatcher.give_up(entry)
         self.poller.forget(entry)
         self.recovery.end(entry)
+        self.downloader.give_up(entry)
         self.coordinator.follow(entry)
 
     def cancel_requested(self, job: str) -> None:
