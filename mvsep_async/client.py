@@ -16,6 +16,7 @@ from mvsep_async.config import ClientConfig
 from mvsep_async.errors import ClientClosedError, ConfigurationError, MVSepError
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.postgres_url import journal_address
 
 # The engine and the endpoints make most of the package. They are loaded when a client is opened and when a section is
 # first used: a program that imports the client pays for neither.
@@ -95,12 +96,19 @@ class MVSepClient:
         limit_rate: float | None = None,
         on_event: Listener | None = None,
     ) -> None:
+        self._http = cast("httpx.AsyncClient | None", http)  # httpx2 has the same API
+        self._host: HostTask[Session] | None = None
+        self._session: Session | None = None
+        self._guard: LoopGuard | None = None
+        self.webhook_url = webhook_url
+        place = None if journal is None else journal_address(journal)
+        del journal  # a URL may hold a password, and an error would keep it in the variables of this frame
         self._config = ClientConfig.of(
             api_token=api_token,
             base_url=base_url,
             region=region,
             concurrency=concurrency,
-            journal=journal,
+            journal=place,
             shared_files=shared_files,
             lease=lease,
             requests_per_minute=requests_per_minute,
@@ -112,11 +120,6 @@ class MVSepClient:
             limit_rate=limit_rate,
             on_event=on_event,
         )
-        self._http = cast("httpx.AsyncClient | None", http)  # httpx2 has the same API
-        self._host: HostTask[Session] | None = None
-        self._session: Session | None = None
-        self._guard: LoopGuard | None = None
-        self.webhook_url = webhook_url
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -375,7 +378,9 @@ class MVSepClient:
 
     def __repr__(self) -> str:
         state = "new" if self._session is None else "closed" if self._session.closed else "open"
-        return f"<MVSepClient {self._config.base} {state}>"
+        # An error of __init__ has a client without a configuration in the variables of its frame.
+        config: ClientConfig | None = getattr(self, "_config", None)
+        return f"<MVSepClient {state}>" if config is None else f"<MVSepClient {config.base} {state}>"
 
 
 def _load_engine() -> Callable[[ClientConfig, httpx.AsyncClient | None], AbstractAsyncContextManager[Session]]:

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
 from mvsep_async.http.token import Token
-from mvsep_async.postgres_url import PostgresURL, is_postgres_url
+from mvsep_async.postgres_url import PostgresURL
 from mvsep_async.transport.library import Timeouts
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ClientConfig:
         base_url: str | None,
         region: str | None,
         concurrency: int | None,
-        journal: str | PathLike[str] | None,
+        journal: Path | PostgresURL | None,
         shared_files: bool,
         lease: float | None,
         requests_per_minute: int | None,
@@ -103,12 +103,14 @@ class ClientConfig:
         on_event: Listener | None,
     ) -> Self:
         """Check what a client was made with, and fill in what it was not, from the environment where it says so."""
+        if isinstance(journal, PostgresURL):
+            journal.check()
         pause = default_poll_interval.get() if poll_interval is None else poll_interval
         return cls(
             token=_token(api_token),
             base=_base(base_url, region),
             concurrency=_limit("concurrency", concurrency),
-            journal=_journal(journal),
+            journal=journal,
             shared_files=shared_files,
             lease=_at_least("lease", LEASE if lease is None else lease, 1.0),
             requests_per_minute=_limit("requests_per_minute", requests_per_minute),
@@ -120,14 +122,6 @@ class ClientConfig:
             limit_rate=None if limit_rate is None else _at_least("limit_rate", float(limit_rate), 1024.0),
             on_event=_plain(on_event),
         )
-
-
-def _journal(journal: str | PathLike[str] | None) -> Path | PostgresURL | None:
-    if journal is None:
-        return None
-    if isinstance(journal, str) and is_postgres_url(journal):
-        return PostgresURL(journal)
-    return Path(journal)
 
 
 def _base(base_url: str | None, region: str | None) -> Host:

@@ -1,44 +1,75 @@
-"""The address of a shared journal: a `postgresql://` URL, whose password is never shown."""
+"""The address of a journal: the path of a file, or a `postgresql://` URL, whose password is never shown."""
 
 from __future__ import annotations
 
+import os
+import re
+from os import PathLike
+from pathlib import Path
 from typing import Final, final
-from urllib.parse import urlsplit
 
 from mvsep_async.errors import ConfigurationError
 
-__all__ = ["PostgresURL", "is_postgres_url"]
+__all__ = ["PostgresURL", "journal_address"]
 
-_SCHEMES: Final = ("postgresql://", "postgres://")
+_URL: Final = re.compile(r"\s*([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
+"""The beginning of a URL. One slash is enough: `Path` removes the other one."""
+
+_SCHEMES: Final = ("postgresql", "postgres")
+
+_CONNECTION_STRING: Final = re.compile(r"\s*\w+\s*=.*\b(?:host|dbname|user|password)\s*=|\s*(?:host|dbname)\s*=")
+
+_HOST: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]*)(?::\d*)?")
+_HOST_PARAMETER: Final = re.compile(r"(?:^|&)host=([^&@]*)")
+_BAD_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
+
+_FORM: Final = "write postgresql://user:password@host:port/database"
 
 
-def is_postgres_url(journal: object) -> bool:
-    """Tell whether a journal is given as the URL of a PostgreSQL database."""
-    return isinstance(journal, str) and journal.lower().startswith(_SCHEMES)
+def journal_address(journal: str | PathLike[str] | PostgresURL) -> Path | PostgresURL:
+    """Return the journal that an argument or a setting names. Invalid URLs are found by `PostgresURL.check`."""
+    if isinstance(journal, PostgresURL):
+        return journal
+    text = os.fspath(journal)
+    if _URL.match(text) or _CONNECTION_STRING.match(text):
+        return PostgresURL(text)
+    return Path(text)
 
 
 @final
 class PostgresURL:
-    """The URL of a PostgreSQL database. `str` and `repr` show it without user and password."""
+    """The URL of a PostgreSQL database. `str` and `repr` show it without user, password and parameters.
 
-    __slots__ = ("_shown", "_value")
+    Creating one never fails, so that an error does not have the password in the variables of its frames.
+    """
+
+    __slots__ = ("_problem", "_shown", "_value")
 
     def __init__(self, value: str) -> None:
-        try:
-            parts = urlsplit(value)
-            place = parts.hostname or "localhost"
-            place += f":{parts.port}" if parts.port else ""
-            self._shown = f"{parts.scheme}://{place}{parts.path}"
-        except ValueError:
-            raise ConfigurationError(
-                "the journal's PostgreSQL URL is malformed: write postgresql://user:password@host:port/database, with "
-                "special characters percent-encoded"
-            ) from None
-        self._value = value
+        self._value = value.strip()
+        self._shown, self._problem = _parse(self._value)
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` if it is not a valid URL of a PostgreSQL database."""
+        if self._problem is not None:
+            raise ConfigurationError(f"the journal's URL {self._problem}")
 
     def reveal(self) -> str:
-        """Return the whole URL. Call it only to connect."""
-        return self._value
+        """Return the whole URL. Call it only to connect, or to write it to a file of the user."""
+        scheme, colon, rest = self._value.partition(":")
+        return f"{scheme.lower()}{colon}{rest}"  # libpq knows the scheme in lower case only
+
+    @property
+    def has_password(self) -> bool:
+        """Whether the URL itself holds a password, which others must not read."""
+        rest = self._value.partition("://")[2]
+        return ":" in rest.partition("/")[0].rpartition("@")[0] or "password=" in rest.lower()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PostgresURL) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
     def __str__(self) -> str:
         return self._shown
@@ -48,3 +79,33 @@ class PostgresURL:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a PostgresURL cannot be pickled: it may hold a password")
+
+
+def _parse(value: str) -> tuple[str, str | None]:
+    """Return what may be shown of a URL, and what is wrong with it."""
+    scheme, found, rest = value.partition("://")
+    scheme = scheme.lower()
+    if not found:
+        return "postgresql://…", f"must be a str that begins with postgresql://: {_FORM}"
+    if scheme not in _SCHEMES:
+        return f"{scheme}://…", f"begins with {scheme}://, not postgresql://: {_FORM}, or the path of an SQLite file"
+    authority, _, tail = rest.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    if not at:
+        hosts = hosts.partition("?")[0]
+    database, _, parameters = tail.partition("?")
+    # A password with one of these characters ends elsewhere than its owner thinks, and the rest would be shown.
+    unclear = "@" in user or "@" in database or (not at and ":" in authority and "@" in tail)
+    if unclear or not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+        return "postgresql://…", (
+            f"is malformed: {_FORM}, and percent-encode the characters @ : / ? # % in user and password ('@' is %40)"
+        )
+    shown = f"postgresql://{hosts or _socket(parameters)}/{database}"
+    if _BAD_PERCENT.search(value):
+        return shown, "has a '%' that is not followed by two hexadecimal digits: write '%' as %25"
+    return shown, None
+
+
+def _socket(parameters: str) -> str:
+    found = _HOST_PARAMETER.search(parameters)
+    return found[1] if found else "localhost"

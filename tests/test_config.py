@@ -19,6 +19,8 @@ SETTINGS: dict[str, Any] = dict.fromkeys(
         "region",
         "concurrency",
         "journal",
+        "shared_files",
+        "lease",
         "requests_per_minute",
         "poll_interval",
         "timeout",

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.transport.addresses import is_private
@@ -81,6 +81,11 @@ class Host:
         domain = _domain(self.name)
         names = (domain, *(f"{region}.{domain}" for region in REGIONS))
         return tuple(Host(self.scheme, name, self.port) for name in names if name != self.name)
+
+    @property
+    def main(self) -> Host:
+        """The host of the same service without its region: all regions have the same accounts and jobs."""
+        return evolve(self, name=_domain(self.name))
 
     @property
     def is_loopback(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -35,6 +36,10 @@ transaction, as a pooler passes on no settings of a connection."""
 _PAUSE: Final = 0.5
 """Seconds after a failed connection in which every transaction fails at once."""
 
+_REJECTED: Final = ("authentication failed", "pg_hba.conf", "not permitted to log in", "permission denied for database")
+_INVALID: Final = ("invalid ", "is not supported", "does not support", "not compiled in", "certificate")
+_UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "(\w+)"')
+
 _ATTEMPTS: Final = 8
 """How often a transaction is run again that the database has ended for a conflict with another one."""
 
@@ -46,6 +51,7 @@ class DatabaseAwayError(JournalError):
 async def connect(url: PostgresURL) -> Connection:
     """Open a connection. Raises `ConfigurationError` for what must be corrected, else `DatabaseAwayError`."""
     psycopg = _psycopg()
+    problem: ConfigurationError | JournalError
     try:
         with anyio.fail_after(_CONNECT + 1):
             connection: Connection = await psycopg.AsyncConnection.connect(
@@ -54,20 +60,21 @@ async def connect(url: PostgresURL) -> Connection:
                 connect_timeout=_CONNECT,
                 prepare_threshold=None,  # a pooler may give each transaction another server connection
                 application_name="mvsep-async",
+                client_encoding="utf8",  # song names in any script, whatever PGCLIENTENCODING says
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=2,
             )
             return connection
     except TimeoutError:
-        raise DatabaseAwayError(f"the journal's database {url} does not answer") from None
-    except psycopg.ProgrammingError:
-        raise ConfigurationError(
-            "the journal's PostgreSQL URL is malformed: write postgresql://user:password@host:port/database, with "
-            "special characters percent-encoded"
-        ) from None
+        problem = DatabaseAwayError(f"the journal's database {url} does not answer")
+    except (psycopg.ProgrammingError, UnicodeError) as error:
+        problem = ConfigurationError(f"the journal's URL {url} is malformed{_parameter(error)}")
     except psycopg.Error as error:
-        raise _not_connected(url, error) from None
+        problem = _not_connected(url, error)
+    except anyio.get_cancelled_exc_class() as error:
+        raise error.with_traceback(None)  # noqa: B904 -- psycopg's frames hold the password
+    raise problem  # here, since an error raised above would keep the first one, and psycopg's frames, as its context
 
 
 @define(eq=False)
@@ -113,7 +120,8 @@ class Database:
             except TimeoutError:
                 await self._drop()
                 raise DatabaseAwayError(f"the journal's database {self.url} does not answer") from None
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
+                # A server that is read-only since the last transaction is not the primary one any longer.
                 await self._drop()
                 if fresh or lost:  # else the server was restarted since the last transaction
                     raise DatabaseAwayError(
@@ -158,7 +166,7 @@ def _psycopg() -> Any:
         import psycopg
     except ImportError as error:
         raise ConfigurationError(
-            f"a PostgreSQL journal needs psycopg ({error}): pip install 'mvsep-async[postgres]'"
+            f"a PostgreSQL journal needs psycopg ({_text(error)}): pip install 'mvsep-async[postgres]'"
         ) from None
     if sys.platform == "win32" and isinstance(asyncio.get_running_loop(), asyncio.ProactorEventLoop):
         raise ConfigurationError(
@@ -171,13 +179,26 @@ def _psycopg() -> Any:
 def _not_connected(url: PostgresURL, error: psycopg.Error) -> JournalError | ConfigurationError:
     text = _text(error)
     lowered = text.lower()
-    if "authentication failed" in lowered or "no password supplied" in lowered or "pg_hba.conf" in lowered:
-        return ConfigurationError(f"the journal's database {url} rejects the user or password of its URL: {text}")
-    if "does not exist" in lowered:
-        return ConfigurationError(f"the journal's database cannot be used: {text}; create it, or correct the URL {url}")
+    if "no password supplied" in lowered:
+        return ConfigurationError(
+            f"the journal's database {url} needs a password: add it to the URL, or set PGPASSWORD, or write it to "
+            "~/.pgpass"
+        )
     if "could not translate host name" in lowered or "failed to resolve host" in lowered:
         return DatabaseAwayError(f"the host of the journal's database {url} is not known: {text}; correct the URL")
-    return DatabaseAwayError(f"the journal's database {url} cannot be reached: {text}; is it running?")
+    if any(words in lowered for words in _REJECTED):
+        return ConfigurationError(f"the journal's database {url} rejects this user: {text}; correct the URL")
+    if "does not exist" in lowered:
+        return ConfigurationError(f"the journal's database cannot be used: {text}; create it, or correct the URL {url}")
+    if any(words in lowered for words in _INVALID):
+        return ConfigurationError(f"the journal's URL {url} has an invalid parameter: {text}")
+    return DatabaseAwayError(f"the journal's database {url} cannot be reached: {text}")
+
+
+def _parameter(error: Exception) -> str:
+    """Return which parameter of a URL is unknown. Other messages of libpq may quote a part of the password."""
+    found = _UNKNOWN_PARAMETER.match(str(error))
+    return f": it has no parameter {found[1]}" if found else ", or not UTF-8"
 
 
 def _text(error: Exception) -> str:

@@ -140,6 +140,8 @@ async def migrate(connection: Connection, url: PostgresURL) -> str:
     Raises `ConfigurationError` for a server or user that cannot keep a journal, and `JournalError` for tables of a
     newer version.
     """
+    import psycopg
+
     if connection.info.server_version < _OLDEST_SERVER:
         raise ConfigurationError(
             f"the journal's database {url} is PostgreSQL {connection.info.server_version // 10000}: use 13 or later"
@@ -148,17 +150,37 @@ async def migrate(connection: Connection, url: PostgresURL) -> str:
         connection,
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('server_encoding')",
     )
-    if replica or read_only == "on":
+    if replica:
         raise ConfigurationError(
             f"the journal's database {url} is a read-only replica: use the URL of its primary server "
             "(target_session_attrs=read-write among several hosts)"
         )
+    if read_only == "on":
+        raise ConfigurationError(
+            f"the journal's database {url} is read-only for this user: set default_transaction_read_only to off"
+        )
     if encoding not in ("UTF8", "SQL_ASCII"):
         raise ConfigurationError(f"the journal's database {url} has the encoding {encoding}: create one with UTF8")
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    (exists,) = await _one(connection, "SELECT to_regclass('mvsep.version') IS NOT NULL")
+    try:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        return await _migrate(connection, url)
+    except psycopg.errors.InsufficientPrivilege as error:
+        problem = error.diag.message_primary
+    raise ConfigurationError(
+        f"the user of the journal's database {url} lacks rights ({problem}): run 'CREATE SCHEMA IF NOT EXISTS mvsep; "
+        "ALTER SCHEMA mvsep OWNER TO <user>' as an administrator; users who share it need the rights of one role"
+    )
+
+
+async def _migrate(connection: Connection, url: PostgresURL) -> str:
+    schema, exists = await _one(
+        connection, "SELECT to_regnamespace('mvsep') IS NOT NULL, to_regclass('mvsep.version') IS NOT NULL"
+    )
+    if not schema:
+        await connection.execute("CREATE SCHEMA mvsep")
     if not exists:
-        await _create(connection, url)
+        await connection.execute("CREATE TABLE mvsep.version (version integer NOT NULL, salt text NOT NULL)")
+        await connection.execute("INSERT INTO mvsep.version VALUES (0, %s)", (secrets.token_hex(32),))
     version, salt = await _one(connection, "SELECT version, salt FROM mvsep.version")
     if version > len(STEPS):
         raise JournalError(
@@ -171,20 +193,6 @@ async def migrate(connection: Connection, url: PostgresURL) -> str:
     if version < len(STEPS):
         await connection.execute("UPDATE mvsep.version SET version = %s", (len(STEPS),))
     return str(salt)
-
-
-async def _create(connection: Connection, url: PostgresURL) -> None:
-    import psycopg
-
-    try:
-        await connection.execute("CREATE SCHEMA IF NOT EXISTS mvsep")
-        await connection.execute("CREATE TABLE mvsep.version (version integer NOT NULL, salt text NOT NULL)")
-    except psycopg.errors.InsufficientPrivilege:
-        raise ConfigurationError(
-            f"the user of the journal's database {url} may not create the schema `mvsep`: run "
-            "'CREATE SCHEMA mvsep AUTHORIZATION <user>' as an administrator, or GRANT CREATE ON DATABASE"
-        ) from None
-    await connection.execute("INSERT INTO mvsep.version VALUES (0, %s)", (secrets.token_hex(32),))
 
 
 async def _one(connection: Connection, query: str) -> tuple[Any, ...]:

@@ -222,7 +222,7 @@ def _coordinator(config: ClientConfig) -> Coordinator:
             return open_coordinator(
                 url,
                 config.token,
-                str(config.base),
+                str(config.base.main),
                 lease=config.lease,
                 shared_files=config.shared_files,
                 patience=config.patience,

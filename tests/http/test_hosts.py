@@ -101,3 +101,17 @@ def test_the_siblings_of_a_host(base: str, siblings: list[str]) -> None:
     host = Host.parse(base)
     assert [sibling.name for sibling in host.siblings] == siblings
     assert all(sibling.is_sibling_of(host) for sibling in host.siblings)
+
+
+@pytest.mark.parametrize(
+    ("base", "main"),
+    [
+        ("https://mvsep.com", "https://mvsep.com"),
+        ("https://de2.mvsep.com/api", "https://mvsep.com"),
+        ("https://www.mvsep.com", "https://mvsep.com"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("https://de.example.com", "https://de.example.com"),
+    ],
+)
+def test_the_regions_of_the_service_are_one(base: str, main: str) -> None:
+    assert str(Host.parse(base).main) == main
