@@ -273,7 +273,7 @@ class Dispatcher:
                 return
             ahead = job.state is JobState.UPLOADING
             if not ahead:
-                self._queue.remove(job, group=job.request.group, priority=job.request.priority)
+                self._queue.take(job, group=job.request.group, priority=job.request.priority)
             self.acquire_slot(job)
             self.queue_progress.slot_acquired(job)
             self.registry.apply(

@@ -148,6 +148,16 @@ class FairQueue(Generic[T]):
         self._size -= 1
         return True
 
+    def take(self, item: T, *, group: str | None, priority: int = 0) -> bool:
+        """Remove an item as `pop` does, so that its group gets the last turn; `False` if it is not in the queue."""
+        was_returned = (item, group) in self._returned
+        if not self.remove(item, group=group, priority=priority):
+            return False
+        if not was_returned and group in self._groups:
+            self._turns.remove(group)
+            self._turns.append(group)
+        return True
+
     def place(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
         """Return how many items would be popped before this one; `None` if it is not in the queue."""
         if (item, group) in self._returned:

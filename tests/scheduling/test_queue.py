@@ -166,3 +166,12 @@ def test_what_is_popped_or_removed_is_let_go() -> None:
     assert not queue
     assert not queue._groups
     assert not queue._turns
+
+
+def test_taking_an_item_gives_its_group_the_last_turn() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for item in ("a1", "a2", "b1"):
+        queue.push(item, group=item[0])
+    assert queue.take("a1", group="a")
+    assert not queue.take("a1", group="a")
+    assert [queue.pop(), queue.pop(), queue.pop()] == ["b1", "a2", None]
