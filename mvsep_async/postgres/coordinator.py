@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import os
 import socket
@@ -12,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Final
-from uuid import getnode, uuid4
+from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import anyio
-import platformdirs
 from attrs import define, field
 
 from mvsep_async.concurrency import Yielder, in_thread
@@ -32,6 +29,7 @@ from mvsep_async.jobs.subscription import Subscription
 from mvsep_async.postgres.allowance import VALID, LeasedRequests
 from mvsep_async.postgres.connection import Database, DatabaseAwayError
 from mvsep_async.postgres.decisions import TURN_PATIENCE, Lease, share_of
+from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
 from mvsep_async.postgres.journal import PostgresJournal
 from mvsep_async.postgres.listener import Listener
 from mvsep_async.postgres.notices import Notice, NoticeKind
@@ -40,7 +38,7 @@ from mvsep_async.postgres.schema import migrate
 from mvsep_async.postgres.store import Identity, LeaseOverError, Snapshot, Store
 from mvsep_async.postgres_url import PostgresURL
 
-__all__ = ["SharedCoordinator", "account_digest", "open_coordinator"]
+__all__ = ["SharedCoordinator", "open_coordinator"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -88,24 +86,10 @@ def open_coordinator(
     return SharedCoordinator(url, token, service, lease, shared_files, patience, requests_per_minute)
 
 
-def account_digest(token: Token, service: str, salt: str) -> str:
-    """Return the name of an account in the database, from which the token cannot be found."""
-    return hmac.new(salt.encode(), f"{token.reveal()}\n{service}".encode(), hashlib.sha256).hexdigest()
-
-
 def clock() -> float:
     """Return seconds of a clock that goes on while the process or the machine is suspended."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
-
-
-def _machine() -> str:
-    """Return a name for this machine, or container, that stays the same when it is restarted."""
-    try:
-        known = Path("/etc/machine-id").read_text("ascii").strip()
-    except (OSError, ValueError):
-        known = f"{getnode():x}"
-    return hashlib.sha256(f"{socket.gethostname()}\n{known}".encode()).hexdigest()[:16]
 
 
 @define(eq=False)
@@ -172,8 +156,8 @@ class SharedCoordinator:
         """Connect to the database, migrate its tables and get a lease."""
         salt = await self._database.run(lambda connection: migrate(connection, self._url))
         account = account_digest(self._token, self._service, salt)
-        store = Store(Identity(account, uuid4().hex, await in_thread(_machine)))
-        spool = Path(platformdirs.user_state_path("mvsep-async")) / "spool" / account[:16]
+        store = Store(Identity(account, uuid4().hex, await in_thread(machine_name)))
+        spool = spool_folder(account)
         self._reader = ViewReader(spool=spool)
         await self._renew(store)
         return store, spool
