@@ -171,11 +171,12 @@ async def test_a_cancelled_reading_ends_soon(tmp_path: Path, monkeypatch: pytest
     with path.open("wb") as file:
         file.write(b"sound")
         file.truncate(1 << 34)
-    ended = anyio.Event()
+    begun, ended = anyio.Event(), anyio.Event()
     portal_errors: list[type[BaseException]] = []
     real = module.content_of
 
     def watched(*args: Any, **kwargs: Any) -> Any:
+        anyio.from_thread.run_sync(begun.set)
         try:
             return real(*args, **kwargs)
         except BaseException as error:
@@ -185,9 +186,10 @@ async def test_a_cancelled_reading_ends_soon(tmp_path: Path, monkeypatch: pytest
             anyio.from_thread.run_sync(ended.set)
 
     monkeypatch.setattr(module, "content_of", watched)
-    with anyio.move_on_after(0.05) as scope:
-        await read_content(path)
-    assert scope.cancelled_caught
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_content, path)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
     await ended.wait()
     assert portal_errors == [InterruptedError]
 

@@ -40,7 +40,7 @@ async def test_before_the_first_create(held: Sandbox, client_of: NewClient, song
     await held.go_down()
     async with client_of(held) as client:
         jobs = [await client.submit(song, algorithm=40) for _ in range(3)]
-        await anyio.sleep(0.05)
+        await until(lambda: any("connection" in str(job.progress.message) for job in jobs))
         assert [job.error for job in jobs] == [None] * 3
         await held.come_back()
         for job in jobs:
@@ -141,12 +141,12 @@ async def test_in_every_stage_patience_has_an_end(
 
 
 async def test_patience_begins_anew_for_who_comes_later(held: Sandbox, client_of: NewClient, song: Path) -> None:
-    async with client_of(held, patience=0.2) as client:
+    async with client_of(held, patience=2.0) as client:
         await held.go_down()
         with pytest.raises(DOWN):
             await (await client.submit(song, algorithm=40))
         job = await client.submit(song, algorithm=40)
-        await anyio.sleep(0.05)
+        await until(lambda: "connection" in str(job.progress.message))
         assert job.error is None
         await held.come_back()
         await reached(job, Stage.WAITING)
