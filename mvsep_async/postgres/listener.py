@@ -60,9 +60,10 @@ class Listener:
     async def _listen(self, connection: Connection) -> bool:
         """Receive notices until the connection is lost; `False` if none arrive although it works."""
         import psycopg
+        from psycopg import sql
 
         try:
-            await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self.channel)))
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.channel)))
             listening = False
             while True:
                 ping = uuid4().hex

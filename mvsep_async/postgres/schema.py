@@ -196,7 +196,7 @@ async def _migrate(connection: Connection, url: PostgresURL) -> str:
 
 
 async def _one(connection: Connection, query: str) -> tuple[Any, ...]:
-    row = await (await connection.execute(query)).fetchone()
+    row = await (await connection.execute(query.encode())).fetchone()
     if row is None:
         raise DatabaseAwayError("the journal's database gave no answer")
     return row

@@ -308,7 +308,7 @@ class Store:
                 (me.account, *encoded(row), machines[job][0], me.process, machines[job][1])
                 for job, row in added.items()
             ]
-            await cursor.executemany(_INSERT, rows)
+            await cursor.executemany(_INSERT.encode(), rows)
             groups = {machines[job][0] for job in added}
             await cursor.executemany(_TURN, [(me.account, group) for group in sorted(groups)])
         there = {
@@ -612,4 +612,4 @@ class Store:
     async def _rows(
         self, connection: Connection, query: str, arguments: Sequence[Any] | Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
-        return await (await connection.execute(query, arguments)).fetchall()
+        return await (await connection.execute(query.encode(), arguments)).fetchall()
