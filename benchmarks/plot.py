@@ -14,6 +14,8 @@ __all__ = ["draw"]
 _LINE: Final = 26
 _LABEL: Final = 520
 _WIDTH: Final = 460
+_FIGURES: Final = _LABEL + _WIDTH + 12
+"""The figures have a column of their own, where neither bars nor the line of the goals cross them."""
 _MOST: Final = 2.0
 """A bar ends here, in parts of the goal, however bad the result: the number stands beside it."""
 
@@ -32,11 +34,11 @@ def draw(rows: Sequence[Row], path: Path, command: str) -> None:
     body = [_bar(row, 44 + _LINE * place) for place, row in enumerate(judged)]
     about = "{system}, {cpus} cpus, Python {python}".format(**machine())
     path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LABEL + _WIDTH + 130} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_FIGURES + 160} {height}" '
         f'role="img" aria-label="results beside their goals"><style>{_STYLE}</style>'
         f'<text x="8" y="18">Results beside their goals: left of the line is reached</text>'
         f'<text class="small" x="8" y="34">{escape(command)} · {escape(about)}</text>'
-        f'<line class="goal" x1="{goal_at}" x2="{goal_at}" y1="24" y2="{height - 8}"/>' + "".join(body) + "</svg>\n"
+        f'<line class="goal" x1="{goal_at}" x2="{goal_at}" y1="40" y2="{height - 8}"/>' + "".join(body) + "</svg>\n"
     )
 
 
@@ -52,5 +54,5 @@ def _bar(row: Row, y: float) -> str:
     return (
         f'<text x="8" y="{y + 13}">{escape(name)}</text>'
         f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{width:.1f}" height="17" rx="3"/>'
-        f'<text class="small" x="{_LABEL + width + 6:.1f}" y="{y + 12}">{escape(figures)}</text>'
+        f'<text class="small" x="{_FIGURES}" y="{y + 12}">{escape(figures)}</text>'
     )

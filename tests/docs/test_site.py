@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import mvsep_async
-from mvsep_async.jobs.lifecycle import JobState
 from tests.docs.pages import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
@@ -52,13 +51,19 @@ def test_nothing_is_left_to_be_filled_in(site: Path) -> None:
     assert [page.name for page in site.rglob("*.html") if left.search(page.read_text("utf-8"))] == []
 
 
-def test_the_drawings_are_those_of_the_code(site: Path) -> None:
-    page = (site / "design.html").read_text("utf-8")
-    assert page.count('<svg class="drawing"') == 2
+def test_the_parts_are_those_of_the_code(site: Path) -> None:
+    page = (site / "reference" / "parts.html").read_text("utf-8")
+    assert page.count('<svg class="drawing"') == 1
     drawn = set(re.findall(r'<text class="name"[^>]*>(\w+)</text>', page))
     inside = (path for path in Path(mvsep_async.__file__).parent.iterdir() if not path.name.startswith("_"))
-    parts = {path.stem for path in inside if path.suffix == ".py" or path.is_dir()}
-    assert drawn == parts | {state.value for state in JobState}
+    assert drawn == {path.stem for path in inside if path.suffix == ".py" or path.is_dir()}
+
+
+def test_search_works_without_a_server(site: Path) -> None:
+    assert (site / "search" / "search_index.js").read_text("utf-8").startswith("var __index = {")
+    page = (site / "how-to" / "bot.html").read_text("utf-8")
+    assert 'src="../js/iframe-worker.js"' in page
+    assert 'src="../search/search_index.js"' in page
 
 
 @pytest.mark.parametrize(
