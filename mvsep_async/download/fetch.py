@@ -31,7 +31,13 @@ from mvsep_async.download.ranges import (
 from mvsep_async.download.response import FileResponse, RequestError, request_file, shown
 from mvsep_async.download.retry import Fail, Finish, Outcome, RenewLink, Retry, RetryState
 from mvsep_async.download.writer import writing
-from mvsep_async.errors import DownloadError
+from mvsep_async.errors import (
+    DownloadError,
+    ProtocolError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    TransportError,
+)
 from mvsep_async.transport.pace import RateLimit
 
 if TYPE_CHECKING:
@@ -41,6 +47,9 @@ __all__ = ["PATIENCE", "Fetched", "fetch"]
 
 PATIENCE: Final = 300.0
 """Seconds without one new byte before a download gives up."""
+
+_NO_ANSWER: Final = (TransportError, ServiceUnavailableError, ProtocolError, RateLimitedError)
+"""Errors of `renew` after which a later try may succeed."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -81,7 +90,8 @@ async def fetch(
     `size`: the length in bytes that the file must have, if known. `overwrite`: whether a file of that name may be
     replaced. `perhaps`: files beside it that may be the result of an earlier run; if one has the same bytes, it is
     kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, including those of earlier
-    runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link.
+    runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link; while the
+    service does not answer it, it is called again within `patience`.
     `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
     `confirm()` is awaited before the file gets its name, and may raise to prevent it. `keeps()`: whether an unfinished
     file is kept, to be continued. `on_retry(reason)` is called before each further attempt. `patience`: seconds without
@@ -110,12 +120,16 @@ async def fetch(
             outcome = await transfer.attempt(from_start=from_start)
             retries, step = retries.next(outcome, part.have, clock())
             from_start = False
+            if isinstance(step, RenewLink):
+                assert renew is not None
+                try:
+                    transfer.url = await renew()
+                    continue
+                except _NO_ANSWER as error:
+                    retries, step = retries.renewal_failed(error.message, clock())
             match step:
                 case Finish():
                     break
-                case RenewLink():
-                    assert renew is not None
-                    transfer.url = await renew()
                 case Retry(pause, reason, from_start):
                     if on_retry is not None:
                         on_retry(reason)

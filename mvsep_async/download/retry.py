@@ -96,3 +96,7 @@ class RetryState:
         pause = max(asked, _PAUSES.pause(state.failures))
         after = evolve(state, failures=state.failures + 1, wrong_answers=wrong_answers)
         return after, Retry(pause, outcome.reason, from_start=isinstance(outcome, Restart))
+
+    def renewal_failed(self, reason: str, now: float) -> tuple[RetryState, NextStep]:
+        """Return the state after the service did not answer when asked for a new link, and the step that follows."""
+        return evolve(self, renewed=False).next(Reject(reason, temporary=True), self.have, now)

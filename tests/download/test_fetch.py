@@ -2,6 +2,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from mvsep_async.download import part_file as part_module
 from mvsep_async.download.fetch import Fetched, fetch
-from mvsep_async.errors import DownloadError
+from mvsep_async.errors import DownloadError, ServiceUnavailableError
 from mvsep_async.transport.client import make_http
 from tests.transport.conftest import audio
 from tests.transport.servers import Connection, FileAnswer, Hangup, Request, serving
@@ -344,6 +345,42 @@ async def test_an_expired_link_is_renewed_once(http: httpx.AsyncClient, tmp_path
             await get(http, server.url("/stem.wav?sig=old"), tmp_path / "b.wav", renew=renew)
         assert "sig" not in str(caught.value)
     assert renewals == 2
+
+
+async def test_a_new_link_is_waited_for_as_long_as_the_patience_allows(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    whole, time, failures = FileAnswer(SONG), Time(), 0
+    retried: list[str] = []
+
+    def expiring(connection: Connection, request: Request) -> None:
+        if "old" in request.target:
+            connection.answer("403 No", {}, b"gone")
+        else:
+            whole(connection, request)
+
+    async def renew() -> str:
+        nonlocal failures
+        time.now += 30.0  # how long a call is tried again by itself
+        if time.now < until:
+            failures += 1
+            raise ServiceUnavailableError("the service is down for a while")
+        return server.url("/stem.wav?sig=new")
+
+    with serving(expiring) as server:
+        until = 500.0
+        await get(
+            http,
+            server.url("/stem.wav?sig=old"),
+            tmp_path / "a.wav",
+            time,
+            renew=renew,
+            patience=600,
+            on_retry=retried.append,
+        )
+        assert (tmp_path / "a.wav").read_bytes() == SONG
+        assert retried == ["the service is down for a while"] * failures
+        until = inf
+        with pytest.raises(DownloadError, match="down for a while; no new byte in 6"):
+            await get(http, server.url("/stem.wav?sig=old"), tmp_path / "b.wav", time, renew=renew, patience=600)
 
 
 @pytest.mark.parametrize(
