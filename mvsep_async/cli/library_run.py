@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -50,6 +51,8 @@ class LibraryRun:
     _jobs_of_song: dict[tuple[Path | str | None, str | None], set[str]] = field(factory=dict)
     _failed: dict[tuple[Path | str | None, str | None], dict[str, Json]] = field(factory=dict)
     """Documents of failed songs: written at the end, since a failed song is tried again."""
+    _noted: set[tuple[Path | None, str | None]] = field(factory=set)
+    """Notices that were shown: a folder that is watched is separated again and again."""
     _waits_for: str | None = None
     """Why songs wait, in the words of the run."""
     _dashboard: Dashboard = field(init=False)
@@ -75,7 +78,10 @@ class LibraryRun:
                     self._dashboard.write(self._document(event))
                 else:
                     self._dashboard.write(lambda glyphs, width: self._line(event, glyphs, width))
-            case EventKind.NOTICE | EventKind.RETRYING | EventKind.FOLLOWED | EventKind.FAILED_BEFORE:
+            case EventKind.RETRYING | EventKind.FOLLOWED | EventKind.REMOVED:
+                self._note(event)
+            case EventKind.NOTICE | EventKind.FAILED_BEFORE if (event.path, event.message) not in self._noted:
+                self._noted.add((event.path, event.message))
                 self._note(event)
             case EventKind.WAITING:
                 self._waits_for = event.message
@@ -164,6 +170,8 @@ class LibraryRun:
         message = visible(event.message or "")
         if event.kind is EventKind.FOLLOWED:
             message = "was renamed, moved, copied or retagged: its stems followed, nothing was paid"
+        elif event.kind is EventKind.REMOVED:
+            message = "was removed: its stems stay"
         elif event.kind not in (EventKind.NOTICE, EventKind.FAILED_BEFORE):
             return Text.assemble(("- ", "yellow"), message or visible(event.name or str(self._relative(event.path))))
         return Text.assemble(("- ", "yellow"), visible(str(self._relative(event.path))), (f" {message}", "yellow"))
@@ -171,7 +179,8 @@ class LibraryRun:
     def _relative(self, path: Path | None) -> Path:
         if path is None:
             return Path()
-        try:
-            return path.relative_to(os.path.abspath(self.source))  # noqa: PTH100 -- as the walk names songs
-        except ValueError:
-            return path
+        # As the walk names songs, and as the system names changed files.
+        for folder in (os.path.abspath(self.source), os.path.realpath(self.source)):  # noqa: PTH100
+            with suppress(ValueError):
+                return path.relative_to(folder)
+        return path

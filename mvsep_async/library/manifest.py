@@ -217,6 +217,17 @@ class Manifest:
             while found := cursor.fetchmany(200):
                 yield from map(read_song, found)
 
+    def sources_at(self, path: str) -> list[str]:
+        """Return the separated songs with this path below the source folder, or below it if it is a folder."""
+        name = os.fsencode(path)
+        found = self._all(
+            "SELECT DISTINCT source FROM songs WHERE source = ? OR (source > ? AND source < ?) ORDER BY source",
+            name,
+            name + b"/",
+            name + b"0",  # the byte after the slash
+        )
+        return [os.fsdecode(source) for (source,) in found]
+
     def count_since(self, time: float) -> int:
         """Return how many songs were separated since this Unix time."""
         (row,) = self._all("SELECT count(*) FROM songs WHERE finished >= ?", time)

@@ -36,6 +36,8 @@ class EventKind(StrEnum):
     """All songs of the source folder are found."""
     FOLLOWED = "followed"
     """A song that was renamed, moved, copied or retagged: its stems were brought along, nothing was paid."""
+    REMOVED = "removed"
+    """A separated song whose file was removed while its folder is watched; its stems stay."""
     FAILED_BEFORE = "failed before"
     """A song that failed in an earlier run, and is not tried again by itself."""
     WAITING = "waiting"

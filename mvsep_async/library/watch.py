@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -15,8 +16,9 @@ from mvsep_async.audio.walk import is_inside
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import ConfigurationError
-from mvsep_async.library.outcome import LibraryResult
-from mvsep_async.library.run import separate_library
+from mvsep_async.library.manifest import Manifest
+from mvsep_async.library.outcome import EventKind, LibraryEvent, LibraryResult
+from mvsep_async.library.run import MANIFEST, separate_library
 
 __all__ = ["watch_library"]
 
@@ -30,13 +32,14 @@ async def watch_library(
     target_folder: str | PathLike[str],
     *,
     on_result: Callable[[LibraryResult], None] = lambda result: None,
+    on_event: Callable[[LibraryEvent], None] = lambda event: None,
     **arguments: Any,
 ) -> None:
     """Separate a library now and after each change of its source folder, until this is cancelled.
 
     `on_result` is called with the result of each run; `arguments` are those of `separate_library`. Songs that are still
-    being written are sent when they are complete; the stems of removed songs stay. Raises what `separate_library` does,
-    and `ConfigurationError` without the extra `watch`.
+    being written are sent when they are complete. A separated song whose file is removed is reported by an event; its
+    stems stay. Raises what `separate_library` does, and `ConfigurationError` without the extra `watch`.
     """
     watchfiles = _import_watchfiles()
     source, target = await in_thread(_real_paths, source_folder, target_folder)
@@ -46,9 +49,11 @@ async def watch_library(
         return not (is_never_audio(name) or path == target or is_inside(path, target))
 
     changed = anyio.Event()
+    removed: set[str] = set()
 
     async def watch() -> None:
-        async for _ in watchfiles.awatch(source, watch_filter=is_relevant, debounce=_DEBOUNCE):
+        async for changes in watchfiles.awatch(source, watch_filter=is_relevant, debounce=_DEBOUNCE):
+            removed.update(path for change, path in changes if change is watchfiles.Change.deleted)
             changed.set()
 
     async with anyio.create_task_group() as tasks:
@@ -57,8 +62,26 @@ async def watch_library(
             await checkpoint()
         while True:
             changed = anyio.Event()
-            on_result(await separate_library(client, source_folder, target_folder, **arguments))
+            gone, removed = removed, set()
+            result = await separate_library(client, source_folder, target_folder, on_event=on_event, **arguments)
+            # After the run: a song that was only moved has its new name in the manifest.
+            for song in await in_thread(_removed_songs, gone, source, target):
+                on_event(LibraryEvent(kind=EventKind.REMOVED, tally=result.tally, path=song))
+            on_result(result)
             await changed.wait()
+
+
+def _removed_songs(paths: Iterable[str], source: str, target: str) -> list[Path]:
+    """Return the separated songs at these paths, or below them, whose files do not exist."""
+    names = [os.path.relpath(path, source) for path in paths]
+    if not names:
+        return []
+    manifest = Manifest.open_read_only(Path(target, MANIFEST))
+    try:
+        known = {song for name in names for song in manifest.sources_at(name.replace(os.sep, "/"))}
+    finally:
+        manifest.close()
+    return [path for path in (Path(source, song) for song in sorted(known)) if not os.path.lexists(path)]
 
 
 def _real_paths(source: str | PathLike[str], target: str | PathLike[str]) -> tuple[str, str]:

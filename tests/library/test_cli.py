@@ -212,6 +212,20 @@ def test_watching_separates_songs_that_are_added_until_ctrl_c(
     until(lambda: (home / "Stems" / "three" / "Vocals.mp3").exists())
     write_song(songs / "later.wav", 1)
     until(lambda: (home / "Stems" / "later" / "Vocals.mp3").exists())
+    assert process.stdout is not None
+    noted = 0
+    while "later.wav" not in (line := process.stdout.readline()):
+        noted += "text.mp3" in line
+    assert noted == 1
+    (songs / "later.wav").unlink()
+    (songs / "three.mp3").rename(songs / "third.mp3")
+    notes: list[str] = []
+    while len(notes) < 2:
+        notes += [line for line in [process.stdout.readline()] if line.startswith("- ")]
+    assert sorted(notes) == [
+        "- later.wav was removed: its stems stay\n",
+        "- third.mp3 was renamed, moved, copied or retagged: its stems followed, nothing was paid\n",
+    ]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert "waiting for new songs in Music" in out + err
