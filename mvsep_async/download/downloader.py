@@ -151,8 +151,7 @@ class Downloader:
         succeeded = False
         try:
             if not all_complete:
-                # The journal must know that the files are this job's, even after a power cut.
-                await self.registry.journal.flush(synced=True)
+                await self._record_plan(job)
                 if mirror:
                     planned = await self._at_mirror(job, planned)
                 paths |= await self._fetch_all(job, planned, target)
@@ -219,8 +218,20 @@ class Downloader:
             (name, path if (name, known) == (file.file.name, failed) else known) for name, known in job.facts.planned
         )
         self.registry.refine(job, planned=planned)
-        await self.registry.journal.flush(synced=True)
+        await self._record_plan(job)
         return path
+
+    async def _record_plan(self, job: JobEntry) -> None:
+        """Write to the journal that the planned files are this job's, so that it is known even after a power cut.
+
+        While a shared journal is out of reach, the download goes on: only after a crash would it get other names.
+        """
+        try:
+            await self.registry.journal.flush(synced=True)
+        except JournalError as error:
+            if self.confirm is None:
+                raise
+            logger.info("the planned files of job %s are not in the journal yet: %s", job.id, error)
 
     def _is_taken(self, path: Path, job: JobEntry, target: Target) -> bool:
         """Return whether another job, process or file has the path. Blocks."""
