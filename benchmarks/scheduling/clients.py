@@ -118,6 +118,7 @@ class Wire:
 
     def _go(self, priority: Priority, serve: Callable[[], T], answered: Callable[[T], None], upload: float) -> None:
         self.requests += 1
+        began = self.clock.now
         one_way = self._random.lognormvariate(log(self.service.scenario.latency), 0.4) / 2
 
         def arrive() -> None:
@@ -133,7 +134,8 @@ class Wire:
         def finish(answer: T, remaining: int) -> None:
             if self.budget:
                 limit = self.service.scenario.per_minute
-                self.budget.answered(self.clock.now, limit=limit, remaining=remaining)
+                now = self.clock.now
+                self.budget.answered(now, limit=limit, remaining=remaining, took=now - began)
             answered(answer)
             self._pump()
 
@@ -275,6 +277,7 @@ class Ours(Client):
     _polled_at: dict[str, float] = field(factory=dict, init=False)
     _stages: dict[str, Stage] = field(factory=dict, init=False)
     _asked: int = field(default=0, init=False)
+    _asking: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -295,6 +298,21 @@ class Ours(Client):
         self._polled_at[job] = self.clock.now
         self._stages[job] = Stage.UPLOADING
         self.poll()
+
+    def fill(self) -> None:
+        """Ask the account before a probe, as the dispatcher does."""
+        if self._asking:
+            return
+        if len(self.queue) and self.slots.is_probe(self.clock.now):
+            self._asking = True
+            self.wire.send(Priority.CREATE, self.service.user, self._has_room)
+        else:
+            super().fill()
+
+    def _has_room(self, answer: tuple[set[str] | None, int | None]) -> None:
+        self._asking = False
+        self._observed(answer)
+        super().fill()
 
     def poll(self) -> None:
         """Begin the polls that are due."""
@@ -342,11 +360,16 @@ class Ours(Client):
         listed, unfinished = answer
         ours = None if listed is None else listed & self._stages.keys()
         self.policy.listed(unfinished if ours is None else ours, self.clock.now)
+        self._observed(answer)
+        self.fill()
+        self.poll()
+
+    def _observed(self, answer: tuple[set[str] | None, int | None]) -> None:
+        listed, unfinished = answer
         if unfinished is not None:
             waiting = sum(state is JobState.WAITING for state in self.states.values())
-            self.slots.observed(unfinished, self.clock.now, ours=waiting if ours is None else len(ours))
-            self.fill()
-        self.poll()
+            ours = waiting if listed is None else len(listed & self._stages.keys())
+            self.slots.observed(unfinished, self.clock.now, ours=ours)
 
 
 @define

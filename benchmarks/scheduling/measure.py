@@ -94,8 +94,8 @@ TWO_CLIENTS: Final = {
 """Both with the same account, half of the songs each."""
 
 GOALS: Final = {
-    "10 slots, 60/min": Goals(use=0.97, gap=18),
-    "10 slots, 60/min, fixed minutes": Goals(use=0.97, gap=18),
+    "10 slots, 60/min": Goals(use=0.97, gap=15),
+    "10 slots, 60/min, fixed minutes": Goals(use=0.97, gap=15),
     "10 slots, 120/min": Goals(use=0.975, gap=8),
     "1 slot, 60/min": Goals(use=0.98, gap=5),
     "1 slot, 120/min": Goals(use=0.98, gap=5),
@@ -105,8 +105,7 @@ GOALS: Final = {
     "two clients, 10 slots, 60/min": Goals(poll_share=None),
     "two clients, 10 slots, 120/min": Goals(poll_share=None),
 }
-"""What the project promises. A followed job is polled every 15 s at 60 a minute while creates leave four fifths of the
-requests; several creates within one minute put that off by up to three seconds."""
+"""What the project promises. A followed job is polled every 15 s at 60 requests a minute and 10 slots."""
 
 OTHERS: Final[Sequence[tuple[str, Callable[[Scenario], Client]]]] = (
     ("every 5 s, same budget", Fixed),

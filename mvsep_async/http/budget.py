@@ -21,6 +21,9 @@ request for a whole minute after its *answer* keeps within both, however long it
 RESERVE: Final = 2
 """Requests that only creates and cancels may use: a slot that could be filled never waits for a poll."""
 
+LATEST: Final = 2.0
+"""Most seconds by which the count in an answer's headers may be older than the answer."""
+
 UNKNOWN_WAIT: Final = 15.0
 SHORTEST_WAIT: Final = 0.5
 """Seconds without requests after a 429 that does not say how long, and after any: "0" would be rejected again."""
@@ -37,6 +40,8 @@ class Budget:
     _learned: int | None = None
     _out: int = 0
     _answered: deque[float] = field(factory=deque)
+    _forgotten: deque[float] = field(factory=deque)
+    """When requests ended to count, as far back as an answer on its way may still count them."""
     _others: deque[tuple[float, int]] = field(factory=deque)
     _blocked_until: float = float("-inf")
 
@@ -66,11 +71,14 @@ class Budget:
         """Count a request that goes out now."""
         self._out += 1
 
-    def answered(self, now: float, *, limit: int | None = None, remaining: int | None = None) -> None:
+    def answered(
+        self, now: float, *, limit: int | None = None, remaining: int | None = None, took: float = 0.0
+    ) -> None:
         """Count the end of a request, answered or not, with the limits that its headers give.
 
         What the service counted beyond our own requests was made by others with the same account, and counts here
-        for as long as it may count there.
+        for as long as it may count there. `took`: seconds since the request was sent; what ended to count meanwhile may
+        still be in the headers.
         """
         self._out -= 1
         self._answered.append(now)
@@ -79,6 +87,9 @@ class Budget:
             self._learned = limit
         if remaining is not None and self._learned is not None:
             unseen = self._learned - remaining - self._used()
+            if not self._others:  # else the difference is most likely theirs
+                counted = now - min(took, LATEST)
+                unseen -= sum(ended > counted for ended in self._forgotten)
             if unseen > 0:
                 self._others.append((now + WINDOW, unseen))
 
@@ -113,6 +124,8 @@ class Budget:
 
     def _forget(self, now: float) -> None:
         while self._answered and self._answered[0] + WINDOW <= now:
-            self._answered.popleft()
+            self._forgotten.append(self._answered.popleft() + WINDOW)
+        while self._forgotten and self._forgotten[0] + LATEST <= now:
+            self._forgotten.popleft()
         while self._others and self._others[0][0] <= now:
             self._others.popleft()

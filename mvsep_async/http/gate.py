@@ -83,7 +83,7 @@ class Gate:
     async def admit(self, priority: Priority) -> AsyncIterator[Pass]:
         """Wait until a request may be sent, and count it until the block ends."""
         await self._wait(priority)
-        admitted = Pass()
+        admitted, began = Pass(), self.clock()
         try:
             yield admitted
         finally:
@@ -93,8 +93,8 @@ class Gate:
             elif admitted.headers is None:
                 self.budget.answered(now)
             else:
-                limit = limit_of(admitted.headers)
-                self.budget.answered(now, limit=limit, remaining=remaining_of(admitted.headers))
+                limit, remaining = limit_of(admitted.headers), remaining_of(admitted.headers)
+                self.budget.answered(now, limit=limit, remaining=remaining, took=now - began)
                 if limit is not None and self.allowance is not None:
                     self.allowance.learned(self.budget.limit)
             self._wake()

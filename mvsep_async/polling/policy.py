@@ -20,10 +20,9 @@ POLL_SHARE: Final = 0.8
 LEAST_POLL_SHARE: Final = 0.4
 """Share that polls keep, however many requests others make, so that two clients with one account each get half."""
 
-MARGIN: Final = 0.02
-SHARED_MARGIN: Final = 0.07
-"""Share of the requests of a minute that polls leave free: for creates, and if other programs make requests, for
-theirs, which the response headers show too late."""
+SHARED_MARGIN: Final = 0.1
+"""Share of the requests of a minute that polls leave free if other programs make requests: the response headers show
+theirs too late."""
 
 WINDOW: Final = 60.0
 """Seconds in which the requests of a minute are counted."""
@@ -43,11 +42,19 @@ ACCOUNT_ROUND: Final = 10.0
 ACCOUNT_TURN: Final = 4
 """While a round takes longer than that, at most one of this many polls is of the account."""
 
-ACCOUNT_SPARE: Final = 2
+SPARED: Final = 4
+SPARED_SHARE: Final = 0.07
+"""Spare requests that polls leave for overdue jobs, as a number and a share of the limit, whichever is less: without
+them, a burst of creates uses all requests of a minute and a followed job is not polled for several seconds."""
+
+ACCOUNT_SPARE: Final = 4
 """Spare requests that are needed to poll the account: if requests are scarce, jobs are polled first."""
 
 LONGEST_GAP: Final = 15.0
 """Longest time in seconds between two polls of a followed job to which polls of the account may lead, if possible."""
+
+OVERDUE: Final = 14.0
+"""Seconds without a poll after which a followed job is overdue: it is polled as soon as there is a spare request."""
 
 ACCOUNT_INTERVAL: Final = 30.0
 """Seconds between two polls of the account if rounds are short, to learn which slots other programs use."""
@@ -188,7 +195,7 @@ class PollPolicy:
             return None, inf
         while self._recent and self._recent[0] <= now - WINDOW:
             self._recent.popleft()
-        margin = (SHARED_MARGIN if others else MARGIN) * per_minute
+        margin = SHARED_MARGIN * per_minute if others else 0.0
         left = spare + len(self._recent) - margin
         spacing = WINDOW / min(max(left, LEAST_POLL_SHARE * per_minute), POLL_SHARE * per_minute)
         if spare <= margin:
@@ -201,7 +208,11 @@ class PollPolicy:
         if account_at <= now:
             return self._begin_account(now, spacing), 0.0
         job, due = self._job_due(now, followed)
-        due = max(due, self._next_at)
+        spared = 0.0 if others else min(SPARED, SPARED_SHARE * per_minute)
+        due = max(due, self._next_at if spare > margin + spared else now + spacing / 4)
+        attainable = self._round(WINDOW / (POLL_SHARE * per_minute)) <= LONGEST_GAP
+        if job is not None and job.name in followed and attainable and not others:
+            due = min(due, self._overdue_at(job, spacing))
         if job is not None and due <= now:
             self._advance(now, spacing)
             return self._begin(job, now), 0.0
@@ -265,6 +276,11 @@ class PollPolicy:
             weight = {True: FOLLOWED_FIRST, False: 1.0}
             return max(due, key=lambda job: (now - job.polled_at) * weight[job.name in followed]), now
         return min(((job, self._earliest(job)) for job in waiting), key=lambda pair: pair[1], default=(None, inf))
+
+    def _overdue_at(self, job: _PolledJob, spacing: float) -> float:
+        """Return when a job is polled at the latest. Several overdue jobs are not polled all at once."""
+        latest = self._recent[-1] if self._recent else -inf
+        return max(job.polled_at + OVERDUE, job.not_before, latest + spacing / 2)
 
     def _earliest(self, job: _PolledJob) -> float:
         return max(job.polled_at + self.poll_interval, job.not_before)

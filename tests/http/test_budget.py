@@ -125,6 +125,19 @@ def test_requests_of_others_count_and_expire() -> None:
     assert budget.spare(WINDOW) == 59 - RESERVE
 
 
+def test_an_answer_that_still_counts_an_old_request_shows_no_others() -> None:
+    budget = Budget()
+    budget.sent()
+    budget.answered(0.1, limit=60, remaining=59)  # the service counted it at 0.05
+    budget.sent()  # at 60.0, counted by the service at 60.04, when the first still counted
+    budget.answered(60.2, limit=60, remaining=58, took=0.2)
+    assert budget.others(60.2) == 0
+    assert budget.spare(60.2) == 59 - RESERVE
+    budget.sent()
+    budget.answered(61.0, limit=60, remaining=57, took=0.2)  # the first ended to count long before
+    assert budget.others(61.0) == 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 20), st.integers(0, 60)), max_size=60))
 def test_spare_never_promises_more_than_the_service_said_is_left(answers: list[tuple[float, int]]) -> None:
     budget, now = Budget(), 0.0

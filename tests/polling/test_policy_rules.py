@@ -12,7 +12,7 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.polling.policy import POLL_SHARE, Poll, PollPolicy
+from mvsep_async.polling.policy import OVERDUE, POLL_SHARE, SPARED, Poll, PollPolicy
 
 
 @define
@@ -138,8 +138,11 @@ def test_what_creates_need_is_not_polled_with() -> None:
     world.followed = names
     world.spare = 0
     assert world.run(60) == []
-    world.spare = 5
-    assert 20 <= len(world.run(60)) <= 36, "few to spare: polls are spaced wider"
+    world = World(spare=SPARED)
+    names = world.watch(10)
+    world.followed = names
+    assert world.run(OVERDUE) == [], "the last requests are for overdue jobs and creates"
+    assert {poll.job for _, poll in world.run(14.0)} == set(names)
 
 
 def test_two_clients_with_one_account_have_half_each() -> None:
