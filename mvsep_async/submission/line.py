@@ -1,4 +1,4 @@
-"""The order of uploads: one at a time at the full rate of the connection, in the order of the queue."""
+"""The order of uploads: one at a time, or two where that is faster, in the order of the queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 from attrs import define, field
 
-__all__ = ["SMALL", "UploadLine", "UploadTurn"]
+__all__ = ["SMALL", "LineWidth", "UploadLine", "UploadTurn"]
 
 SMALL: Final = 256 * 1024
 """Bytes up to which a song neither waits for its turn nor is sent ahead: uploading it takes about as long as opening a
@@ -20,6 +20,46 @@ connection."""
 
 _NEWEST: Final = 0.3
 """Weight of the latest upload in the measured rate: rates change, but one upload may have been slow by chance."""
+
+
+_GAIN: Final = 1.2
+"""How much faster two uploads together must be than one to be worth it: with one, the first song is complete sooner."""
+
+_TRY_EVERY: Final = 16
+"""Uploads between two trials of the other width: a trial delays one song by the time of one upload."""
+
+_TRY_WITH: Final = 4
+"""Uploads that wait at least when the other width is tried: what is learned has to be of use to some of them."""
+
+
+@define
+class LineWidth:
+    """Learns from measured rates whether one upload fills the line or two at one time send more bytes per second.
+
+    One connection may not fill the line where the server is far away or packets are lost.
+    """
+
+    best: int = 1
+    _rates: dict[int, float] = field(factory=dict)
+    """Total bytes per second by the number of uploads at one time."""
+    _measured: int = 0
+    """Uploads measured since the last trial."""
+
+    def next(self, waiting: int) -> int:
+        """Return how many uploads may run at one time while `waiting` wait: `best`, or the other width as a trial."""
+        due = len(self._rates) < 2 or self._measured >= _TRY_EVERY
+        return 3 - self.best if due and self.best in self._rates and waiting >= _TRY_WITH else self.best
+
+    def measured(self, width: int, rate: float) -> None:
+        """Record the total bytes per second of `width` uploads at one time, and choose the best after a trial."""
+        if width == self.best:
+            known = self._rates.get(width, rate)
+            self._rates[width] = known + _NEWEST * (rate - known)
+            self._measured += 1
+        elif self.best in self._rates:
+            self._rates[width] = rate
+            self._measured = 0
+            self.best = 2 if self._rates[2] >= _GAIN * self._rates[1] else 1
 
 
 @define(order=True)
@@ -31,12 +71,13 @@ class UploadTurn:
     job: str = field(order=False)
     size: int = field(order=False)
     began: float = field(default=0.0, order=False)
+    share_began: float = field(default=0.0, order=False)
     admitted: anyio.Event = field(factory=anyio.Event, order=False)
 
 
 @define(eq=False)
 class UploadLine:
-    """Runs uploads one after the other. Ten at once would all end late, and leave ten slots empty until then.
+    """Runs uploads in turn. Ten at once would all end late, and leave ten slots empty until then.
 
     `on_idle` is called when no upload runs or waits.
     """
@@ -44,12 +85,16 @@ class UploadLine:
     clock: Callable[[], float]
     on_idle: Callable[[], None] = field(default=lambda: None)
     rate: float | None = None
-    """Measured bytes per second; `None` until the first upload has ended."""
+    """Measured bytes per second of all uploads together; `None` until the first one has ended."""
     _sending: list[UploadTurn] = field(factory=list, init=False)
     _waiting: list[UploadTurn] = field(factory=list, init=False)
     _numbers: count[int] = field(factory=count, init=False)
-    width: int = 1
-    """Uploads at one time."""
+    _widths: LineWidth = field(factory=LineWidth)
+    _width: int = field(default=1, init=False)
+    """Uploads at one time since the line was last free: a trial begins with all its uploads at once."""
+    _share: float = field(default=0.0, init=False)
+    """Seconds of sending that one upload has had if the uploads share the line equally."""
+    _share_at: float = field(default=0.0, init=False)
 
     @property
     def idle(self) -> bool:
@@ -81,23 +126,38 @@ class UploadLine:
         """End a turn, since all bytes that may be sent are sent, and admit the next upload; idempotent."""
         if turn not in self._sending:
             return
-        seconds = self.clock() - turn.began
-        if seconds > 0:
-            rate = turn.size / seconds
+        self._count_share()
+        share = self._share - turn.share_began
+        if share > 0:
+            rate = turn.size / share
             self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
+            together = (self.clock() - turn.began) / share
+            if abs(together - round(together)) < 0.1:  # else it was alone for a part of the time
+                self._widths.measured(round(together), rate)
         self._end(turn)
 
     def _end(self, turn: UploadTurn) -> None:
         for turns in (self._sending, self._waiting):
             if turn in turns:
+                self._count_share()
                 turns.remove(turn)
                 self._admit()
                 if self.idle:
                     self.on_idle()
 
     def _admit(self) -> None:
-        while self._waiting and len(self._sending) < self.width:
+        self._count_share()
+        width = self._widths.next(len(self._waiting))
+        if not self._sending:
+            self._width = width
+        while self._waiting and len(self._sending) < min(width, self._width):
             turn = self._waiting.pop(0)
-            turn.began = self.clock()
+            turn.began, turn.share_began = self.clock(), self._share
             self._sending.append(turn)
             turn.admitted.set()
+
+    def _count_share(self) -> None:
+        now = self.clock()
+        if self._sending:
+            self._share += (now - self._share_at) / len(self._sending)
+        self._share_at = now

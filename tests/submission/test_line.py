@@ -1,11 +1,12 @@
-"""Uploads take turns on the line."""
+"""Uploads take turns on the line, one or two at a time."""
 
 from __future__ import annotations
 
 import anyio
+import pytest
 from attrs import define, field
 
-from mvsep_async.submission.line import UploadLine
+from mvsep_async.submission.line import LineWidth, UploadLine
 
 
 @define
@@ -88,3 +89,56 @@ async def test_the_rate_is_measured() -> None:
             world.line.release(turn)
             world.line.release(turn)
     assert world.line.rate == 50 + 0.3 * 50
+
+
+def test_two_uploads_are_tried_when_the_rate_of_one_is_known_and_others_wait() -> None:
+    width = LineWidth()
+    assert width.next(waiting=9) == 1
+    width.measured(1, 100.0)
+    assert width.next(waiting=3) == 1
+    assert width.next(waiting=4) == 2
+
+
+@pytest.mark.parametrize(("together", "best"), [(119.0, 1), (120.0, 2)])
+def test_two_uploads_stay_if_they_send_a_fifth_more_than_one(together: float, best: int) -> None:
+    width = LineWidth()
+    width.measured(1, 100.0)
+    width.measured(2, together)
+    assert width.best == width.next(waiting=9) == best
+
+
+def test_the_other_width_is_tried_again_now_and_then() -> None:
+    width = LineWidth()
+    width.measured(1, 100.0)
+    width.measured(2, 200.0)
+    nexts = []
+    for _ in range(16):
+        nexts.append(width.next(waiting=9))
+        width.measured(2, 100.0)  # the line has become slower
+    assert nexts == [2] * 16
+    assert width.next(waiting=9) == 1
+    width.measured(1, 100.0)
+    assert width.next(waiting=9) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "begun"), [(20.0, ["a", "abc", "abc", "abcd"]), (10.0, ["a", "abc", "abcd", "abcde"])]
+)
+async def test_two_uploads_run_at_one_time_while_that_is_faster(seconds: float, begun: list[str]) -> None:
+    """One upload takes ten seconds alone, and `seconds` beside another one."""
+    world, ends = World(), {name: anyio.Event() for name in "abcde"}
+    seen = []
+    async with anyio.create_task_group() as tasks:
+        for order, name in enumerate(ends):
+            tasks.start_soon(world.upload, name, float(order), ends[name])
+            await anyio.wait_all_tasks_blocked()
+        for name, took in (("a", 10.0), ("b", seconds), ("c", 0.0)):
+            seen.append("".join(world.begun))
+            world.now += took
+            ends[name].set()
+            await anyio.wait_all_tasks_blocked()
+        seen.append("".join(world.begun))
+        for name in "de":
+            ends[name].set()
+    assert seen == begun
+    assert world.line.idle
