@@ -204,11 +204,11 @@ class Tools:
         key = f"mcp-{blake2b(json.dumps(identity).encode(), digest_size=15).hexdigest()}"
         async with self._locks.for_key(key):  # two calls for one song reserve its credits once
             known = await self.client.find(key=key)
-            if known is not None:
-                if not known.done() or (known.error is None and not again):
-                    return known
-                await self.client.prune([known])
+            if known is not None and (not known.done() or (known.error is None and not again)):
+                return known
             with self.limit.reserve(await self._price(path, algorithm, options), path.name) as reservation:
+                if known is not None:
+                    await self.client.prune([known])  # it has the key
                 # A submit that fails or is cancelled leaves no job, so that the block may release the credits.
                 reservation.job = await self.client.submit(
                     path,

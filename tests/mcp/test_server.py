@@ -104,8 +104,10 @@ async def test_credits_are_bounded_over_the_life_of_the_server_and_before_an_upl
         assert all("would cost 3 credits, and 1 of the limit of 4 are left" in text for text in refused)
         await until(lambda: held.jobs)
         assert "would cost 2 credits" in await refusal(client, "separate", song="song 2.wav")
+        [listed] = [one for one in await call(client, "status") if not one["done"]]
         # A job that is repeated is not reserved for again; one that was cancelled at the service counts on.
         accepted = next(answer for answer in answers if not answer.is_error).structured_content
+        assert listed["job"] == accepted["job"]
         cancelled = await call(client, "cancel", job=accepted["job"])
         assert cancelled["state"] == "cancelled"
         assert "1 of the limit of 4" in await refusal(client, "separate", song="song 2.wav")
@@ -177,3 +179,18 @@ async def test_a_free_account_pays_no_credits_and_is_not_limited_by_them(
 ) -> None:
     async with assistant(sandbox, "--max-credits", "0", token=sandbox.free_token) as client:
         assert (await call(client, "separate", song="song 2.wav"))["done"]
+
+
+async def test_a_server_that_is_started_again_goes_on_with_its_jobs(held: Sandbox, assistant: Assistant) -> None:
+    async with assistant(held) as client:
+        first = await call(client, "separate", song="song 2.wav", wait_seconds=0)
+        await until(lambda: held.jobs)
+    held.finish(held.jobs[0].hash)
+    async with assistant(held, "--max-credits", "0") as client:
+        again = await call(client, "separate", song="song 2.wav")  # costs nothing: it is the job of the first server
+        assert again["job"] == first["job"]
+        assert len(again["files"]) == 2
+        # Separating it once more would cost credits; the refusal leaves the job that there is.
+        assert "0 of the limit of 0" in await refusal(client, "separate", song="song 2.wav", again=True)
+        assert (await call(client, "separate", song="song 2.wav"))["job"] == first["job"]
+    assert paid(held) == 1
