@@ -8,7 +8,7 @@ from typing import Final
 from attrs import asdict, field, frozen
 
 from mvsep_async.endpoints.paging import Page, collect, page_of, pages
-from mvsep_async.errors import AuthenticationError, InvalidRequestError
+from mvsep_async.errors import AuthenticationError, InvalidRequestError, ProtocolError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.history import HistoryEntry
@@ -147,7 +147,11 @@ class AccountAPI:
             auth=Auth.REQUIRED,
             priority=priority,
         )
-        rows = payload(await self._authenticated(call))
+        answer = await self._authenticated(call)
+        rows = payload(answer)
+        if not rows and rows is answer:
+            # Only the service's own empty list ends the history: after a lost answer, it proves that a job may be sent.
+            raise ProtocolError(f"the answer to {call.path} has no data")
         if isinstance(rows, list):  # without a hash, an entry names no job
             rows = [None if isinstance(row, dict) and not row.get("hash") else row for row in rows]
         return page_of(rows, HistoryEntry, what=call.path)

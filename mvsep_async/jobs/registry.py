@@ -38,6 +38,9 @@ __all__ = ["Change", "JobRegistry", "resumes_later"]
 
 logger = logging.getLogger("mvsep_async")
 
+_NOT_ACCEPTED = (JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST)
+"""States in which the song may have to be sent, for the first time or again."""
+
 _TRANSIENT = (
     AuthenticationError,
     ConfigurationError,
@@ -166,9 +169,9 @@ class JobRegistry:
         return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
 
     def follow(self, job: JobEntry, request: JobRequest) -> None:
-        """Give a job the fingerprint of its moved or touched song; a queued job is also sent from the new path."""
+        """Give a job the fingerprint of its moved or touched song, and the path if it may have to be sent again."""
         changes: dict[str, Any] = {"fingerprint": request.fingerprint}
-        if job.state is JobState.QUEUED:
+        if job.state in _NOT_ACCEPTED:
             changes["source"] = request.source
         self._drop_fingerprints(job)
         job.request = evolve(job.request, **changes)

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mvsep_async import Job, JobFailedError, Stage
+from mvsep_async import Job, JobFailedError, Stage, UploadError
 from mvsep_async.audio import digest
 from mvsep_async.sandbox import Sandbox
 from tests.audio.songs import write_plain_tags, write_song
@@ -177,6 +177,31 @@ async def test_failed_songs_are_repeated_on_request_and_damaged_ones_never(
     del messages["unlucky"]
     assert (await run(retry_failed=True), len(held.jobs)) == ({**both, "unlucky": False}, 4)
     assert (await run(retry_failed=True), len(held.jobs)) == ({**both, "unlucky": False}, 4)
+
+
+async def test_a_song_that_was_missing_when_it_was_to_be_sent_is_sent_once_it_is_back(
+    held: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    first, second = (write_song(tmp_path / "music" / f"{number}.flac") for number in range(2))
+    away = tmp_path / "unmounted.flac"
+    async with client_of(held, journal=tmp_path / "journal.db", concurrency=1) as client:
+        ended: list[Job] = []
+
+        async def run() -> None:
+            ended.extend([job async for job in client.map([first, second], algorithm=40)])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            while len(client.jobs()) < 2 or not held.jobs:
+                await anyio.sleep(0.01)
+            second.rename(away)
+            held.finish(held.jobs[0].hash)
+        assert [type(job.error) for job in ended] == [type(None), UploadError]
+    away.rename(second)
+    held.manual = False
+    (job,) = await separated(client_of, held, second)
+    assert job.error is None
+    assert len(held.jobs) == 2
 
 
 @pytest.mark.parametrize("change", [None, rename])

@@ -192,3 +192,11 @@ async def test_a_page_of_the_history_without_a_readable_entry_does_not_end_it(un
     pages: list[Json] = [[{"hash": "a"}], [unreadable], [unreadable, {"hash": "b"}], []]
     account = AccountAPI(FakeCaller(*({"success": True, "data": page} for page in pages)))
     assert [entry.hash async for entry in account.history_all()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("nothing", [[], {}])
+async def test_an_empty_answer_without_data_is_not_the_end_of_the_history(nothing: Json) -> None:
+    with pytest.raises(ProtocolError, match="has no data"):
+        await AccountAPI(FakeCaller(nothing)).history()
+    for empty in ([], {}):
+        assert await AccountAPI(FakeCaller({"success": True, "data": empty})).history() == []

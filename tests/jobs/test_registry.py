@@ -64,6 +64,27 @@ class World:
         return self.registry.add(JobRequest("mv1", source, JobSettings(), **more))
 
 
+@pytest.mark.parametrize(
+    ("events", "followed"),
+    [
+        ([], True),
+        ([JobEvent.UPLOAD_BEGAN], True),
+        ([JobEvent.SLOT_TAKEN], True),
+        ([JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST], True),
+        ([JobEvent.SLOT_TAKEN, JobEvent.ACCEPTED], False),
+    ],
+    ids=str,
+)
+def test_a_song_that_may_be_sent_again_is_sent_from_where_it_was_moved(events: list[JobEvent], followed: bool) -> None:
+    registry = JobRegistry(NoJournal())
+    job = registry.add(JobRequest("mv1", "before.wav", JobSettings(), fingerprint="a"))
+    for event in events:
+        registry.apply(job, event)
+    registry.follow(job, JobRequest("mv2", "after.wav", JobSettings(), fingerprint="b"))
+    assert job.request.source == ("after.wav" if followed else "before.wav")
+    assert registry.find(fingerprint="b") is job
+
+
 def test_changes_made_by_an_observer_follow_the_change_that_caused_them() -> None:
     """Every observer sees the changes in one order, and none is called while another one is at work."""
     world = World()
