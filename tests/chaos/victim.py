@@ -7,6 +7,7 @@ before and after each transaction is dying at every instruction, as far as anybo
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 -- loaded once here, not by each forked process
 import os
 import ssl
 import threading
@@ -35,6 +36,8 @@ POLL: Final = 0.01
 
 _NO_AUTHORITIES: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Made once, before the processes are forked: reading the authorities would cost each a third of its life."""
+
+anyio.run(anyio.sleep, 0)  # loads anyio's backend, for the same reason
 
 _CHANGING: Final = ("fsync", "ftruncate", "link", "mkdir", "rename", "replace", "unlink")
 

@@ -305,10 +305,9 @@ def test_quality_entries(cli: Cli, service: Sandbox, home: Path, monkeypatch: py
 
 
 def test_completion(cli: Cli) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        ran = cli("completion", shell)
-        assert ran.code == 0
-        assert "mvsep-async" in ran.out
+    ran = cli("completion", "fish")
+    assert ran.code == 0
+    assert "mvsep-async" in ran.out
 
 
 def test_demo(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
