@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Final
 
-from mcp.server import MCPServer
+from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 from mvsep_async._version import __version__

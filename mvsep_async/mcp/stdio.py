@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
-from mcp.server import MCPServer
+from mcp.server.mcpserver import MCPServer
 
 __all__ = ["serve"]
 
