@@ -8,7 +8,7 @@ from typing import Final
 
 from mvsep_async.errors import JournalError
 
-__all__ = ["damaged", "explained", "gone", "in_use", "newer", "not_a_journal"]
+__all__ = ["damaged", "explained", "gone", "in_use", "moved", "newer", "not_a_journal"]
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -58,6 +58,14 @@ def newer(path: Path, version: int, ours: int) -> JournalError:
     return JournalError(
         f"the journal {path} was written by a newer mvsep-async (table version {version}, this one knows {ours}): "
         "upgrade mvsep-async, or give another path"
+    )
+
+
+def moved(path: Path) -> JournalError:
+    """Return the error for a journal whose jobs were moved to another one."""
+    return JournalError(
+        f"the jobs of the journal {path} were moved by `mvsep-async journal copy`, or that was interrupted: use the "
+        "journal that they were moved to, or run the same command again"
     )
 
 

@@ -6,12 +6,18 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-__all__ = ["APPLICATION_ID", "STEPS", "Step", "migrate", "version_of"]
+__all__ = ["APPLICATION_ID", "FILLING_ID", "MOVED_ID", "STEPS", "Step", "migrate", "version_of"]
 
 Step: TypeAlias = tuple[str, ...]
 
 APPLICATION_ID: Final = 0x4D565350
 """`MVSP`: distinguishes a journal from other SQLite files."""
+
+MOVED_ID: Final = 0x4D56534D
+"""`MVSM`: marks a journal whose jobs are in another one, or are being moved there, so that no client works on them."""
+
+FILLING_ID: Final = 0x4D565346
+"""`MVSF`: marks a journal to which jobs are being moved, and that no client may use before all of them are there."""
 
 STEPS: Final[tuple[Step, ...]] = (
     (

@@ -58,10 +58,12 @@ class SqliteJournal:
     logs a warning and continues, since jobs at the service still have to be polled.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, moving: bool = False) -> None:
+        """`moving`: also open a journal with the mark of a move."""
         # Resolved, so that all links to a file share one lock and one spool folder.
         self.path = Path(os.path.realpath(path))
         self._spool = self.path.with_name(self.path.name + ".spool")
+        self.moving = moving
         self._thread: WorkThread | None = None
         self._store: Store | None = None
         self._pending = PendingChanges()
@@ -188,6 +190,19 @@ class SqliteJournal:
             finally:
                 await self._end().wait()
 
+    async def mark(self) -> int:
+        """Return the mark of the open journal: `APPLICATION_ID`, or of a move `MOVED_ID` or `FILLING_ID`."""
+        assert self._thread is not None
+        assert self._store is not None
+        store = self._store
+        return await self._thread.do(lambda: store.mark)
+
+    async def set_mark(self, mark: int) -> None:
+        """Set the mark. With one of a move, no client can open the journal."""
+        assert self._thread is not None
+        assert self._store is not None
+        await self._thread.do(partial(self._store.set_mark, mark))
+
     def _wake(self) -> None:
         if self._changed is not None:
             self._changed.set()
@@ -260,4 +275,4 @@ def _store(journal: SqliteJournal) -> Store:
         from mvsep_async.journal.store import Store
     except ImportError as error:
         raise JournalError(f"a journal needs the sqlite3 module, which this Python lacks: {error}") from error
-    return Store(journal.path, journal.spool)
+    return Store(journal.path, journal.spool, moving=journal.moving)

@@ -16,9 +16,9 @@ from mvsep_async.errors import JournalError
 from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.lock import FileLock, LockedError
-from mvsep_async.journal.messages import damaged, explained, gone, in_use, newer, not_a_journal
+from mvsep_async.journal.messages import damaged, explained, gone, in_use, moved, newer, not_a_journal
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
-from mvsep_async.journal.schema import APPLICATION_ID, STEPS, Step, migrate, version_of
+from mvsep_async.journal.schema import APPLICATION_ID, FILLING_ID, MOVED_ID, STEPS, Step, migrate, version_of
 from mvsep_async.sources import Spooled
 
 __all__ = ["Store"]
@@ -52,7 +52,9 @@ _FORGET: Final = "DELETE FROM jobs WHERE number = ?"
 class Store:
     """One journal file. Every method blocks, and raises `JournalError` for anything wrong with the file."""
 
-    def __init__(self, path: Path, spool: Path, *, steps: Sequence[Step] = STEPS) -> None:
+    def __init__(self, path: Path, spool: Path, *, steps: Sequence[Step] = STEPS, moving: bool = False) -> None:
+        """`moving`: also open a journal with the mark of a move."""
+        self._moving = moving
         self.path = path
         self.spool = spool
         self._steps = steps
@@ -173,6 +175,21 @@ class Store:
         if connection.total_changes == before:
             # SQLite syncs its log only when something is written.
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
+
+    @property
+    def mark(self) -> int:
+        """`APPLICATION_ID`, or the mark of a move: `MOVED_ID` or `FILLING_ID`."""
+        assert self._connection is not None
+        (mark,) = self._connection.execute("PRAGMA application_id").fetchone()
+        return int(mark)
+
+    def set_mark(self, mark: int) -> None:
+        """Set the mark; it survives a loss of power."""
+        with self._explained():
+            assert self._connection is not None
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._synced = True
+            self._connection.execute(f"PRAGMA application_id = {mark}")
 
     def tidy(self) -> None:
         """Free the disk space of pruned jobs: their songs in the spool folder, and the free pages of the file."""
@@ -310,7 +327,9 @@ class Store:
     def _known_version(self, connection: sqlite3.Connection) -> int:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         version = version_of(connection)
-        if application != APPLICATION_ID or version < 1:
+        if application in (MOVED_ID, FILLING_ID) and not self._moving:
+            raise moved(self.path)
+        if application not in (APPLICATION_ID, MOVED_ID, FILLING_ID) or version < 1:
             raise not_a_journal(self.path, "it is a database of another program")
         if version > len(self._steps):
             raise newer(self.path, version, len(self._steps))
