@@ -6,11 +6,13 @@ import os
 import re
 from os import PathLike
 from pathlib import Path
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from mvsep_async.errors import ConfigurationError
 
-__all__ = ["PostgresURL", "journal_address"]
+__all__ = ["JournalAddress", "PostgresURL", "journal_address"]
+
+JournalAddress: TypeAlias = "Path | PostgresURL"
 
 _URL: Final = re.compile(r"\s*([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
 """The beginning of a URL. One slash is enough: `Path` removes the other one."""
@@ -26,7 +28,7 @@ _BAD_PERCENT: Final = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
 _FORM: Final = "write postgresql://user:password@host:port/database"
 
 
-def journal_address(journal: str | PathLike[str] | PostgresURL) -> Path | PostgresURL:
+def journal_address(journal: str | PathLike[str] | PostgresURL) -> JournalAddress:
     """Return the journal that an argument or a setting names. Invalid URLs are found by `PostgresURL.check`."""
     if isinstance(journal, PostgresURL):
         return journal

@@ -32,6 +32,7 @@ COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("more estimate", "estimate:estimate", "Show what separating songs would cost."),
     ("more sandbox", "sandbox:sandbox", "Run a local sandbox, for programs of your own."),
     ("more mcp", "mcp:mcp", "Let an assistant separate songs: an MCP server."),
+    ("more journal", "journal:journal", "Show the journal, or move it into PostgreSQL and back."),
     ("more config", "config:config", "Show and change the configuration."),
     ("more completion", "completion:completion", "Print or install shell completion."),
 )

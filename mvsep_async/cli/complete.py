@@ -12,7 +12,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
-__all__ = ["AlgorithmName", "FormatName", "GivenSource", "JobName", "PresetName"]
+__all__ = ["AlgorithmName", "FormatName", "GivenJournal", "GivenSource", "JobName", "PresetName"]
 
 _FORMATS: Final = {
     "mp3": "320 kbit/s",
@@ -57,7 +57,8 @@ def _jobs(context: CompletionContext) -> Iterator[tuple[str, str]]:
     from mvsep_async.cli.config import COMMON, load_config
     from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
 
-    records = asyncio.run(read_journal(load_config(COMMON).journal_path))
+    config = load_config(COMMON)
+    records = asyncio.run(read_journal(config.journal_path, config))
     ids = short_ids([JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in records])
     for id, record in list(zip(ids, records, strict=True))[-_JOBS:]:
         yield id, record_label(record)
@@ -75,9 +76,20 @@ JobName = Annotated[
     Parameter(allow_leading_hyphen=False, completer=_jobs, help="Ids or hashes of jobs; an id may be shortened."),
 ]
 if TYPE_CHECKING:
+    from mvsep_async.postgres_url import JournalAddress
+
     GivenSource = str
+    GivenJournal = JournalAddress
 else:
     from pathlib import Path
+
+    def _as_journal(type: Any, tokens: Any) -> Any:
+        from mvsep_async.postgres_url import journal_address
+
+        return journal_address(tokens[0].value)
+
+    # The two slashes of a URL would not survive becoming a path.
+    GivenJournal = Annotated[Path, Parameter(converter=_as_journal)]
 
     # Shells complete what is declared as a path; a link would not survive becoming one.
     GivenSource = Annotated[Path, Parameter(converter=_as_typed, allow_leading_hyphen=False)]

@@ -20,6 +20,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.http.token import Token
 from mvsep_async.observe.events import Event, Listener, Retried
+from mvsep_async.postgres_url import JournalAddress, PostgresURL, journal_address
 
 __all__ = [
     "COMMON",
@@ -114,6 +115,8 @@ class CommandConfig:
     token: Token | None = None
     token_origin: str = ""
     profile: str | None = None
+    journal_url: PostgresURL | None = None
+    """The journal, if it is a database; `journal` then has no password."""
 
     @property
     def host(self) -> Host:
@@ -126,8 +129,10 @@ class CommandConfig:
         return config_file.expand_home(self.out.value or "stems")
 
     @property
-    def journal_path(self) -> Path | None:
+    def journal_path(self) -> JournalAddress | None:
         """The journal to use: the configured one, else one for this account at this service; `None` for none."""
+        if self.journal_url is not None:
+            return self.journal_url
         match self.journal.value:
             case None:
                 account = "" if self.token is None else self.token.reveal()
@@ -157,8 +162,11 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
     values = config_file.read(path, common.profile)
     origin = str(path) if common.profile is None else f"[profile.{common.profile}] of {path}"
     token, token_origin = _token(environ, values, origin, common.profile)
-    if "token" in values and config_file.exposed(path):
-        terminal().note(f"warning: others may read the token in {path}: chmod 600 {path}")
+    place = journal_address(values["journal"]) if "journal" in values else None
+    url = place if isinstance(place, PostgresURL) else None
+    secret = "token" if "token" in values else "password" if url is not None and url.has_password else None
+    if secret is not None and config_file.exposed(path):
+        terminal().note(f"warning: others may read the {secret} in {path}: chmod 600 {path}")
     if common.region is not None and common.base_url is not None:
         raise UsageProblem("--region and --base-url both name the service: leave one out")
     region = values.get("region")
@@ -175,7 +183,8 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
         out=_first((values.get("out"), origin), ("stems", "default")),
         format=_first((values.get("format"), origin), ("mp3", "default")),
         algorithm=_first((values.get("algorithm"), origin)),
-        journal=_first((values.get("journal"), origin)),
+        journal=_first((values.get("journal") if url is None else str(url), origin)),
+        journal_url=url,
         limit_rate=_first((values.get("limit_rate"), origin)),
         token=token,
         token_origin=token_origin,
@@ -187,7 +196,7 @@ def connect(
     config: CommandConfig,
     *,
     needs_token: bool = False,
-    journal: Path | None = None,
+    journal: JournalAddress | None = None,
     transfer: TransferOptions = TRANSFER,
     on_event: Listener = lambda event: None,
 ) -> MVSepClient:
@@ -201,7 +210,7 @@ def connect(
         "" if config.token is None else config.token.reveal(),
         base_url=config.base_url.value,
         concurrency=transfer.concurrency,
-        journal=journal,
+        journal=journal.reveal() if isinstance(journal, PostgresURL) else journal,
         poll_interval=transfer.poll_interval,
         limit_rate=parse_rate(transfer.limit_rate or config.limit_rate.value),
         cache=None if local else config_file.cache_folder(),

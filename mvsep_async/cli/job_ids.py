@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -16,6 +15,7 @@ from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.client import MVSepClient
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.request import ID_PATTERN
+from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.sources import label
 
 __all__ = ["JobNames", "find_jobs", "read_journal", "record_label", "short_ids", "song_of_hash"]
@@ -86,8 +86,13 @@ def record_label(record: Record) -> str:
     return label(record.request.source, record.request.filename)
 
 
-async def read_journal(journal: Path | None) -> Sequence[Record]:
+async def read_journal(journal: JournalAddress | None, config: CommandConfig) -> Sequence[Record]:
     """Return the jobs of a journal, oldest first; an empty list if it does not exist."""
+    if isinstance(journal, PostgresURL):
+        from mvsep_async.postgres.account import open_account
+
+        async with open_account(journal, config.token, str(config.host.main)) as tables:
+            return await tables.records()
     from mvsep_async.journal.sqlite import SqliteJournal
 
     if journal is None or not await anyio.Path(journal).exists():
@@ -111,7 +116,7 @@ async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[
     history: list[JobNames] | None = None
     for word in words:
         if known is None:
-            known = [_names(record) for record in await read_journal(config.journal_path)]
+            known = [_names(record) for record in await read_journal(config.journal_path, config)]
         matches = [job for job in known if job.match(word)]
         if not matches and _LONG_HASH.fullmatch(word):
             matches = [JobNames(word)]

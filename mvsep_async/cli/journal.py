@@ -12,9 +12,9 @@ from anyio import to_thread
 from attrs import frozen
 from cyclopts import Parameter
 
+from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import TRANSFER, CommandConfig, TransferOptions, connect
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.job_ids import read_journal
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import JournalError
@@ -22,6 +22,7 @@ from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.lock import LockedError
 from mvsep_async.observe.events import Listener
+from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
 __all__ = ["JOURNAL", "JournalOptions", "connect_with_journal", "drop_unsent", "when_unlocked"]
 
@@ -34,15 +35,15 @@ _RETRY: Final = 0.5
 @Parameter(name="*")
 @frozen(kw_only=True)
 class JournalOptions:
-    """The file that records jobs, so that no song is paid twice."""
+    """The file, or the PostgreSQL database, that records jobs, so that no song is paid twice."""
 
-    journal: Path | None = None
-    """File that records the jobs, by default one for each account; with it, the same command resumes."""
+    journal: GivenJournal | None = None
+    """File that records the jobs, by default one for each account, or a postgresql:// URL."""
     no_journal: Annotated[bool, Parameter(negative=())] = False
     """Record nothing: songs that are separated again are paid again."""
 
-    def path(self, config: CommandConfig) -> Path | None:
-        """Return the journal's path, `None` for none; raises `UsageProblem` where both options are given."""
+    def path(self, config: CommandConfig) -> JournalAddress | None:
+        """Return the journal, `None` for none; raises `UsageProblem` where both options are given."""
         if self.no_journal and self.journal is not None:
             raise UsageProblem("--journal and --no-journal exclude each other: leave one out")
         return None if self.no_journal else self.journal or config.journal_path
@@ -54,7 +55,7 @@ JOURNAL: Final = JournalOptions()
 @asynccontextmanager
 async def connect_with_journal(
     config: CommandConfig,
-    journal: Path | None,
+    journal: JournalAddress | None,
     *,
     transfer: TransferOptions = TRANSFER,
     on_event: Listener = lambda event: None,
@@ -93,13 +94,13 @@ async def when_unlocked(work: Callable[[], Awaitable[T]]) -> T:
         await anyio.sleep(_RETRY)
 
 
-async def drop_unsent(journal: Path | None) -> None:
+async def drop_unsent(journal: JournalAddress | None) -> None:
     """Make a journal's folder, and drop the jobs that an earlier command queued and never sent.
 
     A command pays only for the songs that it was given. Nothing is lost: the command that queued the others queues
-    them again.
+    them again. In a database, queued jobs may be those of other programs, and stay.
     """
-    if journal is None:
+    if journal is None or isinstance(journal, PostgresURL):
         return
     await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
     await when_unlocked(lambda: _drop_unsent(journal))
@@ -108,7 +109,7 @@ async def drop_unsent(journal: Path | None) -> None:
 async def _drop_unsent(journal: Path) -> None:
     from mvsep_async.journal.sqlite import SqliteJournal
 
-    if not any(map(_is_unsent, await read_journal(journal))):
+    if not await anyio.Path(journal).exists() or not any(map(_is_unsent, await SqliteJournal.peek(journal))):
         return
     opened = SqliteJournal(journal)
     records = await opened.open()

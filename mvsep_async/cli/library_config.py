@@ -12,6 +12,7 @@ from attrs import frozen
 from mvsep_async.cli import config_file
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.postgres_url import JournalAddress, journal_address
 
 __all__ = ["LibrarySettings", "Order", "library_settings"]
 
@@ -37,7 +38,7 @@ class LibrarySettings:
     max_credits: int | None = None
     copy_tags: bool = False
     report: Path | None = None
-    journal: Path | None = None
+    journal: JournalAddress | None = None
 
 
 def library_settings(config: CommandConfig) -> LibrarySettings:
@@ -67,6 +68,11 @@ def _text(value: object) -> str | None:
 
 def _path(value: object) -> Path | None:
     return config_file.expand_home(value) if isinstance(value, str) and value else None
+
+
+def _journal(value: object) -> JournalAddress | None:
+    place = journal_address(value) if isinstance(value, str) and value else None
+    return config_file.expand_home(str(place)) if isinstance(place, Path) else place
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
@@ -107,5 +113,5 @@ _READERS: Final[Mapping[str, tuple[Callable[[object], object], str]]] = {
     "max_credits": (_count, "a number"),
     "copy_tags": (_flag, "true or false"),
     "report": _PATH,
-    "journal": _PATH,
+    "journal": (_journal, "a path or a postgresql:// URL"),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
@@ -13,6 +12,7 @@ from attrs import frozen
 
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.cli.choice import Choice
+from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.job_ids import read_journal
 from mvsep_async.cli.songs import Songs
@@ -22,6 +22,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.postgres_url import JournalAddress
 from mvsep_async.sources import is_url
 
 __all__ = ["Plan", "confirm", "interactive", "plan_songs", "print_plan"]
@@ -73,7 +74,8 @@ async def plan_songs(
     choice: Choice,
     output_format: OutputFormat,
     *,
-    journal: Path | None,
+    journal: JournalAddress | None,
+    config: CommandConfig,
 ) -> Plan:
     """Find the songs and return what separating them would do; nothing is sent.
 
@@ -85,7 +87,7 @@ async def plan_songs(
     songs.on_bad = lambda source, error: rejected.append((source, str(error)))
     await songs.search()
     found = [source async for source in songs]
-    before = await _separated(journal, algorithm, output_format)
+    before = await _separated(journal, config, algorithm, output_format)
     new = [source for source in found if _mark(source) not in before]
     files = [source for source in new if not is_url(source)]
     missing = set(await to_thread.run_sync(_missing, files))
@@ -120,11 +122,13 @@ def confirm(credits: int) -> None:
         raise UsageProblem("nothing was sent: --yes goes on without a question")
 
 
-async def _separated(journal: Path | None, algorithm: Algorithm, output_format: OutputFormat) -> set[str]:
+async def _separated(
+    journal: JournalAddress | None, config: CommandConfig, algorithm: Algorithm, output_format: OutputFormat
+) -> set[str]:
     """Return the sources that the journal has separated in this way."""
     return {
         _mark(os.fspath(record.request.source))
-        for record in await read_journal(journal)
+        for record in await read_journal(journal, config)
         if record.state in _SEPARATED
         and record.request.settings.algorithm == algorithm.sep_type
         and record.request.settings.output_format is output_format

@@ -14,6 +14,7 @@ from mvsep_async.cli.exits import root_cause
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
+from mvsep_async.postgres_url import JournalAddress
 
 __all__ = ["command_line", "print_resume_hint", "was_stopped"]
 
@@ -26,7 +27,7 @@ def was_stopped(error: BaseException) -> bool:
     return isinstance(error, get_cancelled_exc_class()) or isinstance(root_cause(error), BrokenPipeError)
 
 
-def print_resume_hint(run: JobRun, *, journal: Path | None = None, out: Path | None = None) -> None:
+def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out: Path | None = None) -> None:
     """Print what is unfinished, and the command that resumes it."""
     note = terminal().note
     note(f"stopped: {amount(run.done, 'song')} done; what was started is not lost")

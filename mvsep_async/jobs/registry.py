@@ -128,6 +128,10 @@ class JobRegistry:
         self._index(job)
         return job
 
+    def acquire(self, record: Record) -> JobEntry:
+        """Add a job of another client that is this client's from now on. One that was pruned is listed again."""
+        return self.restore(evolve(record, facts=evolve(record.facts, archived=False)))
+
     def mirror(self, record: Record, progress: Progress | None = None) -> JobEntry:
         """Return the entry of a job of another client, with what the shared journal holds of it."""
         own = self.jobs.get(record.request.id)

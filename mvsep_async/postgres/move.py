@@ -155,11 +155,12 @@ async def _take_out(tables: AccountTables, target: SqliteJournal, url: PostgresU
     for record in records:
         target.add(record.request)
         target.update(record.request.id, record.state, record.facts)
-    for row in await tables.rows(
-        "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
-        (tables.account,),
-    ):
-        target.learn(JobDuration(algorithm=row[0], size=row[1], waiting=row[2], processing=row[3]))
+    if not target.durations:  # else they were written by a move that was interrupted
+        for algorithm, size, waiting, processing in await tables.rows(
+            "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
+            (tables.account,),
+        ):
+            target.learn(JobDuration(algorithm=algorithm, size=size, waiting=waiting, processing=processing))
     await target.flush(synced=True)
     for table in ("jobs", "turns", "durations"):
         await tables.connection.execute(

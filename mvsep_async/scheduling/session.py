@@ -217,7 +217,7 @@ class Session:
             await wait_until_over(job, self)
         view = await self.coordinator.find(id=job.id)
         if view is not None:
-            self.registry.restore(view.record)
+            self.registry.acquire(view.record)
 
     async def delete(self, job: JobEntry) -> bool:
         with self.callers.enter():

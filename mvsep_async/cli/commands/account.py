@@ -188,7 +188,7 @@ async def history(*, start: int = 0, limit: int = 20, all: bool = False, common:
         else:
             entries = await client.account.history(start=start, limit=limit)
     ids = short_ids([JobNames(entry.hash) for entry in entries])
-    songs = {record.facts.hash: record_label(record) for record in await read_journal(config.journal_path)}
+    songs = {record.facts.hash: record_label(record) for record in await read_journal(config.journal_path, config)}
     rows = [
         _Row(id, songs.get(entry.hash) or song_of_hash(entry.hash), entry)
         for id, entry in zip(ids, entries, strict=True)

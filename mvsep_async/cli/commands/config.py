@@ -15,6 +15,7 @@ from mvsep_async.cli.library_config import library_settings
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.http.token import Token
+from mvsep_async.postgres_url import PostgresURL, journal_address
 
 __all__ = ["config"]
 
@@ -85,15 +86,20 @@ async def set_value(key: Key, value: str, /, *, common: CommonOptions = COMMON) 
     key
         The setting. The token is set by `mvsep-async login`.
     value
-        The value. For journal: a file, or `off` for none.
+        The value. For journal: a file, a postgresql:// URL, or `off` for none.
     """
     path = config_file.config_path()
+    if key == "journal" and isinstance(place := journal_address(value), PostgresURL):
+        place.check()
+        value, known = place.reveal(), str(place)
+    else:
+        known = value
     await to_thread.run_sync(config_file.write, path, key, value, common.profile)
     shown = load_config(common)
     if common.json:
-        terminal().document({"key": key, "value": value, "path": str(shown.path)})
+        terminal().document({"key": key, "value": known, "path": str(shown.path)})
     else:
-        terminal().result(f"{key} is {value} in {shown.path}")
+        terminal().result(f"{key} is {known} in {shown.path}")
     return 0
 
 

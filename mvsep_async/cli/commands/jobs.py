@@ -12,6 +12,7 @@ import anyio
 from attrs import evolve, frozen
 from cyclopts import App, Parameter, validators
 
+from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
@@ -22,10 +23,12 @@ from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount
+from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import OVER, JobState
+from mvsep_async.journal.summary import is_over
+from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.sources import label
 
 __all__ = ["jobs"]
@@ -34,7 +37,9 @@ jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.")
 for _name in ("status", "watch", "download", "cancel", "delete"):
     jobs.command(f"mvsep_async.cli.commands.service_jobs:{_name}", name=_name)
 
-Journal = Annotated[Path | None, Parameter(help="The journal, by default the account's own.")]
+Journal = Annotated[
+    GivenJournal | None, Parameter(help="The journal: a file or a postgresql:// URL; by default the account's own.")
+]
 
 _NEWEST: Final = 20
 """Jobs that a table shows unless more are asked for: they fit a terminal of 24 lines."""
@@ -127,14 +132,16 @@ async def resume(
 ) -> int:
     """Finish every job of a journal: send what was not sent, fetch what was not fetched."""
     config = load_config(common)
-    if not await _records(config, journal):
+    records = await _records(config, journal)
+    if not records:
         terminal().note("nothing is left to do")
         return 0
+    unfinished = [record.request.id for record in records if not is_over(record)]
     path = journal or config.journal_path
     run = JobRun(title="resuming", json=common.json, slots=transfer.concurrency)
     try:
         async with connect_with_journal(config, path, transfer=transfer) as client:
-            left = [job for job in client.jobs() if not job.done()]
+            left = await _unfinished(client, unfinished)
             actions = JobActions(left, Job.wait)
             if not left:
                 terminal().note("nothing is left to do")
@@ -145,6 +152,12 @@ async def resume(
         raise
 
 
+async def _unfinished(client: MVSepClient, ids: Sequence[str]) -> list[Job]:
+    """Return jobs of the journal that are not over. In a database, other processes may work on them."""
+    found = [await client.find(id=id) for id in ids]
+    return [job for job in found if job is not None and not job.done()]
+
+
 @jobs.command
 async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> int:
     """Forget the jobs that are over; their files stay, and their songs are still known as separated."""
@@ -152,7 +165,12 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
 
     config = load_config(common)
     path = journal or config.journal_path
-    over = [record for record in await _records(config, journal) if _is_over(record)]
+    if isinstance(path, PostgresURL):
+        from mvsep_async.postgres.account import open_account
+
+        async with open_account(path, config.token, str(config.host.main)) as tables:
+            return _pruned(await tables.prune(), json=common.json)
+    over = [record for record in await _records(config, journal) if is_over(record)]
     separated = [record for record in over if record.request.content and record.facts.separation]
     if over and path is not None:
         opened = SqliteJournal(path)
@@ -164,18 +182,19 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
             await opened.flush()
         finally:
             await opened.close()
-    if common.json:
-        terminal().document({"pruned": len(over)})
+    return _pruned(len(over), json=common.json)
+
+
+def _pruned(count: int, *, json: bool) -> int:
+    if json:
+        terminal().document({"pruned": count})
     else:
-        terminal().result(f"{amount(len(over), 'job')} forgotten")
+        terminal().result(f"{amount(count, 'job')} forgotten")
     return 0
 
 
-async def _records(config: CommandConfig, journal: Path | None) -> Sequence[Record]:
-    if journal is not None and not await anyio.Path(journal).exists():
+async def _records(config: CommandConfig, journal: JournalAddress | None) -> Sequence[Record]:
+    if isinstance(journal, Path) and not await anyio.Path(journal).exists():
         raise UsageProblem(f"there is no journal {str(journal)!r}")
-    return [record for record in await read_journal(journal or config.journal_path) if not record.facts.archived]
-
-
-def _is_over(record: Record) -> bool:
-    return record.state in OVER or (record.state is JobState.DONE and record.request.target is None)
+    records = await read_journal(journal or config.journal_path, config)
+    return [record for record in records if not record.facts.archived]

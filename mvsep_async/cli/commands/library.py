@@ -15,7 +15,7 @@ from cyclopts import Parameter, validators
 from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.catalogue.presets import Preset, find_preset
 from mvsep_async.cli.choice import parse_options
-from mvsep_async.cli.complete import AlgorithmName, FormatName, PresetName
+from mvsep_async.cli.complete import AlgorithmName, FormatName, GivenJournal, PresetName
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
@@ -30,6 +30,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.library import LibraryResult, separate_library, watch_library
 from mvsep_async.library.run import check_folders
 from mvsep_async.models.output_format import OutputFormat
+from mvsep_async.postgres_url import JournalAddress
 from mvsep_async.recipes import Recipe, read_recipe
 from mvsep_async.recipes.run import HIDDEN
 
@@ -63,7 +64,7 @@ def library(
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
     transfer: Literal["url", "file"] = "url",
     anyway: bool = False,
-    journal: Path | None = None,
+    journal: GivenJournal | None = None,
     line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
@@ -121,7 +122,7 @@ def library(
     anyway
         Send what the account's plan does not seem to allow.
     journal
-        File that remembers the jobs, by default in the target folder.
+        File that records the jobs, by default in the target folder; or a postgresql:// URL.
     """
     config = load_config(common)
     default = library_settings(config)
@@ -156,7 +157,7 @@ def library(
             "transfer": transfer,
             "anyway": anyway,
         },
-        journal=journal or default.journal,
+        journal=journal or default.journal or config.journal_url,
         line=line,
         watch=watch,
         json=common.json,
@@ -178,7 +179,7 @@ class _Run:
     algorithms: Sequence[int | str | Algorithm | Preset | Recipe]
     recipe: Path | None
     arguments: dict[str, Any]
-    journal: Path | None
+    journal: JournalAddress | None
     line: TransferOptions
     watch: bool
     json: bool

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.journal import drop_unsent
@@ -20,7 +21,7 @@ async def mcp(
     *,
     folder: tuple[Path, ...] = (),
     max_credits: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 20,
-    journal: Path | None = None,
+    journal: GivenJournal | None = None,
     transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
@@ -35,14 +36,16 @@ async def mcp(
     max_credits
         Credits that may be spent as long as this server runs.
     journal
-        File that records the jobs, by default one for each account, apart from that of other commands.
+        File that records the jobs, by default one for each account, apart from that of other commands; or a
+        postgresql:// URL.
     """
     package = _load_package()
     if not folder:
         raise UsageProblem("give the folders that the assistant may use: --folder MUSIC")
     config = load_config(common)
-    if journal is None and config.journal_path is not None:
-        journal = config.journal_path.with_suffix(".mcp.sqlite")
+    if journal is None:
+        shared = config.journal_path
+        journal = shared.with_suffix(".mcp.sqlite") if isinstance(shared, Path) else shared
     await drop_unsent(journal)
     async with connect(config, needs_token=True, journal=journal, transfer=transfer) as client:
         server = package.create_server(client, folder, max_credits=max_credits)

@@ -29,6 +29,7 @@ from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
+from mvsep_async.postgres_url import JournalAddress
 from mvsep_async.sources import Pair, RemoteType, Source
 
 __all__ = ["OUTPUT", "OutputOptions", "separate"]
@@ -148,7 +149,7 @@ class _Run:
     output_format: OutputFormat
     output: OutputOptions
     out: Path
-    journal: Path | None
+    journal: JournalAddress | None
     force: bool
     retry_failed: bool
     reference: Path | None
@@ -164,7 +165,7 @@ class _Run:
         async with connect(self.config, needs_token=True) as client:
             songs = Songs(self.sources, exclude=self.out)
             journal = None if self.force else self.journal
-            return await plan_songs(client, songs, self.choice, self.output_format, journal=journal)
+            return await plan_songs(client, songs, self.choice, self.output_format, journal=journal, config=self.config)
 
     async def show_plan(self) -> int:
         """Print what the run would do."""

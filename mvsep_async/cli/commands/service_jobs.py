@@ -174,7 +174,7 @@ async def _for_each(
 
 async def _newest(client: MVSepClient, config: CommandConfig) -> str:
     """Return the hash of the newest job: of the journal, else of the account."""
-    for record in reversed(await read_journal(config.journal_path)):
+    for record in reversed(await read_journal(config.journal_path, config)):
         hash = record.facts.hash or record.facts.remote
         if hash is not None:
             return hash
