@@ -31,6 +31,8 @@ class LeasedRequests:
     asked: anyio.Event = field(factory=anyio.Event)
     urgent: bool = False
     """Whether a create or a cancel waits for a request."""
+    changed: anyio.Event = field(factory=anyio.Event)
+    """Set when something more urgent waits than before."""
     _blocks: dict[str, tuple[int, float]] = field(factory=dict)
     """How many requests are left of each block, and until when."""
     _expired: dict[str, int] = field(factory=dict)
@@ -48,8 +50,10 @@ class LeasedRequests:
             if left == 1:
                 del self._blocks[block]
             return True
-        self.urgent = self.urgent or priority <= Priority.CANCEL
-        self.asked.set()
+        if not self.asked.is_set() or (priority <= Priority.CANCEL and not self.urgent):
+            self.urgent = priority <= Priority.CANCEL
+            self.asked.set()
+            self.changed.set()
         return False
 
     def learned(self, limit: int) -> None:
@@ -60,7 +64,7 @@ class LeasedRequests:
         """Add a block of requests that may be used until this time."""
         if count:
             self._blocks[block] = count, until
-        self._wake()
+            self._wake()
 
     def unused(self) -> dict[str, int]:
         """Return the requests of expired blocks that were not used, to give them back."""

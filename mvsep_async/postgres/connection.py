@@ -29,7 +29,7 @@ _STATEMENT: Final = 10.0
 """Seconds to connect, and for one transaction, our choice: a database in the same network answers in milliseconds. They
 are shorter than a lease, so that a cut connection is noticed while there is time to make another one."""
 
-_LIMITS: Final = "SET LOCAL idle_in_transaction_session_timeout = '4s'"
+_BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'"
 """A process that is suspended in the middle of a transaction loses its locks after this time. It is set for each
 transaction, as a pooler passes on no settings of a connection."""
 
@@ -112,11 +112,18 @@ class Database:
             connection = self._connection = self._connection or await self._connect()
             try:
                 with anyio.fail_after(_STATEMENT):
-                    async with connection.transaction():
-                        await connection.execute(_LIMITS)
-                        return await work(connection)
+                    await connection.execute(_BEGIN)
+                    try:
+                        result = await work(connection)
+                    except psycopg.Error:
+                        raise
+                    except Exception:
+                        await connection.execute("ROLLBACK")
+                        raise
+                    await connection.execute("COMMIT")
+                    return result
             except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
-                continue
+                await self._roll_back(connection)
             except TimeoutError:
                 await self._drop()
                 raise DatabaseAwayError(f"the journal's database {self.url} does not answer") from None
@@ -129,11 +136,18 @@ class Database:
                     ) from None
                 lost += 1
             except psycopg.Error as error:
+                await self._roll_back(connection)
                 raise JournalError(
                     f"the journal's database {self.url} refuses a statement: {_text(error)}; check the rights of its "
                     "user and the database's log"
                 ) from None
         raise DatabaseAwayError(f"the journal's database {self.url} is too busy: it ends each transaction")
+
+    async def _roll_back(self, connection: Connection) -> None:
+        try:
+            await connection.execute("ROLLBACK")
+        except _psycopg().Error:
+            await self._drop()
 
     async def _connect(self) -> Connection:
         now = anyio.current_time()

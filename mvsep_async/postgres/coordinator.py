@@ -63,8 +63,9 @@ _REPORT: Final = 1.0
 _CONFIRM: Final = 3.0
 """Seconds to wait for a renewed lease before the last byte of a create: a held body costs a connection."""
 
-_BLOCK: Final = 2
-"""Requests in one block for polls. Larger ones would be returned unused, and count against the others until then."""
+_BLOCKS: Final = 30
+"""A block for polls is this part of a minute's requests. A larger one would be returned unused, and count against the
+other processes until then."""
 
 
 def open_coordinator(
@@ -414,7 +415,7 @@ class SharedCoordinator:
         store, allowance, reported = self._journal.store, self.allowance, None
         while True:
             await allowance.asked.wait()
-            allowance.asked, urgent, allowance.urgent = anyio.Event(), allowance.urgent, False
+            urgent, allowance.changed = allowance.urgent, anyio.Event()
             limit = min(self._fixed_limit or inf, allowance.limit or DEFAULT_LIMIT)
             block, unused = uuid4().hex, allowance.unused()
             try:
@@ -425,7 +426,7 @@ class SharedCoordinator:
                     lambda connection: store.lease_requests(
                         connection,
                         block,  # noqa: B023
-                        asked=1 if urgent else _BLOCK,  # noqa: B023
+                        asked=1 if urgent else max(2, int(limit) // _BLOCKS),  # noqa: B023
                         urgent=urgent,  # noqa: B023
                         limit=int(limit),  # noqa: B023
                         valid=VALID,
@@ -437,11 +438,12 @@ class SharedCoordinator:
                 # Polls go on without the database, at this process's part of the rate.
                 await anyio.sleep(60 / limit * self._processes)
                 count, wait = 1, 0.0
-            allowance.leased(block, count, anyio.current_time() + VALID)
-            if not count:
+            if count:
+                allowance.asked = anyio.Event()
+                allowance.leased(block, count, anyio.current_time() + VALID)
+            else:
                 with anyio.move_on_after(min(max(wait, 0.05), _POLL)):
-                    await allowance.asked.wait()
-                allowance.asked.set()
+                    await allowance.changed.wait()
 
     # Progress
 

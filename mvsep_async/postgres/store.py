@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import inf
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -59,6 +60,24 @@ _CANDIDATES: Final = f"""
         ) x ORDER BY x.priority DESC, x.number LIMIT 1
     ) j WHERE t.account = %(account)s AND t.turn_group <> ALL(%(full)s) ORDER BY t.turn LIMIT 1
 """  # noqa: S608
+_PROCESSES: Final = f"""
+    SELECT a.stalled_job, extract(epoch FROM clock_timestamp() - a.stalled_at)::float8, {_EPOCH},
+           p.id, extract(epoch FROM p.lease_until)::float8,
+           coalesce(extract(epoch FROM p.skipped_until)::float8, '-infinity')
+    FROM mvsep.accounts a JOIN mvsep.processes p ON p.account = a.id WHERE a.id = %s FOR UPDATE OF a
+"""  # noqa: S608
+_GRANT: Final = """
+    WITH job AS (
+        UPDATE mvsep.jobs SET state = 'creating', attempts = attempts + 1, intent_at = %(stamp)s, claim = %(token)s
+        WHERE id = %(job)s
+    ), turn AS (
+        UPDATE mvsep.turns SET turn = nextval('mvsep.turn_numbers')
+        WHERE account = %(account)s AND turn_group = %(group)s
+    ) SELECT pg_notify(%(channel)s, %(notice)s)
+"""
+_TURNS_UNTIL_TIDY: Final = 16
+"""Slots granted until the turns of groups without jobs are removed."""
+
 _KEPT_DURATIONS: Final = 64
 _TAKEN_AT_ONCE: Final = 500
 """Most jobs taken over in one transaction, so that several processes share the work."""
@@ -370,17 +389,10 @@ class Store:
         The same `token` gives the same job again, in case that the outcome of the first transaction is not known.
         """
         me = self.me
-        stalled_job, stalled_for = (
-            await self._rows(
-                connection,
-                """
-                SELECT stalled_job, extract(epoch FROM clock_timestamp() - stalled_at)::float8
-                FROM mvsep.accounts WHERE id = %s FOR UPDATE
-                """,
-                (me.account,),
-            )
-        )[0]
-        processes, now = await self._processes(connection)
+        rows = await self._rows(connection, _PROCESSES, (me.account,))
+        if not rows:
+            raise LeaseOverError
+        (stalled_job, stalled_for, now), processes = rows[0][:3], [ProcessRow(*row[3:]) for row in rows]
         if me.process not in {process.id for process in processes if process.lease_until > now}:
             raise LeaseOverError
         rows = await self._rows(
@@ -422,37 +434,22 @@ class Store:
         if chosen is None or chosen.owner != me.process:
             return Claimed(turn_of=None if chosen is None else chosen.owner, free=True, elsewhere=elsewhere)
         await connection.execute(
-            """
-            UPDATE mvsep.jobs SET state = 'creating', attempts = attempts + 1, intent_at = %s, claim = %s WHERE id = %s
-            """,
-            (stamp, token, chosen.job),
+            _GRANT,
+            {
+                "stamp": stamp,
+                "token": token,
+                "job": chosen.job,
+                "account": me.account,
+                "group": chosen.group,
+                "channel": Notice.channel(me.account),
+                "notice": Notice(NoticeKind.SLOTS).text(),
+            },
         )
-        await connection.execute(
-            """
-            UPDATE mvsep.turns SET turn = nextval('mvsep.turn_numbers') WHERE account = %s AND turn_group = %s
-            """,
-            (me.account, chosen.group),
-        )
-        await self._drop_empty_turns(connection, chosen.turn)
-        await connection.execute(
-            "UPDATE mvsep.processes SET skipped_until = NULL WHERE id = %s AND skipped_until IS NOT NULL",
-            (me.process,),
-        )
-        if len(rows) + 1 < limit:
-            await self._notify(connection, Notice(NoticeKind.SLOTS))
+        if any(process.id == me.process and process.skipped_until > -inf for process in processes):
+            await connection.execute("UPDATE mvsep.processes SET skipped_until = NULL WHERE id = %s", (me.process,))
+        if chosen.turn % _TURNS_UNTIL_TIDY == 0:
+            await self._drop_empty_turns(connection, chosen.turn)
         return Claimed(chosen.job, free=len(rows) + 1 < limit, elsewhere=elsewhere)
-
-    async def _processes(self, connection: Connection) -> tuple[list[ProcessRow], float]:
-        rows = await self._rows(
-            connection,
-            f"""
-            SELECT id, extract(epoch FROM lease_until)::float8,
-                   coalesce(extract(epoch FROM skipped_until)::float8, '-infinity'), {_EPOCH}
-            FROM mvsep.processes WHERE account = %s
-            """,  # noqa: S608
-            (self.me.account,),
-        )
-        return [ProcessRow(id, until, skipped) for id, until, skipped, _ in rows], rows[0][3] if rows else 0.0
 
     async def _choose(self, connection: Connection, owners: Collection[str], full: Collection[str]) -> Candidate | None:
         rows = await self._rows(
