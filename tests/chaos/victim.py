@@ -1,8 +1,8 @@
 """What runs in a process of its own and dies before its n-th step outward.
 
 What a crash can leave differs only by what has reached the disk, the service or the journal until then. So dying before
-each system call that changes a file, in the middle of each write, before and after each word to or from the network and
-before and after each transaction is dying at every instruction, as far as anybody could tell afterwards.
+each system call that changes a file, in the middle of each write, before each word to or from the network and around
+each transaction is dying at every instruction, as far as anybody could tell afterwards.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Steps:
         Store.write = self._around("transaction", Store.write)  # type: ignore[method-assign]
         PartFile.begin = self._before("begin", PartFile.begin)  # type: ignore[method-assign]
         for kind, name in (("send", "write"), ("read", "read")):
-            setattr(SocketStream, name, self._around_async(kind, getattr(SocketStream, name)))
+            setattr(SocketStream, name, self._before(kind, getattr(SocketStream, name)))
 
     def _before(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def stepping(*args: Any, **kwargs: Any) -> Any:
@@ -114,15 +114,6 @@ class Steps:
         def stepping(*args: Any, **kwargs: Any) -> Any:
             self.take(name)
             result = function(*args, **kwargs)
-            self.take(f"{name} done")
-            return result
-
-        return stepping
-
-    def _around_async(self, name: str, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def stepping(*args: Any, **kwargs: Any) -> Any:
-            self.take(name)
-            result = await function(*args, **kwargs)
             self.take(f"{name} done")
             return result
 
