@@ -158,7 +158,9 @@ class Dispatcher:
         return None if self._pause is None else self._pause.error
 
     def submit(self, job: JobEntry) -> None:
-        """Queue a new job."""
+        """Queue a new job, unless it was cancelled while it was written to the journal."""
+        if job.state is not JobState.QUEUED:
+            return
         if not self._queue and not self._slots.held:
             # Nothing was tried in the meantime, so an earlier outage may be over: `patience` starts again.
             self._outage.ended()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -97,11 +97,12 @@ class Recovery:
         intents = [job.facts.intent_at for job in missing]
         known_intents = [at - self.doubt for at in intents if at is not None]
         since = None if None in intents else min(known_intents, default=None)
-        end, start, read = HistoryEnd(since, thorough), 0, set[str]()
+        end, start, read = HistoryEnd(since, thorough), 0, dict[str, int]()
         while missing:
             page = await self._page(start)
             new = [entry.hash for entry in page.entries if entry.hash not in read]
-            read.update(new)
+            start += _step(page, read, new)
+            read |= {hash: len(read) + place for place, hash in enumerate(new)}
             hashes += new
             missing = _missing(missing, new)
             ours = (self.registry.find(hash=hash) for hash in new)
@@ -109,7 +110,6 @@ class Recovery:
             known = [stamp for stamp in stamps if stamp is not None]
             if end.read(page.length, len(new), known, unreadable=page.length - len(page.entries)):
                 break
-            start += max(page.length - _OVERLAP, 1) if page.length else MAX_PAGE
         return hashes
 
     async def _page(self, start: int) -> Page[HistoryEntry]:
@@ -153,6 +153,18 @@ class Recovery:
                 job=job.id,
             ),
         )
+
+
+def _step(page: Page[HistoryEntry], read: Mapping[str, int], new: list[str]) -> int:
+    """Return how many entries to advance after a page. `read`: the place of each hash among those read before.
+
+    A page without a new entry shows how far new jobs have moved the others down, and so where the unread ones begin.
+    """
+    if not page.length:
+        return MAX_PAGE
+    if new or not page.entries:
+        return max(page.length - _OVERLAP, 1)
+    return len(page.entries) + len(read) - 1 - read[page.entries[-1].hash]
 
 
 def _missing(lost: list[JobEntry], hashes: list[str]) -> list[JobEntry]:

@@ -19,6 +19,10 @@ the job, and last at the very end, since only that search can prove that it does
 _EMPTY_PAGES: Final = 2
 """Consecutive empty pages that prove the end of a list: one may have had only entries that could not be decoded."""
 
+_REPEATED_PAGES: Final = 10
+"""Consecutive pages without a new entry that end the reading, in case the service ignores `start`. One proves nothing:
+jobs that were accepted during the reading move the others to later pages."""
+
 _HOLED_PAGES: Final = 100
 """Consecutive pages with unreadable entries and nothing new that end the reading, so that it always ends."""
 
@@ -81,7 +85,7 @@ class HistoryEnd:
         if self.since is not None and any(stamp < self.since for stamp in accepted_at):
             self._left = min(self._left, _PAGES_AFTER)
         quick = not self.thorough and self.pages >= _QUICK_PAGES
-        over = self._empty >= _EMPTY_PAGES or self._repeated >= _EMPTY_PAGES or self._holed >= _HOLED_PAGES
+        over = self._empty >= _EMPTY_PAGES or self._repeated >= _REPEATED_PAGES or self._holed >= _HOLED_PAGES
         return quick or self._left <= 0 or over
 
 

@@ -412,3 +412,18 @@ def test_a_network_share_that_hangs_holds_up_no_job(monkeypatch: pytest.MonkeyPa
     run_virtually(run)
     assert threads
     assert main_thread() not in threads
+
+
+def test_a_job_that_was_cancelled_before_it_was_queued_is_not_sent() -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            cancelled = here.registry.add(JobRequest("mv-cancelled", "song.wav", JobSettings()))
+            here.registry.apply(cancelled, JobEvent.CANCELLED)
+            here.dispatcher.submit(cancelled)
+            here.submit()
+            await anyio.sleep(JOB_SECONDS + 2)
+            assert here.states() == [JobState.DONE]
+            assert cancelled.state is JobState.CANCELLED
+            assert len(here.service.creates) == 1
+
+    run_virtually(run)

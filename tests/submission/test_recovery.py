@@ -37,6 +37,8 @@ class Account:
     queue: list[str] = field(factory=list)
     page: int = 20
     fails: frozenset[int] = frozenset()
+    grows: int = 0
+    """Entries that other programs add to the history between two requests, in each search the first six times."""
     asked: list[int] = field(factory=list)
 
     async def user(self, **_: object) -> User:
@@ -46,6 +48,10 @@ class Account:
         self.asked.append(start)
         if len(self.asked) in self.fails:
             raise ServiceUnavailableError("502", status=502)
+        if 0 < start < 7:
+            self.history[:0] = [
+                f"20230327071601-0e3e5c6c85-added{len(self.history) + n}.wav" for n in range(self.grows)
+            ]
         hashes = self.history[start : start + min(limit, self.page)]
         return Page(tuple(HistoryEntry(hash=one) for one in hashes), len(hashes))
 
@@ -99,6 +105,13 @@ def test_among_the_unfinished_jobs() -> None:
 @pytest.mark.parametrize("place", [0, 15, 99])
 def test_in_the_history_however_short_its_pages_are(page: int, place: int) -> None:
     account = Account(history=[*OTHERS[:place], hash_of("mv1"), *OTHERS[place:]], page=page)
+    searched(account, found)
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 20])
+@pytest.mark.parametrize("grows", [1, 2, 5, 40])
+def test_in_a_history_that_grows_while_it_is_read(page: int, grows: int) -> None:
+    account = Account(history=[*OTHERS[:9], hash_of("mv1"), *OTHERS[9:]], page=page, grows=grows)
     searched(account, found)
 
 
