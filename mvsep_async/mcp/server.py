@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import getdoc
 from os import PathLike
 from typing import Final
 
@@ -50,7 +51,7 @@ def create_server(client: MVSepClient, folders: Iterable[str | PathLike[str]], *
         log_level="WARNING",
     )
     for reading in (tools.list_songs, tools.search_algorithms, tools.describe_algorithm, tools.estimate, tools.status):
-        server.add_tool(reading, annotations=_READS)
+        server.add_tool(reading, description=getdoc(reading), annotations=_READS)
     for writing in (tools.separate, tools.download, tools.cancel):
-        server.add_tool(writing, annotations=_WRITES)
+        server.add_tool(writing, description=getdoc(writing), annotations=_WRITES)
     return server

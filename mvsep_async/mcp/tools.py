@@ -85,7 +85,7 @@ class Tools:
             found = [one for one in catalogue.search(words) if one.needs is Needs.FILE and one.is_active]
             return [AlgorithmSummary.of(one) for one in found[: max(1, limit)]]
 
-    async def describe_algorithm(self, algorithm: str) -> AlgorithmDetails:
+    async def describe_algorithm(self, algorithm: str | int) -> AlgorithmDetails:
         """Describe one algorithm with its options and their choices.
 
         algorithm: its number (sep_type) or its name.
@@ -94,7 +94,10 @@ class Tools:
             return AlgorithmDetails.of((await self.client.catalogue()).find(algorithm))
 
     async def estimate(
-        self, songs: list[str], algorithm: str = "BS Roformer", options: dict[str, str] | None = None
+        self,
+        songs: list[str],
+        algorithm: str | int = "BS Roformer",
+        options: dict[str, str | int | float] | None = None,
     ) -> EstimateResult:
         """Return what separating songs would cost in credits. Nothing is uploaded or paid.
 
@@ -121,8 +124,8 @@ class Tools:
         self,
         song: str,
         context: Context[Any, Any],
-        algorithm: str = "BS Roformer",
-        options: dict[str, str] | None = None,
+        algorithm: str | int = "BS Roformer",
+        options: dict[str, str | int | float] | None = None,
         output_format: str = "mp3",
         stems: list[str] | None = None,
         out: str | None = None,
@@ -147,7 +150,7 @@ class Tools:
             found = catalogue.find(algorithm)
             if found.needs is not Needs.FILE:
                 raise InvalidRequestError(f"{found} does not take one song: choose another algorithm")
-            chosen = catalogue.validate(found, options)
+            chosen = catalogue.validate(found, _texts(options))
             check_stems(found, chosen, stems)
             job = await self._submitted(path, found, chosen, kind, again=again)
             if not await _finished(job, wait_seconds, context):
@@ -262,6 +265,11 @@ def _reported() -> Iterator[None]:
         raise ToolError(" ".join(str(error).split())) from None
     except OSError as error:
         raise ToolError(f"{error.filename or 'a file'}: {error.strerror or error}") from None
+
+
+def _texts(options: dict[str, str | int | float] | None) -> dict[str, str]:
+    """Return options as texts: the keys of choices are texts, and look like numbers."""
+    return {name: str(value) for name, value in (options or {}).items()}
 
 
 def _matches(name: str, words: list[str]) -> bool:

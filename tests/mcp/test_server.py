@@ -50,10 +50,15 @@ async def test_an_assistant_finds_estimates_and_separates_a_song(
         assert "karaoke" in best["name"].lower()
         presets = await call(client, "search_algorithms")
         assert {"vocals", "Vocals"} & {stem for one in presets for stem in one["stems"]}
+        assert all("\n  " not in (tool.description or "") for tool in tools.values())
+        assert await call(client, "describe_algorithm", algorithm=40)
         details = await call(client, "describe_algorithm", algorithm="BS Roformer")
         assert details["algorithm"]["sep_type"] == 40
         assert details["options"][0]["choices"]
 
+        model = details["options"][0]
+        options = {model["name"]: int(next(iter(model["choices"])))}
+        assert await call(client, "estimate", songs=[song], algorithm=40, options=options)
         estimate = await call(client, "estimate", songs=[str(music)])
         assert (estimate["credits"], estimate["credits_left_of_limit"]) == (5, 20)
 
