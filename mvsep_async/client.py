@@ -69,6 +69,8 @@ class MVSepClient:
     - `group_cap`: most jobs of one `group` at the service at one time.
     - `cache`: a folder in which the catalogue is kept for a day.
     - `limit_rate`: bytes per second for all transfers together, uploads first; default no limit.
+    - `compress_uploads`: whether WAV and AIFF songs are sent as FLAC, without loss but also without their tags; needs
+      the extra `compress`.
     - `on_event`: called with each `mvsep_async.observe.Event`, on the event loop; exceptions it raises are logged.
 
     Opening resumes the jobs in the journal; closing leaves unfinished jobs at the service. Raises `ConfigurationError`
@@ -94,6 +96,7 @@ class MVSepClient:
         group_cap: int | None = None,
         cache: str | PathLike[str] | None = None,
         limit_rate: float | None = None,
+        compress_uploads: bool = False,
         on_event: Listener | None = None,
     ) -> None:
         self._http = cast("httpx.AsyncClient | None", http)  # httpx2 has the same API
@@ -118,6 +121,7 @@ class MVSepClient:
             group_cap=group_cap,
             cache=cache,
             limit_rate=limit_rate,
+            compress_uploads=compress_uploads,
             on_event=on_event,
         )
 

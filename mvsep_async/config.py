@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
+from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
@@ -69,6 +70,7 @@ class ClientConfig:
     group_cap: int | None
     cache: Path | None
     limit_rate: float | None
+    compress_uploads: bool
     on_event: Listener | None
 
     @property
@@ -100,11 +102,16 @@ class ClientConfig:
         group_cap: int | None,
         cache: str | PathLike[str] | None,
         limit_rate: float | None,
+        compress_uploads: bool,
         on_event: Listener | None,
     ) -> Self:
         """Check what a client was made with, and fill in what it was not, from the environment where it says so."""
         if isinstance(journal, PostgresURL):
             journal.check()
+        if compress_uploads and find_spec("soundfile") is None:
+            raise ConfigurationError(
+                "compress_uploads needs the package soundfile: install it with `pip install 'mvsep-async[compress]'`"
+            )
         pause = default_poll_interval.get() if poll_interval is None else poll_interval
         return cls(
             token=_token(api_token),
@@ -120,6 +127,7 @@ class ClientConfig:
             group_cap=_limit("group_cap", group_cap),
             cache=None if cache is None else Path(cache),
             limit_rate=None if limit_rate is None else _at_least("limit_rate", float(limit_rate), 1024.0),
+            compress_uploads=compress_uploads,
             on_event=_plain(on_event),
         )
 

@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = dict.fromkeys(
         "group_cap",
         "cache",
         "limit_rate",
+        "compress_uploads",
         "on_event",
     ]
 )

@@ -86,6 +86,8 @@ class TransferOptions:
     """Most jobs at the service at one time; by default what the account allows."""
     limit_rate: str | None = None
     """Bytes per second for all transfers together, such as 500K or 2M; by default no limit."""
+    compress_uploads: bool = False
+    """Send WAV and AIFF songs as FLAC: half the bytes, the same audio, but without tags."""
     poll_interval: float | None = None
     """Shortest interval between two polls of one job, in seconds."""
 
@@ -213,6 +215,7 @@ def connect(
         journal=journal.reveal() if isinstance(journal, PostgresURL) else journal,
         poll_interval=transfer.poll_interval,
         limit_rate=parse_rate(transfer.limit_rate or config.limit_rate.value),
+        compress_uploads=transfer.compress_uploads,
         cache=None if local else config_file.cache_folder(),
         on_event=_RetryNotes(on_event),
     )

@@ -87,6 +87,13 @@ class FileContent:
             raise UploadError(f"{path} is empty")
         return cls(path, found.st_size, found.st_mtime_ns)
 
+    async def check_unchanged(self) -> None:
+        """Raise `UploadError` if the file was changed since it was opened."""
+        if await FileContent.open(self.path) != self:
+            raise UploadError(
+                f"{self.path} was changed while it was read: submit it again when no program writes to it"
+            )
+
     async def chunks(self) -> AsyncGenerator[bytes]:
         try:
             async with FileReader(self.path) as reader:

@@ -36,6 +36,7 @@ from mvsep_async.polling.poller import Poller
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.session import Session
+from mvsep_async.submission.compress import Compressor
 from mvsep_async.submission.create import Launcher
 from mvsep_async.submission.line import UploadLine
 from mvsep_async.submission.prepare import RequestPreparer
@@ -140,6 +141,8 @@ def _scheduler(
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
     line = UploadLine(clock)
     launcher = Launcher(registry, coordinator, separations, config.base, clock, line)
+    if config.compress_uploads:
+        launcher.compress = Compressor().compress
     dispatcher = Dispatcher(
         registry,
         coordinator,

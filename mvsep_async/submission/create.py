@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -114,6 +114,8 @@ class Launcher:
     base: Host
     clock: Callable[[], float]
     line: UploadLine
+    compress: Callable[[tuple[Part, ...]], AbstractAsyncContextManager[tuple[Part, ...]]] = nullcontext
+    """Replaces the files to send by smaller ones for the time of the upload; by default it does not."""
     _attempts: dict[str, Attempt] = field(factory=dict)
     _refused_sizes: RefusedSizes = field(factory=RefusedSizes)
 
@@ -160,12 +162,13 @@ class Launcher:
             await _check_unchanged(job)
             await check_limits(job.request, user)
             await check_target(job.request)
-            if not attempt.ahead:
-                # The intent, which holds the tag, is on disk before the first byte is sent.
-                await self._record_intent()
-            async with self._line_for(job, parts, attempt):
-                with attempt.answer:
-                    created = await self._create(job, _held(parts, attempt), attempt)
+            async with self.compress(parts) as parts:
+                if not attempt.ahead:
+                    # The intent, which holds the tag, is on disk before the first byte is sent.
+                    await self._record_intent()
+                async with self._line_for(job, parts, attempt):
+                    with attempt.answer:
+                        created = await self._create(job, _held(parts, attempt), attempt)
             if attempt.answer.cancelled_caught:
                 self.registry.apply(job, JobEvent.ANSWER_LOST)
                 return CreateResult(Fate.LOST)
