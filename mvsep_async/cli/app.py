@@ -66,8 +66,12 @@ app: Final = App(
     group_commands=_COMMANDS,
 )
 _below: Final = {
-    "service": App(name="service", help="Public pages of the service: queue, news, quality checker.", sort_key=8),
-    "more": App(name="more", help="Recipes, prices, sandbox, MCP, configuration, completion.", sort_key=9),
+    "service": App(
+        name="service", help="Public pages of the service: queue, news, quality checker.", help_epilogue="", sort_key=8
+    ),
+    "more": App(
+        name="more", help="Recipes, prices, sandbox, MCP, configuration, completion.", help_epilogue="", sort_key=9
+    ),
 }
 for _index, (_words, _module, _help) in enumerate(COMMANDS):
     _parent, _, _name = _words.rpartition(" ")

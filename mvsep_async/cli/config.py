@@ -61,9 +61,9 @@ class CommonOptions:
     """What every command takes."""
 
     base_url: str | None = None
-    """Address of the service, by default MVSEP_BASE_URL, else https://mvsep.com."""
+    """Address of the service; by default MVSEP_BASE_URL."""
     region: Region | None = None
-    """Region of the service; jobs stay where they were made. By default the nearest one."""
+    """Region of the service."""
     profile: str | None = None
     """Use [profile.NAME] of the configuration file."""
     json: bool = False
@@ -71,7 +71,7 @@ class CommonOptions:
     quiet: Annotated[bool, Parameter(alias="-q")] = False
     """Write results and errors only."""
     verbose: Annotated[bool, Parameter(alias="-v")] = False
-    """Log requests and retries to standard error; the token is left out."""
+    """Log requests and retries, without the token."""
 
 
 COMMON: Final = CommonOptions()

@@ -69,6 +69,10 @@ class JobRun:
     def __attrs_post_init__(self) -> None:
         self._dashboard = Dashboard(self.title, self.json, self.clock, self.on_board)
 
+    def rename(self, title: str) -> None:
+        """Change the title that is shown."""
+        self._dashboard.tracker.title = title
+
     @property
     def over(self) -> int:
         """How many songs are over, whatever their outcome."""

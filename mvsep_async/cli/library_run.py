@@ -16,7 +16,7 @@ from rich.text import Text
 from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.dashboard import Dashboard
 from mvsep_async.cli.live.lanes import Running, Snapshot
-from mvsep_async.cli.live.render import Glyphs, cut_middle
+from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
 from mvsep_async.cli.outcome import job_name, shown_path, title_of
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import visible
@@ -162,7 +162,8 @@ class LibraryRun:
             made = f"  {method}: {stems}"
             room = max(_SHORTEST, (width or 0) - cell_len(made) - 2)
             name = cut_middle(name, room, glyphs) if width is not None and cell_len(name) > room else name
-            return Text.assemble((f"{glyphs.done} ", "green"), name, (made, "dim"))
+            line = Text.assemble((f"{glyphs.done} ", "green"), name, (made, "dim"))
+            return line if width is None else cut_end(line, width, glyphs)
         why = visible(" ".join((event.message or "").split()))
         return Text.assemble((f"{glyphs.failed} ", "red"), name, (f"  {method}: {why}", "red"))
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from rich.cells import cell_len
 from rich.text import Text
 
-from mvsep_async.cli.live.render import Glyphs, cut_middle
+from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
 from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
 from mvsep_async.http.call import Json
@@ -100,10 +100,7 @@ class Outcome:
         line.append(f"  {stems}", style="dim")
         if where:
             line.append(f"  {where}", style="bold")
-        if width is not None and cell_len(line.plain) > width:
-            line.truncate(width - 1)
-            line.append(glyphs.cut)
-        return line
+        return line if width is None else cut_end(line, width, glyphs)
 
 
 def shown_path(path: Path) -> str:

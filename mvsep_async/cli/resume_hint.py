@@ -39,7 +39,7 @@ def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out
     if hashes:
         note(f"{amount(len(hashes), 'job goes', 'jobs go')} on at the service; this fetches the stems:")
         words = ["mvsep-async", "download", *hashes[:_MOST], *(("--out", str(out)) if out else ())]
-        note("  " + command_line(words))
+        note("  " + command_line(words), whole=True)
     if unsent:
         told = amount(unsent, "song was", "songs were")
         note(f"{told} not sent yet; without --no-journal the same command resumes by itself")

@@ -52,9 +52,13 @@ class Terminal:
         """Whether more than ASCII can be shown."""
         return self.err.encoding.lower().replace("-", "").startswith("utf")
 
-    def result(self, what: str | Text) -> None:
-        """Print one line of what the command was asked for."""
-        self.out.print(_text(what), soft_wrap=True)
+    def result(self, what: str | Text, *, whole: bool = False) -> None:
+        """Print one line of what the command was asked for.
+
+        A terminal gets several lines if it is narrower, broken between words; with `whole`, as for what is to be
+        copied, it is left to the terminal.
+        """
+        self.out.print(_text(what), soft_wrap=whole or not self.out.is_terminal)
 
     def show(self, what: RenderableType) -> None:
         """Print a table."""
@@ -65,14 +69,15 @@ class Terminal:
         self.out.file.write(json.dumps(document) + "\n")
         self.out.file.flush()
 
-    def note(self, what: str | Text) -> None:
-        """Print a line to standard error, unless quiet."""
+    def note(self, what: str | Text, *, whole: bool = False) -> None:
+        """Print a line to standard error, unless quiet; `whole` as for `result`."""
         if not self.quiet:
-            self.err.print(_text(what), soft_wrap=True)
+            self.err.print(_text(what), soft_wrap=whole or not self.err.is_terminal)
 
     def error(self, message: str) -> None:
         """Print what went wrong, on one line."""
-        self.err.print(Text.assemble(("error: ", "bold red"), visible(message)), soft_wrap=True)
+        line = Text.assemble(("error: ", "bold red"), visible(message))
+        self.err.print(line, soft_wrap=not self.err.is_terminal)
 
 
 _current: ContextVar[Terminal] = ContextVar("terminal")

@@ -118,9 +118,14 @@ def credits_for(duration: float, coefficient: float, multipliers: Iterable[float
     return max(1, math.floor(duration * coefficient * math.prod(multipliers) / 60))
 
 
+def whole(number: float) -> float:
+    """Return a whole number as an integer: strictly typed clients cannot read `20.0` as one."""
+    return int(number) if number == int(number) else number
+
+
 def user_json(account: Account, queue: Sequence[dict[str, Any]], now: float, quirks: Quirks) -> dict[str, Any]:
     """Return the `data` of `app/user` for an account whose unfinished jobs are `queue`."""
-    whole = int(account.minutes) if account.minutes == int(account.minutes) else account.minutes
+    minutes = whole(account.minutes)
     flag: type[int] = bool if quirks.flags_as_bool else int
     match quirks.current_queue:
         case "list":
@@ -135,7 +140,7 @@ def user_json(account: Account, queue: Sequence[dict[str, Any]], now: float, qui
         "api_token": account.token,
         "created_at": date_text(account.created),
         "updated_at": date_text(now),
-        "premium_minutes": str(whole) if quirks.minutes_as_text else whole,
+        "premium_minutes": str(minutes) if quirks.minutes_as_text else minutes,
         "premium_enabled": flag(account.premium_enabled),
         "long_filenames_enabled": flag(account.long_filenames),
         "copy_metadata": flag(False),
@@ -148,7 +153,7 @@ def purchase_json(purchase: Purchase) -> dict[str, Any]:
     date = date_text(purchase.created)
     return {
         "id": purchase.id,
-        "credits": purchase.credits,
+        "credits": whole(purchase.credits),
         "amount": purchase.amount,
         "currency": "USD",
         "status": purchase.status,

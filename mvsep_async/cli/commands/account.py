@@ -20,9 +20,13 @@ from mvsep_async.models.user import Purchase
 
 __all__ = ["account", "history"]
 
-account = App(name="account", help="Log in, see credits and history, change settings.")
-for _name in ("login", "logout", "register"):
-    account.command(f"mvsep_async.cli.commands.login:{_name}", name=_name)
+account = App(name="account", help="Log in, see credits and history, change settings.", help_epilogue="")
+for _name, _help in {
+    "login": "Get the API token and store it for later commands.",
+    "logout": "Remove the API token from the configuration file.",
+    "register": "Make a new account.",
+}.items():
+    account.command(f"mvsep_async.cli.commands.login:{_name}", name=_name, help=_help)
 
 Switch = Literal["on", "off"]
 
@@ -115,7 +119,7 @@ async def credit_alert(
     *,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Show or set the number of credits below which the service sends a mail.
+    """Show or set when the service mails that credits run low.
 
     Parameters
     ----------
@@ -139,7 +143,9 @@ async def credit_alert(
 
 @account.command
 async def premium(switch: Switch, /, *, common: CommonOptions = COMMON) -> int:
-    """Let jobs spend credits, or run them on the free plan's terms.
+    """Turn the use of credits on or off.
+
+    When it is off, jobs run on the free plan's terms.
 
     Parameters
     ----------
@@ -170,7 +176,9 @@ async def long_filenames(switch: Switch, /, *, common: CommonOptions = COMMON) -
 
 @account.command
 async def history(*, start: int = 0, limit: int = 20, all: bool = False, common: CommonOptions = COMMON) -> int:
-    """List what the account has separated, the newest first, and how long the service keeps the stems.
+    """List what the account has separated, the newest first.
+
+    The last column shows how long the service keeps the stems.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from mvsep_async.http.call import Json
 
 __all__ = ["algorithms"]
 
-algorithms = App(name="algorithms", help="List, search and explain the algorithms.")
+algorithms = App(name="algorithms", help="List, search and explain the algorithms.", help_epilogue="")
 
 _COLUMNS: Final[tuple[Column[Algorithm], ...]] = (
     Column("sep_type", lambda one: one.sep_type, justify="right"),

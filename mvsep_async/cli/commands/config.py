@@ -19,7 +19,7 @@ from mvsep_async.postgres_url import PostgresURL, journal_address
 
 __all__ = ["config"]
 
-config = App(name="config", help="Show and change the configuration.")
+config = App(name="config", help="Show and change the configuration.", help_epilogue="")
 
 Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "limit_rate"]
 

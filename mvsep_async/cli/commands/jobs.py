@@ -33,9 +33,15 @@ from mvsep_async.sources import label
 
 __all__ = ["jobs"]
 
-jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.")
-for _name in ("status", "watch", "download", "cancel", "delete"):
-    jobs.command(f"mvsep_async.cli.commands.service_jobs:{_name}", name=_name)
+jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.", help_epilogue="")
+for _name, _help in {
+    "status": "Show where jobs stand, once.",
+    "watch": "Follow jobs until they are over.",
+    "download": "Fetch the stems of jobs.",
+    "cancel": "Cancel jobs.",
+    "delete": "Remove jobs and their files from the service.",
+}.items():
+    jobs.command(f"mvsep_async.cli.commands.service_jobs:{_name}", name=_name, help=_help)
 
 Journal = Annotated[
     GivenJournal | None, Parameter(help="The journal: a file or a postgresql:// URL; by default the account's own.")
@@ -107,7 +113,7 @@ async def list_jobs(
     Parameters
     ----------
     limit
-        How many of the newest to list; by default 20 in a table, and all with --json.
+        How many of the newest to list; by default 20.
     all
         List all jobs.
     """
@@ -130,7 +136,10 @@ async def resume(
     transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Finish every job of a journal: send what was not sent, fetch what was not fetched."""
+    """Finish every job of a journal.
+
+    What was not sent is sent, what was not fetched is fetched.
+    """
     config = load_config(common)
     records = await _records(config, journal)
     if not records:
@@ -160,7 +169,10 @@ async def _unfinished(client: MVSepClient, ids: Sequence[str]) -> list[Job]:
 
 @jobs.command
 async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> int:
-    """Forget the jobs that are over; their files stay, and their songs are still known as separated."""
+    """Forget the jobs that are over.
+
+    Their files stay, and their songs are still known as separated.
+    """
     from mvsep_async.journal.sqlite import SqliteJournal
 
     config = load_config(common)

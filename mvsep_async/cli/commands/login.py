@@ -125,7 +125,7 @@ async def _keep(user: User, token: Token, show: bool, common: CommonOptions) -> 
         if common.json:
             here.document({"name": user.name, "email": user.email, "token": token.reveal()})
         else:
-            here.result(token.reveal())
+            here.result(token.reveal(), whole=True)
         return 0
     path = config_file.config_path()
     values = {"token": token.reveal(), "base_url": common.base_url, "region": common.region}

@@ -18,7 +18,7 @@ from mvsep_async.models.quality import QualityEntry
 
 __all__ = ["quality"]
 
-quality = App(name="quality", help="The quality checker: measured separations.")
+quality = App(name="quality", help="The quality checker: measured separations.", help_epilogue="")
 
 _ENTRIES: Final[tuple[Column[QualityEntry], ...]] = (
     Column("id", lambda one: one.id, justify="right"),

@@ -31,7 +31,9 @@ from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recip
 
 __all__ = ["recipe"]
 
-recipe = App(name="recipe", help="Chains of separations, in which a stem of one is the song of the next.")
+recipe = App(
+    name="recipe", help="Chains of separations, in which a stem of one is the song of the next.", help_epilogue=""
+)
 
 _PRESETS: Final[tuple[Column[Preset], ...]] = (
     Column("name", lambda one: one.name, style="bold"),

@@ -11,7 +11,7 @@ import anyio
 from attrs import frozen
 from cyclopts import Parameter
 
-from mvsep_async.catalogue.algorithm import Needs
+from mvsep_async.catalogue.algorithm import Algorithm, Needs
 from mvsep_async.cli.choice import SEPARATION, Choice, SeparationOptions, choose
 from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
@@ -24,7 +24,6 @@ from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_p
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.client import MVSepClient
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.output_format import OutputFormat
@@ -175,15 +174,16 @@ class _Run:
     async def separate(self) -> int:
         """Separate the songs and return the exit code."""
         songs = Songs(self.sources, exclude=self.out)
-        title = " · ".join((self.choice.label, self.output_format.label, shown_path(self.out)))
-        run = JobRun(title=title, json=self.json, songs=songs, slots=self.transfer.concurrency)
+        run = JobRun(title=self._title(self.choice.label), json=self.json, songs=songs, slots=self.transfer.concurrency)
         songs.on_bad = run.reject
         try:
             await drop_unsent(self.journal)
             async with connect_with_journal(
                 self.config, self.journal, transfer=self.transfer, on_event=run.receive
             ) as client:
-                given = await self._given(client, songs)
+                algorithm = self.choice.find(await client.catalogue())
+                run.rename(self._title(algorithm.name.partition(" (")[0]))
+                given = await self._given(algorithm, songs)
                 await prepare_folder(self.out)
                 stream = client.map(
                     given,
@@ -207,9 +207,11 @@ class _Run:
                 print_resume_hint(run, journal=self.journal, out=self.out)
             raise
 
-    async def _given(self, client: MVSepClient, songs: Songs) -> AsyncIterable[Source] | list[Source]:
+    def _title(self, algorithm: str) -> str:
+        return " · ".join((algorithm, self.output_format.label, shown_path(self.out)))
+
+    async def _given(self, algorithm: Algorithm, songs: Songs) -> AsyncIterable[Source] | list[Source]:
         """Return what the client is to separate, after the checks that come before any payment."""
-        algorithm = self.choice.find(await client.catalogue())
         if not self.sources:
             if algorithm.needs is not Needs.NOTHING:
                 raise UsageProblem(f"nothing to separate: {algorithm} takes songs, give files, folders or links")
@@ -223,8 +225,8 @@ class _Run:
         if self.choice.default:
             rated = "" if algorithm.rating is None else f", rated {algorithm.rating:.1f} of 5"
             terminal().note(
-                f"no algorithm given: taking {algorithm.name}{rated}; --karaoke, --drums, --preset and --algorithm "
-                "choose another, `mvsep-async algorithms` lists them"
+                f"no algorithm given: taking {algorithm.name}{rated}. --karaoke, --drums, --preset or -a choose "
+                "another, see `mvsep-async algorithms`"
             )
         return given
 

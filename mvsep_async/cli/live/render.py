@@ -15,7 +15,7 @@ from mvsep_async.cli.text import amount, ordinal, seconds_text, size_text, visib
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
 
-__all__ = ["ASCII", "UNICODE", "Glyphs", "cut_middle", "render", "stage_line", "status_text", "summary"]
+__all__ = ["ASCII", "UNICODE", "Glyphs", "cut_end", "cut_middle", "render", "stage_line", "status_text", "summary"]
 
 
 @frozen
@@ -172,7 +172,7 @@ def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
     if board.credits is not None:
         parts.append((f"{board.credits:.0f} credits", "dim"))
     parts.append((seconds_text(board.elapsed), ""))
-    if board.left is not None:
+    if board.left is not None and board.left >= 1:
         parts.append((f"about {seconds_text(_rounded(board.left))} left", ""))
     lines: list[list[tuple[str, str]]] = [[(board.notice, "yellow")], []] if board.notice else [[]]
     taken = 0
@@ -196,10 +196,7 @@ def _fitted(parts: Sequence[tuple[str, str]], width: int, glyphs: Glyphs) -> Tex
     for index, (text, style) in enumerate(parts):
         line.append(glyphs.dot if index else "", style="dim")
         line.append(visible(text), style=style)
-    if cell_len(line.plain) > width:
-        line.truncate(max(width - 1, 0))
-        line.append(glyphs.cut)
-    return line
+    return cut_end(line, width, glyphs)
 
 
 def cut_middle(text: str, width: int, glyphs: Glyphs) -> str:
@@ -210,6 +207,14 @@ def cut_middle(text: str, width: int, glyphs: Glyphs) -> str:
     while cell_len(tail) > (width - 1) // 3:
         tail = tail[1:]
     return set_cell_size(text, width - 1 - cell_len(tail)) + glyphs.cut + tail
+
+
+def cut_end(line: Text, width: int, glyphs: Glyphs) -> Text:
+    """Return `line` in at most so many columns, without its end if it is too long."""
+    if cell_len(line.plain) > width:
+        line.truncate(max(width - 1, 0))
+        line.append(glyphs.cut)
+    return line
 
 
 def _cut_end(text: str, width: int, glyphs: Glyphs) -> str:

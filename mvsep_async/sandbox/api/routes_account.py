@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from mvsep_async.sandbox.accounts import Account, purchase_json, user_json
+from mvsep_async.sandbox.accounts import Account, purchase_json, user_json, whole
 from mvsep_async.sandbox.parameters import integer
 from mvsep_async.sandbox.refusals import FormRefusal, invalid, missing
 
@@ -94,7 +94,7 @@ async def _purchases(backend: Backend, request: Request) -> object:
 
 async def _credit_alert(backend: Backend, request: Request) -> object:
     account = authenticate(backend.service, request.query_params)
-    return {"success": True, "data": {"credit_threshold": account.credit_threshold}}
+    return {"success": True, "data": {"credit_threshold": whole(account.credit_threshold)}}
 
 
 async def _set_credit_alert(backend: Backend, request: Request) -> object:
@@ -106,7 +106,7 @@ async def _set_credit_alert(backend: Backend, request: Request) -> object:
     if not _NUMBER.fullmatch(threshold):
         raise invalid("credit_threshold", "The credit threshold must be a number that is not negative.")
     account.credit_threshold = float(threshold)
-    return {"success": True, "data": {"credit_threshold": account.credit_threshold}}
+    return {"success": True, "data": {"credit_threshold": whole(account.credit_threshold)}}
 
 
 def _switch(name: str, value: bool) -> Handler:
