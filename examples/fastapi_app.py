@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -58,11 +57,12 @@ class Songs:
         self._client = client
         self._folder = folder
         self._tasks = tasks
-        self._changes: OrderedDict[str, int] = OrderedDict()
-        """The number of each song's latest change, in the order of these numbers."""
+        self._changes: dict[str, int] = {}
+        """The number of each song's latest change."""
         self._count = 0
         self._changed = anyio.Event()
         self._stopping = False
+        self._failed_downloads: dict[str, MVSepError] = {}
         for job in client.jobs():  # of earlier runs: the journal has them
             self._follow(job)
 
@@ -95,16 +95,36 @@ class Songs:
     def all(self) -> list[Job]:
         return self._client.jobs()
 
+    def show(self, job: Job) -> dict[str, Any]:
+        """Return what the page shows of a song."""
+        progress = job.progress
+        error = job.error or self._failed_downloads.get(job.id)
+        about = job.metadata if isinstance(job.metadata, dict) else {}
+        return {
+            "id": job.id,
+            "title": about.get("title") or job.id,
+            "preset": about.get("preset"),
+            "at": about.get("at"),
+            "stage": progress.stage,
+            "fraction": progress.fraction,
+            "place": progress.place,
+            "queue_position": progress.queue_position,
+            "queue_length": progress.queue_length,
+            "starts_in": progress.starts_in,
+            "seconds_left": progress.seconds_left,
+            "over": job.done() and (error is not None or bool(job.paths)),
+            "error": error and str(error),
+            "stems": [{"name": path.stem, "url": f"songs/{job.id}/{n}"} for n, path in enumerate(job.paths)],
+        }
+
     async def changes(self) -> AsyncIterator[str]:
         """Yield all songs, then each that changes, as server-sent events."""
         seen = 0
         while not self._stopping:
             changed, now = self._changed, self._count
-            for id, number in reversed(self._changes.items()):
-                if number <= seen:
-                    break
+            for id in [id for id, number in self._changes.items() if number > seen]:
                 job = await self._client.find(id=id)
-                yield event({"id": id, "removed": True} if job is None else show(job))
+                yield event({"id": id, "removed": True} if job is None else self.show(job))
             seen = now
             with anyio.move_on_after(QUIET) as quiet:
                 await changed.wait()
@@ -130,14 +150,13 @@ class Songs:
                 await job.download(self._folder / job.id, layout="{stem}")
         except ClientClosedError:
             return  # the server stops; the next one goes on here
-        except MVSepError:
-            pass  # the job has the error, which the page shows
+        except MVSepError as error:  # such as a full disk: the next start tries again
+            self._failed_downloads[job.id] = error
         self._note(job)
 
     def _note(self, job: Job) -> None:
         self._count += 1
         self._changes[job.id] = self._count
-        self._changes.move_to_end(job.id)
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -182,14 +201,14 @@ def create_app(
 
     @app.get("/songs")
     async def list_songs(request: Request) -> list[dict[str, Any]]:
-        return [show(job) for job in songs(request).all()]
+        return [songs(request).show(job) for job in songs(request).all()]
 
     @app.post("/songs", status_code=202)
     async def separate(request: Request, name: str, preset: str = "vocals") -> dict[str, Any]:
         try:
             pieces = limited(request, limit << 20)
             visitor = request.client.host if request.client else None
-            return show(await songs(request).add(pieces, name, preset, visitor))
+            return songs(request).show(await songs(request).add(pieces, name, preset, visitor))
         except TooLargeError:
             raise HTTPException(413, f"The song is larger than {limit} MB.") from None
         except (UsageError, UploadError) as error:  # a mistake in what was asked for, or in the song
@@ -244,28 +263,6 @@ async def limited(request: Request, most: int) -> AsyncIterator[bytes]:
 
 def event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data)}\n\n"
-
-
-def show(job: Job) -> dict[str, Any]:
-    """Return what the page shows of a song."""
-    progress = job.progress
-    about = job.metadata if isinstance(job.metadata, dict) else {}
-    return {
-        "id": job.id,
-        "title": about.get("title") or job.id,
-        "preset": about.get("preset"),
-        "at": about.get("at"),
-        "stage": progress.stage,
-        "fraction": progress.fraction,
-        "place": progress.place,
-        "queue_position": progress.queue_position,
-        "queue_length": progress.queue_length,
-        "starts_in": progress.starts_in,
-        "seconds_left": progress.seconds_left,
-        "over": job.done() and (job.error is not None or bool(job.paths)),
-        "error": job.error and str(job.error),
-        "stems": [{"name": path.stem, "url": f"songs/{job.id}/{n}"} for n, path in enumerate(job.paths)],
-    }
 
 
 class Server(uvicorn.Server):

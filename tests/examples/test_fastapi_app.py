@@ -172,6 +172,21 @@ async def test_a_song_that_fails_says_why(held: Sandbox, client_of: NewClient, t
         assert "no audio in it" in (await browser.over(song))["error"]
 
 
+async def test_stems_that_cannot_be_stored_are_told_and_fetched_by_the_next_start(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.sqlite"
+    (tmp_path / "stems").write_text("a file, where the folder of the stems should be")
+    async with browser_of(client_of(sandbox, journal=journal), tmp_path) as browser:
+        song = (await browser.upload(wav())).json()["id"]
+        assert "stems" in (await browser.over(song))["error"]
+    (tmp_path / "stems").unlink()
+    async with browser_of(client_of(sandbox, journal=journal), tmp_path) as browser:
+        data = await browser.over(song)
+        assert (data["error"], len(data["stems"])) == (None, 2)
+    assert paid(sandbox) == 1
+
+
 async def test_the_page_needs_nothing_that_its_policy_forbids(
     sandbox: Sandbox, client_of: NewClient, tmp_path: Path
 ) -> None:
@@ -236,3 +251,16 @@ def test_as_a_program_it_needs_a_token_and_stops_with_browsers_connected(tmp_pat
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 0, rest
         assert "Traceback" not in rest
+
+
+async def test_songs_that_change_while_a_slow_browser_is_told_of_others(
+    held: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    async with browser_of(client_of(held), tmp_path) as browser:
+        uploaded = {(await browser.upload(wav(0.1 + n / 100))).json()["id"] for n in range(3)}
+        changes = browser.app.state.songs.changes()
+        told = {json.loads((await anext(changes)).removeprefix("data: "))["id"]}
+        uploaded.add((await browser.upload(wav(0.5))).json()["id"])
+        while told != uploaded:
+            told.add(json.loads((await anext(changes)).removeprefix("data: "))["id"])
+        await changes.aclose()
