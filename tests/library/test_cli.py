@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,17 @@ def test_a_library_from_the_command_line(cli: Cli, service: Sandbox, songs: Path
     ran = cli("library", "Music", "Stems", "-a", "40")
     assert (ran.code, len(service.jobs)) == (0, 3)
     assert "0 separated, 3 done before" in ran.err
+
+
+def test_the_report_is_opened_on_request(
+    cli: Cli, service: Sandbox, songs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert "give its file with --report" in cli("library", "Music", "Stems", "-a", "40", "--open").err
+    ran = cli("library", "Music", "Stems", "-a", "40", "--report", "report.html", "--open", "--poll-interval", "0.05")
+    assert ran.code == 0
+    assert opened == [(home / "report.html").as_uri()]
 
 
 def test_one_json_object_a_song(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:

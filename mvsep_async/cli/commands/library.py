@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,7 @@ def library(
     watch: bool = False,
     copy_tags: Annotated[bool | None, Parameter(negative="--no-copy-tags")] = None,
     report: Path | None = None,
+    open: bool = False,
     repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
     transfer: Literal["url", "file"] = "url",
     anyway: bool = False,
@@ -114,6 +116,8 @@ def library(
         Write each song's tags and cover into its stems.
     report
         Write an HTML page about the run to this file.
+    open
+        Open the report in the browser at the end of the run.
     repeat
         How often failed songs are tried again at the end.
     transfer
@@ -134,6 +138,9 @@ def library(
         )
     if not (algorithm or preset or recipe):
         algorithm, preset, recipe, opt = default.algorithm, default.preset, default.recipe, opt or default.opt
+    report = report or default.report
+    if open and report is None:
+        raise UsageProblem("--open shows the report: give its file with --report")
     most = default.max_credits if max_credits is None else max_credits
     run = _Run(
         config=config,
@@ -153,13 +160,14 @@ def library(
             "copy_tags": default.copy_tags if copy_tags is None else copy_tags,
             "repeat": repeat,
             "retry_failed": retry_failed,
-            "report": report or default.report,
+            "report": report,
             "transfer": transfer,
             "anyway": anyway,
         },
         journal=journal or default.journal or config.journal_url,
         line=line,
         watch=watch,
+        open=open,
         json=common.json,
     )
     if dry_run:
@@ -182,6 +190,7 @@ class _Run:
     journal: JournalAddress | None
     line: TransferOptions
     watch: bool
+    open: bool
     json: bool
 
     async def cost(self) -> int:
@@ -240,6 +249,8 @@ class _Run:
                 )
                 raise
         _summarize(result, json=self.json)
+        if self.open and result.report is not None:
+            await to_thread.run_sync(webbrowser.open, result.report.absolute().as_uri())
         return DONE if dry_run or result.complete else FAILED
 
     async def _resolved(
