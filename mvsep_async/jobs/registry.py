@@ -282,7 +282,9 @@ class JobRegistry:
         stage = stage_of(record.state, creating=job.create_stage)
         complete = stage is Stage.FINISHED or (stage is Stage.DONE and record.request.target is None)
         if progress is not None and not complete:
-            shown = evolve(progress, stage=stage)
+            # A client that takes over a job does not know how far the one before it had come.
+            known = max((one for one in (job.progress.fraction, progress.fraction) if one is not None), default=None)
+            shown = evolve(progress, stage=stage, fraction=known)
         elif record.state is JobState.QUEUED:
             shown = QUEUED
         else:
