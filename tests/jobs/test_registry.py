@@ -271,3 +271,14 @@ def test_forgetting_one_handle_of_a_job_leaves_the_other_one_known() -> None:
     assert world.registry.find(hash="h") is new
     world.registry.forget([new])
     assert world.registry.find(hash="h") is None
+
+
+def test_the_fraction_of_another_client_s_job_never_goes_down() -> None:
+    registry = JobRegistry(NoJournal())
+    record = Record(JobRequest("mv0", "song.flac", JobSettings()), JobState.DOWNLOADING, Facts(hash="h"))
+    job = registry.mirror(record)
+    seen = []
+    for fraction in (0.9, 0.1, None, 0.95):
+        registry.mirror(record, Progress(stage=Stage.DOWNLOADING, fraction=fraction))
+        seen.append(job.progress.fraction)
+    assert seen == [0.9, 0.9, 0.9, 0.95]
