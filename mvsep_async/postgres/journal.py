@@ -57,6 +57,10 @@ class PostgresJournal:
     _machines: dict[str, tuple[str, str | None]] = field(factory=dict)
     """The turn group and the machine of each job that is not added yet."""
     _holding: set[str] = field(factory=set)
+    _recorded: int = 0
+    """How many changes were recorded."""
+    _written: int = 0
+    """How many of them are in the database."""
     _urgent: anyio.Event = field(factory=anyio.Event)
     _changed: anyio.Event = field(factory=anyio.Event)
     _writing: anyio.Lock = field(factory=anyio.Lock)
@@ -106,18 +110,18 @@ class PostgresJournal:
         self._pending.added[request.id] = self._row(request)
         machine = machine_of(request, self.store.me.machine, shared_files=self.shared_files)
         self._machines[request.id] = turn_group(request.group), machine
-        self._changed.set()
+        self._record()
 
     def amend(self, request: JobRequest) -> None:
         """Replace the request of a job; its key and group stay the same."""
         where = self._pending.added if request.id in self._pending.added else self._pending.amended
         where[request.id] = self._row(request)
-        self._changed.set()
+        self._record()
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Change the state and facts of a job."""
         self._pending.changed[job] = facts_row(state, facts)
-        self._changed.set()
+        self._record()
         if state in HOLDS_SLOT:
             self._holding.add(job)
         elif job in self._holding:
@@ -127,12 +131,12 @@ class PostgresJournal:
     def forget(self, requests: Sequence[JobRequest]) -> None:
         """Remove the jobs of these requests."""
         self._pending.forget([request.id for request in requests])
-        self._changed.set()
+        self._record()
 
     def learn(self, duration: JobDuration) -> None:
         """Record how long a job took."""
         self._pending.durations.append((duration.algorithm, duration.size, duration.waiting, duration.processing))
-        self._changed.set()
+        self._record()
 
     def is_new(self, job: str) -> bool:
         """Tell whether a job is not added yet."""
@@ -146,10 +150,11 @@ class PostgresJournal:
 
     async def flush(self, *, synced: bool = False) -> None:
         """Wait until all changes so far are committed. Raises `JournalError` if the database is out of reach."""
+        wanted = self._recorded
         async with self._writing:
-            if not self._pending:
-                return
-            changes, self._pending = self._pending, PendingChanges()
+            if self._written >= wanted:
+                return  # by the task that had the lock before; what has come since is not waited for
+            changes, self._pending, recorded = self._pending, PendingChanges(), self._recorded
             machines = {job: self._machines[job] for job in changes.added}
             try:
                 written = await self.database.run(lambda connection: self.store.write(connection, changes, machines))
@@ -160,6 +165,7 @@ class PostgresJournal:
             for job in changes.added:
                 self._machines.pop(job, None)
             self.conflicts |= written.conflicts
+            self._written = recorded
         if written.lost:
             self.on_lost(written.lost)
 
@@ -169,6 +175,10 @@ class PostgresJournal:
             await self.flush()
         finally:
             await self.disconnect()
+
+    def _record(self) -> None:
+        self._recorded += 1
+        self._changed.set()
 
     def _row(self, request: JobRequest) -> tuple[int | float | str | bytes | None, ...]:
         return request_row(request, spool=self.spool or Path())

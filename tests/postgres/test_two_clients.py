@@ -12,6 +12,7 @@ import pytest
 
 from mvsep_async import Job, MVSepClient, Stage
 from mvsep_async.errors import JobCancelledError
+from mvsep_async.postgres.listener import Listener
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
 
@@ -172,3 +173,25 @@ async def test_the_jobs_of_a_closed_client_are_taken_over(
                 held.finish(job.hash)
                 await job
     assert len(held.jobs) == 3
+
+
+async def test_without_notices_the_journal_is_looked_at_every_few_seconds(
+    service: Sandbox, database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As through a pooler in transaction mode, which forwards no NOTIFY."""
+
+    async def hears_nothing(listener: Listener) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(Listener, "run", hears_nothing)
+    async with client_of(service, journal=database) as one, client_of(service, journal=database) as other:
+        jobs = [
+            await (one if number % 2 else other).submit(song, algorithm=40, key=song.name)
+            for number, song in enumerate(songs(tmp_path, 14))
+        ]
+        found = await one.find(key="song 0.wav")
+        assert found is not None
+        for job in (*jobs, found):
+            assert (await job).files
+    assert len(service.jobs) == 14
+    assert service.count_status(400) == 0
