@@ -11,6 +11,7 @@ from attrs import frozen
 
 from mvsep_async.audio.walk import AudioFile, rejection, walk
 from mvsep_async.errors import InvalidRequestError
+from mvsep_async.naming import song_name
 
 __all__ = ["STEMS", "AllowedFolders"]
 
@@ -68,13 +69,15 @@ class AllowedFolders:
                     yield entry
 
     def target(self, path: str | None, song: Path) -> Path:
-        """Return the folder for the stems of a song; raises `InvalidRequestError` for one that is not allowed."""
+        """Return the folder for the stems of a song, below `path`.
+
+        Raises `InvalidRequestError` for one that is not allowed.
+        """
         root = self._root_of(song) or self.folders[0]
-        if path is None:
-            return root / STEMS
-        found = (root / Path(path).expanduser()).resolve()
+        given = STEMS if path is None else path
+        found = (root / Path(given).expanduser() / song_name(str(song))).resolve()
         if self._root_of(found) is None:
-            raise self._outside(path)
+            raise self._outside(given)
         return found
 
     def _existing(self, path: str) -> Path:

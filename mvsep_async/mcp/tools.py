@@ -235,7 +235,7 @@ class Tools:
     async def _fetched(self, job: Job, target: Path, stems: list[str] | None) -> JobResult:
         if job.error is not None:
             raise job.error
-        paths = await job.download(target, stems=stems)
+        paths = await job.download(target, stems=stems, layout="{stem}")
         return await job_result(job, [str(path) for path in paths])
 
     async def _job(self, id: str) -> Job:

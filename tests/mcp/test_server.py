@@ -156,7 +156,10 @@ async def test_only_the_named_folders_are_read_and_written(
         ):  # fmt: skip
             assert "outside the folders" in await refusal(client, "separate", song=path)
             assert "outside the folders" in await refusal(client, "estimate", songs=[path])
-        for folder in (str(outside), "../private", "linked", "linked/new"):
+        (music / "stems").symlink_to(outside)
+        (music / "voices").mkdir()
+        (music / "voices" / "song 2").symlink_to(outside)
+        for folder in (str(outside), "../private", "linked", "linked/new", "voices", None):
             assert "outside the folders" in await refusal(client, "separate", song="song 2.wav", out=folder)
         assert "is text, not audio" in await refusal(client, "separate", song="notes.txt")
         assert "there is no file 'gone.wav'" in await refusal(client, "separate", song="gone.wav")
