@@ -103,7 +103,7 @@ class AccountTables:
 
     async def rows(self, query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        return await (await self.connection.execute(query, arguments)).fetchall()
+        return await (await self.connection.execute(query.encode(), arguments)).fetchall()
 
 
 @asynccontextmanager
