@@ -23,6 +23,7 @@ from trio._core import _run as trio_run
 from mvsep_async.download.part_file import PartFile
 from mvsep_async.errors import JournalError
 from mvsep_async.journal.store import Store
+from mvsep_async.journal.thread import WorkThread
 
 from .story import Story
 
@@ -132,45 +133,30 @@ class Machine:
             self._snapshots.append(self._snapshot())
 
 
-class SimulatedThread:
+class SimulatedThread(WorkThread):
     """What stands for the journal's thread: a task that works off the calls, each after a while."""
 
     def __init__(self, machine: Machine, name: str) -> None:
         self._machine = machine
-        self._posts: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]] | None] = deque()
+        self._calls: deque[tuple[Callable[[], Any], Callable[[Any, Exception | None], None]] | None] = deque()
         self._posted = trio.Event()
-        trio.lowlevel.spawn_system_task(self._run, name=name)
+        trio.lowlevel.spawn_system_task(self._work, name=name)
 
     def post(self, work: Callable[[], Any], then: Callable[[Any, Exception | None], None]) -> None:
-        self._posts.append((work, then))
+        self._calls.append((work, then))
         self._posted.set()
-
-    async def do(self, work: Callable[[], Any]) -> Any:
-        over = anyio.Event()
-        outcome: list[tuple[Any, Exception | None]] = []
-
-        def then(result: Any, error: Exception | None) -> None:
-            outcome.append((result, error))
-            over.set()
-
-        self.post(work, then)
-        await over.wait()
-        result, error = outcome.pop()
-        if error is not None:
-            raise error
-        return result
 
     def stop(self) -> None:
-        self._posts.append(None)
+        self._calls.append(None)
         self._posted.set()
 
-    async def _run(self) -> None:
+    async def _work(self) -> None:
         machine = self._machine
         while True:
-            while not self._posts:
+            while not self._calls:
                 self._posted = trio.Event()
                 await self._posted.wait()
-            post = self._posts.popleft()
+            post = self._calls.popleft()
             if post is None:
                 return
             work, then = post

@@ -16,6 +16,7 @@ PROMISES = (
     "no audio is paid twice",
     "no song is lost",
     "files are whole",
+    "a key is one job",
     "what was cancelled stays cancelled",
     "the limit is kept",
     "the budget is kept",

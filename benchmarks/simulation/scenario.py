@@ -65,6 +65,11 @@ class Scenario:
     failures: float
     """The part of all jobs that the service fails."""
     journal_latency: float
+    keyed: int = 0
+    """Songs that are submitted one by one with a key, a group and a priority, every second one as bytes."""
+    group_cap: int = 0
+    quota: int = 0
+    """Separations in half an hour of a free account."""
 
     @classmethod
     def of(cls, seed: int, *, hours: float = 1.0) -> Self:
@@ -104,6 +109,9 @@ class Scenario:
             deletions=rng.choice((0, 0, 2)),
             failures=rng.choice((0.0, 0.0, 0.1)),
             journal_latency=rng.choice((0.0, 0.01, 0.5)),
+            keyed=rng.choice((0, 1, 4)),
+            group_cap=rng.choice((0, 0, 1, 3)),
+            quota=rng.choice((0, 0, 4, 10)),
         )
 
     def without(self, part: str) -> Self:

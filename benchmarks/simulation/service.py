@@ -24,6 +24,8 @@ _REGIONS: Final = ("https://de.mvsep.com", "https://de2.mvsep.com", "https://hk.
 _MARK: Final = re.compile(rb"SONG(\d{4})")
 _FILE: Final = re.compile(r"/storage/processed/(?P<hash>.+)_(?P<stem>vocals|other)\.wav")
 _NOT_FOUND: Final = {"success": False, "status": "not_found", "data": {"message": "File or File Hash not found"}}
+_LIMIT: Final = "You have reached the limit of separations for today. Please try again tomorrow."
+_QUOTA_SECONDS: Final = 1800.0
 _FULL: Final = "You already have unprocessed file in queue. Please wait before adding new file!"
 
 
@@ -112,6 +114,14 @@ class Service:
         """Unfinished jobs that the account may have."""
         return 10 if self.scenario.premium else 1
 
+    @property
+    def free_left(self) -> int | None:
+        """Separations that a free account has left, `None` if there is no limit."""
+        if self.scenario.premium or not self.scenario.quota:
+            return None
+        since = trio.current_time() - _QUOTA_SECONDS
+        return max(0, self.scenario.quota - sum(at > since for at in self._quota_used))
+
     def unfinished(self) -> list[RemoteJob]:
         """Return the unfinished jobs, strangers' too."""
         now = trio.current_time()
@@ -190,10 +200,14 @@ class Service:
         name = re.search(rb'filename="([^"]+)"', body)
         if audio is None or name is None:
             return Answer.json({"success": False, "errors": {"audiofile": ["The audiofile field is required."]}}, 400)
+        if self.free_left == 0:
+            self.story.say("service", f"refuses song {audio}: no separations are left")
+            return Answer.json({"success": False, "errors": [_LIMIT]}, 400)
         if len(self.unfinished()) >= self.limit:
             self.story.say("service", f"refuses song {audio}: all {self.limit} slots are in use")
             return Answer.json({"success": False, "errors": [_FULL]}, 400)
         job = self._add(audio, name[1].decode(), now)
+        self._quota_used.append(now)
         self.story.say("service", f"accepts song {audio} as job {job.number} ({job.hash})")
         if len(self.paid(audio)) > 1:
             self.story.violate(
@@ -276,7 +290,8 @@ class Service:
         return Answer.json({"success": True, "data": {**data, "current_queue": queue}})
 
     def _queue(self) -> Answer:
-        return Answer.json({"queue": {"in_process": 1}, "free_separations": {"left": 50, "max": 50}})
+        left, most = (50, 50) if self.free_left is None else (self.free_left, self.scenario.quota)
+        return Answer.json({"queue": {"in_process": 1}, "free_separations": {"left": left, "max": most}})
 
     def _history(self, start: int, limit: int) -> Answer:
         size = min(limit, self.scenario.page_size, 20)

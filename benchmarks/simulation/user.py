@@ -14,6 +14,7 @@ from attrs import define, field
 
 from mvsep_async import (
     AuthenticationError,
+    ClientClosedError,
     Job,
     MVSepClient,
     MVSepError,
@@ -81,6 +82,16 @@ class User:
     def target(self) -> Path:
         return self.machine.folder / "stems"
 
+    @property
+    def keyed(self) -> list[int]:
+        """The songs that are submitted with a key."""
+        return sorted(self.songs)[: self.scenario.keyed]
+
+    @property
+    def unkeyed(self) -> list[int]:
+        """The songs that `map` separates: they may be moved and retagged."""
+        return sorted(self.songs)[self.scenario.keyed :]
+
     def collect_songs(self) -> None:
         """Write the songs."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +117,13 @@ class User:
         self._adrift.clear()
         story.say("process", f"starts (life {self.lives})")
         http = httpx.AsyncClient(transport=self.network, trust_env=False)
-        self.client = MVSepClient("token-1234567890", journal=machine.journal, http=http, patience=PATIENCE)
+        self.client = MVSepClient(
+            "token-1234567890",
+            journal=machine.journal,
+            http=http,
+            patience=PATIENCE,
+            group_cap=self.scenario.group_cap or None,
+        )
         counter = None if crash_after is None else _CrashAfter(crash_after, machine.crash)
         try:
             with trio.CancelScope() as self.scope:
@@ -134,14 +151,49 @@ class User:
     async def _map(self, client: MVSepClient) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._check, client)
-            async for job in client.map(list(self.songs.values()), directory=self.target, algorithm=40):
-                audio = self._paths.get(Path(str(job.source)))
-                self.story.say("user", f"gets song {audio}: {job.error or job.stage.value}")
-                unsent = not entry_of(job).facts.attempts
-                if unsent and isinstance(job.error, _NOT_THE_SONGS) and not self.network.long_outage:
-                    self.story.violate("a short fault ends no queued song", f"song {audio}: {job.error!r}")
+            async with trio.open_nursery() as songs:
+                for audio in self.keyed:
+                    songs.start_soon(self._submit, client, audio)
+                unkeyed = [path for audio, path in self.songs.items() if audio not in self.keyed]
+                async for job in client.map(unkeyed, directory=self.target, algorithm=40):
+                    self._ended(job)
             self.finished_all = all(job.error is None for job in client.jobs())
             nursery.cancel_scope.cancel()
+
+    async def _submit(self, client: MVSepClient, audio: int) -> None:
+        """Submit a song with a key, and download its stems: whatever became of it in an earlier life."""
+        path, key = self.songs[audio], f"song {audio}"
+        try:
+            job = await client.submit(
+                path.read_bytes() if audio % 2 else path,
+                filename=path.name,
+                algorithm=40,
+                key=key,
+                group=str(audio % 3),
+                priority=audio,
+                metadata=audio,
+            )
+            again = await client.find(key=key)
+            if again is None or again.id != job.id:
+                self.story.violate("a key is one job", f"{key} is {job}, and then {again}")
+            await job
+            await job.download(self.target)
+        except MVSepError as error:
+            if self.machine.dead or isinstance(error, ClientClosedError):
+                return
+            self.story.say("user", f"cannot have song {audio}: {error}")
+        else:
+            self._ended(job)
+
+    def _ended(self, job: Job) -> None:
+        audio = self._audio_of(job)
+        self.story.say("user", f"gets song {audio}: {job.error or job.stage.value}")
+        unsent = not entry_of(job).facts.attempts
+        if unsent and isinstance(job.error, _NOT_THE_SONGS) and not self.network.long_outage:
+            self.story.violate("a short fault ends no queued song", f"song {audio}: {job.error!r}")
+
+    def _audio_of(self, job: Job) -> int | None:
+        return job.metadata if isinstance(job.metadata, int) else self._paths.get(Path(str(job.source)))
 
     def _stop(self) -> None:
         if self.scope is not None:
@@ -212,7 +264,7 @@ class User:
         if not jobs:
             return
         job = self.rng.choice(jobs)
-        audio = self._paths.get(Path(str(job.source)))
+        audio = self._audio_of(job)
         if audio is not None:
             self.given_up[audio] = "cancelled"  # whatever comes of it: the process may die meanwhile
         try:
@@ -226,13 +278,17 @@ class User:
 
     def retag_one(self) -> None:
         """Edit the tags of a song: its audio stays."""
-        audio = self.rng.choice(list(self.songs))
+        if not self.unkeyed:
+            return
+        audio = self.rng.choice(self.unkeyed)
         self.story.say("user", f"retags song {audio}")
         self.put(audio, self.songs[audio], f"t{self.rng.randrange(100)}")
 
     def move_one(self) -> None:
         """Move a song to another folder."""
-        audio = self.rng.choice(list(self.songs))
+        if not self.unkeyed:
+            return
+        audio = self.rng.choice(self.unkeyed)
         before = self.songs[audio]
         after = self.folder / f"album {self.rng.randrange(3)}" / before.name
         if after == before:

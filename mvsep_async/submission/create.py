@@ -227,7 +227,7 @@ class Launcher:
     def _show_sent(self, job: JobEntry, sent: int, total: int) -> None:
         if total and job.state in (JobState.UPLOADING, JobState.CREATING):  # else no file is uploaded
             held = job.state is JobState.UPLOADING and sent >= total - RESERVED
-            message = "uploaded but for its last bytes, which wait for a free slot" if held else None
+            message = "waits for a free slot" if held else None
             self.registry.show(
                 job, Progress(stage=Stage.UPLOADING, bytes_sent=sent, bytes_total=total, message=message)
             )

@@ -52,6 +52,9 @@ CALM = evolve(
     deletions=0,
     failures=0.0,
     journal_latency=0.0,
+    keyed=0,
+    group_cap=0,
+    quota=0,
 )
 
 
