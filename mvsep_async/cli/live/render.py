@@ -108,6 +108,8 @@ def status_text(
         case stage if stage in _AT_WORK and progress.chunks_total:
             chunks = f", chunk {progress.chunks_done or 0} of {progress.chunks_total}"
             parts = [chunks, f", {left}" if left else ""]
+        case Stage.DONE:
+            parts = [", waits to download"] if elapsed >= 1 else []
         case _:
             parts = [f", {left}" if left else f" for {seconds_text(elapsed)}" if elapsed >= 1 else ""]
     text = stage.value

@@ -209,3 +209,8 @@ def test_why_no_song_is_sent_has_a_line_of_its_own() -> None:
     assert lines(board, 120)[-2] == "waiting: the service answered 502"
     assert len(lines(board, 80, height=5)) <= 5
     assert all(cell_len(line) <= 30 for line in lines(board, 30))
+
+
+def test_a_separated_song_waits_to_download() -> None:
+    assert status_text(Progress(stage=Stage.DONE)) == "done"
+    assert status_text(Progress(stage=Stage.DONE), elapsed=14.0) == "done, waits to download"
