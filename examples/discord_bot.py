@@ -3,6 +3,8 @@
     pip install mvsep-async discord.py
     MVSEP_API_TOKEN=... DISCORD_TOKEN=... python discord_bot.py
 
+JOURNAL may be the postgresql:// URL of a journal that several replicas share, such as the shards of a large bot.
+
 What the bot does is in `StemBot`, which knows Discord only by two small protocols; `run` joins it to discord.py. So it
 can be tested without a network, and used for any other chat.
 """
@@ -23,6 +25,9 @@ from mvsep_async import ClientClosedError, Job, JobCancelledError, MVSepClient, 
 
 EDIT_EVERY = 2.0
 """Seconds between two edits of one message. Discord takes five in five seconds, for a whole channel."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks for the songs of replicas that have ended, which the client takes over."""
 
 MOST_EACH = 5
 """Songs that one user may have under way."""
@@ -64,6 +69,8 @@ class StemBot:
         self._edit_every = edit_every
         self._receiving: dict[int, int] = defaultdict(int)
         """Songs of each user that are not a job yet."""
+        self._answering: set[str] = set()
+        """The jobs whose messages are edited here."""
 
     async def separate(self, user: int, song: Attachment, answer: Answer, algorithm: str = "BS Roformer") -> None:
         """Answer `/separate`: this takes as long as the song does."""
@@ -90,12 +97,16 @@ class StemBot:
         await self._answer(job, answer)
 
     async def resume(self, answer_at: Callable[[dict[str, int]], Answer]) -> None:
-        """Answer the songs of an earlier run, in the messages that they had."""
+        """Answer the songs of an earlier run, in the messages that they had, and those of replicas that have ended."""
         async with anyio.create_task_group() as tasks:
-            for job in self._client.jobs():
-                place = about(job).get("place")
-                if isinstance(place, dict):
-                    tasks.start_soon(self._answer, job, answer_at({name: int(str(id)) for name, id in place.items()}))
+            while True:
+                for job in self._client.jobs():
+                    place = about(job).get("place")
+                    if isinstance(place, dict) and job.id not in self._answering:
+                        self._answering.add(job.id)
+                        answer = answer_at({name: int(str(id)) for name, id in place.items()})
+                        tasks.start_soon(self._answer, job, answer)
+                await anyio.sleep(LOOK_EVERY)
 
     async def cancel(self, user: int, answer: Answer) -> None:
         """Answer `/cancel`: the user's jobs end at whatever stage they are, and give their credits back if they can."""
@@ -108,6 +119,7 @@ class StemBot:
         return [job for job in self._client.jobs() if not job.done() and about(job).get("user") == user]
 
     async def _answer(self, job: Job, answer: Answer) -> None:
+        self._answering.add(job.id)
         try:
             await self._show(job, answer)
             await self._hand_over(job, answer)
@@ -119,6 +131,7 @@ class StemBot:
             await answer.edit(f"Sorry, {about(job).get('song')} could not be separated: {error}")
         with suppress(MVSepError):  # a bot runs for months: what is handed over need not be known any longer
             await self._client.prune([job])
+            self._answering.discard(job.id)
 
     async def _show(self, job: Job, answer: Answer) -> None:
         """Edit the progress into the message, never more often than it may be edited.
@@ -193,7 +206,7 @@ async def run() -> None:
 
     # With a journal, what is unfinished when the block ends goes on when the bot is back.
     async with (
-        MVSepClient(journal="discord_bot.sqlite", group_cap=3) as client,
+        MVSepClient(journal=os.environ.get("JOURNAL", "discord_bot.sqlite"), group_cap=3) as client,
         bot,
         anyio.create_task_group() as tasks,
     ):

@@ -184,7 +184,10 @@ def describe(progress: Progress) -> str:
 
 async def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and Telegram's hold the bot's token
-    async with httpx.AsyncClient() as http, MVSepClient(journal="telegram_bot.sqlite") as client:
+    async with (
+        httpx.AsyncClient() as http,
+        MVSepClient(journal=os.environ.get("JOURNAL", "telegram_bot.sqlite")) as client,
+    ):
         await StemBot(client, Telegram(http, os.environ["TELEGRAM_TOKEN"])).run()
 
 

@@ -207,7 +207,7 @@ class RequestPreparer:
     async def _spool(self, chunks: AsyncIterable[bytes], filename: str) -> Spooled:
         with self.callers.enter():
             folder = self.spool_folder or await self._temporary_folder()
-            await in_thread(partial(folder.mkdir, exist_ok=True))
+            await in_thread(partial(folder.mkdir, parents=True, exist_ok=True))
             name = f"{new_id()}-{safe_name(filename, limit=120)}"
             content = await spool(chunks, folder, name, durable=self.spool_folder is not None)
         return Spooled(content.path, filename)
