@@ -24,9 +24,12 @@ from mvsep_async.journal.lock import LockedError
 from mvsep_async.observe.events import Listener
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
-__all__ = ["JOURNAL", "JournalOptions", "connect_with_journal", "drop_unsent", "when_unlocked"]
+__all__ = ["JOURNAL", "OTHER_JOURNAL", "JournalOptions", "connect_with_journal", "drop_unsent", "when_unlocked"]
 
 T = TypeVar("T")
+
+OTHER_JOURNAL: Final = "; --journal FILE starts at once"
+"""What to do instead of waiting, for songs that are not part of a library."""
 
 _RETRY: Final = 0.5
 """Seconds between two attempts to lock a journal that another command uses."""
@@ -59,22 +62,24 @@ async def connect_with_journal(
     *,
     transfer: TransferOptions = TRANSFER,
     on_event: Listener = lambda event: None,
+    hint: str = "",
 ) -> AsyncIterator[MVSepClient]:
-    """Open a client with a journal; wait while another command uses it."""
+    """Open a client with a journal; wait while another command uses it. `hint`: what to do instead of waiting."""
 
     async def opened() -> MVSepClient:
         client = connect(config, needs_token=True, journal=journal, transfer=transfer, on_event=on_event)
         return await client.open()
 
     async with AsyncExitStack() as stack:
-        client = await when_unlocked(opened)
+        client = await when_unlocked(opened, hint)
         stack.push_async_exit(client)
         yield client
 
 
-async def when_unlocked(work: Callable[[], Awaitable[T]]) -> T:
+async def when_unlocked(work: Callable[[], Awaitable[T]], hint: str = "") -> T:
     """Do what needs a journal or a library that one command at a time can use; wait while another one uses it.
 
+    `hint`: what to do instead of waiting, for the line that says so.
     Two commands share the account's slots, so that the second one gains little by running beside the first.
     """
     waiting = False
@@ -87,8 +92,7 @@ async def when_unlocked(work: Callable[[], Awaitable[T]]) -> T:
             if not waiting:
                 holder = "another command" if error.__cause__.pid is None else f"process {error.__cause__.pid}"
                 terminal().note(
-                    f"{holder} uses the journal: this command starts when that one ends (Ctrl-C stops it; "
-                    "--journal FILE starts at once)"
+                    f"{holder} uses the journal: this command starts when that one ends (Ctrl-C stops it{hint})"
                 )
             waiting = True
         await anyio.sleep(_RETRY)
@@ -103,7 +107,7 @@ async def drop_unsent(journal: JournalAddress | None) -> None:
     if journal is None or isinstance(journal, PostgresURL):
         return
     await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
-    await when_unlocked(lambda: _drop_unsent(journal))
+    await when_unlocked(lambda: _drop_unsent(journal), OTHER_JOURNAL)
 
 
 async def _drop_unsent(journal: Path) -> None:

@@ -25,6 +25,9 @@ __all__ = ["watch_library"]
 _DEBOUNCE: Final = 1600
 """Milliseconds of changes that are collected into one run: the default of watchfiles."""
 
+_STOP: Final = 500
+"""Milliseconds within which a cancelled watch ends, our choice: watchfiles waits in a thread, by default for 5 s."""
+
 
 async def watch_library(
     client: MVSepClient,
@@ -52,7 +55,9 @@ async def watch_library(
     removed: set[str] = set()
 
     async def watch() -> None:
-        async for changes in watchfiles.awatch(source, watch_filter=is_relevant, debounce=_DEBOUNCE):
+        async for changes in watchfiles.awatch(
+            source, watch_filter=is_relevant, debounce=_DEBOUNCE, rust_timeout=_STOP
+        ):
             removed.update(path for change, path in changes if change is watchfiles.Change.deleted)
             changed.set()
 

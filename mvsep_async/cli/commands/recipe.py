@@ -16,7 +16,7 @@ from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
-from mvsep_async.cli.journal import JOURNAL, JournalOptions, connect_with_journal, drop_unsent
+from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.tables import Column, print_rows
@@ -91,7 +91,7 @@ async def run(
     path = journal.path(config)
     await drop_unsent(path)
     view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
-    async with connect_with_journal(config, path, transfer=line) as client:
+    async with connect_with_journal(config, path, transfer=line, hint=OTHER_JOURNAL) as client:
         resolved = found.resolve(await client.catalogue(), None if anyway else await client.account.user())
         await prepare_folder(folder)
         run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, anyway, view)

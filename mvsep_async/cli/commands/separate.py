@@ -18,7 +18,7 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_run import JobRun
-from mvsep_async.cli.journal import JOURNAL, JournalOptions, connect_with_journal, drop_unsent
+from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
@@ -179,7 +179,7 @@ class _Run:
         try:
             await drop_unsent(self.journal)
             async with connect_with_journal(
-                self.config, self.journal, transfer=self.transfer, on_event=run.receive
+                self.config, self.journal, transfer=self.transfer, on_event=run.receive, hint=OTHER_JOURNAL
             ) as client:
                 algorithm = self.choice.find(await client.catalogue())
                 run.rename(self._title(algorithm.name.partition(" (")[0]))
