@@ -141,7 +141,7 @@ async def _live(scenario: Scenario, rng: Random, machine: Machine, network: Netw
         if crashes and not quiet:
             crashes -= 1
             crash_after = int(10 ** rng.uniform(1.0, 4.3))
-        with trio.move_on_after(scenario.quiet_after + _LONGEST_LIFE - trio.current_time()) as scope:
+        with trio.move_on_after(max(scenario.quiet_after - trio.current_time(), 0.0) + _LONGEST_LIFE) as scope:
             await user.live(crash_after)
         if scope.cancelled_caught:
             user.story.violate("no song is lost", "the run does not end after everything is quiet")
