@@ -96,7 +96,7 @@ async def _samples(song: SoundFile, copy: SoundFile | None = None) -> bytes:
 
 
 def _next_samples(song: SoundFile, copy: SoundFile | None, digest: _Hash) -> bool:
-    samples = song.buffer_read(_FRAMES, dtype="int32")  # without numpy; 16 and 24 bits in its upper ones
+    samples: Any = song.buffer_read(_FRAMES, dtype="int32")  # without numpy; 16 and 24 bits in its upper ones
     digest.update(samples)
     if copy is not None:
         copy.buffer_write(samples, dtype="int32")
