@@ -32,6 +32,8 @@ __all__ = ["Outcome", "SharedChaos"]
 LEASE: Final = 2.0
 SLOTS: Final = 4
 _STEMS: Final = 2
+_LONGEST: Final = 300.0
+"""Seconds after its last disturbance in which a process must end."""
 _FAULTS: Final = (
     Fault(kind=FaultKind.LOSE_ANSWER, path="separation/create", probability=0.08, count=None),
     Fault(kind=FaultKind.CUT_REQUEST, path="separation/create", probability=0.05, after_bytes=3000, count=None),
@@ -124,9 +126,11 @@ class SharedChaos:
                     process.kill()
                 await process.wait()
                 process = await self._start(number, sandbox)
-            with anyio.fail_after(300):
+            with anyio.move_on_after(_LONGEST) as scope:
                 if await process.wait():
-                    raise RuntimeError((self.folder / f"{number}.log").read_text()[-3000:])
+                    raise RuntimeError(self._log(number))
+            if scope.cancelled_caught:
+                raise RuntimeError(f"not finished: {await self._unfinished()}\n{self._log(number)}")
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
@@ -149,6 +153,20 @@ class SharedChaos:
                 stdout=log,
                 stderr=log,
             )
+
+    def _log(self, number: int) -> str:
+        return (self.folder / f"{number}.log").read_text()[-3000:]
+
+    async def _unfinished(self) -> list[tuple[Any, ...]]:
+        async with await psycopg.AsyncConnection.connect(self.journal) as connection:
+            rows = await connection.execute(
+                """
+                SELECT j.id, j.state, j.owner, j.attempts, p.name, p.lease_until > clock_timestamp()
+                FROM mvsep.jobs j LEFT JOIN mvsep.processes p ON p.id = j.owner
+                WHERE j.state NOT IN ('finished', 'failed', 'cancelled')
+                """
+            )
+            return await rows.fetchall()
 
     async def _note(self) -> None:
         with suppress(psycopg.Error):
