@@ -192,7 +192,7 @@ class MVSepClient:
     @property
     def user(self) -> User | None:
         """The account as it was last seen; `None` while the client had no need to ask for it."""
-        return self._open().scheduler.dispatcher.user
+        return self._open().scheduler.dispatcher.account.user
 
     @property
     def paused_by(self) -> MVSepError | None:

@@ -25,7 +25,7 @@ from mvsep_async import (
 )
 from mvsep_async.jobs.job import entry_of
 from mvsep_async.jobs.lifecycle import JobState
-from mvsep_async.scheduling.dispatcher import WaitReason
+from mvsep_async.scheduling.pauses import WaitReason
 
 from .machine import Machine
 from .network import Network
@@ -229,7 +229,7 @@ class User:
             return
         dispatcher = session.scheduler.dispatcher
         wait, held = dispatcher.wait(), dispatcher._slots.held
-        asks = dispatcher.concurrency is None and dispatcher.user is None
+        asks = dispatcher.concurrency is None and dispatcher.account.user is None
         ends = wait.until < inf or bool(held) or wait.reason is WaitReason.NOTHING_QUEUED
         self._idle_since = inf if ends or asks else min(self._idle_since, trio.current_time())
         if trio.current_time() - self._idle_since > LONGEST_IDLE:

@@ -33,6 +33,7 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, emitter
 from mvsep_async.polling.policy import PollPolicy
 from mvsep_async.polling.poller import Poller
+from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.session import Session
@@ -65,7 +66,7 @@ _CLOSING: Final = 0.2
 @asynccontextmanager
 async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> AsyncIterator[Session]:
     """Open the parts of a client and resume the journal's jobs; closing leaves unfinished jobs as they are."""
-    registry: JobRegistry | None = None
+    scheduler: Scheduler | None = None
     try:
         async with AsyncExitStack() as stack:
             if http is None:
@@ -111,7 +112,8 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
                 tasks.cancel_scope.cancel()
                 await callers.cancel_all()
     finally:
-        if registry is not None:
+        if scheduler is not None:
+            registry = scheduler.registry
             scheduler.emit_left()
             for job in (*registry.jobs.values(), *registry.elsewhere.values()):
                 job.close_subscribers()
@@ -147,8 +149,7 @@ def _scheduler(
         registry,
         coordinator,
         launcher,
-        account,
-        SiteAPI(wire),
+        AccountWatch(account, SiteAPI(wire)),
         config.concurrency,
         config.patience,
         time_scale,

@@ -5,26 +5,19 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 from math import inf
-from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 
-from mvsep_async.concurrency import Yielder, in_thread
-from mvsep_async.endpoints.account import AccountAPI
-from mvsep_async.endpoints.site import SiteAPI
+from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import (
-    AuthenticationError,
-    ConfigurationError,
     DailyLimitError,
     InvalidRequestError,
     MVSepError,
     NoFreeSlotError,
 )
-from mvsep_async.http.call import Priority
 from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobEvent, JobState
@@ -32,55 +25,22 @@ from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import Retried, SlotFreed, SlotTaken
+from mvsep_async.scheduling.account import AccountWatch
+from mvsep_async.scheduling.ahead import AheadUploads
 from mvsep_async.scheduling.cancel import mark_cancelled
+from mvsep_async.scheduling.groups import GroupSlots
+from mvsep_async.scheduling.pauses import QueuePause, Wait, WaitReason
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.queue_progress import QueueProgress
 from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
-from mvsep_async.scheduling.send_ahead import LOOK_AGAIN, SendAhead, upload_size
+from mvsep_async.scheduling.send_ahead import SendAhead
 from mvsep_async.scheduling.slots import Slots, allowed, count_accepted, count_listed
 from mvsep_async.submission.create import CreateResult, Fate, Launcher
 from mvsep_async.submission.line import UploadLine
 
-__all__ = ["Dispatcher", "Wait", "WaitReason"]
+__all__ = ["Dispatcher"]
 
 logger = logging.getLogger("mvsep_async")
-
-_REFRESH: Final = 300.0
-"""Seconds between two requests for the account's plan while jobs are queued: a dozen an hour.
-
-A refused create shows that a premium plan has ended, but only such a request shows that one has begun.
-"""
-
-
-_QUOTA_CHECK: Final = 900.0
-"""Seconds between two requests for the free separations that are left. The service's API page does not say whether it
-counts calendar days or 24 hours, so only a request shows that the limit was reset."""
-
-
-_PLAN_SECONDS: Final = 2.0
-"""Seconds that the first create waits for the account's plan, our choice: without it the song is sent unchecked."""
-
-
-class WaitReason(Enum):
-    """Why no create begins at the moment."""
-
-    NOTHING_QUEUED = "nothing is queued"
-    PAUSED = "the service, the account or the journal could not be reached; the next try is due soon"
-    DAILY_LIMIT = "the free separations of today are used up"
-    PROBING = "after an outage, a single create tries whether the service is back"
-    ASKING = "the account is being asked whether there is a free slot"
-    NO_SLOT = "all slots are in use"
-    NOT_OUR_TURN = "the free slots are for jobs of other clients with the same journal, or the journal is out of reach"
-    GROUP_CAP = "the groups that have queued jobs use all the slots they may"
-
-
-@frozen
-class Wait:
-    """The reason why the queue waits. It ends when a slot is freed, with a submit, or at `until` at the latest."""
-
-    reason: WaitReason
-    until: float = inf
-    error: MVSepError | None = None
 
 
 @define(eq=False)
@@ -88,84 +48,64 @@ class Dispatcher:
     """Begins creates for queued jobs while there are free slots.
 
     `concurrency`: most unfinished jobs at one time, `None` for the account's limit. `group_cap`: most of one group.
-    `site`: the endpoint that reports the free separations that are left. `line`: the upload line of the launcher.
+    `account`: what is known of the account. `line`: the upload line of the launcher.
     `coordinator`: grants the slots, since other clients may share the account.
     """
 
     registry: JobRegistry
     coordinator: Coordinator
     launcher: Launcher
-    account: AccountAPI
-    site: SiteAPI
+    account: AccountWatch
     concurrency: int | None
     patience: float
     time_scale: float
     group_cap: int | None
     clock: Callable[[], float]
     line: UploadLine = field(default=Factory(lambda self: UploadLine(self.clock), takes_self=True))
-    user: User | None = None
-    account_known: anyio.Event = field(factory=anyio.Event)
-    """Set when `user` is known for the first time."""
     queue_progress: QueueProgress = field(init=False)
     cancelling: set[str] = field(factory=set)
     """Ids of jobs that a caller is cancelling: they are not queued again."""
     _queue: FairQueue[JobEntry] = field(factory=FairQueue)
     _slots: Slots = field(init=False)
-    _groups: Counter[str | None] = field(factory=Counter)
-    """Slots held by each group."""
-    _counted: set[str] = field(factory=set)
-    """Ids of jobs that are counted in `_groups`."""
-    _outage: Outage = field(init=False)
-    _pause: Wait | None = None
+    _groups: GroupSlots = field(init=False)
+    _pause: QueuePause = field(init=False)
+    _ahead: AheadUploads = field(init=False)
     _asking: bool = False
-    _plan_requested: bool = False
-    _plan_lock: anyio.Lock = field(factory=anyio.Lock)
     _in_flight: set[str] = field(factory=set)
     """Ids of jobs that have a slot and whose creates have not ended."""
     _denied: bool = False
     """Whether the coordinator granted no slot, and nothing has changed since."""
-    _answered: bool = False
-    """Whether the service has accepted the token in this session, so that a later 401 may be an outage."""
     _unexplained: Counter[str] = field(factory=Counter)
     _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict)
     """Jobs whose creates get no response: how long that has lasted, and the last error."""
-    _ahead: dict[str, JobEntry] = field(factory=dict)
-    """Jobs whose songs are sent ahead; they get the next free slots."""
-    _send_ahead: SendAhead = field(init=False)
-    _upload_size: tuple[str, int | None] = ("", None)
-    """The id of the job that is to be sent ahead next, and the bytes to upload, `None` while they are being read."""
-    _look_at: float = inf
-    """When to check again whether a song should be sent ahead."""
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
-        self._outage = Outage(self.patience, self.time_scale)
-        self._send_ahead = SendAhead(self.time_scale)
-        self.line.on_idle = self._line_idle
+        self._groups = GroupSlots(self.group_cap)
+        self._pause = QueuePause(self.patience, self.time_scale)
+        self._ahead = AheadUploads(self.line, SendAhead(self.time_scale), self._wake_up)
+        self.line.on_idle = self._wake_up
         self.queue_progress = QueueProgress(
-            self._queue, self._slots, self._groups, self.group_cap, self._pause_message, self.time_scale, self.clock
+            self._queue, self._slots, self._groups, self._pause_message, self.time_scale, self.clock
         )
 
     @property
     def limit(self) -> int:
         """Most unfinished jobs at one time; while the account is unknown, the limit of a free account."""
-        return self.concurrency or allowed(self.user)
+        return self.concurrency or allowed(self.account.user)
 
     @property
     def paused_by(self) -> MVSepError | None:
         """The error because of which no create begins at the moment."""
-        return None if self._pause is None else self._pause.error
+        return self._pause.error
 
     def submit(self, job: JobEntry) -> None:
         """Queue a new job, unless it was cancelled while it was written to the journal."""
         if job.state is not JobState.QUEUED:
             return
         if not self._queue and not self._slots.held:
-            # Nothing was tried in the meantime, so an earlier outage may be over: `patience` starts again.
-            self._outage.ended()
-            if not isinstance(self.paused_by, DailyLimitError):
-                self._pause = None
+            self._pause.idle()
         self._queue.push(job, group=job.request.group, priority=job.request.priority)
         self._wake.set()
 
@@ -184,7 +124,7 @@ class Dispatcher:
         """Stop working on a job that is another client's now."""
         if not self._queue.remove(job, group=job.request.group, priority=job.request.priority):
             self.launcher.withdraw(job)
-        self._ahead.pop(job.id, None)
+        self._ahead.remove(job)
         self._release_slot(job)
         self._unexplained.pop(job.id, None)
         self._lost.pop(job.id, None)
@@ -192,14 +132,13 @@ class Dispatcher:
     def acquire_slot(self, job: JobEntry) -> None:
         """Give a slot to a job whose turn it is, or that is already at the service."""
         self._slots.acquire(job.id)
-        self._counted.add(job.id)
-        self._groups[job.request.group] += 1
+        self._groups.acquire(job)
 
     def on_change(self, change: Change) -> None:
         """React to a change of a job: free its slot, or queue it again if the service does not have it."""
         job, before, after = change.job, change.before, change.after
         if before is JobState.UPLOADING:
-            self._ahead.pop(job.id, None)
+            self._ahead.remove(job)
             if after is JobState.CREATING and job.id not in self._slots.held:
                 self.acquire_slot(job)
                 self._in_flight.add(job.id)
@@ -208,7 +147,7 @@ class Dispatcher:
         if freed and job.id in self._slots.held:
             self._release_slot(job)
         if after in AT_SERVICE and before not in AT_SERVICE:
-            self._resume()
+            self._pause.ended()
             self._slots.accepted(self.clock())
             self._lost.pop(job.id, None)
             self._wake.set()  # the next song may be sent ahead
@@ -220,12 +159,11 @@ class Dispatcher:
 
     def update_account(self, user: User) -> None:
         """Update the slots from the account's plan and its number of unfinished jobs."""
-        self.user = user
-        self._answered = True
-        self.account_known.set()
+        self.account.learned(user)
+        self._pause.token_accepted()
         self._slots.relimit(self.concurrency or allowed(user))
-        if user.is_premium and self._pause is not None and self._pause.reason is WaitReason.DAILY_LIMIT:
-            self._pause = None
+        if user.is_premium:
+            self._pause.limit_ended()
         if user.current_queue.count is not None:
             ours = count_listed(self._holders(), user.current_queue, self.coordinator.slots_elsewhere)
             self._slots.observed(user.current_queue.count, self.clock(), ours=ours)
@@ -235,16 +173,16 @@ class Dispatcher:
         """Begin creates, each as one of `tasks`, until cancelled."""
         tasks.start_soon(self.queue_progress.run)
         if self.concurrency is None:
-            tasks.start_soon(self._refresh_account)
+            tasks.start_soon(self.account.refresh, self.time_scale, lambda: bool(self._queue), self.update_account)
         while True:
-            self._wake, self._look_at = anyio.Event(), inf
+            self._wake, self._ahead.look_at = anyio.Event(), inf
             self._denied = False
             may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
             if may_begin and await self._account_allows():
                 await self._begin_creates(tasks)
                 self._begin_ahead(tasks)
             self.queue_progress.queue_changed()
-            with anyio.move_on_after(min(self.wait().until, self._look_at) - self.clock()):
+            with anyio.move_on_after(min(self.wait().until, self._ahead.look_at) - self.clock()):
                 await self._wake.wait()
 
     def wait(self) -> Wait:
@@ -255,19 +193,19 @@ class Dispatcher:
         now = self.clock()
         if not self._queue and not self._ahead:
             return Wait(WaitReason.NOTHING_QUEUED)
-        if self._pause is not None and now < self._pause.until:
-            return self._pause
+        if (pause := self._pause.current(now)) is not None:
+            return pause
         if self._asking:
             return Wait(WaitReason.ASKING)
-        if self._outage.rest and self._in_flight:
+        if self._pause.probing and self._in_flight:
             return Wait(WaitReason.PROBING)
         if self._slots.free(now) > 0:
             return Wait(WaitReason.NOT_OUR_TURN if self._denied else WaitReason.GROUP_CAP)
         return Wait(WaitReason.NO_SLOT, self._slots.next_change(now))
 
     async def _begin_creates(self, tasks: TaskGroup) -> None:
-        while self._slots.free(now := self.clock()) > 0 and not (self._outage.rest and self._in_flight):
-            first = self._next_ahead() or self._queue.peek(busy=self._groups, cap=self.group_cap)
+        while self._slots.free(now := self.clock()) > 0 and not (self._pause.probing and self._in_flight):
+            first = self._ahead.first(self._groups) or self._queue.peek(busy=self._groups.held, cap=self.group_cap)
             if first is None:
                 return
             job = await self._claim(first, now)
@@ -284,7 +222,7 @@ class Dispatcher:
             self.registry.emit(SlotTaken(job.id, len(self._slots.held), self._slots.limit, job.facts.attempts))
             self._in_flight.add(job.id)
             if ahead:
-                self._send_ahead.used()
+                self._ahead.policy.used()
                 self.launcher.slot_acquired(job)
             else:
                 tasks.start_soon(self._create, job)
@@ -301,47 +239,20 @@ class Dispatcher:
             return None
         return job
 
-    def _next_ahead(self) -> JobEntry | None:
-        """Return the first job sent ahead whose group may have another slot."""
-        for job in self._ahead.values():
-            if self.group_cap is None or self._groups.get(job.request.group, 0) < self.group_cap:
-                return job
-        return None
-
     def _begin_ahead(self, tasks: TaskGroup) -> None:
         """Begin to upload the next song ahead, if all slots are in use and no other upload runs."""
         now = self.clock()
-        job = self._queue.peek(busy=self._groups, cap=self.group_cap)
-        if job is None or self._slots.free(now) > 0 or self._outage.rest or not self.line.idle:
+        job = self._queue.peek(busy=self._groups.held, cap=self.group_cap)
+        if job is None or self._slots.free(now) > 0 or self._pause.probing:
             return
-        if self._upload_size[0] != job.id:
-            self._upload_size = job.id, None
-            tasks.start_soon(self._read_upload_size, job)
-        size = self._upload_size[1]
-        if size is None:
+        if not self._ahead.is_due(job, self._holders(), now, tasks):
             return
-        delay = self._send_ahead.delay(
-            now,
-            size=size,
-            rate=self.line.rate,
-            seconds_left=[holder.progress.seconds_left for holder in self._holders() if holder.state in AT_SERVICE],
-            ahead=len(self._ahead),
-        )
-        if delay > 0:
-            self._look_at = inf if delay == inf else now + min(delay, LOOK_AGAIN)
-            return
-        self._queue.pop(busy=self._groups, cap=self.group_cap)
-        self._ahead[job.id] = job
+        self._queue.pop(busy=self._groups.held, cap=self.group_cap)
+        self._ahead.add(job)
         self.registry.apply(job, JobEvent.UPLOAD_BEGAN)
         tasks.start_soon(self._create, job)
 
-    async def _read_upload_size(self, job: JobEntry) -> None:
-        size = await in_thread(upload_size, job.request)  # a network share may take long
-        if self._upload_size[0] == job.id:
-            self._upload_size = job.id, size
-            self._wake.set()
-
-    def _line_idle(self) -> None:
+    def _wake_up(self) -> None:
         self._wake.set()
 
     async def _account_allows(self) -> bool:
@@ -354,29 +265,20 @@ class Dispatcher:
 
     async def _know_limit(self) -> bool:
         """Request the account's limit before the first create; return whether the limit is known."""
-        if self.concurrency is not None or self.user is not None:
+        if self.concurrency is not None or self.account.user is not None:
             return True
         try:
-            self.update_account(await self.account.user(priority=Priority.CREATE))
+            self.update_account(await self.account.request())
         except MVSepError as error:
             logger.info("the account's limit is not known yet: %s", error)
             await self._pause_queue(error)
             return False
-        self._outage.ended()
+        self._pause.answered()
         return True
-
-    async def _refresh_account(self) -> None:
-        while True:
-            await anyio.sleep(_REFRESH * self.time_scale)
-            if self._queue:
-                try:
-                    self.update_account(await self.account.user())
-                except MVSepError as error:
-                    logger.info("the account could not be asked for its plan: %s", error)
 
     async def _create(self, job: JobEntry) -> None:
         try:
-            result = await self.launcher.launch(job, self._known_user)
+            result = await self.launcher.launch(job, self.account.plan)
             if job.id in self._slots.held:
                 await self._handle_result(job, result)
             else:
@@ -387,25 +289,9 @@ class Dispatcher:
                 self._release_slot(job)
             self._wake.set()
 
-    async def _known_user(self) -> User | None:
-        """Return the account, whose plan limits what may be sent; `None` if it is not known.
-
-        With an explicit `concurrency` nothing else needs it before the first create, so it is requested here, once.
-        """
-        if self.user is None:
-            async with self._plan_lock:
-                if not self._plan_requested:
-                    self._plan_requested = True
-                    with anyio.move_on_after(_PLAN_SECONDS):
-                        try:
-                            self.user = await self.account.user(priority=Priority.CREATE)
-                        except MVSepError as error:
-                            logger.info("the account could not be asked for its plan: %s", error)
-        return self.user
-
     async def _handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
         """Queue a job again that was sent ahead and got no slot. Only the uploaded bytes are lost."""
-        self._send_ahead.failed(self.clock())
+        self._ahead.policy.failed(self.clock())
         if result.fate is Fate.REJECTED and result.error is not None:
             self._fail(job, result.error)
             return
@@ -430,8 +316,7 @@ class Dispatcher:
             case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
                 await self._refused(job, error)
             case Fate.REFUSED if isinstance(error, DailyLimitError):
-                self._answered = True
-                self._outage.ended()
+                self._pause.answered()
                 self.registry.emit(Retried("create", str(error), job.id))
                 self._queue_again(job)
                 await self._pause_for_quota(error)
@@ -441,8 +326,7 @@ class Dispatcher:
                 await self._pause_queue(error)
 
     async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
-        self._answered = True
-        self._outage.ended()  # a refusal is an answer
+        self._pause.answered()
         self.registry.emit(Retried("create", str(error), job.id))
         verdict = await self._classify_refusal(job, error)
         if job.done():
@@ -457,7 +341,7 @@ class Dispatcher:
         user = None
         if needs_account(error):
             try:
-                user = await self.account.user(priority=Priority.CREATE)
+                user = await self.account.request()
             except MVSepError as unanswered:
                 logger.info("the account could not be asked why a job was refused: %s", unanswered)
         verdict = classify_refusal(
@@ -499,47 +383,33 @@ class Dispatcher:
         self._wake.set()
 
     def _release_slot(self, job: JobEntry) -> None:
-        if job.id not in self._counted:
+        if not self._groups.release(job):
             return
-        self._counted.discard(job.id)
-        self._send_ahead.slot_freed()
+        self._ahead.policy.slot_freed()
         self.queue_progress.slot_released(job, served=job.facts.separation is not None)
         self._slots.release(job.id)
-        self._groups[job.request.group] -= 1
-        if not self._groups[job.request.group]:
-            del self._groups[job.request.group]
         self.registry.emit(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
         self._wake.set()
 
     async def _pause_queue(self, error: MVSepError) -> None:
         """Begin no create for a while. When `patience` is exceeded, all jobs queued so far fail with the error."""
-        now = self.clock()
-        final = isinstance(error, ConfigurationError) or (isinstance(error, AuthenticationError) and not self._answered)
-        if self._outage.failed(now) or final:
-            self._resume()
+        if self._pause.failed(error, self.clock()):
             await self._fail_queue(error)
-        else:
-            self._pause = Wait(WaitReason.PAUSED, now + self._outage.rest, error)
         self._wake.set()
 
     async def _pause_for_quota(self, error: DailyLimitError) -> None:
-        """Begin no create until free separations are available; if `patience` is 0, all jobs queued so far fail.
-
-        Those that are queued later are not sent either, unless the service says then that separations are left.
-        """
-        check = min(error.retry_after, _QUOTA_CHECK) * self.time_scale if self.patience > 0 else 0.0
-        self._pause = Wait(WaitReason.DAILY_LIMIT, self.clock() + check, error)
-        if self.patience <= 0:
+        """Begin no create until free separations are available; if `patience` is 0, all jobs queued so far fail."""
+        if self._pause.limited(error, self.clock()):
             await self._fail_queue(error)
         self._wake.set()
 
     async def _has_quota(self) -> bool:
         """Return whether a create may begin; after a refusal by the daily limit, request the separations left first."""
-        error = self.paused_by
-        if not isinstance(error, DailyLimitError):
+        error = self._pause.daily_limit
+        if error is None:
             return True
         try:
-            free = (await self.site.queue(priority=Priority.CREATE)).free_separations
+            free = await self.account.free_separations()
         except MVSepError as unanswered:
             logger.info("the free separations that are left are not known: %s", unanswered)
             await self._pause_for_quota(error)
@@ -547,7 +417,7 @@ class Dispatcher:
         if free is not None and free.left == 0:
             await self._pause_for_quota(error)
             return False
-        self._pause = None
+        self._pause.limit_ended()
         return True
 
     async def _has_room(self) -> bool:
@@ -555,7 +425,7 @@ class Dispatcher:
         if not self._slots.is_probe(self.clock()):
             return True
         try:
-            self.update_account(await self.account.user(priority=Priority.CREATE))
+            self.update_account(await self.account.request())
         except MVSepError as error:
             logger.info("the account could not be asked whether it has a free slot: %s", error)
             self._slots.postpone(self.clock())
@@ -573,11 +443,7 @@ class Dispatcher:
         """Return why no create begins, as the message of queued jobs; `None` if nothing is wrong."""
         if self.coordinator.problem is not None:
             return self.coordinator.problem
-        return None if self.paused_by is None else self.paused_by.message
-
-    def _resume(self) -> None:
-        self._outage.ended()
-        self._pause = None
+        return None if self._pause.error is None else self._pause.error.message
 
     def _fail(self, job: JobEntry, error: MVSepError) -> None:
         self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))

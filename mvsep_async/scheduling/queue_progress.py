@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from statistics import median
 from typing import Final
@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
+from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.slots import Slots
 
@@ -50,9 +51,7 @@ class QueueProgress:
 
     queue: FairQueue[JobEntry]
     slots: Slots
-    groups: Counter[str | None]
-    """Slots held by each group."""
-    group_cap: int | None
+    groups: GroupSlots
     message: Callable[[], str | None]
     """Returns why no create begins, or `None` if nothing is wrong."""
     time_scale: float
@@ -71,10 +70,10 @@ class QueueProgress:
         slot_time = median(self._slot_times) if len(self._slot_times) >= _ENOUGH else None
         free = self.slots.free(self.clock())
         waits = [estimated_wait(place, free=free, slots=len(self.slots.held) + free, slot_time=slot_time)]
-        if self.group_cap is not None:
+        if self.groups.cap is not None:
             own = self.queue.place_in_group(job, group=request.group, priority=request.priority) or 0
-            left = self.group_cap - self.groups.get(request.group, 0)
-            waits.append(estimated_wait(own, free=left, slots=self.group_cap, slot_time=slot_time))
+            left = self.groups.cap - self.groups.held.get(request.group, 0)
+            waits.append(estimated_wait(own, free=left, slots=self.groups.cap, slot_time=slot_time))
         known = [wait for wait in waits if wait is not None]
         return evolve(
             job.progress,

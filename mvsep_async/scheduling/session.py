@@ -191,7 +191,7 @@ class Session:
 
     async def account_known(self) -> None:
         """Wait until the account's limit is known."""
-        await self.scheduler.dispatcher.account_known.wait()
+        await self.scheduler.dispatcher.account.known.wait()
 
     def queue_progress(self, job: JobEntry, *, follow: bool = False) -> Progress:
         progress = self.scheduler.dispatcher.queue_progress

@@ -33,8 +33,10 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.site import FreeSeparations, Queue
 from mvsep_async.models.user import CurrentQueue, User
-from mvsep_async.scheduling import dispatcher as dispatcher_module
-from mvsep_async.scheduling.dispatcher import Dispatcher, WaitReason
+from mvsep_async.scheduling import ahead as ahead_module
+from mvsep_async.scheduling.account import AccountWatch
+from mvsep_async.scheduling.dispatcher import Dispatcher
+from mvsep_async.scheduling.pauses import WaitReason
 from mvsep_async.submission.create import CreateResult, Fate
 from tests.virtual import run_virtually
 
@@ -125,8 +127,7 @@ async def world(concurrency: int | None = 10, patience: float = 1800.0, **option
         registry,
         LocalCoordinator(registry.journal, durable=False),
         service,  # type: ignore[arg-type]
-        service,  # type: ignore[arg-type]
-        service,  # type: ignore[arg-type]
+        AccountWatch(service, service),  # type: ignore[arg-type]
         concurrency,
         patience,
         1.0,
@@ -408,7 +409,7 @@ def test_a_network_share_that_hangs_holds_up_no_job(monkeypatch: pytest.MonkeyPa
             assert here.states() == [JobState.DONE] * 3
             answers.set()
 
-    monkeypatch.setattr(dispatcher_module, "upload_size", hang)
+    monkeypatch.setattr(ahead_module, "upload_size", hang)
     run_virtually(run)
     assert threads
     assert main_thread() not in threads
