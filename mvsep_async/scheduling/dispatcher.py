@@ -422,7 +422,8 @@ class Dispatcher:
 
     async def _has_room(self) -> bool:
         """Return whether a create may begin. Before a probe, check the account: a refusal may cost a whole upload."""
-        if not self._slots.is_probe(self.clock()):
+        waits = self._ahead.first(self._groups) or self._queue.peek(busy=self._groups.held, cap=self.group_cap)
+        if waits is None or not self._slots.is_probe(self.clock()):
             return True
         try:
             self.update_account(await self.account.request())
