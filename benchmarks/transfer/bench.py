@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import ssl
 import subprocess
@@ -17,7 +18,7 @@ from typing import Literal
 import anyio
 import httpx
 import trustme
-from attrs import frozen
+from attrs import field, frozen
 
 from mvsep_async.download.fetch import fetch
 from mvsep_async.http.content import FileContent
@@ -28,6 +29,7 @@ __all__ = [
     "MIB",
     "Bench",
     "Scheme",
+    "Times",
     "curl",
     "curl_download",
     "curl_download_synced",
@@ -101,18 +103,33 @@ def _peer(certificate: str, size: int) -> Iterator[int]:
         process.communicate()
 
 
-def interleaved(bench: Bench, contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run all contestants by turns, and return the seconds that each took, round by round. The first round is thrown
-    away: caches fill, modules load."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+@frozen
+class Times:
+    """What a contestant took, round by round: seconds, and seconds of processor time without the server's."""
+
+    wall: list[float] = field(factory=list)
+    work: list[float] = field(factory=list)
+
+
+def interleaved(bench: Bench, contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
+    """Run all contestants by turns, and return what each took. The first round is thrown away: caches fill, modules
+    load."""
+    times = {name: Times() for name in contestants}
     for number in range(rounds + 1):
         for name, run in contestants.items():
             bench.clear()
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), _worked()
             run()
             if number:
-                times[name].append(time.perf_counter() - start)
+                times[name].wall.append(time.perf_counter() - start)
+                times[name].work.append(_worked() - worked)
     return times
+
+
+def _worked() -> float:
+    """Return the processor time of this process and of those it has waited for; the servers still run."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def running(transfer: Callable[[Bench, Scheme], Awaitable[None]], bench: Bench, scheme: Scheme) -> Callable[[], None]:

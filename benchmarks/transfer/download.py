@@ -38,5 +38,7 @@ def measure(quick: bool) -> list[Row]:
             )
             for peer, bound in (("curl", goal), ("curl+sync", None)):
                 name = f"download {size // MIB} MiB, {scheme}"
-                rows.append(Row.beside(name, "s", times["ours"], times[peer], peer, goal=bound))
+                rows.append(Row.beside(name, "s", times["ours"].wall, times[peer].wall, peer, goal=bound))
+            ours, curl = times["ours"].work, times["curl"].work
+            rows.append(Row.beside(f"{name}: processor time", "s", ours, curl, "curl", goal=None))
     return rows
