@@ -190,13 +190,13 @@ async def _queued(journal: str, jobs: int) -> list[Row]:
             for number in range(30):
                 begun = time.perf_counter()
                 claimed = await database.run(
-                    lambda connection, token=str(number): store.claim(  # type: ignore[misc]
+                    lambda connection, token=str(number): store.slots.claim(  # type: ignore[misc]
                         connection, token, limit=100, group_cap=None, stamp=time.time()
                     )
                 )
                 claims.append(1000 * (time.perf_counter() - begun))
                 assert claimed.job is not None
-                await database.run(lambda connection, job=claimed.job: store.unclaim(connection, job))  # type: ignore[misc]
+                await database.run(lambda connection, job=claimed.job: store.slots.unclaim(connection, job))  # type: ignore[misc]
             before = _memory(sandbox, journal)
             await database.close()
         assert held

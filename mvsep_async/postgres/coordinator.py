@@ -33,9 +33,12 @@ from mvsep_async.postgres.identity import account_digest, machine_name, spool_fo
 from mvsep_async.postgres.journal import PostgresJournal
 from mvsep_async.postgres.listener import Listener
 from mvsep_async.postgres.notices import Notice, NoticeKind
+from mvsep_async.postgres.processes import Snapshot
 from mvsep_async.postgres.rows import ViewReader, needs_file, progress_text
 from mvsep_async.postgres.schema import migrate
-from mvsep_async.postgres.store import Identity, LeaseOverError, Snapshot, Store
+from mvsep_async.postgres.slots import LeaseOverError
+from mvsep_async.postgres.statements import Identity
+from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
 
 __all__ = ["SharedCoordinator", "open_coordinator"]
@@ -168,7 +171,7 @@ class SharedCoordinator:
         self._lease.ended()
         try:
             with anyio.move_on_after(2):
-                await self._database.run(self._journal.store.leave)
+                await self._database.run(self._journal.store.processes.leave)
         except JournalError as error:
             logger.info("the lease could not be given back and ends by itself: %s", error)
         await self._database.close()
@@ -234,7 +237,9 @@ class SharedCoordinator:
         try:
             await self._journal.flush()
             claimed = await self._database.run(
-                lambda connection: store.claim(connection, token, limit=limit, group_cap=group_cap, stamp=self.wall())
+                lambda connection: store.slots.claim(
+                    connection, token, limit=limit, group_cap=group_cap, stamp=self.wall()
+                )
             )
         except LeaseOverError:
             self._lease.ended()
@@ -250,7 +255,7 @@ class SharedCoordinator:
 
     async def unclaim(self, job: str) -> None:
         store = self._journal.store
-        await self._database.run(lambda connection: store.unclaim(connection, job))
+        await self._database.run(lambda connection: store.slots.unclaim(connection, job))
 
     async def _watch_slots(self) -> None:
         """Tell the dispatcher of slots that other processes take and free."""
@@ -263,7 +268,7 @@ class SharedCoordinator:
                 with anyio.move_on_after(TURN_PATIENCE):
                     await self._slots_changed.wait()
             try:
-                self.slots_elsewhere = await self._database.run(self._journal.store.elsewhere)
+                self.slots_elsewhere = await self._database.run(self._journal.store.slots.elsewhere)
             except JournalError as error:
                 self._away(error)
                 await anyio.sleep(_RETRY)
@@ -301,22 +306,22 @@ class SharedCoordinator:
         given = {"id": id, "hash": hash, "key": key, "fingerprint": fingerprint, "content": content}
         column, value = next(((name, value) for name, value in given.items() if value is not None), ("id", ""))
         await self._journal.flush()
-        row = await self._database.run(lambda connection: store.find(connection, column, value))
+        row = await self._database.run(lambda connection: store.jobs.find(connection, column, value))
         return None if row is None else self._view(row)
 
     async def acquire(self, job: str) -> bool:
         store = self._journal.store
         await self._journal.flush()
-        return await self._database.run(lambda connection: store.acquire(connection, job))
+        return await self._database.run(lambda connection: store.jobs.acquire(connection, job))
 
     async def request_cancel(self, job: str) -> None:
         store = self._journal.store
-        await self._database.run(lambda connection: store.request_cancel(connection, job))
+        await self._database.run(lambda connection: store.jobs.request_cancel(connection, job))
 
     async def cancel_refused(self, job: str) -> None:
         store = self._journal.store
         self._cancelling.discard(job)
-        await self._database.run(lambda connection: store.cancel_refused(connection, job))
+        await self._database.run(lambda connection: store.jobs.cancel_refused(connection, job))
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:
         while not self._lease.valid(clock()):
@@ -372,7 +377,9 @@ class SharedCoordinator:
         sent_at, wall = clock(), time.time()
         lapsed = not self._lease.valid(sent_at)
         snapshot = await self._database.run(
-            lambda connection: store.renew(connection, name=self._name, lease=self._lease_seconds, all_jobs=lapsed)
+            lambda connection: store.processes.renew(
+                connection, name=self._name, lease=self._lease_seconds, all_jobs=lapsed
+            )
         )
         if snapshot.own is not None and self._engine is not None:
             own = self._engine.own_jobs()
@@ -390,7 +397,7 @@ class SharedCoordinator:
 
     async def _take_over(self, store: Store, engine: Engine) -> None:
         yielder = Yielder()
-        while rows := await self._database.run(store.take_over):
+        while rows := await self._database.run(store.processes.take_over):
             logger.info("taking over %d jobs of processes that have ended", len(rows))
             for row in rows:
                 view = self._view(row)
@@ -406,7 +413,7 @@ class SharedCoordinator:
         ]
         if jobs:
             await self._journal.flush()
-            await self._database.run(lambda connection: store.hand_back(connection, jobs))
+            await self._database.run(lambda connection: store.processes.hand_back(connection, jobs))
             self._lost(jobs)
 
     # Requests
@@ -421,9 +428,9 @@ class SharedCoordinator:
             try:
                 if allowance.limit not in (None, reported):
                     reported = allowance.limit
-                    await self._database.run(lambda connection: store.learned(connection, int(limit)))  # noqa: B023
+                    await self._database.run(lambda connection: store.requests.learned(connection, int(limit)))  # noqa: B023
                 count, wait = await self._database.run(
-                    lambda connection: store.lease_requests(
+                    lambda connection: store.requests.lease_requests(
                         connection,
                         block,  # noqa: B023
                         asked=1 if urgent else max(2, int(limit) // _BLOCKS),  # noqa: B023
@@ -469,7 +476,7 @@ class SharedCoordinator:
                     self._reported[job] = subscription, text
             if news:
                 try:
-                    await self._database.run(lambda connection: store.report(connection, news))  # noqa: B023
+                    await self._database.run(lambda connection: store.jobs.report(connection, news))  # noqa: B023
                 except JournalError as error:
                     self._away(error)
 
@@ -505,10 +512,10 @@ class SharedCoordinator:
     async def _look_at(self, ask: Sequence[str], changed: Sequence[str]) -> None:
         store, engine = self._journal.store, self._engine
         if ask:
-            await self._database.run(lambda connection: store.follow(connection, ask, _FOLLOWED))
+            await self._database.run(lambda connection: store.jobs.follow(connection, ask, _FOLLOWED))
         if not changed or engine is None:
             return
-        rows = await self._database.run(lambda connection: store.views(connection, changed))
+        rows = await self._database.run(lambda connection: store.jobs.views(connection, changed))
         views = [self._view(row) for row in rows]
         for view in views:
             id = view.record.request.id

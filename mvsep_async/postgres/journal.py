@@ -72,7 +72,7 @@ class PostgresJournal:
         """
         try:
             self._store, self.spool = await self.connect()
-            self.durations = await self.database.run(self._store.durations)
+            self.durations = await self.database.run(self._store.jobs.durations)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.disconnect()
@@ -157,7 +157,9 @@ class PostgresJournal:
             changes, self._pending, recorded = self._pending, PendingChanges(), self._recorded
             machines = {job: self._machines[job] for job in changes.added}
             try:
-                written = await self.database.run(lambda connection: self.store.write(connection, changes, machines))
+                written = await self.database.run(
+                    lambda connection: self.store.jobs.write(connection, changes, machines)
+                )
             except BaseException:
                 changes.merge(self._pending)
                 self._pending = changes

@@ -30,7 +30,8 @@ from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres.account import AccountTables, open_account
 from mvsep_async.postgres.identity import machine_name
 from mvsep_async.postgres.rows import machine_of, needs_file, turn_group
-from mvsep_async.postgres.store import Identity, Store
+from mvsep_async.postgres.statements import Identity
+from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
 from mvsep_async.sources import Spooled
 
@@ -127,13 +128,13 @@ async def _insert(
         await tables.connection.execute(
             "INSERT INTO mvsep.accounts (id) VALUES (%s) ON CONFLICT DO NOTHING", (tables.account,)
         )
-        written = await store.write(
+        written = await store.jobs.write(
             tables.connection, PendingChanges(added=added, changed=changed, durations=learned), machines
         )
         if written.conflicts or written.lost:
             same = ", ".join(list(written.conflicts.values())[:3])
             raise JournalError(f"the database has jobs with the same keys or songs ({same}): nothing was moved")
-        await store.leave(tables.connection)
+        await store.processes.leave(tables.connection)
 
 
 def _moved_request(record: Record, spool: Path, latest: Mapping[str | None, str]) -> JobRequest:

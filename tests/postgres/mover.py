@@ -14,7 +14,8 @@ import anyio
 from mvsep_async.http.token import Token
 from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.postgres import move
-from mvsep_async.postgres.store import Store
+from mvsep_async.postgres.jobs import JobTable
+from mvsep_async.postgres.processes import ProcessTable
 from mvsep_async.postgres_url import PostgresURL
 
 STEPS: list[tuple[Any, str]] = [
@@ -24,8 +25,8 @@ STEPS: list[tuple[Any, str]] = [
     (move, "_remove_spooled"),
     (SqliteJournal, "set_mark"),
     (SqliteJournal, "flush"),
-    (Store, "write"),
-    (Store, "leave"),
+    (JobTable, "write"),
+    (ProcessTable, "leave"),
 ]
 
 

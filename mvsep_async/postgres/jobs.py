@@ -1,0 +1,239 @@
+"""The jobs of the shared journal: write those of this process, find and follow those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from mvsep_async.jobs.journal import JobDuration
+from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobState
+from mvsep_async.journal.changes import PendingChanges, Row
+from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS
+from mvsep_async.postgres.connection import Connection
+from mvsep_async.postgres.notices import Notice, NoticeKind
+from mvsep_async.postgres.rows import encoded
+from mvsep_async.postgres.statements import FREE, VIEW, Statements
+
+__all__ = ["JobTable", "Written"]
+
+_INSERTED: Final = ("account", *REQUEST_COLUMNS, "turn_group", "owner", "machine")
+
+_INSERT: Final = f"""
+    INSERT INTO mvsep.jobs ({", ".join(_INSERTED)}) VALUES ({", ".join(["%s"] * len(_INSERTED))})
+    ON CONFLICT DO NOTHING
+"""  # noqa: S608
+
+_AMEND: Final = f"""
+    UPDATE mvsep.jobs SET {", ".join(f"{name} = %s" for name in REQUEST_COLUMNS)} WHERE id = %s AND owner = %s
+"""  # noqa: S608
+
+_CHANGE: Final = f"""
+    UPDATE mvsep.jobs SET {", ".join(f"{name} = %s" for name in FACT_COLUMNS)}, cancelling = cancelling AND %s
+    WHERE id = %s AND owner = %s RETURNING id, followed_until > clock_timestamp()
+"""  # noqa: S608
+
+_LATE: Final = """
+    UPDATE mvsep.jobs SET hash = %s, remote = %s, host = %s, accepted_at = %s
+    WHERE id = %s AND state IN ('creating', 'lost') AND hash IS NULL AND remote IS NULL RETURNING owner
+"""
+
+_TURN: Final = """
+    INSERT INTO mvsep.turns VALUES (%s, %s, nextval('mvsep.turn_numbers')) ON CONFLICT DO NOTHING
+"""
+
+_KEPT_DURATIONS: Final = 64
+
+
+@define
+class Written:
+    """The result of writing changes."""
+
+    lost: list[str] = field(factory=list)
+    """Jobs that belong to another process."""
+    conflicts: dict[str, str] = field(factory=dict)
+    """New jobs that were not added → the jobs that have their key or song."""
+
+
+@frozen
+class JobTable(Statements):
+    """The table of jobs, and that of the durations of finished ones."""
+
+    async def write(
+        self, connection: Connection, changes: PendingChanges, machines: Mapping[str, tuple[str, str | None]]
+    ) -> Written:
+        """Write changes of this process's jobs. `machines`: of each new job, its turn group and its machine."""
+        written = Written()
+        notices: list[Notice] = []
+        if changes.forgotten:
+            await self._forget(connection, list(changes.forgotten))
+        if changes.added:
+            await self._add(connection, changes.added, machines, written)
+        for job, row in changes.amended.items():
+            await connection.execute(_AMEND, (*encoded(row), job, self.me.process))
+        freed = False
+        for job, row in changes.changed.items():
+            if job in written.conflicts:
+                continue
+            state = JobState(str(row[0]))
+            cursor = await connection.execute(_CHANGE, (*encoded(row), state not in OVER, job, self.me.process))
+            changed = await cursor.fetchone()
+            if changed is None:
+                written.lost.append(job)
+                if state in AT_SERVICE:
+                    notices += await self._late(connection, job, row)
+            elif changed[1]:
+                notices.append(Notice(NoticeKind.CHANGED, job))
+            freed = freed or state not in HOLDS_SLOT
+        await self._learn(connection, changes.durations)
+        if freed:
+            notices.append(Notice(NoticeKind.SLOTS))
+        for notice in notices:
+            await self.notify(connection, notice)
+        return written
+
+    async def _forget(self, connection: Connection, jobs: list[str]) -> None:
+        await connection.execute(
+            f"""
+            DELETE FROM mvsep.jobs WHERE id = ANY(%(jobs)s) AND account = %(account)s
+              AND (owner = %(me)s OR state IN ('done', 'finished', 'failed', 'cancelled') OR {FREE})
+            """,  # noqa: S608
+            {"jobs": jobs, "me": self.me.process, "account": self.me.account},
+        )
+
+    async def _add(
+        self,
+        connection: Connection,
+        added: Mapping[str, Row],
+        machines: Mapping[str, tuple[str, str | None]],
+        written: Written,
+    ) -> None:
+        # Against the removal of a group's turn by a claim, which locks the account for itself.
+        await connection.execute("SELECT 1 FROM mvsep.accounts WHERE id = %s FOR SHARE", (self.me.account,))
+        me = self.me
+        async with connection.cursor() as cursor:
+            rows = [
+                (me.account, *encoded(row), machines[job][0], me.process, machines[job][1])
+                for job, row in added.items()
+            ]
+            await cursor.executemany(_INSERT.encode(), rows)
+            groups = {machines[job][0] for job in added}
+            await cursor.executemany(_TURN, [(me.account, group) for group in sorted(groups)])
+        there = {
+            id for (id,) in await self.rows(connection, "SELECT id FROM mvsep.jobs WHERE id = ANY(%s)", (list(added),))
+        }
+        key, content = REQUEST_COLUMNS.index("owner_key"), REQUEST_COLUMNS.index("content")
+        for job in added.keys() - there:
+            row = encoded(added[job])
+            same = await self.rows(
+                connection,
+                """
+                SELECT id FROM mvsep.jobs WHERE account = %s
+                  AND ((md5(owner_key) = md5(%s) AND owner_key = %s) OR content = %s) LIMIT 1
+                """,
+                (me.account, row[key], row[key], row[content]),
+            )
+            if same:
+                written.conflicts[job] = same[0][0]
+
+    async def _late(self, connection: Connection, job: str, row: Row) -> list[Notice]:
+        """Tell the process that has taken over a job what the service has answered to its create."""
+        facts = dict(zip(FACT_COLUMNS, encoded(row), strict=True))
+        values = [facts[name] for name in ("hash", "remote", "host", "accepted_at")]
+        rows = await self.rows(connection, _LATE, (*values, job))
+        return [Notice(NoticeKind.OWNER, owner) for (owner,) in rows if owner is not None]
+
+    async def _learn(self, connection: Connection, durations: Sequence[Row]) -> None:
+        for row in durations:
+            await connection.execute(
+                """
+                INSERT INTO mvsep.durations (account, algorithm, size, waiting, processing) VALUES (%s, %s, %s, %s, %s)
+                """,
+                (self.me.account, *row),
+            )
+        for algorithm in {row[0] for row in durations}:
+            await connection.execute(
+                """
+                DELETE FROM mvsep.durations WHERE account = %(account)s AND algorithm IS NOT DISTINCT FROM %(algorithm)s
+                  AND number NOT IN (SELECT number FROM mvsep.durations WHERE account = %(account)s
+                    AND algorithm IS NOT DISTINCT FROM %(algorithm)s ORDER BY number DESC LIMIT %(kept)s)
+                """,
+                {"account": self.me.account, "algorithm": algorithm, "kept": _KEPT_DURATIONS},
+            )
+
+    async def durations(self, connection: Connection) -> list[JobDuration]:
+        """Return the durations of recent jobs, the oldest first."""
+        rows = await self.rows(
+            connection,
+            "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
+            (self.me.account,),
+        )
+        return [JobDuration(algorithm=a, size=s, waiting=w, processing=p) for a, s, w, p in rows]
+
+    async def find(self, connection: Connection, column: str, value: str) -> tuple[Any, ...] | None:
+        """Return the row of the newest job with this value in a column, and tell its process to report progress."""
+        (given,) = encoded((value,))
+        where = {
+            "id": "j.id = %(value)s",
+            "hash": "(j.hash = %(value)s OR j.remote = %(value)s)",
+            "key": "md5(j.owner_key) = md5(%(value)s) AND j.owner_key = %(value)s",
+            "fingerprint": "j.fingerprint = %(value)s",
+            "content": "j.content = %(value)s",
+        }[column]
+        rows = await self.rows(
+            connection,
+            f"{VIEW} WHERE j.account = %(account)s AND {where} ORDER BY j.number DESC LIMIT 1",
+            {"account": self.me.account, "value": given},
+        )
+        return rows[0] if rows else None
+
+    async def views(self, connection: Connection, jobs: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return the rows of jobs."""
+        return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s)", (list(jobs),))
+
+    async def follow(self, connection: Connection, jobs: Sequence[str], seconds: float) -> None:
+        """Ask the processes that have these jobs for their progress, for so many seconds."""
+        rows = await self.rows(
+            connection,
+            """
+            UPDATE mvsep.jobs SET followed_until = clock_timestamp() + make_interval(secs => %s) WHERE id = ANY(%s)
+            RETURNING owner
+            """,
+            (seconds, list(jobs)),
+        )
+        for owner in {owner for (owner,) in rows if owner is not None}:
+            await self.notify(connection, Notice(NoticeKind.OWNER, owner))
+
+    async def report(self, connection: Connection, progress: Mapping[str, str]) -> None:
+        """Write the progress of own jobs that other processes follow."""
+        for job, text in progress.items():
+            await connection.execute(
+                "UPDATE mvsep.jobs SET progress = %s WHERE id = %s AND owner = %s", (text, job, self.me.process)
+            )
+            await self.notify(connection, Notice(NoticeKind.CHANGED, job))
+
+    async def acquire(self, connection: Connection, job: str) -> bool:
+        """Make a finished job this process's. One whose process is still going to download it is left to that one."""
+        cursor = await connection.execute(
+            f"""
+            UPDATE mvsep.jobs SET owner = %(me)s WHERE id = %(job)s AND separation IS NOT NULL
+              AND (state IN ('finished', 'failed', 'cancelled') OR (state = 'done' AND target IS NULL) OR {FREE})
+            """,  # noqa: S608
+            {"me": self.me.process, "job": job, "account": self.me.account},
+        )
+        return cursor.rowcount == 1
+
+    async def request_cancel(self, connection: Connection, job: str) -> None:
+        """Ask the process that has a job to cancel it."""
+        rows = await self.rows(
+            connection, "UPDATE mvsep.jobs SET cancelling = true WHERE id = %s RETURNING owner", (job,)
+        )
+        for (owner,) in rows:
+            if owner is not None:
+                await self.notify(connection, Notice(NoticeKind.OWNER, owner))
+
+    async def cancel_refused(self, connection: Connection, job: str) -> None:
+        """Record that a job could not be cancelled."""
+        await connection.execute("UPDATE mvsep.jobs SET cancelling = false WHERE id = %s", (job,))
+        await self.notify(connection, Notice(NoticeKind.CHANGED, job))

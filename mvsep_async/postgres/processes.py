@@ -1,0 +1,159 @@
+"""The leases of the processes with one shared journal, and what is taken over when one ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.postgres.connection import Connection
+from mvsep_async.postgres.decisions import (
+    may_take,
+)
+from mvsep_async.postgres.notices import Notice, NoticeKind
+from mvsep_async.postgres.schema import HOLDING, WAITING
+from mvsep_async.postgres.slots import SlotTable
+from mvsep_async.postgres.statements import EPOCH, FREE, VIEW, Statements
+
+__all__ = ["ProcessTable", "Snapshot"]
+
+_TAKEN_AT_ONCE: Final = 500
+"""Most jobs taken over in one transaction, so that several processes share the work."""
+
+
+@frozen
+class Snapshot:
+    """What a process has to know from time to time."""
+
+    now: float
+    """Unix time by the database's clock."""
+    elsewhere: Mapping[str, str | None]
+    processes: int
+    """How many processes have a valid lease, this one included."""
+    holding: int
+    """How many slots this process holds."""
+    own: frozenset[str] | None
+    """This process's unfinished jobs, if asked for."""
+    cancelling: tuple[str, ...]
+    """Own jobs that another process asks to cancel."""
+    followed: tuple[str, ...]
+    """Own jobs whose progress another process wants."""
+    found: Mapping[str, tuple[str | None, str | None, str | None]]
+    """Own lost jobs whose answer another process has received: hash, remote, host."""
+    per_minute: int | None
+
+
+@frozen
+class ProcessTable(Statements):
+    """The table of processes."""
+
+    slots: SlotTable
+
+    async def register(self, connection: Connection, *, name: str, lease: float) -> None:
+        """Add the account, if it is not known, and this process with a new lease."""
+        await connection.execute(
+            "INSERT INTO mvsep.accounts (id) VALUES (%s) ON CONFLICT DO NOTHING", (self.me.account,)
+        )
+        await connection.execute(
+            """
+            INSERT INTO mvsep.processes (id, account, machine, name, lease_until)
+            VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+            ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
+            """,
+            (self.me.process, self.me.account, self.me.machine, name, lease),
+        )
+
+    async def renew(self, connection: Connection, *, name: str, lease: float, all_jobs: bool) -> Snapshot:
+        """Renew the lease and return what has changed meanwhile. `all_jobs`: including `Snapshot.own`."""
+        me = self.me
+        await self.register(connection, name=name, lease=lease)
+        rows = await self.rows(
+            connection,
+            f"""
+            SELECT id, state IN ({HOLDING}), hash, remote, host, state IN ('creating', 'lost'), cancelling,
+                   coalesce(followed_until > clock_timestamp(), false)
+            FROM mvsep.jobs WHERE account = %s AND owner = %s AND state NOT IN ('finished', 'failed', 'cancelled')
+              AND (state IN ({HOLDING}) OR cancelling OR followed_until > clock_timestamp())
+            """,  # noqa: S608
+            (me.account, me.process),
+        )
+        now, processes, per_minute = (
+            await self.rows(
+                connection,
+                f"""
+                SELECT {EPOCH}, (SELECT count(*) FROM mvsep.processes
+                                  WHERE account = a.id AND lease_until > clock_timestamp()), per_minute
+                FROM mvsep.accounts a WHERE id = %s
+                """,  # noqa: S608
+                (me.account,),
+            )
+        )[0]
+        return Snapshot(
+            now=now,
+            elsewhere=await self.slots.elsewhere(connection),
+            processes=processes,
+            holding=sum(holds for _, holds, *_ in rows),
+            own=await self._own(connection) if all_jobs else None,
+            cancelling=tuple(id for id, *_, cancelling, _ in rows if cancelling),
+            followed=tuple(id for id, *_, followed in rows if followed),
+            found={
+                id: (hash, remote, host) for id, _, hash, remote, host, lost, *_ in rows if lost and (hash or remote)
+            },
+            per_minute=per_minute,
+        )
+
+    async def _own(self, connection: Connection) -> frozenset[str]:
+        rows = await self.rows(
+            connection,
+            "SELECT id FROM mvsep.jobs WHERE owner = %s AND state NOT IN ('finished', 'failed', 'cancelled')",
+            (self.me.process,),
+        )
+        return frozenset(id for (id,) in rows)
+
+    async def leave(self, connection: Connection) -> None:
+        """End the lease, so that other processes may take over the jobs at once."""
+        await connection.execute("DELETE FROM mvsep.processes WHERE id = %s", (self.me.process,))
+        await self.notify(connection, Notice(NoticeKind.JOBS))
+
+    async def take_over(self, connection: Connection) -> list[tuple[Any, ...]]:
+        """Make the jobs of processes that have ended this process's, and return their rows."""
+        me = self.me
+        rows = await self.rows(
+            connection,
+            f"""
+            SELECT id, state, source_kind NOT IN ('url', 'none'), target IS NOT NULL, machine FROM mvsep.jobs
+            WHERE account = %(account)s AND state NOT IN ('finished', 'failed', 'cancelled') AND {FREE}
+              AND NOT (state = 'done' AND target IS NULL)
+              AND (machine IS NULL OR machine = %(machine)s OR source_kind IN ('url', 'none')
+                   OR state NOT IN ({WAITING}, 'done', 'downloading'))
+            ORDER BY number LIMIT {_TAKEN_AT_ONCE} FOR UPDATE SKIP LOCKED
+            """,  # noqa: S608
+            {"account": me.account, "machine": me.machine},
+        )
+        ids = [
+            id
+            for id, state, file, target, machine in rows
+            if may_take(JobState(state), needs_file=file, has_target=target, machine=machine, mine=me.machine)
+        ]
+        if not ids:
+            return []
+        await connection.execute("UPDATE mvsep.jobs SET owner = %s WHERE id = ANY(%s)", (me.process, ids))
+        await self._forget_processes(connection)
+        return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s) ORDER BY j.number", (ids,))
+
+    async def _forget_processes(self, connection: Connection) -> None:
+        await connection.execute(
+            """
+            DELETE FROM mvsep.processes p WHERE account = %s AND lease_until < clock_timestamp() - interval '1 hour'
+            """,
+            (self.me.account,),
+        )
+
+    async def hand_back(self, connection: Connection, jobs: Sequence[str]) -> None:
+        """Leave jobs to a process that can read their files."""
+        await connection.execute(
+            "UPDATE mvsep.jobs SET owner = NULL WHERE id = ANY(%s) AND owner = %s", (list(jobs), self.me.process)
+        )
+        await self.notify(connection, Notice(NoticeKind.JOBS))

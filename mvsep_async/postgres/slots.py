@@ -1,0 +1,188 @@
+"""Take a slot of the account for the job whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import inf
+from typing import Final
+
+from attrs import field, frozen
+
+from mvsep_async.postgres.connection import Connection
+from mvsep_async.postgres.decisions import (
+    SKIPPED,
+    TURN_PATIENCE,
+    Candidate,
+    ProcessRow,
+    choose,
+    full_groups,
+    ready,
+)
+from mvsep_async.postgres.notices import Notice, NoticeKind
+from mvsep_async.postgres.schema import HOLDING, WAITING
+from mvsep_async.postgres.statements import EPOCH, Statements
+
+__all__ = ["Claimed", "LeaseOverError", "SlotTable"]
+
+_CANDIDATES: Final = f"""
+    SELECT j.id, j.owner, t.turn_group, t.turn FROM mvsep.turns t CROSS JOIN LATERAL (
+        SELECT x.id, x.owner FROM unnest(%(owners)s::text[]) o CROSS JOIN LATERAL (
+            SELECT id, owner, priority, number FROM mvsep.jobs
+            WHERE account = t.account AND turn_group = t.turn_group AND owner = o AND state IN ({WAITING})
+            ORDER BY priority DESC, number LIMIT 1
+        ) x ORDER BY x.priority DESC, x.number LIMIT 1
+    ) j WHERE t.account = %(account)s AND t.turn_group <> ALL(%(full)s) ORDER BY t.turn LIMIT 1
+"""  # noqa: S608
+
+_PROCESSES: Final = f"""
+    SELECT a.stalled_job, extract(epoch FROM clock_timestamp() - a.stalled_at)::float8, {EPOCH},
+           p.id, extract(epoch FROM p.lease_until)::float8,
+           coalesce(extract(epoch FROM p.skipped_until)::float8, '-infinity')
+    FROM mvsep.accounts a JOIN mvsep.processes p ON p.account = a.id WHERE a.id = %s FOR UPDATE OF a
+"""  # noqa: S608
+
+_GRANT: Final = """
+    WITH job AS (
+        UPDATE mvsep.jobs SET state = 'creating', attempts = attempts + 1, intent_at = %(stamp)s, claim = %(token)s
+        WHERE id = %(job)s
+    ), turn AS (
+        UPDATE mvsep.turns SET turn = nextval('mvsep.turn_numbers')
+        WHERE account = %(account)s AND turn_group = %(group)s
+    ) SELECT pg_notify(%(channel)s, %(notice)s)
+"""
+
+_TURNS_UNTIL_TIDY: Final = 16
+"""Slots granted until the turns of groups without jobs are removed."""
+
+
+class LeaseOverError(Exception):
+    """The process's lease is over by the database's clock: it has to be renewed first."""
+
+
+@frozen
+class Claimed:
+    """The result of a claim. `job`: the job that has a slot now; `turn_of`: the process whose turn it is instead."""
+
+    job: str | None = None
+    turn_of: str | None = None
+    free: bool = False
+    """Whether a slot is free."""
+    elsewhere: Mapping[str, str | None] = field(factory=dict)
+    """The jobs of other processes that hold a slot."""
+
+
+@frozen
+class SlotTable(Statements):
+    """The jobs as holders of slots, and the turns of their groups."""
+
+    async def claim(
+        self, connection: Connection, token: str, *, limit: int, group_cap: int | None, stamp: float
+    ) -> Claimed:
+        """Give a slot to the job whose turn it is, if it is one of this process and fewer than `limit` are held.
+
+        The same `token` gives the same job again, in case that the outcome of the first transaction is not known.
+        """
+        me = self.me
+        rows = await self.rows(connection, _PROCESSES, (me.account,))
+        if not rows:
+            raise LeaseOverError
+        (stalled_job, stalled_for, now), processes = rows[0][:3], [ProcessRow(*row[3:]) for row in rows]
+        if me.process not in {process.id for process in processes if process.lease_until > now}:
+            raise LeaseOverError
+        rows = await self.rows(
+            connection,
+            f"""
+            SELECT id, turn_group, owner, claim, coalesce(hash, remote) FROM mvsep.jobs
+            WHERE account = %s AND state IN ({HOLDING})
+            """,  # noqa: S608
+            (me.account,),
+        )
+        elsewhere = {id: hash for id, _, owner, _, hash in rows if owner != me.process}
+        for id, _, owner, claim, _ in rows:
+            if claim == token and owner == me.process:
+                return Claimed(id, free=True, elsewhere=elsewhere)
+        if len(rows) >= limit:
+            return Claimed(elsewhere=elsewhere)
+        held: dict[str, int] = {}
+        for _, group, *_ in rows:
+            held[group] = held.get(group, 0) + 1
+        full = full_groups(held, group_cap)
+        owners = ready(processes, now, me.process)
+        chosen = await self._choose(connection, owners, full)
+        if chosen is not None and chosen.owner != me.process:
+            if stalled_job == chosen.job and stalled_for is not None and stalled_for >= TURN_PATIENCE:
+                await connection.execute(
+                    """
+                    UPDATE mvsep.processes SET skipped_until = clock_timestamp() + make_interval(secs => %s)
+                    WHERE id = %s
+                    """,
+                    (SKIPPED, chosen.owner),
+                )
+                chosen = await self._choose(connection, owners - {chosen.owner}, full)
+            elif stalled_job != chosen.job:
+                await connection.execute(
+                    "UPDATE mvsep.accounts SET stalled_job = %s, stalled_at = clock_timestamp() WHERE id = %s",
+                    (chosen.job, me.account),
+                )
+                await self.notify(connection, Notice(NoticeKind.TURN, chosen.owner))
+        if chosen is None or chosen.owner != me.process:
+            return Claimed(turn_of=None if chosen is None else chosen.owner, free=True, elsewhere=elsewhere)
+        await connection.execute(
+            _GRANT,
+            {
+                "stamp": stamp,
+                "token": token,
+                "job": chosen.job,
+                "account": me.account,
+                "group": chosen.group,
+                "channel": Notice.channel(me.account),
+                "notice": Notice(NoticeKind.SLOTS).text(),
+            },
+        )
+        if any(process.id == me.process and process.skipped_until > -inf for process in processes):
+            await connection.execute("UPDATE mvsep.processes SET skipped_until = NULL WHERE id = %s", (me.process,))
+        if chosen.turn % _TURNS_UNTIL_TIDY == 0:
+            await self._drop_empty_turns(connection, chosen.turn)
+        return Claimed(chosen.job, free=len(rows) + 1 < limit, elsewhere=elsewhere)
+
+    async def _choose(self, connection: Connection, owners: Collection[str], full: Collection[str]) -> Candidate | None:
+        rows = await self.rows(
+            connection,
+            _CANDIDATES,
+            {"owners": sorted(owners), "account": self.me.account, "full": sorted(full)},
+        )
+        return choose([Candidate(job, owner, group, turn) for job, owner, group, turn in rows], full)
+
+    async def _drop_empty_turns(self, connection: Connection, before: int) -> None:
+        """Remove the turns of groups that have no queued job, which would be looked at again by every claim."""
+        await connection.execute(
+            f"""
+            DELETE FROM mvsep.turns t WHERE account = %s AND turn < %s AND NOT EXISTS (
+                SELECT 1 FROM mvsep.jobs j
+                WHERE j.account = t.account AND j.turn_group = t.turn_group AND j.state IN ({WAITING}))
+            """,  # noqa: S608
+            (self.me.account, before),
+        )
+
+    async def unclaim(self, connection: Connection, job: str) -> None:
+        """Return a slot whose create was not begun."""
+        await connection.execute(
+            """
+            UPDATE mvsep.jobs SET state = 'queued', attempts = attempts - 1, claim = NULL
+            WHERE id = %s AND owner = %s AND state = 'creating'
+            """,
+            (job, self.me.process),
+        )
+        await self.notify(connection, Notice(NoticeKind.SLOTS))
+
+    async def elsewhere(self, connection: Connection) -> dict[str, str | None]:
+        """Return the jobs of other processes that hold a slot."""
+        rows = await self.rows(
+            connection,
+            f"""
+            SELECT id, coalesce(hash, remote) FROM mvsep.jobs
+            WHERE account = %s AND state IN ({HOLDING}) AND owner IS DISTINCT FROM %s
+            """,  # noqa: S608
+            (self.me.account, self.me.process),
+        )
+        return dict(rows)

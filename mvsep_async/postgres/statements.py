@@ -1,0 +1,50 @@
+"""What the SQL of all tables of the shared journal begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from mvsep_async.postgres.connection import Connection
+from mvsep_async.postgres.notices import Notice
+from mvsep_async.postgres.rows import VIEW_COLUMNS
+
+__all__ = ["EPOCH", "FREE", "VIEW", "Identity", "Statements"]
+
+EPOCH: Final = "extract(epoch FROM clock_timestamp())::float8"
+"""The time of the database, as Unix time."""
+
+VIEW: Final = f"SELECT {', '.join(f'j.{name}' for name in VIEW_COLUMNS)} FROM mvsep.jobs j"  # noqa: S608
+"""Reads the jobs that `ViewReader` understands."""
+
+FREE: Final = """
+    (owner IS NULL OR owner NOT IN (
+        SELECT id FROM mvsep.processes WHERE account = %(account)s AND lease_until > clock_timestamp()))
+"""
+"""Whether the process of a job has ended."""
+
+
+@frozen
+class Identity:
+    """Who works with the journal: the account, this process, and its machine."""
+
+    account: str
+    process: str
+    machine: str
+
+
+@frozen
+class Statements:
+    """The transactions of one process on some of the tables, for `Database.run`."""
+
+    me: Identity
+
+    async def notify(self, connection: Connection, notice: Notice) -> None:
+        await connection.execute("SELECT pg_notify(%s, %s)", (Notice.channel(self.me.account), notice.text()))
+
+    async def rows(
+        self, connection: Connection, query: str, arguments: Sequence[Any] | Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        return await (await connection.execute(query.encode(), arguments)).fetchall()
