@@ -95,15 +95,15 @@ async def test_an_answer_that_never_ends_is_cut(
 async def test_a_slow_upload_is_not_cut(http: httpx.AsyncClient) -> None:
     def sip(connection: Connection, request: Request) -> None:
         left = int(request.headers["content-length"])
-        for _ in range(20):  # a second, in which not all the rest fits into the buffers of the system
-            threading.Event().wait(0.05)
+        for _ in range(20):  # two seconds, in which not all the rest fits into the buffers of the system
+            threading.Event().wait(0.1)
             left -= len(connection.read_body(200_000))
         connection.read_body(left)
         connection.answer("200 OK", {}, b'{"success": true}')
 
     song = Part("audiofile", "song.wav", BytesContent(bytes(40_000_000)))
     with serving(sip) as server:
-        assert await wire_to(http, server.url("")).call(evolve(CREATE, files=(song,), limit=0.5)) == {"success": True}
+        assert await wire_to(http, server.url("")).call(evolve(CREATE, files=(song,), limit=1.5)) == {"success": True}
 
 
 async def test_all_attempts_of_an_endpoint_call_share_its_patience(over: threading.Event) -> None:
