@@ -234,6 +234,8 @@ class Dispatcher:
         job = None if id is None else self.registry.jobs.get(id)
         if id is None:
             self._denied = True
+            if self._slots.is_probe(now):
+                self._slots.postpone(now)  # otherwise the account would be asked again at once
         elif job is None or job.state not in (JobState.QUEUED, JobState.UPLOADING) or job.id in self.cancelling:
             await self.coordinator.unclaim(id)
             return None

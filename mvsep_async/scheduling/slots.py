@@ -152,7 +152,7 @@ class Slots:
         return self._room <= self.used and self.free(now) > 0
 
     def postpone(self, now: float) -> None:
-        """Delay the next probe, since the account could not be asked for a free slot."""
+        """Delay the next probe: the account could not be asked, or it is the turn of another client."""
         self._probe_at = now + ASK_AGAIN * self.time_scale
 
     def next_change(self, now: float) -> float:

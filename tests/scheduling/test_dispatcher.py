@@ -57,6 +57,9 @@ class Service:
     limit: int = 10
     free_left: int | None = None
     creates: list[tuple[float, str]] = field(factory=list)
+    others: int | None = None
+    """Unfinished jobs of other programs; `None`: the account does not list its jobs."""
+    account_requests: int = 0
     asked: list[float] = field(factory=list)
     unfinished: int = 0
     most: int = 0
@@ -85,9 +88,11 @@ class Service:
         raise NotImplementedError
 
     async def user(self, **_: object) -> User:
-        answer = (
-            self.account_answers.popleft() if self.account_answers else User(premium_enabled=True, premium_minutes=9)
-        )
+        self.account_requests += 1
+        await anyio.sleep(0 if self.others is None else 0.1)
+        queue = CurrentQueue() if self.others is None else CurrentQueue(self.others + self.unfinished)
+        plan = User(premium_enabled=True, premium_minutes=9, current_queue=queue)
+        answer = self.account_answers.popleft() if self.account_answers else plan
         if isinstance(answer, MVSepError):
             raise answer
         return answer
@@ -125,7 +130,7 @@ async def world(concurrency: int | None = 10, patience: float = 1800.0, **option
     service = Service(registry)
     dispatcher = Dispatcher(
         registry,
-        LocalCoordinator(registry.journal, durable=False),
+        options.get("coordinator") or LocalCoordinator(registry.journal, durable=False),
         service,  # type: ignore[arg-type]
         AccountWatch(service, service),  # type: ignore[arg-type]
         concurrency,
@@ -338,6 +343,58 @@ def test_a_group_cap_keeps_slots_for_others() -> None:
             here.submit(1, group="bob")
             await anyio.sleep(5)
             assert here.states() == [JobState.WAITING, JobState.QUEUED, JobState.QUEUED, JobState.WAITING]
+
+    run_virtually(run)
+
+
+def refuse_at(here: World, unfinished: int) -> None:
+    """Let the account refuse two creates below its limit, so that as many jobs as now seem to fill it."""
+    here.service.others = unfinished
+    for number in range(2):
+        job = here.registry.add(JobRequest(f"refused{number}", None, JobSettings()))
+        here.dispatcher.acquire_slot(job)
+        here.dispatcher._slots.refused(job.id, anyio.current_time())
+    user = User(premium_enabled=True, premium_minutes=9, current_queue=CurrentQueue(unfinished))
+    here.dispatcher.update_account(user)
+
+
+def test_a_full_account_is_not_asked_again_and_again_for_a_group_that_has_its_slots() -> None:
+    """A slot of the account that comes free is of no use then: the next create waits for a job of the group."""
+
+    async def run() -> None:
+        async with world(10, group_cap=1) as here:
+            here.submit(2, group="ann")
+            await anyio.sleep(5)
+            refuse_at(here, 3)
+            await anyio.sleep(JOB_SECONDS / 2)
+            assert here.states() == [JobState.WAITING, JobState.QUEUED]
+            assert here.service.account_requests == 0
+            await anyio.sleep(2 * JOB_SECONDS)
+            assert here.states() == [JobState.DONE] * 2
+
+    run_virtually(run)
+
+
+@define(eq=False)
+class Busy(LocalCoordinator):
+    """Grants no slot: it is always the turn of another client."""
+
+    claims: int = 0
+
+    async def claim(self, candidate: JobEntry, *, limit: int, group_cap: int | None) -> str | None:
+        self.claims += 1
+        return None
+
+
+def test_the_account_is_not_asked_again_at_once_when_another_client_has_the_turn() -> None:
+    async def run() -> None:
+        coordinator = Busy(NoJournal(), durable=False)
+        async with world(10, coordinator=coordinator) as here:
+            refuse_at(here, 3)
+            here.submit(1)
+            await anyio.sleep(120)
+            assert here.service.account_requests <= 13  # one every 10 seconds
+            assert coordinator.claims
 
     run_virtually(run)
 
