@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from mvsep_async.postgres.jobs import JobTable
 from mvsep_async.postgres.processes import ProcessTable
@@ -18,23 +18,9 @@ class Store:
     """The transactions of one process."""
 
     me: Identity
-    jobs: JobTable = field(init=False)
-    slots: SlotTable = field(init=False)
-    processes: ProcessTable = field(init=False)
-    requests: RequestTable = field(init=False)
-
-    @jobs.default
-    def _jobs(self) -> JobTable:
-        return JobTable(self.me)
-
-    @slots.default
-    def _slots(self) -> SlotTable:
-        return SlotTable(self.me)
-
-    @processes.default
-    def _processes(self) -> ProcessTable:
-        return ProcessTable(self.me, self.slots)
-
-    @requests.default
-    def _requests(self) -> RequestTable:
-        return RequestTable(self.me)
+    jobs: JobTable = field(init=False, default=Factory(lambda self: JobTable(self.me), takes_self=True))
+    slots: SlotTable = field(init=False, default=Factory(lambda self: SlotTable(self.me), takes_self=True))
+    processes: ProcessTable = field(
+        init=False, default=Factory(lambda self: ProcessTable(self.me, self.slots), takes_self=True)
+    )
+    requests: RequestTable = field(init=False, default=Factory(lambda self: RequestTable(self.me), takes_self=True))
