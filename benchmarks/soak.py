@@ -113,13 +113,13 @@ async def _run(sandbox: Sandbox, folder: Path, seconds: float, found: Soaked) ->
         async for text in TextReceiveStream(process.stdout):
             *lines, rest = (rest + text).split("\n")
             if "open" in lines:
-                tasks.start_soon(_look_at, psutil.Process(process.pid), seconds / _SAMPLES, found.samples)
+                tasks.start_soon(_sample, psutil.Process(process.pid), seconds / _SAMPLES, found.samples)
             found.told.update(lines)
         found.code = await process.wait()
         tasks.cancel_scope.cancel()
 
 
-async def _look_at(process: psutil.Process, pause: float, samples: list[Sample]) -> None:
+async def _sample(process: psutil.Process, pause: float, samples: list[Sample]) -> None:
     with suppress(psutil.NoSuchProcess):
         while True:
             with process.oneshot():

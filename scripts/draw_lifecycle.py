@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 from drawing import Anchor, Point, arrow, box, document, region, text
 
-from mvsep_async.jobs.lifecycle import HOLDS_SLOT, LIFE, OVER, JobEvent, JobState
+from mvsep_async.jobs.lifecycle import HOLDS_SLOT, OVER, TRANSITIONS, JobEvent, JobState
 
 _WIDTH, _HEIGHT = 870, 680
 _BOX: Final = (116, 40)
@@ -116,7 +116,7 @@ def _edges() -> dict[Edge, list[JobEvent]]:
     """Return what is drawn as an arrow of its own, and the events that it stands for."""
     alike = _alike()
     edges: dict[Edge, list[JobEvent]] = defaultdict(list)
-    for (state, event), then in LIFE.items():
+    for (state, event), then in TRANSITIONS.items():
         group = alike[state]
         if event in _AREAS or (then in group and len(group) > 1):
             continue
@@ -130,7 +130,7 @@ def _alike() -> dict[JobState, tuple[JobState, ...]]:
     """Return with each state those that every event takes to the same states, itself among them."""
     groups: dict[frozenset[tuple[JobEvent, JobState]], list[JobState]] = defaultdict(list)
     for state in JobState:
-        leads_to = frozenset((event, then) for (at, event), then in LIFE.items() if at is state)
+        leads_to = frozenset((event, then) for (at, event), then in TRANSITIONS.items() if at is state)
         groups[leads_to or frozenset({(JobEvent.FAILED, state)})].append(state)
     # Ends that can be reopened alike have nothing else in common.
     return {
@@ -142,7 +142,7 @@ def _alike() -> dict[JobState, tuple[JobState, ...]]:
 
 def _check_area(event: JobEvent, area: tuple[Point, ...], target: JobState) -> None:
     inside = {state for state, (x, y) in _PLACES.items() if _contains(area, x, y)}
-    from_table = {state for (state, happened), then in LIFE.items() if happened is event and then is target}
+    from_table = {state for (state, happened), then in TRANSITIONS.items() if happened is event and then is target}
     if inside != from_table:
         raise ValueError(f"the area of {event.name} holds {inside}, the table has {from_table}")
 

@@ -16,7 +16,7 @@ from attrs import define, evolve, field, frozen
 from benchmarks.scheduling.world import WINDOW, Clock, Scenario, Service, Song, songs
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Priority
-from mvsep_async.jobs.lifecycle import JobEvent, JobState, after
+from mvsep_async.jobs.lifecycle import JobEvent, JobState, next_state
 from mvsep_async.models.stage import Stage
 from mvsep_async.polling.policy import PollPolicy
 from mvsep_async.scheduling.queue import FairQueue
@@ -251,11 +251,11 @@ class Client(ABC):
         self.fill()
 
     def apply(self, job: str, event: JobEvent) -> None:
-        self.states[job] = after(job, self.states[job], event)
+        self.states[job] = next_state(job, self.states[job], event)
 
     def over(self, job: str) -> None:
         """Note that a job's end was noticed, and use its slot."""
-        self.apply(job, JobEvent.SAID_DONE)
+        self.apply(job, JobEvent.STATUS_DONE)
         self.noticed[job] = self.clock.now
         self.slots.release(job)
         self.fill()
@@ -369,7 +369,7 @@ class Ours(Client):
         if unfinished is not None:
             waiting = sum(state is JobState.WAITING for state in self.states.values())
             ours = waiting if listed is None else len(listed & self._stages.keys())
-            self.slots.observed(unfinished, self.clock.now, ours=ours)
+            self.slots.account_reported(unfinished, self.clock.now, ours=ours)
 
 
 @define

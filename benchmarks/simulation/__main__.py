@@ -20,7 +20,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.seed is not None:
         result = run(Scenario.of(arguments.seed))
-        print((result if result.violation is None else shrink(result)).told())
+        print((result if result.violation is None else shrink(result)).describe())
         return 0 if result.violation is None else 1
     rows = measure(seeds=arguments.seeds, first=arguments.first)
     show(rows)

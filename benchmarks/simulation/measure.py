@@ -39,7 +39,7 @@ def measure(quick: bool = False, *, seeds: int = 200, first: int = 0) -> list[Ro
         if result.violation is not None:
             broken[result.violation.promise] += 1
             print(f"seed {seed}: {result.violation}", file=sys.stderr)
-            print(shrink(result).told(), file=sys.stderr)
+            print(shrink(result).describe(), file=sys.stderr)
     figures = [
         Row(name="virtual days of account life", unit="days", ours=seconds / 86400.0),
         Row(name="starts of the process", unit="", ours=lives),

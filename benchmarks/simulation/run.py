@@ -45,7 +45,7 @@ class Result:
     requests_struck: int
     most_tasks: int
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return the story of the run, and how to run it again."""
         return f"{self.scenario}\n{self.story.text()}\n{self.violation or 'every promise held'}"
 

@@ -299,7 +299,7 @@ class Downloader:
             root=Path(target.directory),
             size=file.file.bytes or None,
             overwrite=target.overwrite,
-            perhaps=file.perhaps,
+            candidates=file.candidates,
             on_bytes=on_bytes,
             renew=lambda: self._renew(job, file.file),
             next_path=lambda failed: self._next_path(job, file, target, failed),
@@ -354,7 +354,7 @@ class Downloader:
 def _remove_leftovers(planned: list[PlannedFile], root: Path) -> None:
     """Remove unfinished files beside complete ones, left by a process that died between its last steps."""
     for file in planned:
-        for path in (file.path, *file.perhaps) if file.complete else file.perhaps:
+        for path in (file.path, *file.candidates) if file.complete else file.candidates:
             with suppress(OSError):  # another process may be writing there, or the folder is read-only
                 remove_leftovers(root, path)
 
@@ -403,7 +403,7 @@ class _Tally:
     registry: JobRegistry
     job: JobEntry
     total: int
-    """Bytes to receive according to the service, perhaps rounded to 10 KB or 0 where it does not say."""
+    """Bytes to receive according to the service; they may be rounded to 10 KB or 0 where it does not say."""
     _received: dict[int, int] = field(factory=dict)
 
     def count(self, index: int, received: int) -> None:

@@ -72,7 +72,7 @@ async def fetch(
     root: Path,
     size: int | None = None,
     overwrite: bool = False,
-    perhaps: Collection[Path] = (),
+    candidates: Collection[Path] = (),
     on_bytes: Callable[[int], None] | None = None,
     renew: Callable[[], Awaitable[str]] | None = None,
     next_path: Callable[[Path], Awaitable[Path]] | None = None,
@@ -88,7 +88,7 @@ async def fetch(
     """Fetch `url` to `target`, a path below `root`, resuming from the bytes of an earlier run in `<target>.part`.
 
     `size`: the length in bytes that the file must have, if known. `overwrite`: whether a file of that name may be
-    replaced. `perhaps`: files beside it that may be the result of an earlier run; if one has the same bytes, it is
+    replaced. `candidates`: files beside it that may be the result of an earlier run; if one has the same bytes, it is
     kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, including those of earlier
     runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link; while the
     service does not answer it, it is called again within `patience`.
@@ -110,7 +110,7 @@ async def fetch(
             part = PartFile(root, await next_path(part.target))
         state = part.state
         if state is not None and (state.identity != identity(url) or (size and state.total not in (None, size))):
-            part.disown()
+            part.start_over()
         resumed = part.have
         transfer = _Transfer(http, url, part, size, on_bytes, may_be_private, rate_limit)
         transfer.report(part.have)
@@ -139,7 +139,7 @@ async def fetch(
         total = part.have
         if confirm is not None:
             await confirm()
-        path = await _finish(part, overwrite, perhaps, next_path)
+        path = await _finish(part, overwrite, candidates, next_path)
         return Fetched(path, total, resumed, transfer.received)
     finally:
         with CancelScope(shield=True):
@@ -257,12 +257,12 @@ async def _open(part: PartFile, *, overwrite: bool) -> str | None:
 async def _finish(
     part: PartFile,
     overwrite: bool,
-    perhaps: Collection[Path],
+    candidates: Collection[Path],
     next_path: Callable[[Path], Awaitable[Path]] | None,
 ) -> Path:
-    """Rename the file to its final name, or discard it if one of `perhaps` is identical; return the path."""
+    """Rename the file to its final name, or discard it if one of `candidates` is identical; return the path."""
     try:
-        for known in perhaps:
+        for known in candidates:
             if await in_thread(part.equals, known.name):
                 await in_thread(part.discard)
                 return known

@@ -96,7 +96,7 @@ class PartFile:
             self.state, self._synced = state, min(size, synced)
             self.have = size if boot is not None and boot == _boot() else self._synced
 
-    def disown(self) -> None:
+    def start_over(self) -> None:
         """Forget the bytes on disk, so that the download starts again and replaces them."""
         self.have, self.state = 0, None
 

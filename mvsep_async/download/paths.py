@@ -26,7 +26,7 @@ _HASH_PREFIX: Final = re.compile(rf"\A\d{{14}}-[0-9a-f]{{10}}-(?:{ID_PATTERN}-)?
 class PlannedFile:
     """One result and its path: `wanted`, with a number if that is taken. `complete`: whether the file is on disk.
 
-    `perhaps`: existing files at paths that were planned for it earlier. One of them may be this result, if a process
+    `candidates`: existing files at paths that were planned for it earlier. One of them may be this result, if a process
     died right after the rename; their bytes are compared when it is downloaded.
     """
 
@@ -34,7 +34,7 @@ class PlannedFile:
     wanted: Path
     path: Path
     complete: bool = False
-    perhaps: tuple[Path, ...] = ()
+    candidates: tuple[Path, ...] = ()
 
 
 def song_of(request: JobRequest, separation: Separation | None) -> str:
@@ -97,10 +97,10 @@ def plan_paths(
             planned.append(PlannedFile(file, wanted, done, complete=True))
             used.add(caseless(done))
             continue
-        perhaps = () if target.overwrite else tuple(path for path in again if exists(path))
-        free = (path for path in again if path not in perhaps and not taken(path))
+        candidates = () if target.overwrite else tuple(path for path in again if exists(path))
+        free = (path for path in again if path not in candidates and not taken(path))
         path = next(free, None) or next_free(wanted, lambda path: caseless(path) in used or taken(path))
-        planned.append(PlannedFile(file, wanted, path, perhaps=perhaps))
+        planned.append(PlannedFile(file, wanted, path, candidates=candidates))
         used.add(caseless(path))
     return planned
 

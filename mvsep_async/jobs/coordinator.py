@@ -163,7 +163,7 @@ class Coordinator(Protocol):
         """Report that a job could not be cancelled."""
         ...
 
-    def follow(self, job: JobEntry) -> None:
+    def keep_updated(self, job: JobEntry) -> None:
         """Keep a job of another client up to date for as long as it is referenced."""
         ...
 
@@ -223,5 +223,5 @@ class LocalCoordinator:
     async def cancel_refused(self, job: str) -> None:
         return
 
-    def follow(self, job: JobEntry) -> None:
+    def keep_updated(self, job: JobEntry) -> None:
         return

@@ -32,8 +32,8 @@ class JobBackend(Protocol):
         """Whether the client was closed, so that it does not change its jobs any further."""
         ...
 
-    def queue_progress(self, job: JobEntry, *, follow: bool = False) -> Progress:
-        """Return the progress of a queued job with its place; with `follow`, publish later changes of the place."""
+    def queue_progress(self, job: JobEntry, *, subscribed: bool = False) -> Progress:
+        """Return the progress of a queued job with its place; with `subscribed`, publish later changes of the place."""
         ...
 
     async def cancel(self, job: JobEntry) -> bool:
@@ -230,5 +230,5 @@ class _Changes:
 
     def _first(self) -> Progress:
         if self._places and self._job.state is JobState.QUEUED:
-            return self._backend.queue_progress(self._job, follow=True)
+            return self._backend.queue_progress(self._job, subscribed=True)
         return self._job.progress

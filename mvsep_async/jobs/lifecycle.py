@@ -8,7 +8,17 @@ from typing import Final
 
 from mvsep_async.models.stage import Stage
 
-__all__ = ["AT_SERVICE", "HOLDS_SLOT", "LIFE", "OVER", "IllegalEventError", "JobEvent", "JobState", "after", "stage_of"]
+__all__ = [
+    "AT_SERVICE",
+    "HOLDS_SLOT",
+    "OVER",
+    "TRANSITIONS",
+    "IllegalEventError",
+    "JobEvent",
+    "JobState",
+    "next_state",
+    "stage_of",
+]
 
 
 class JobState(StrEnum):
@@ -46,11 +56,11 @@ class JobEvent(StrEnum):
     ANSWER_LOST = "answer to the create lost"
     FOUND = "found in the service's lists"
     FETCHED = "URL fetched by the service"
-    SAID_WAITING = "status waiting"
-    SAID_DISTRIBUTING = "status distributing"
-    SAID_PROCESSING = "status processing"
-    SAID_MERGING = "status merging"
-    SAID_DONE = "status done"
+    STATUS_WAITING = "status waiting"
+    STATUS_DISTRIBUTING = "status distributing"
+    STATUS_PROCESSING = "status processing"
+    STATUS_MERGING = "status merging"
+    STATUS_DONE = "status done"
     DOWNLOAD_BEGAN = "download started"
     DOWNLOAD_STOPPED = "download stopped early"
     DOWNLOADED = "stems on disk"
@@ -66,12 +76,12 @@ class IllegalEventError(RuntimeError):
 
 
 _WORKING: Final = (JobState.WAITING, JobState.DISTRIBUTING, JobState.PROCESSING, JobState.MERGING)
-_SAID: Final = {
-    JobEvent.SAID_WAITING: JobState.WAITING,
-    JobEvent.SAID_DISTRIBUTING: JobState.DISTRIBUTING,
-    JobEvent.SAID_PROCESSING: JobState.PROCESSING,
-    JobEvent.SAID_MERGING: JobState.MERGING,
-    JobEvent.SAID_DONE: JobState.DONE,
+_STATE_OF_STATUS: Final = {
+    JobEvent.STATUS_WAITING: JobState.WAITING,
+    JobEvent.STATUS_DISTRIBUTING: JobState.DISTRIBUTING,
+    JobEvent.STATUS_PROCESSING: JobState.PROCESSING,
+    JobEvent.STATUS_MERGING: JobState.MERGING,
+    JobEvent.STATUS_DONE: JobState.DONE,
 }
 
 OVER: Final = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
@@ -83,7 +93,7 @@ AT_SERVICE: Final = frozenset({JobState.FETCHING, *_WORKING})
 HOLDS_SLOT: Final = frozenset({JobState.CREATING, JobState.LOST, *AT_SERVICE})
 """States in which a job uses one of the account's slots, or may use one."""
 
-LIFE: Final = MappingProxyType(
+TRANSITIONS: Final = MappingProxyType(
     {
         (JobState.QUEUED, JobEvent.SLOT_TAKEN): JobState.CREATING,
         (JobState.QUEUED, JobEvent.UPLOAD_BEGAN): JobState.UPLOADING,
@@ -97,7 +107,7 @@ LIFE: Final = MappingProxyType(
         (JobState.LOST, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.FETCHING, JobEvent.FETCHED): JobState.WAITING,
         # The service may return a job to an earlier stage, for example when it loses a GPU.
-        **{(state, event): state_after for state in _WORKING for event, state_after in _SAID.items()},
+        **{(state, event): new_state for state in _WORKING for event, new_state in _STATE_OF_STATUS.items()},
         (JobState.DONE, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         (JobState.FINISHED, JobEvent.DOWNLOAD_BEGAN): JobState.DOWNLOADING,
         # After a failed download: the stems are still at the service, and paid for.
@@ -113,10 +123,10 @@ LIFE: Final = MappingProxyType(
 )
 
 
-def after(job: str, state: JobState, event: JobEvent) -> JobState:
+def next_state(job: str, state: JobState, event: JobEvent) -> JobState:
     """Return the state after `event`; raises `IllegalEventError` naming job, state and event."""
     try:
-        return LIFE[state, event]
+        return TRANSITIONS[state, event]
     except KeyError:
         raise IllegalEventError(job, state, event) from None
 

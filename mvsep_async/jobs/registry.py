@@ -27,7 +27,7 @@ from mvsep_async.errors import (
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import Journal, Record
-from mvsep_async.jobs.lifecycle import JobEvent, JobState, after, stage_of
+from mvsep_async.jobs.lifecycle import JobEvent, JobState, next_state, stage_of
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.stage import Stage
@@ -94,8 +94,8 @@ class JobRegistry:
     _by_key: dict[str, JobEntry] = field(factory=dict)
     _by_fingerprint: dict[str, JobEntry] = field(factory=dict)
     _by_content: dict[str, JobEntry] = field(factory=dict)
-    _attached: set[str] = field(factory=set)
-    """Ids of jobs created by other programs, which the journal does not record."""
+    _unrecorded: set[str] = field(factory=set)
+    """Ids of jobs that the journal does not record."""
     _observers: list[Observer] = field(factory=list)
     _changes: deque[Change] = field(factory=deque)
     _draining: bool = False
@@ -112,10 +112,10 @@ class JobRegistry:
         self._index(job)
         return job
 
-    def attach(self, request: JobRequest, state: JobState, facts: Facts) -> JobEntry:
-        """Add a job without recording it in the journal, such as one created by another program."""
+    def add_unrecorded(self, request: JobRequest, state: JobState, facts: Facts) -> JobEntry:
+        """Add a job that the journal does not record: one created by another program, or a rejected request."""
         job = JobEntry(request, state=state, facts=facts)
-        self._attached.add(request.id)
+        self._unrecorded.add(request.id)
         self._publish(job, Progress(stage=stage_of(state, creating=job.create_stage)))
         self._index(job)
         return job
@@ -172,8 +172,8 @@ class JobRegistry:
             return self._by_content.get(content)
         return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
 
-    def follow(self, job: JobEntry, request: JobRequest) -> None:
-        """Give a job the fingerprint of its moved or touched song, and the path if it may have to be sent again."""
+    def song_moved(self, job: JobEntry, request: JobRequest) -> None:
+        """Update a job whose song was moved or touched: its fingerprint, and its path if it is not sent yet."""
         changes: dict[str, Any] = {"fingerprint": request.fingerprint}
         if job.state in _NOT_ACCEPTED:
             changes["source"] = request.source
@@ -268,7 +268,7 @@ class JobRegistry:
 
     def _drop(self, job: JobEntry) -> None:
         self.jobs.pop(job.id, None)
-        self._attached.discard(job.id)
+        self._unrecorded.discard(job.id)
         for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
             if name is not None and index.get(name) is job:  # not another entry of the same hash
                 del index[name]
@@ -316,11 +316,11 @@ class JobRegistry:
                 self._by_hash[name] = job
 
     def _next(self, job: JobEntry, event: JobEvent, changes: dict[str, Any]) -> tuple[JobState, Facts]:
-        return after(job.id, job.state, event), evolve(job.facts, **changes) if changes else job.facts
+        return next_state(job.id, job.state, event), evolve(job.facts, **changes) if changes else job.facts
 
     def _record(self, job: JobEntry, state: JobState, facts: Facts) -> None:
         transient = state is JobState.FAILED and facts.error is not None and resumes_later(facts.error)
-        if job.id not in self._attached and not transient:
+        if job.id not in self._unrecorded and not transient:
             self.journal.update(job.id, state, facts)
 
     def _set(self, job: JobEntry, state: JobState, facts: Facts, progress: Progress | None) -> None:

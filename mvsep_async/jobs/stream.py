@@ -130,13 +130,13 @@ class JobStream:
                 self._error = error  # of the caller's iterable, even a CancelledError: raised where the caller iterates
                 return
             self._held += 1
-            waits.start_soon(self._follow, job)
+            waits.start_soon(self._wait_for, job)
 
     async def _watch_slots(self) -> None:
         await self._backend.account_known()
         self._notify()
 
-    async def _follow(self, job: Job) -> None:
+    async def _wait_for(self, job: Job) -> None:
         try:
             await self._wait(job)
         except ClientClosedError:

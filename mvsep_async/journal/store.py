@@ -94,7 +94,7 @@ class Store:
         """Return the records of the journal without locking or changing it."""
         with self._explained():
             try:
-                self._look_at_file()
+                self._check_file()
             except FileNotFoundError:
                 raise JournalError(f"there is no journal at {self.path}") from None
             with closing(self._connect_to_look()) as connection:
@@ -233,7 +233,7 @@ class Store:
         try:
             self._name_lock.acquire()
             try:
-                self._look_at_file()
+                self._check_file()
             except FileNotFoundError:
                 self._create()
             self._lock_file()
@@ -257,7 +257,7 @@ class Store:
                 "another path, or take it over with chown"
             )
 
-    def _look_at_file(self) -> None:
+    def _check_file(self) -> None:
         found = self.path.stat()
         if S_ISDIR(found.st_mode):
             raise JournalError(f"the journal {self.path} is a folder: give the path of a file in it")

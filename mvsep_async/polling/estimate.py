@@ -129,7 +129,7 @@ class Estimate:
             self._merging_at = between
         self._polled_at = now
 
-    def took(self, now: float) -> tuple[float, float] | None:
+    def durations(self, now: float) -> tuple[float, float] | None:
         """Return the waiting and the processing seconds of a job that a poll at `now` shows as done.
 
         `None` if they are not known exactly enough to learn from.

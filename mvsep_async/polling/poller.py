@@ -265,15 +265,15 @@ class Poller:
         if address != self._addresses(job)[0]:
             self._moved(tracked, address)
         fetching = address.endpoint is Endpoint.GET_REMOTE
-        update = classify_status(job.id, status, fetching=fetching, young=False)
+        update = classify_status(job.id, status, fetching=fetching)
         match update.event:
             case None:
                 self._polled(tracked, update.progress, now)
             case JobEvent.FETCHED:
                 self._fetched(tracked, status, now)
-            case JobEvent.SAID_DONE:
+            case JobEvent.STATUS_DONE:
                 self._learn(tracked, now)
-                self.registry.apply(job, JobEvent.SAID_DONE, separation=status.separation)
+                self.registry.apply(job, JobEvent.STATUS_DONE, separation=status.separation)
             case JobEvent.FAILED | JobEvent.CANCELLED as event:
                 self.registry.apply(job, event, error=update.error)
             case event:
@@ -282,7 +282,7 @@ class Poller:
 
     def _not_found(self, tracked: _Tracked, status: JobStatus, now: float) -> None:
         if tracked.not_found >= NOT_FOUND_TWICE and not tracked.cancels:
-            update = classify_status(tracked.job.id, status, fetching=False, young=False)
+            update = classify_status(tracked.job.id, status, fetching=False)
             self.registry.apply(tracked.job, JobEvent.FAILED, error=update.error)
             return
         self.policy.answered(tracked.job.id)
@@ -361,10 +361,10 @@ class Poller:
     def _learn(self, tracked: _Tracked, now: float) -> None:
         """Record the duration of a finished job, for the estimates of later ones."""
         job = tracked.job
-        took = None if job.facts.accepted_at is None else tracked.estimate.took(now)
-        if took is None:
+        durations = None if job.facts.accepted_at is None else tracked.estimate.durations(now)
+        if durations is None:
             return
-        waiting, processing = took
+        waiting, processing = durations
         size, algorithm = job.progress.bytes_total, job.request.settings.algorithm
         duration = JobDuration(algorithm=algorithm, size=size, waiting=waiting, processing=processing)
         self.durations.learn([duration])

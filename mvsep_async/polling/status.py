@@ -15,12 +15,12 @@ from mvsep_async.models.stage import Stage
 
 __all__ = ["StatusUpdate", "classify_status"]
 
-_SAID: Final = {
-    JobKind.WAITING: JobEvent.SAID_WAITING,
-    JobKind.DISTRIBUTING: JobEvent.SAID_DISTRIBUTING,
-    JobKind.PROCESSING: JobEvent.SAID_PROCESSING,
-    JobKind.MERGING: JobEvent.SAID_MERGING,
-    JobKind.DONE: JobEvent.SAID_DONE,
+_EVENT_OF_STATUS: Final = {
+    JobKind.WAITING: JobEvent.STATUS_WAITING,
+    JobKind.DISTRIBUTING: JobEvent.STATUS_DISTRIBUTING,
+    JobKind.PROCESSING: JobEvent.STATUS_PROCESSING,
+    JobKind.MERGING: JobEvent.STATUS_MERGING,
+    JobKind.DONE: JobEvent.STATUS_DONE,
 }
 
 
@@ -33,11 +33,10 @@ class StatusUpdate:
     error: MVSepError | None = None
 
 
-def classify_status(job: str, status: JobStatus, *, fetching: bool, young: bool) -> StatusUpdate:
+def classify_status(job: str, status: JobStatus, *, fetching: bool) -> StatusUpdate:
     """Return the event, progress and error that a job's `status` means.
 
-    `fetching`: it is the status of `get-remote`, while the service fetches the song. `young`: the job was accepted so
-    recently that "not found" may mean "not yet".
+    `fetching`: it is the status of `get-remote`, while the service fetches the song.
     """
     message = None if status.message is None else hide(status.message)
     progress = Progress(
@@ -57,8 +56,6 @@ def classify_status(job: str, status: JobStatus, *, fetching: bool, young: bool)
         case JobKind.CANCELLED:
             error = JobCancelledError("the job was cancelled at the service", job=job, hash=status.hash)
             return StatusUpdate(JobEvent.CANCELLED, progress, error)
-        case JobKind.NOT_FOUND if young:
-            return StatusUpdate(None, progress)
         case JobKind.NOT_FOUND:
             return StatusUpdate(
                 JobEvent.FAILED,
@@ -71,7 +68,7 @@ def classify_status(job: str, status: JobStatus, *, fetching: bool, young: bool)
             )
         case JobKind.DONE if fetching:
             return StatusUpdate(JobEvent.FETCHED, progress)
-        case kind if not fetching and kind in _SAID:
-            return StatusUpdate(_SAID[kind], progress)
+        case kind if not fetching and kind in _EVENT_OF_STATUS:
+            return StatusUpdate(_EVENT_OF_STATUS[kind], progress)
         case _:
             return StatusUpdate(None, progress)

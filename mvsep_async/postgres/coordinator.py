@@ -57,7 +57,7 @@ _POLL: Final = 2.0
 _RETRY: Final = 1.0
 """Seconds until the next try to reach the database."""
 
-_FOLLOWED: Final = 60.0
+_REPORTED_FOR: Final = 60.0
 """Seconds for which a process is asked to report a job's progress; asked again in time."""
 
 _REPORT: Final = 1.0
@@ -131,9 +131,9 @@ class SharedCoordinator:
     _refresh: anyio.Event = field(factory=anyio.Event)
     _turn_of: str | None = None
     """The process whose turn it is, if a slot is free for one of its jobs."""
-    _followed: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
+    _mirrors: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     _changed: set[str] = field(factory=set)
-    """Followed jobs that have changed."""
+    """Mirrored jobs that have changed."""
     _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
     """Own jobs that other processes follow, with the progress that was written last."""
     _cancelling: set[str] = field(factory=set)
@@ -184,7 +184,7 @@ class SharedCoordinator:
                 self._watch_slots,
                 self._lease_requests,
                 self._report_progress,
-                self._refresh_followed,
+                self._refresh_mirrors,
             ):
                 tasks.start_soon(work)
             channel = Notice.channel(self._journal.store.me.account)
@@ -201,7 +201,7 @@ class SharedCoordinator:
                 self._renew_now.set()
             case NoticeKind.OWNER if mine:
                 self._renew_now.set()
-            case NoticeKind.CHANGED if notice.about in self._followed:
+            case NoticeKind.CHANGED if notice.about in self._mirrors:
                 self._changed.add(notice.about)
                 self._refresh.set()
 
@@ -210,7 +210,7 @@ class SharedCoordinator:
         # Notices may have been missed.
         self._renew_now.set()
         self._slots_changed.set()
-        self._changed.update(self._followed)
+        self._changed.update(self._mirrors)
         self._refresh.set()
 
     def _view(self, row: Sequence[object]) -> JobView:
@@ -368,7 +368,7 @@ class SharedCoordinator:
         for job in set(snapshot.cancelling) - self._cancelling:
             engine.cancel_requested(job)
         self._cancelling = set(snapshot.cancelling)
-        self._set_reported(snapshot.followed, engine)
+        self._set_reported(snapshot.reported, engine)
         for job, (hash, remote, host) in snapshot.found.items():
             engine.found(job, hash=hash, remote=remote, host=host)
         engine.slots_changed()
@@ -480,27 +480,27 @@ class SharedCoordinator:
                 except JournalError as error:
                     self._away(error)
 
-    def follow(self, job: JobEntry) -> None:
+    def keep_updated(self, job: JobEntry) -> None:
         if not job.done():
-            self._followed[job.id] = job
+            self._mirrors[job.id] = job
             self._changed.add(job.id)
             self._refresh.set()
 
-    async def _refresh_followed(self) -> None:
+    async def _refresh_mirrors(self) -> None:
         """Keep the jobs of other processes up to date that have handles here."""
         asked_at: dict[str, float] = {}
         while True:
-            with anyio.move_on_after(_FOLLOWED / 2 if self._listening else _POLL) as scope:
+            with anyio.move_on_after(_REPORTED_FOR / 2 if self._listening else _POLL) as scope:
                 await self._refresh.wait()
             self._refresh = anyio.Event()
             if scope.cancelled_caught:
-                self._changed.update(self._followed)
+                self._changed.update(self._mirrors)
             now = anyio.current_time()
-            asked_at = {job: at for job, at in asked_at.items() if job in self._followed}
-            ask = [job for job in list(self._followed) if asked_at.get(job, -inf) < now - _FOLLOWED / 2]
-            changed, self._changed = [job for job in self._changed if job in self._followed], set()
+            asked_at = {job: at for job, at in asked_at.items() if job in self._mirrors}
+            ask = [job for job in list(self._mirrors) if asked_at.get(job, -inf) < now - _REPORTED_FOR / 2]
+            changed, self._changed = [job for job in self._changed if job in self._mirrors], set()
             try:
-                await self._look_at(ask, changed)
+                await self._update_mirrors(ask, changed)
             except JournalError as error:
                 self._away(error)
                 await anyio.sleep(_RETRY)
@@ -509,10 +509,10 @@ class SharedCoordinator:
             else:
                 asked_at |= dict.fromkeys(ask, now)
 
-    async def _look_at(self, ask: Sequence[str], changed: Sequence[str]) -> None:
+    async def _update_mirrors(self, ask: Sequence[str], changed: Sequence[str]) -> None:
         store, engine = self._journal.store, self._engine
         if ask:
-            await self._database.run(lambda connection: store.jobs.follow(connection, ask, _FOLLOWED))
+            await self._database.run(lambda connection: store.jobs.request_reports(connection, ask, _REPORTED_FOR))
         if not changed or engine is None:
             return
         rows = await self._database.run(lambda connection: store.jobs.views(connection, changed))
@@ -521,11 +521,11 @@ class SharedCoordinator:
             id = view.record.request.id
             if engine.own_job(id) is None:
                 engine.show(view)
-            entry = self._followed.get(id)
+            entry = self._mirrors.get(id)
             if entry is None or entry.done() or engine.own_job(id) is not None:
-                self._followed.pop(id, None)
+                self._mirrors.pop(id, None)
         for id in set(changed) - {view.record.request.id for view in views}:
-            self._followed.pop(id, None)
+            self._mirrors.pop(id, None)
             if engine.own_job(id) is None:
                 engine.vanished(id)
 

@@ -192,7 +192,7 @@ class JobTable(Statements):
         """Return the rows of jobs."""
         return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s)", (list(jobs),))
 
-    async def follow(self, connection: Connection, jobs: Sequence[str], seconds: float) -> None:
+    async def request_reports(self, connection: Connection, jobs: Sequence[str], seconds: float) -> None:
         """Ask the processes that have these jobs for their progress, for so many seconds."""
         rows = await self.rows(
             connection,

@@ -38,7 +38,7 @@ class Snapshot:
     """This process's unfinished jobs, if asked for."""
     cancelling: tuple[str, ...]
     """Own jobs that another process asks to cancel."""
-    followed: tuple[str, ...]
+    reported: tuple[str, ...]
     """Own jobs whose progress another process wants."""
     found: Mapping[str, tuple[str | None, str | None, str | None]]
     """Own lost jobs whose answer another process has received: hash, remote, host."""
@@ -97,7 +97,7 @@ class ProcessTable(Statements):
             holding=sum(holds for _, holds, *_ in rows),
             own=await self._own(connection) if all_jobs else None,
             cancelling=tuple(id for id, *_, cancelling, _ in rows if cancelling),
-            followed=tuple(id for id, *_, followed in rows if followed),
+            reported=tuple(id for id, *_, reported in rows if reported),
             found={
                 id: (hash, remote, host) for id, _, hash, remote, host, lost, *_ in rows if lost and (hash or remote)
             },

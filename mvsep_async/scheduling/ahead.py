@@ -12,7 +12,7 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE
 from mvsep_async.scheduling.groups import GroupSlots
-from mvsep_async.scheduling.send_ahead import LOOK_AGAIN, SendAhead, upload_size
+from mvsep_async.scheduling.send_ahead import RECHECK, SendAhead, upload_size
 from mvsep_async.submission.line import UploadLine
 
 __all__ = ["AheadUploads"]
@@ -25,7 +25,7 @@ class AheadUploads:
     line: UploadLine
     policy: SendAhead
     wake: Callable[[], None]
-    look_at: float = inf
+    check_at: float = inf
     """When to check again whether the next song should be sent ahead."""
     _jobs: dict[str, JobEntry] = field(factory=dict)
     _size: tuple[str, int | None] = ("", None)
@@ -47,7 +47,7 @@ class AheadUploads:
         self._jobs.pop(job.id, None)
 
     def is_due(self, job: JobEntry, holders: Iterable[JobEntry], now: float, tasks: TaskGroup) -> bool:
-        """Tell whether the next song should begin, or set `look_at`. `holders`: the jobs that hold a slot.
+        """Tell whether the next song should begin, or set `check_at`. `holders`: the jobs that hold a slot.
 
         The song's size is read by one of `tasks`, which wakes the caller.
         """
@@ -67,7 +67,7 @@ class AheadUploads:
             ahead=len(self._jobs),
         )
         if delay > 0:
-            self.look_at = inf if delay == inf else now + min(delay, LOOK_AGAIN)
+            self.check_at = inf if delay == inf else now + min(delay, RECHECK)
         return delay <= 0
 
     async def _read_size(self, job: JobEntry) -> None:

@@ -166,7 +166,7 @@ class Dispatcher:
             self._pause.limit_ended()
         if user.current_queue.count is not None:
             ours = count_listed(self._holders(), user.current_queue, self.coordinator.slots_elsewhere)
-            self._slots.observed(user.current_queue.count, self.clock(), ours=ours)
+            self._slots.account_reported(user.current_queue.count, self.clock(), ours=ours)
         self._wake.set()
 
     async def run(self, tasks: TaskGroup) -> None:
@@ -175,14 +175,14 @@ class Dispatcher:
         if self.concurrency is None:
             tasks.start_soon(self.account.refresh, self.time_scale, lambda: bool(self._queue), self.update_account)
         while True:
-            self._wake, self._ahead.look_at = anyio.Event(), inf
+            self._wake, self._ahead.check_at = anyio.Event(), inf
             self._denied = False
             may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
             if may_begin and await self._account_allows():
                 await self._begin_creates(tasks)
                 self._begin_ahead(tasks)
             self.queue_progress.queue_changed()
-            with anyio.move_on_after(min(self.wait().until, self._ahead.look_at) - self.clock()):
+            with anyio.move_on_after(min(self.wait().until, self._ahead.check_at) - self.clock()):
                 await self._wake.wait()
 
     def wait(self) -> Wait:

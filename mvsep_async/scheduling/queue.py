@@ -14,7 +14,7 @@ __all__ = ["FairQueue"]
 
 T = TypeVar("T")
 
-_NOBODY: Final[Mapping[str | None, int]] = MappingProxyType({})
+_NONE_BUSY: Final[Mapping[str | None, int]] = MappingProxyType({})
 
 
 @define
@@ -93,7 +93,7 @@ class FairQueue(Generic[T]):
         self._returned.appendleft((item, group))
         self._size += 1
 
-    def pop(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
+    def pop(self, *, busy: Mapping[str | None, int] = _NONE_BUSY, cap: int | None = None) -> T | None:
         """Remove and return the next item; `None` if there is none, or if every group has reached the cap.
 
         A group with `cap` or more `busy` items is skipped and keeps its turn.
@@ -115,7 +115,7 @@ class FairQueue(Generic[T]):
                 return item
         return None
 
-    def peek(self, *, busy: Mapping[str | None, int] = _NOBODY, cap: int | None = None) -> T | None:
+    def peek(self, *, busy: Mapping[str | None, int] = _NONE_BUSY, cap: int | None = None) -> T | None:
         """Return the item that `pop` would return, without removing it."""
         for item, group in self._returned:
             if cap is None or busy.get(group, 0) < cap:

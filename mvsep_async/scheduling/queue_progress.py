@@ -56,7 +56,7 @@ class QueueProgress:
     """Returns why no create begins, or `None` if nothing is wrong."""
     time_scale: float
     clock: Callable[[], float]
-    _followed: dict[JobEntry, Progress] = field(factory=dict)
+    _tracked: dict[JobEntry, Progress] = field(factory=dict)
     _acquired_at: dict[str, float] = field(factory=dict)
     _slot_times: deque[float] = field(factory=lambda: deque(maxlen=_MEMORY))
     _changed: anyio.Event = field(factory=anyio.Event)
@@ -82,19 +82,19 @@ class QueueProgress:
             message=self.message() or job.progress.message,
         )
 
-    def follow(self, job: JobEntry) -> Progress:
+    def track(self, job: JobEntry) -> Progress:
         """Return the progress of a queued job, and publish later changes of its place."""
-        self._followed[job] = progress = self.of(job)
+        self._tracked[job] = progress = self.of(job)
         return progress
 
     def queued_again(self, job: JobEntry) -> None:
         """Publish the place of a job that is back in the queue."""
-        self._followed[job] = job.progress
+        self._tracked[job] = job.progress
         self.queue_changed()
 
     def queue_changed(self) -> None:
         """Publish places soon, since the queue or the slots changed."""
-        if self._followed:
+        if self._tracked:
             self._changed.set()
 
     def slot_acquired(self, job: JobEntry) -> None:
@@ -113,7 +113,7 @@ class QueueProgress:
             await self._changed.wait()
             self._changed = anyio.Event()
             spent = 0.0
-            for job in list(self._followed):
+            for job in list(self._tracked):
                 began = self.clock()
                 self._publish(job)
                 spent += self.clock() - began  # excludes the time of other tasks
@@ -122,9 +122,9 @@ class QueueProgress:
 
     def _publish(self, job: JobEntry) -> None:
         if job.state is not JobState.QUEUED or not job.has_subscribers:
-            self._followed.pop(job, None)
+            self._tracked.pop(job, None)
             return
         progress = self.of(job)
-        if progress != self._followed[job]:
-            self._followed[job] = progress
+        if progress != self._tracked[job]:
+            self._tracked[job] = progress
             job.publish(progress)

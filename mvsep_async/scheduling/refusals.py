@@ -10,7 +10,7 @@ from mvsep_async.http.answer import about_slots
 
 __all__ = ["Verdict", "classify_refusal", "needs_account"]
 
-_WORDED: Final = 4
+_SLOT_TEXT_TRIES: Final = 4
 """How many refusals of a job that mention slots are accepted as such while the account has no unfinished jobs. A job of
 another program may end between the refusal and the request for the account; if the text was misunderstood, each retry
 costs an upload."""
@@ -45,7 +45,7 @@ def classify_refusal(
     at_service = ours if unfinished is None else max(unfinished, ours)
     possible = at_service > 0 or unfinished is None
     if isinstance(error, NoFreeSlotError):
-        return Verdict.NO_SLOT if possible else _again(earlier_unexplained, _WORDED)
+        return Verdict.NO_SLOT if possible else _again(earlier_unexplained, _SLOT_TEXT_TRIES)
     if error.status != 400:
         return Verdict.INVALID_REQUEST
     if error.fields:

@@ -46,14 +46,14 @@ class Scheduler:
     recovery: Recovery
     downloader: Downloader
     separations: SeparationsAPI
-    closed: bool = False
+    _closing: bool = field(default=False, init=False)
     _cleanup: Cleanup = field(init=False)
     _tasks: TaskGroup | None = None
 
     def __attrs_post_init__(self) -> None:
         self.coordinator.connect(self)
         self._cleanup = Cleanup(self.registry)
-        for observer in (self.dispatcher.on_change, self._follow, self._download, self._cleanup.on_change):
+        for observer in (self.dispatcher.on_change, self._poll_and_recover, self._download, self._cleanup.on_change):
             self.registry.subscribe(observer)
 
     def resume(self, job: JobEntry) -> None:
@@ -109,7 +109,7 @@ class Scheduler:
         self.poller.forget(entry)
         self.recovery.end(entry)
         self.downloader.give_up(entry)
-        self.coordinator.follow(entry)
+        self.coordinator.keep_updated(entry)
 
     def cancel_requested(self, job: str) -> None:
         """See `Engine.cancel_requested`."""
@@ -145,7 +145,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Stop beginning downloads, and limit the wait for the responses to completely sent creates."""
-        self.closed = True
+        self._closing = True
         self.dispatcher.launcher.close()
 
     def emit_left(self) -> None:
@@ -223,7 +223,7 @@ class Scheduler:
             return False
         return True
 
-    def _follow(self, change: Change) -> None:
+    def _poll_and_recover(self, change: Change) -> None:
         """Start and stop polling jobs at the service and searching for lost jobs."""
         job, before, after = change.job, change.before, change.after
         if after is JobState.LOST:
@@ -242,7 +242,7 @@ class Scheduler:
 
     def _download(self, change: Change) -> None:
         """Queue a finished job that has a target for its download."""
-        if change.after is JobState.DONE and change.job.request.target is not None and not self.closed:
+        if change.after is JobState.DONE and change.job.request.target is not None and not self._closing:
             self.downloader.put(change.job)
 
     def _emit_answered(self, job: JobEntry, seconds: float | None) -> None:

@@ -14,7 +14,7 @@ from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url
 from mvsep_async.submission.attempt import HOLD_LIMIT
 from mvsep_async.submission.line import SMALL
 
-__all__ = ["LOOK_AGAIN", "SendAhead", "upload_size"]
+__all__ = ["RECHECK", "SendAhead", "upload_size"]
 
 MOST: Final = 2
 """Most songs sent ahead at one time: one that waits for its slot, and one that is uploading for the next slot. More
@@ -27,7 +27,7 @@ slot that comes free earlier would stay empty."""
 SLOW: Final = 1.25
 """Factor for the expected time of an upload, in case it is slower than measured."""
 
-LOOK_AGAIN: Final = 5.0
+RECHECK: Final = 5.0
 """Seconds after which an estimate may have changed."""
 
 FIRST_REST: Final = 30.0

@@ -29,6 +29,7 @@ from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry, resumes_later
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
 from mvsep_async.jobs.stream import JobStream
+from mvsep_async.models.separation import is_job_hash
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.sources import Source, job_source
 from mvsep_async.submission.prepare import RequestPreparer, SubmitArguments
@@ -40,11 +41,8 @@ _ATTACH_GRACE: Final = 10.0
 """Seconds in which "not found" means "not yet" for an attached job. Such jobs are usually old, so a wrong hash is
 reported soon."""
 
-_DATE_DIGITS: Final = 14
-"""Digits at the front of a file job's hash: its date. The short hash of a URL job has none (seen in live use)."""
-
-_AT_ONCE: Final = 500
-"""Jobs that are pruned before other tasks run."""
+_PRUNE_BATCH: Final = 500
+"""Jobs pruned in one step; other tasks run between two steps."""
 
 _OF_ONE_JOB: Final = frozenset({"filename", "group", "priority", "key", "metadata"})
 """The arguments of `submit` that are not settings of the separation."""
@@ -137,13 +135,13 @@ class Session:
         known = self.registry.find(hash=hash)
         if known is not None and not (known.facts.error is not None and resumes_later(known.facts.error)):
             return Job(known, self)
-        place = None if host is None else Host.parse(host)
-        if place is not None and not place.is_sibling_of(self.config.base):
-            raise ConfigurationError(f"{place} is not a host of the service at {self.config.base}")
-        remote = not hash[:_DATE_DIGITS].isdecimal()
-        facts = Facts(remote=hash, host=place) if remote else Facts(hash=hash, host=place)
+        server = None if host is None else Host.parse(host)
+        if server is not None and not server.is_sibling_of(self.config.base):
+            raise ConfigurationError(f"{server} is not a host of the service at {self.config.base}")
+        remote = not is_job_hash(hash)  # a short one, of a URL job
+        facts = Facts(remote=hash, host=server) if remote else Facts(hash=hash, host=server)
         state = JobState.FETCHING if remote else JobState.WAITING
-        job = self.registry.attach(JobRequest(new_id(), None, JobSettings()), state, facts)
+        job = self.registry.add_unrecorded(JobRequest(new_id(), None, JobSettings()), state, facts)
         self.scheduler.poller.watch(job, grace=_ATTACH_GRACE * self.config.time_scale)
         self.scheduler.poller.poll_soon(job)  # usually the job is already over
         return Job(job, self)
@@ -157,7 +155,7 @@ class Session:
             if view is None:
                 return None
             entry = self.registry.mirror(view.record, view.progress)
-            self.coordinator.follow(entry)
+            self.coordinator.keep_updated(entry)
         return Job(entry, self)
 
     def jobs(self) -> list[Job]:
@@ -168,8 +166,8 @@ class Session:
         """Forget finished jobs; see `MVSepClient.prune`."""
         entries = self.registry.jobs.values() if jobs is None else (entry_of(job) for job in jobs)
         over = [entry for entry in entries if entry.done()]
-        for first in range(0, len(over), _AT_ONCE):
-            batch = over[first : first + _AT_ONCE]
+        for first in range(0, len(over), _PRUNE_BATCH):
+            batch = over[first : first + _PRUNE_BATCH]
             kept = [entry for entry in batch if jobs is None and entry.request.content and entry.facts.separation]
             self.registry.archive(kept)
             self.registry.forget(entry for entry in batch if entry not in kept)
@@ -193,9 +191,9 @@ class Session:
         """Wait until the account's limit is known."""
         await self.scheduler.dispatcher.account.known.wait()
 
-    def queue_progress(self, job: JobEntry, *, follow: bool = False) -> Progress:
+    def queue_progress(self, job: JobEntry, *, subscribed: bool = False) -> Progress:
         progress = self.scheduler.dispatcher.queue_progress
-        return progress.follow(job) if follow else progress.of(job)
+        return progress.track(job) if subscribed else progress.of(job)
 
     async def cancel(self, job: JobEntry) -> bool:
         with self.callers.enter():

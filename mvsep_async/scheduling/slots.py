@@ -131,7 +131,7 @@ class Slots:
             self._stated_until = now + pause
         self._probe_at = now + pause
 
-    def observed(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
+    def account_reported(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
         """Record how many unfinished jobs the account has in total.
 
         `ours`: how many of them hold a slot of a client with this journal; by default all slots held.

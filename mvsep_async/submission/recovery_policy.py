@@ -23,7 +23,7 @@ _REPEATED_PAGES: Final = 10
 """Consecutive pages without a new entry that end the reading, in case the service ignores `start`. One proves nothing:
 jobs that were accepted during the reading move the others to later pages."""
 
-_HOLED_PAGES: Final = 100
+_INCOMPLETE_PAGES: Final = 100
 """Consecutive pages with unreadable entries and nothing new that end the reading, so that it always ends."""
 
 _PAGES_AFTER: Final = 1
@@ -65,7 +65,7 @@ class HistoryEnd:
     pages: int = 0
     _empty: int = 0
     _repeated: int = 0
-    _holed: int = 0
+    _incomplete: int = 0
     _left: float = inf
 
     def read(self, entries: int, new: int, accepted_at: Iterable[float], *, unreadable: int = 0) -> bool:
@@ -78,14 +78,14 @@ class HistoryEnd:
         self._left -= 1
         self._empty = 0 if entries else self._empty + 1
         if new:
-            self._repeated = self._holed = 0
+            self._repeated = self._incomplete = 0
         else:
             self._repeated += bool(entries) and not unreadable
-            self._holed += bool(unreadable)
+            self._incomplete += bool(unreadable)
         if self.since is not None and any(stamp < self.since for stamp in accepted_at):
             self._left = min(self._left, _PAGES_AFTER)
         quick = not self.thorough and self.pages >= _QUICK_PAGES
-        over = self._empty >= _EMPTY_PAGES or self._repeated >= _REPEATED_PAGES or self._holed >= _HOLED_PAGES
+        over = self._empty >= _EMPTY_PAGES or self._repeated >= _REPEATED_PAGES or self._incomplete >= _INCOMPLETE_PAGES
         return quick or self._left <= 0 or over
 
 

@@ -67,7 +67,7 @@ class Submitter:
         """Return a failed job for a request that cannot be sent."""
         failure = error if isinstance(error, MVSepError) else InvalidRequestError(f"{request.source!r}: {error}")
         failure.job = request.id
-        job = self.registry.attach(request, JobState.FAILED, Facts(error=failure))
+        job = self.registry.add_unrecorded(request, JobState.FAILED, Facts(error=failure))
         self.registry.drop_data(job)
         return job
 
@@ -102,7 +102,7 @@ class Submitter:
                     request = evolve(request, fingerprint=fingerprint, content=content)
                     if known is not None:
                         if not self.registry.is_elsewhere(known):
-                            self.registry.follow(known, request)
+                            self.registry.song_moved(known, request)
                         return known
                     added = True
                     return await self._add(request)
@@ -133,7 +133,7 @@ class Submitter:
 
     def _mirror(self, view: JobView) -> JobEntry:
         job = self.registry.mirror(view.record, view.progress)
-        self.coordinator.follow(job)
+        self.coordinator.keep_updated(job)
         return job
 
     async def _add(self, request: JobRequest) -> JobEntry:

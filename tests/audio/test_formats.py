@@ -41,7 +41,7 @@ def test_a_song_without_a_telling_name_is_found_all_the_same(tmp_path: Path, suf
         ("a.ape", b"MAC \x96\x0f", "does not accept .ape"),
     ],
 )
-def test_what_only_looks_like_a_song_is_told(name: str, head: bytes, why: str) -> None:
+def test_what_only_looks_like_a_song_is_reported(name: str, head: bytes, why: str) -> None:
     verdict = classify_file(name, head)
     assert isinstance(verdict, Rejected)
     assert why in verdict.reason

@@ -40,7 +40,7 @@ def test_what_cannot_be_tagged_is_left_as_it_is(tmp_path: Path) -> None:
     assert (path.read_bytes(), text.read_text()) == (before, "some words")
 
 
-def test_a_stem_that_cannot_be_parsed_stays_whole_and_is_told(tmp_path: Path) -> None:
+def test_a_stem_that_cannot_be_parsed_stays_whole_and_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "Vocals.flac"
     path.write_bytes(b"fLaC and then nothing that makes sense")
     told = write_tags(path, TAGS, "Vocals")

@@ -81,7 +81,7 @@ def test_what_is_written_is_read(value: str, key: str) -> None:
         ('[table]\nout = "x"', "unknown key 'table'"),
     ],
 )
-def test_what_cannot_be_read_is_told(cli: Cli, text: str, told: str) -> None:
+def test_what_cannot_be_read_is_reported(cli: Cli, text: str, told: str) -> None:
     file = configured(text)
     with pytest.raises(UsageProblem, match=r"configuration file"):
         read(file)
@@ -192,7 +192,7 @@ def test_a_rate_is_written_as_for_curl(text: str, rate: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["fast", "-1", "0", "2T", "M", "1..2"])
-def test_a_rate_that_is_none_is_told(cli: Cli, text: str) -> None:
+def test_a_rate_that_is_none_is_reported(cli: Cli, text: str) -> None:
     ran = cli("separate", "a.wav", "--limit-rate=" + text)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
 

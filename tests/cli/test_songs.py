@@ -76,7 +76,7 @@ async def test_each_song_once_in_the_order_given(tmp_path: Path, monkeypatch: py
     assert (songs.found, songs.taken, songs.left, songs.complete) == (5, 5, 0, True)
 
 
-async def test_what_cannot_be_separated_is_told(tmp_path: Path) -> None:
+async def test_what_cannot_be_separated_is_reported(tmp_path: Path) -> None:
     told: dict[str, InvalidRequestError] = {}
     (tmp_path / "text.mp3").write_text("words")
     (tmp_path / "folder").mkdir()

@@ -33,7 +33,7 @@ async def test_unfinished_jobs_stay_at_the_service(held: Sandbox, client_of: New
         assert (caught.value.job, caught.value.hash) == (job.id, job.hash)
 
 
-async def test_whoever_waits_is_told(held: Sandbox, client_of: NewClient, song: Path) -> None:
+async def test_waiting_callers_get_an_error(held: Sandbox, client_of: NewClient, song: Path) -> None:
     told: list[MVSepError] = []
 
     async def expect(awaitable: Any) -> None:
@@ -92,7 +92,7 @@ async def test_a_download_under_way_is_ended_and_can_be_continued(
     assert any(request.status == 206 for request in sandbox.requests)
 
 
-async def test_what_asks_the_client_afterwards_is_told(
+async def test_calls_after_closing_raise_an_error(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     async with client_of(sandbox) as client:

@@ -91,7 +91,7 @@ async def test_a_url_that_cannot_be_fetched_fails_with_the_services_words(
         ("https://notdropbox.com/a.wav", "direct"),
     ],
 )
-async def test_where_it_lies_is_recognised_and_told(song: Path, client_of: NewClient, url: str, kind: str) -> None:
+async def test_where_it_lies_is_recognised_and_reported(song: Path, client_of: NewClient, url: str, kind: str) -> None:
     told = []
 
     async def spy(request: Any) -> None:

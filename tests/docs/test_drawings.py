@@ -40,7 +40,7 @@ def test_every_state_and_every_event_is_drawn(script: Any) -> None:
     words = " ".join(ElementTree.fromstring(script.drawing()).itertext()).split()
     drawn = " ".join(words)
     assert [state for state in JobState if state.value not in words] == []
-    said = {event for event in JobEvent if event.name.startswith("SAID_") and event is not JobEvent.SAID_DONE}
+    said = {event for event in JobEvent if event.name.startswith("STATUS_") and event is not JobEvent.STATUS_DONE}
     assert [event for event in JobEvent if event.value not in drawn] == sorted(said, key=list(JobEvent).index)
 
 
@@ -57,7 +57,7 @@ def test_every_state_and_every_event_is_drawn(script: Any) -> None:
 def test_a_table_that_the_drawing_has_no_place_for_is_an_error(
     script: Any, change: dict[tuple[JobState, JobEvent], JobState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "LIFE", lifecycle.LIFE | change)
+    monkeypatch.setattr(script, "TRANSITIONS", lifecycle.TRANSITIONS | change)
     with pytest.raises((ValueError, KeyError)):
         script.drawing()
 

@@ -94,7 +94,9 @@ class Fixture:
     def job(self, *stems: str, target: Target | None = None, state: JobState = JobState.DONE) -> JobEntry:
         files = tuple(OutputFile(url=f"https://files.test/{stem}", name=f"{stem}.mp3", stem=stem) for stem in stems)
         request = JobRequest(new_id(), "music/song.wav", JobSettings(), target=target)
-        return self.registry.attach(request, state, Facts(hash=HASH, separation=Separation(hash=HASH, files=files)))
+        return self.registry.add_unrecorded(
+            request, state, Facts(hash=HASH, separation=Separation(hash=HASH, files=files))
+        )
 
     def target(self, **more: Any) -> Target:
         return Target(str(self.folder), **more)

@@ -554,7 +554,7 @@ async def test_a_possible_result_is_compared_by_its_bytes(http: httpx.AsyncClien
             first.write_bytes({"the same": SONG, "as long": SONG[:-1] + b"!", "longer": SONG + b"!"}[here])
     before = first.read_bytes() if first.is_file() else b""
     with serving(FileAnswer(SONG)) as server:
-        got = await get(http, server.url(), second, perhaps=[first, tmp_path / "gone.wav"])
+        got = await get(http, server.url(), second, candidates=[first, tmp_path / "gone.wav"])
     assert got.path == (first if here == "the same" else second)
     assert got.path.read_bytes() == SONG
     assert (first.read_bytes() if first.is_file() else b"") == before

@@ -97,7 +97,7 @@ def test_an_existing_file_at_a_planned_path_may_be_foreign() -> None:
     files, earlier = [result("Vocals", "a.mp3")], [("a.mp3", second), ("a.mp3", first)]
     for there, path in ([first], second), ([second], first), ([first, second], third):
         (file,) = planned(files, earlier=earlier, there=there)
-        assert (file.path, file.complete, set(file.perhaps)) == (path, False, set(there))
+        assert (file.path, file.complete, set(file.candidates)) == (path, False, set(there))
     (file,) = planned(files, earlier=earlier, there=[first, second], complete=[first])
     assert file == PlannedFile(files[0], first, first, complete=True)
 

@@ -96,7 +96,7 @@ ENDINGS = ["", ".part", ".part.json", ".part.tmp"]
 @pytest.mark.parametrize("ending", ENDINGS)
 async def test_a_named_pipe_in_the_way_does_not_block(tmp_path: Path, ending: str) -> None:
     os.mkfifo(tmp_path / f"a.wav{ending}")
-    got = await download(tmp_path / "a.wav", tmp_path, next_path=second, perhaps=[tmp_path / "a.wav"])
+    got = await download(tmp_path / "a.wav", tmp_path, next_path=second, candidates=[tmp_path / "a.wav"])
     assert got.path.read_bytes() == SONG
     assert got.path.name == ("a (2).wav" if ending in ("", ".part") else "a.wav")
     assert is_taken(tmp_path, tmp_path / "a.wav")

@@ -37,7 +37,7 @@ def patient(wire: Failing, told: list[str]) -> PatientCaller:
     return PatientCaller(wire, time_scale=0.0, on_retry=lambda path, error: told.append(f"{path}: {error}"))
 
 
-async def test_what_may_help_is_sent_again_and_told() -> None:
+async def test_a_failure_that_may_be_temporary_is_retried_and_reported() -> None:
     wire = Failing(TransportError("cut"), ProtocolError("garbage"), ServiceUnavailableError("down", retry_after=0.0))
     told: list[str] = []
     assert await patient(wire, told).call(GET) == {"ok": 1}

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from mvsep_async.jobs.lifecycle import (
     AT_SERVICE,
     HOLDS_SLOT,
-    LIFE,
     OVER,
+    TRANSITIONS,
     IllegalEventError,
     JobEvent,
     JobState,
-    after,
+    next_state,
     stage_of,
 )
 from mvsep_async.models.stage import Stage
@@ -24,11 +24,11 @@ from mvsep_async.models.stage import Stage
 def test_random_events_never_leave_the_table(events: list[JobEvent]) -> None:
     state = JobState.QUEUED
     for event in events:
-        if (state, event) in LIFE:
-            state = after("mv1", state, event)
+        if (state, event) in TRANSITIONS:
+            state = next_state("mv1", state, event)
             continue
         with pytest.raises(IllegalEventError) as caught:
-            after("mv1", state, event)
+            next_state("mv1", state, event)
         assert "mv1" in str(caught.value)
         assert state.name in str(caught.value)
         assert event.name in str(caught.value)
@@ -41,7 +41,7 @@ def reachable(*begin: JobState) -> set[JobState]:
     found, todo = set(begin), list(begin)
     while todo:
         state = todo.pop()
-        for (before, _), then in LIFE.items():
+        for (before, _), then in TRANSITIONS.items():
             if before is state and then not in found:
                 found.add(then)
                 todo.append(then)
@@ -56,25 +56,25 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 def test_every_state_but_the_ends_can_fail() -> None:
     for state in JobState:
-        assert ((state, JobEvent.FAILED) in LIFE) is (state not in OVER)
+        assert ((state, JobEvent.FAILED) in TRANSITIONS) is (state not in OVER)
 
 
 def test_a_job_can_be_cancelled_until_the_service_is_through_with_it() -> None:
     for state in JobState:
-        assert ((state, JobEvent.CANCELLED) in LIFE) is (state in BEFORE_A_SLOT or state in HOLDS_SLOT)
+        assert ((state, JobEvent.CANCELLED) in TRANSITIONS) is (state in BEFORE_A_SLOT or state in HOLDS_SLOT)
 
 
 def test_a_create_is_begun_only_from_the_queue_and_never_from_a_state_in_which_one_may_be_paid() -> None:
-    begins = {state for state, event in LIFE if event is JobEvent.SLOT_TAKEN}
+    begins = {state for state, event in TRANSITIONS if event is JobEvent.SLOT_TAKEN}
     assert begins == set(BEFORE_A_SLOT)
-    back = {state for (state, _), then in LIFE.items() if then is JobState.QUEUED}
+    back = {state for (state, _), then in TRANSITIONS.items() if then is JobState.QUEUED}
     assert back == {JobState.UPLOADING, JobState.CREATING, JobState.LOST}
     assert not back & AT_SERVICE
 
 
 def test_what_failed_may_only_be_downloaded_again() -> None:
-    assert {event for state, event in LIFE if state is JobState.FAILED} == {JobEvent.DOWNLOAD_BEGAN}
-    assert not any(state is JobState.CANCELLED for state, _ in LIFE)
+    assert {event for state, event in TRANSITIONS if state is JobState.FAILED} == {JobEvent.DOWNLOAD_BEGAN}
+    assert not any(state is JobState.CANCELLED for state, _ in TRANSITIONS)
 
 
 @pytest.mark.parametrize("creating", [Stage.UPLOADING, Stage.FETCHING, Stage.WAITING])

@@ -80,7 +80,7 @@ def test_a_song_that_may_be_sent_again_is_sent_from_where_it_was_moved(events: l
     job = registry.add(JobRequest("mv1", "before.wav", JobSettings(), fingerprint="a"))
     for event in events:
         registry.apply(job, event)
-    registry.follow(job, JobRequest("mv2", "after.wav", JobSettings(), fingerprint="b"))
+    registry.song_moved(job, JobRequest("mv2", "after.wav", JobSettings(), fingerprint="b"))
     assert job.request.source == ("after.wav" if followed else "before.wav")
     assert registry.find(fingerprint="b") is job
 
@@ -160,7 +160,7 @@ def test_an_impossible_event_changes_nothing() -> None:
     world = World()
     job = world.job()
     with pytest.raises(IllegalEventError):
-        world.registry.apply(job, JobEvent.SAID_DONE)
+        world.registry.apply(job, JobEvent.STATUS_DONE)
     assert job.state is JobState.QUEUED
     assert world.notes.said == [("add", "mv1")]
 
@@ -207,8 +207,8 @@ def test_an_error_that_passes_leaves_the_journal_where_it_was(error: MVSepError,
 
 def test_guests_are_not_journaled() -> None:
     world = World()
-    job = world.registry.attach(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
-    world.registry.apply(job, JobEvent.SAID_PROCESSING)
+    job = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
+    world.registry.apply(job, JobEvent.STATUS_PROCESSING)
     assert world.notes.said == []
     assert (job.stage, world.registry.find(hash="h")) == (Stage.PROCESSING, job)
 
@@ -265,8 +265,8 @@ def test_a_restored_job_is_shown_where_it_stood() -> None:
 
 def test_forgetting_one_handle_of_a_job_leaves_the_other_one_known() -> None:
     world = World()
-    old = world.registry.attach(JobRequest("mv1", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
-    new = world.registry.attach(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
+    old = world.registry.add_unrecorded(JobRequest("mv1", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
+    new = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     world.registry.forget([old])
     assert world.registry.find(hash="h") is new
     world.registry.forget([new])

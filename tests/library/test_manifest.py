@@ -92,7 +92,7 @@ def test_two_runs_at_one_target_are_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("opened", [Manifest.open, Manifest.open_read_only])
-def test_a_manifest_that_cannot_be_used_is_told(path: Path, opened: type[Manifest]) -> None:
+def test_a_manifest_that_cannot_be_used_is_reported(path: Path, opened: type[Manifest]) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no database at all, but long enough to look like a file" * 40)
     with pytest.raises(JournalError, match="cannot be used"):

@@ -103,7 +103,7 @@ def a_job(wait: float, places: int = 0) -> Callable[[float], Progress]:
     return stage
 
 
-def test_before_anything_is_known_the_bar_slows_down_and_no_time_is_told() -> None:
+def test_before_anything_is_known_the_bar_slows_down_and_no_time_is_shown() -> None:
     shown = play(a_job(0), until=600)
     steps = [later.fraction - earlier.fraction for (_, earlier), (_, later) in pairwise(shown[20:])]  # type: ignore[operator]
     assert all(later < earlier for earlier, later in pairwise(steps))
@@ -142,7 +142,7 @@ def test_chunks_tell_the_time_left_where_nothing_was_learned() -> None:
     assert shown[50][1].seconds_left == pytest.approx(50, rel=0.4)
 
 
-def test_of_a_job_that_is_very_late_no_time_is_told() -> None:
+def test_of_a_job_that_is_very_late_no_time_is_shown() -> None:
     shown = play(a_job(0), until=400, processing=100.0)
     assert shown[90][1].seconds_left is not None
     assert shown[-1][1].seconds_left is None
@@ -156,11 +156,11 @@ def test_what_a_job_took_is_learned_unless_too_little_is_known_of_it() -> None:
         estimate.polled(Progress(stage=Stage.WAITING), now)
     for now in (30.0, 40.0, 100.0):
         estimate.polled(Progress(stage=Stage.PROCESSING), now)
-    assert estimate.took(110.0) == (25.0, 80.0)
-    assert estimate.took(1000.0) is None, "nobody asked for a long time"
+    assert estimate.durations(110.0) == (25.0, 80.0)
+    assert estimate.durations(1000.0) is None, "nobody asked for a long time"
     resumed = Estimate(0.0)
-    assert resumed.took(3600.0) is None
-    assert Estimate(0.0).took(9.0) == (3.0, 3.0)
+    assert resumed.durations(3600.0) is None
+    assert Estimate(0.0).durations(9.0) == (3.0, 3.0)
 
 
 def test_a_job_that_is_put_back_begins_again() -> None:

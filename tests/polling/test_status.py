@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvsep_async.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from mvsep_async.jobs.lifecycle import AT_SERVICE, LIFE, JobEvent, JobState
+from mvsep_async.jobs.lifecycle import AT_SERVICE, TRANSITIONS, JobEvent, JobState
 from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.polling.status import classify_status
 
@@ -20,39 +20,38 @@ def status(kind: JobKind, **data: Any) -> JobStatus:
     return JobStatus(kind=kind, status=kind.value, hash=HASH, **data)
 
 
-@given(st.sampled_from(JobKind), st.sampled_from(sorted(AT_SERVICE)), st.booleans())
-def test_whatever_is_seen_can_happen_to_a_job_at_the_service(kind: JobKind, state: JobState, young: bool) -> None:
-    reading = classify_status("mv1", status(kind), fetching=state is JobState.FETCHING, young=young)
-    assert reading.event is None or (state, reading.event) in LIFE
+@given(st.sampled_from(JobKind), st.sampled_from(sorted(AT_SERVICE)))
+def test_whatever_is_seen_can_happen_to_a_job_at_the_service(kind: JobKind, state: JobState) -> None:
+    reading = classify_status("mv1", status(kind), fetching=state is JobState.FETCHING)
+    assert reading.event is None or (state, reading.event) in TRANSITIONS
     assert (reading.error is not None) is (reading.event in (JobEvent.FAILED, JobEvent.CANCELLED))
 
 
 @pytest.mark.parametrize("kind", [JobKind.WAITING, JobKind.PROCESSING, JobKind.DISTRIBUTING, JobKind.MERGING])
 def test_working_statuses_move_a_job_but_not_a_url_job_that_is_being_fetched(kind: JobKind) -> None:
-    assert classify_status("mv1", status(kind), fetching=False, young=False).event is JobEvent[f"SAID_{kind.name}"]
-    assert classify_status("mv1", status(kind), fetching=True, young=False).event is None
+    assert classify_status("mv1", status(kind), fetching=False).event is JobEvent[f"STATUS_{kind.name}"]
+    assert classify_status("mv1", status(kind), fetching=True).event is None
 
 
 def test_done_means_fetched_first_for_a_url_job() -> None:
-    assert classify_status("mv1", status(JobKind.DONE), fetching=True, young=False).event is JobEvent.FETCHED
-    assert classify_status("mv1", status(JobKind.DONE), fetching=False, young=False).event is JobEvent.SAID_DONE
+    assert classify_status("mv1", status(JobKind.DONE), fetching=True).event is JobEvent.FETCHED
+    assert classify_status("mv1", status(JobKind.DONE), fetching=False).event is JobEvent.STATUS_DONE
 
 
-def test_not_found_means_not_yet_while_it_is_young() -> None:
-    assert classify_status("mv1", status(JobKind.NOT_FOUND), fetching=False, young=True).event is None
-    late = classify_status("mv1", status(JobKind.NOT_FOUND), fetching=False, young=False)
+def test_not_found_fails_the_job() -> None:
+    late = classify_status("mv1", status(JobKind.NOT_FOUND), fetching=False)
     assert isinstance(late.error, JobNotFoundError)
     assert HASH in str(late.error)
 
 
 def test_an_unknown_status_changes_nothing() -> None:
-    assert classify_status("mv1", status(JobKind.UNKNOWN), fetching=False, young=False).event is None
+    assert classify_status("mv1", status(JobKind.UNKNOWN), fetching=False).event is None
 
 
 def test_errors_name_the_job_and_say_the_services_words() -> None:
-    failed = classify_status("mv1", status(JobKind.FAILED, message="GPU lost"), fetching=False, young=False).error
-    silent = classify_status("mv1", status(JobKind.FAILED), fetching=False, young=False).error
-    cancelled = classify_status("mv1", status(JobKind.CANCELLED), fetching=False, young=False).error
+    failed = classify_status("mv1", status(JobKind.FAILED, message="GPU lost"), fetching=False).error
+    silent = classify_status("mv1", status(JobKind.FAILED), fetching=False).error
+    cancelled = classify_status("mv1", status(JobKind.CANCELLED), fetching=False).error
     assert isinstance(failed, JobFailedError)
     assert "GPU lost" in str(failed)
     assert "no reason" in str(silent)
@@ -64,5 +63,5 @@ def test_errors_name_the_job_and_say_the_services_words() -> None:
 
 def test_numbers_are_passed_on() -> None:
     numbers = {"queue_position": 3, "queue_length": 9, "chunks_done": 1, "chunks_total": 4, "message": "m"}
-    progress = classify_status("mv1", status(JobKind.WAITING, **numbers), fetching=False, young=False).progress
+    progress = classify_status("mv1", status(JobKind.WAITING, **numbers), fetching=False).progress
     assert {name: getattr(progress, name) for name in numbers} == numbers

@@ -145,7 +145,7 @@ async def world(concurrency: int | None = 10, patience: float = 1800.0, **option
         async def work(job: JobEntry) -> None:
             await anyio.sleep(JOB_SECONDS)
             service.unfinished -= 1
-            registry.apply(job, JobEvent.SAID_DONE)
+            registry.apply(job, JobEvent.STATUS_DONE)
 
         registry.subscribe(
             lambda change: tasks.start_soon(work, change.job) if change.after is JobState.WAITING else None

@@ -42,7 +42,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(unfinished=st.integers(0, 20), ours=st.none() | st.integers(0, 10))
     def observe(self, unfinished: int, ours: int | None) -> None:
-        self.slots.observed(unfinished, self.now, ours=ours)
+        self.slots.account_reported(unfinished, self.now, ours=ours)
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
@@ -134,17 +134,17 @@ def test_a_probe_that_is_accepted_is_followed_by_the_next() -> None:
 
 def test_the_accounts_count_is_believed_at_once_both_ways() -> None:
     slots = held(10, 4)
-    slots.observed(9, 0.0)  # others have five
+    slots.account_reported(9, 0.0)  # others have five
     assert slots.free(0.0) == 1
-    slots.observed(4, 1.0)
+    slots.account_reported(4, 1.0)
     assert slots.free(1.0) == 6
-    slots.observed(12, 2.0)
+    slots.account_reported(12, 2.0)
     assert slots.free(2.0) == 0
 
 
 def test_creates_under_way_are_not_taken_for_jobs_at_the_service() -> None:
     slots = held(10, 8)
-    slots.observed(8, 0.0, ours=6)  # two of ours still upload, others have two
+    slots.account_reported(8, 0.0, ours=6)  # two of ours still upload, others have two
     assert slots.free(0.0) == 0
 
 
@@ -152,7 +152,7 @@ def test_a_refused_create_is_repeated_at_once_when_the_account_has_room_after_al
     slots = held(10, 9)
     slots.acquire("new")
     slots.refused("new", 0.0)
-    slots.observed(9, 0.5)
+    slots.account_reported(9, 0.5)
     assert slots.free(0.5) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_limit_that_promises_too_much_costs_few_refusals() -> None:
                 refusals += 1
             else:
                 slots.accepted(second)
-        slots.observed(len(slots.held), second)
+        slots.account_reported(len(slots.held), second)
     assert len(slots.held) == 10
     assert refusals <= 3600 / LONGEST_PAUSE + 10
 

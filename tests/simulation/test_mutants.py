@@ -71,7 +71,7 @@ def holds(scenario: Scenario, *, seeds: int = 12) -> None:
     """Assert that no run breaks anything."""
     for seed in range(seeds):
         result = run(evolve(scenario, seed=seed))
-        assert result.violation is None, result.told()
+        assert result.violation is None, result.describe()
 
 
 SHORT_PAGES = evolve(CALM, page_size=3, faults=0.3, old_jobs=9)
@@ -91,13 +91,13 @@ def test_it_finds_a_search_that_ends_at_a_short_page(monkeypatch: pytest.MonkeyP
         HistoryEnd, "read", lambda end, entries, *rest, **more: read(end, entries, *rest, **more) or entries < 20
     )
     result = broken(SHORT_PAGES, "no audio is paid twice")
-    assert "lost at separation/create" in result.told()
+    assert "lost at separation/create" in result.describe()
 
 
 def test_it_finds_stamps_by_a_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JobRegistry, "stamp", lambda _: time.time())
     result = broken(STEPPED_CLOCKS, "no audio is paid twice", seeds=40)
-    assert "sets its clock" in result.told()
+    assert "sets its clock" in result.describe()
 
 
 def test_it_finds_a_create_that_is_repeated_after_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_it_finds_a_create_that_is_repeated_after_a_redirect(monkeypatch: pytest
 
     monkeypatch.setattr(create, "fate_of", trusting)
     result = broken(REDIRECTS, "no audio is paid twice")
-    assert "redirect at separation/create" in result.told()
+    assert "redirect at separation/create" in result.describe()
 
 
 def test_it_finds_an_error_that_ends_the_whole_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_it_finds_an_error_that_ends_the_whole_queue(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Dispatcher, "_pause_queue", fail_all)
     result = broken(ONE_ERROR, "a short fault ends no queued song")
-    assert ServiceUnavailableError.__name__ in result.told()
+    assert ServiceUnavailableError.__name__ in result.describe()
 
 
 def test_a_failing_run_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ SEEDS = range(40)
 def test_every_promise_holds(seed: int) -> None:
     result = run(Scenario.of(seed))
     if result.violation is not None:
-        pytest.fail(shrink(result).told(), pytrace=False)
+        pytest.fail(shrink(result).describe(), pytrace=False)
 
 
 def test_a_seed_tells_the_same_story_each_time() -> None:
