@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, Unpack, cast
 
 from mvsep_async.concurrency import HostTask, LoopGuard, in_thread
 from mvsep_async.config import ClientConfig
-from mvsep_async.errors import ClientClosedError, ConfigurationError, MVSepError
+from mvsep_async.errors import ClientClosedError, ConfigurationError, JournalError, MVSepError
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.postgres_url import journal_address
@@ -196,11 +196,14 @@ class MVSepClient:
 
     @property
     def paused_by(self) -> MVSepError | None:
-        """The error because of which no song is sent at the moment: an outage, or a `DailyLimitError`; else `None`.
+        """The error because of which no song is sent at the moment: an outage, a `JournalError` while the database of a
+        shared journal is away, or a `DailyLimitError`; else `None`.
 
         The queued jobs wait, and are sent when it is over.
         """
-        return self._open().scheduler.dispatcher.paused_by
+        session = self._open()
+        problem = session.coordinator.problem
+        return session.scheduler.dispatcher.paused_by if problem is None else JournalError(problem)
 
     @property
     def slots(self) -> int:

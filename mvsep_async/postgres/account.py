@@ -121,7 +121,6 @@ async def open_account(url: PostgresURL, token: Token | None, service: str) -> A
 
     try:
         async with connection:
-            await connection.set_autocommit(True)
             async with connection.transaction():
                 salt = await migrate(connection, url)
             account = account_digest(token, service, salt)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from mvsep_async import Job, MVSepClient, Stage
+from mvsep_async.errors import JournalError
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient, wav
 from tests.postgres.proxy import proxy
@@ -63,12 +64,14 @@ async def test_without_the_database_jobs_go_on_and_no_create_begins(
                 await anyio.sleep(0.5)  # time in which a create would begin
                 assert len(held.jobs) == 2
                 assert not jobs
+                assert isinstance(client.paused_by, JournalError)
                 between.down = False
                 await eventually(lambda: len(held.jobs) == 4)
                 for job in held.jobs:
                     held.finish(job.hash)
                 await eventually(lambda: len(finished) == 3 and len(jobs) == 1)
             await jobs[0]
+            assert client.paused_by is None
         assert all(path.exists() for paths in finished for path in paths)
         assert len(held.jobs) == 4
         with psycopg.connect(database) as connection:
