@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Awaitable, Callable
+from operator import itemgetter
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import trio
 import trio.testing
@@ -20,6 +22,8 @@ from .story import Story, Violation
 from .user import PATIENCE, User
 
 __all__ = ["Result", "run", "shrink"]
+
+Action: TypeAlias = "Callable[[], Awaitable[Any] | None]"
 
 _LAST_LIVES: Final = 6
 """Times that the process may need to be started after everything is quiet, before songs count as lost."""
@@ -170,6 +174,7 @@ async def _disturb(
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, trio.testing.MockClock)
         clock.jump(minutes * 60.0)
+        user.was_suspended(minutes * 60.0)
 
     async def fill_disk() -> None:
         machine.disk_full = True
@@ -187,7 +192,7 @@ async def _disturb(
         network.outage = None
         machine.story.say("network", "outage is over")
 
-    plan = [
+    plan: list[tuple[int, Action]] = [
         (scenario.clock_steps, step),
         (scenario.suspensions, suspend),
         (scenario.full_disks, fill_disk),
@@ -198,22 +203,22 @@ async def _disturb(
         (scenario.deletions, user.delete_one),
         (int(scenario.strangers * scenario.quiet_after / 3600), service.stranger),
     ]
+    moments: list[tuple[float, Action]] = []
+    for index, (times, action) in enumerate(plan):
+        drawn = Random(f"{scenario.seed} {index}")  # so that one part can be switched off without the others
+        # Most of the work is done in the first minutes.
+        moments += [(scenario.quiet_after * drawn.random() ** 3, action) for _ in range(times)]
     async with trio.open_nursery() as nursery:
-        for index, (times, action) in enumerate(plan):
-            drawn = Random(f"{scenario.seed} {index}")  # so that one part can be switched off without the others
-            for _ in range(times):
-                # Most of the work is done in the first minutes.
-                at = scenario.quiet_after * drawn.random() ** 3
-                nursery.start_soon(_at, at, action)
+        for at, action in sorted(moments, key=itemgetter(0)):  # one task sleeps: the tasks of a run are counted
+            await trio.sleep_until(at)
+            nursery.start_soon(_perform, action)
         await trio.sleep_until(scenario.quiet_after)
         nursery.cancel_scope.cancel()
     machine.disk_full, network.outage, network.calm = False, None, True
     machine.story.say("world", "everything is quiet")
 
 
-async def _at(moment: float, action: object) -> None:
-    await trio.sleep(moment)
-    assert callable(action)
+async def _perform(action: Action) -> None:
     result = action()
     if result is not None:
         await result

@@ -210,6 +210,11 @@ class User:
             if not self.machine.dead and not self.machine.disk_full:
                 self.story.violate("closing raises nothing", repr(error))
 
+    def was_suspended(self, seconds: float) -> None:
+        """Leave this time out of how long something waits: nothing could run meanwhile."""
+        self._idle_since += seconds
+        self._adrift = {job: since + seconds for job, since in self._adrift.items()}
+
     async def _check(self, client: MVSepClient) -> None:
         """Check what must hold whenever nothing can run: why nothing begins, how far jobs are, how many tasks."""
         fractions: dict[str, float] = {}
