@@ -423,7 +423,7 @@ class SharedCoordinator:
         while True:
             await allowance.asked.wait()
             urgent, allowance.changed = allowance.urgent, anyio.Event()
-            limit = min(self._fixed_limit or inf, allowance.limit or DEFAULT_LIMIT)
+            limit = min(self._fixed_limit or inf, allowance.limit or self._fixed_limit or DEFAULT_LIMIT)
             block, unused = uuid4().hex, allowance.unused()
             try:
                 if allowance.limit not in (None, reported):
@@ -436,6 +436,7 @@ class SharedCoordinator:
                         asked=1 if urgent else max(2, int(limit) // _BLOCKS),  # noqa: B023
                         urgent=urgent,  # noqa: B023
                         limit=int(limit),  # noqa: B023
+                        stated=allowance.limit is not None or self._fixed_limit is not None,
                         valid=VALID,
                         unused=unused,  # noqa: B023
                     )

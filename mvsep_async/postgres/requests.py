@@ -27,12 +27,15 @@ class RequestTable(Statements):
         asked: int,
         urgent: bool,
         limit: int,
+        stated: bool,
         valid: float,
         unused: Mapping[str, int],
     ) -> tuple[int, float]:
         """Lease requests of the current minute; return how many, and the seconds until there may be more.
 
-        `valid`: seconds for which they may be used. `unused`: earlier blocks, and how many of each were not used.
+        `stated`: whether `limit` is known from headers or a setting; else it is assumed, and what other processes have
+        recorded is better. `valid`: seconds for which they may be used. `unused`: earlier blocks, and how many of each
+        were not used.
         """
         me = self.me
         (known,) = (
@@ -56,7 +59,8 @@ class RequestTable(Statements):
             if given == block:  # the outcome of the first transaction was not known
                 return count, 0.0
         used = sum(count for count, *_ in rows)
-        given = granted(asked, used=used, limit=min(limit, known or limit), urgent=urgent)
+        allowed = min(limit, known or limit) if stated else known or limit
+        given = granted(asked, used=used, limit=allowed, urgent=urgent)
         if given:
             await connection.execute(
                 """
