@@ -27,6 +27,9 @@ _OVERDUE: Final = 0.1
 _SEPARATED: Final = (Stage.PROCESSING, Stage.MERGING, Stage.DONE, Stage.DOWNLOADING, Stage.FINISHED)
 
 
+_HAS_SLOT: Final = (Stage.FETCHING, Stage.WAITING, Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
+
+
 @frozen
 class Running:
     """A running job: its title, its folder (shown to distinguish songs of the same title), and its progress."""
@@ -110,7 +113,9 @@ class LaneTracker:
             if tracked.stage is not job.progress.stage:
                 tracked.stage = job.progress.stage
                 changed.append(lane)
-        estimate = None if snapshot.searching else self._estimate(snapshot, now)
+        left = self._left.update(None if snapshot.searching else self._estimate(snapshot, now), now)
+        if left is not None:  # it follows new estimates slowly, so a lane's could be longer
+            left = max([left, *(lane.progress.seconds_left or 0.0 for lane in lanes)])
         board = Board(
             title=self.title,
             lanes=tuple(lanes),
@@ -120,7 +125,7 @@ class LaneTracker:
             failed=snapshot.failed,
             credits=snapshot.credits,
             elapsed=now - self._start,
-            left=None if snapshot.notice else self._left.update(estimate, now),
+            left=None if snapshot.notice else left,
             notice=snapshot.notice,
         )
         return board, changed
@@ -138,19 +143,30 @@ class LaneTracker:
                 count += 1
                 seconds += now - self._tracked[id].began + job.progress.seconds_left
         typical = seconds / count if count else None
-        if typical is None and snapshot.queued:
+        slots, ahead = max(1, snapshot.slots), _sent_ahead(snapshot)
+        queued = snapshot.queued + len(ahead)
+        if typical is None and queued:
             return None
         running = []
         for id, job in snapshot.running.items():
+            if id in ahead:
+                continue
             left = job.progress.seconds_left
             if left is None:
                 if typical is None:
                     return None
                 left = max(typical - (now - self._tracked[id].began), _OVERDUE * typical)
             running.append(left)
-        if not running and not snapshot.queued:
+        if not running and not queued:
             return None
-        return makespan(running, snapshot.queued, max(1, snapshot.slots), typical or 0.0)
+        return makespan(running, queued, slots, typical or 0.0)
+
+
+def _sent_ahead(snapshot: Snapshot) -> set[str]:
+    """Return the jobs that are uploaded while others have all the slots: they begin when a slot comes free."""
+    uploading = [id for id, job in snapshot.running.items() if job.progress.stage is Stage.UPLOADING]
+    at_service = sum(job.progress.stage in _HAS_SLOT for job in snapshot.running.values())
+    return set(uploading[max(0, snapshot.slots - at_service) :])
 
 
 def _bytes_moved(progress: Progress) -> int | None:

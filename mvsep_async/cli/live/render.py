@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -189,8 +190,8 @@ def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
 
 
 def _rounded(seconds: float) -> float:
-    """Return a time left as exact as an estimate can be: in steps of 10 seconds from 2 minutes on."""
-    return seconds if seconds < 120 else round(seconds, -1)
+    """Return a time left as exact as an estimate can be: in steps of 10 seconds from 2 minutes on, never too short."""
+    return seconds if seconds < 120 else math.ceil(seconds / 10) * 10
 
 
 def _fitted(parts: Sequence[tuple[str, str]], width: int, glyphs: Glyphs) -> Text:

@@ -82,6 +82,22 @@ def test_queued_jobs_take_as_long_as_the_running_ones_say() -> None:
     assert tracked.at(10.0, 2, a=running(Stage.PROCESSING, 0.4, seconds_left=30.0))[0].left == 70.0
 
 
+def test_the_time_left_of_the_run_is_never_less_than_that_of_a_job() -> None:
+    """The sum follows a new estimate slowly; a job whose estimate grew may not have the longer time left."""
+    tracked = run()
+    tracked.at(0.0, a=running(Stage.UPLOADING))
+    assert tracked.at(10.0, a=running(Stage.PROCESSING, 0.4, seconds_left=30.0))[0].left == 30.0
+    assert tracked.at(11.0, a=running(Stage.PROCESSING, 0.4, seconds_left=64.0))[0].left == 64.0
+
+
+def test_a_job_that_is_uploaded_while_the_slots_are_in_use_begins_after_one_of_them() -> None:
+    tracked = run()
+    tracked.at(0.0, a=running(Stage.UPLOADING), b=running(Stage.UPLOADING))
+    work = running(Stage.PROCESSING, 0.4, seconds_left=30.0)
+    board, _ = tracked.at(10.0, a=work, b=work, c=running(Stage.UPLOADING))
+    assert board.left == 70.0  # two slots: 30 seconds until one is free, and 40 for the job
+
+
 def test_jobs_taken_up_half_way_say_nothing_about_how_long_jobs_take() -> None:
     tracked = run()
     tracked.at(0.0, 5, a=running(Stage.WAITING, None), b=running(Stage.PROCESSING, 0.8))
