@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
+from uuid import uuid4
 
 import anyio
 from attrs import define, field
 
+from mvsep_async.errors import JournalError
+from mvsep_async.http.budget import DEFAULT_LIMIT
 from mvsep_async.http.call import Priority
+from mvsep_async.postgres.connection import Database
+from mvsep_async.postgres.requests import RequestTable
 
-__all__ = ["LeasedRequests"]
+__all__ = ["LeasedRequests", "RequestLeaser"]
 
 VALID: Final = 5.0
 """Seconds for which a leased block may be used. It counts for a minute after that: more would waste the budget, less
 would ask the database more often."""
+
+
+_BLOCKS: Final = 30
+"""A block for polls is this part of a minute's requests. A larger one would be returned unused, and count against the
+other processes until then."""
+
+_SHORTEST: Final = 0.05
+_LONGEST: Final = 2.0
+"""Seconds until the database is asked again while all requests are leased."""
 
 
 @define(eq=False)
@@ -28,6 +42,8 @@ class LeasedRequests:
     share: float = 1.0
     limit: int | None = None
     """The account's limit that the service's headers gave, if it is not reported yet."""
+    processes: int = 1
+    """How many processes share the requests."""
     asked: anyio.Event = field(factory=anyio.Event)
     urgent: bool = False
     """Whether a create or a cancel waits for a request."""
@@ -78,3 +94,64 @@ class LeasedRequests:
             if until <= now:
                 del self._blocks[block]
                 self._expired[block] = left
+
+
+@define(eq=False)
+class RequestLeaser:
+    """Leases blocks of requests when they are asked for.
+
+    `fixed`: the caller's own limit of requests a minute. `on_away` is called when the database cannot be reached.
+    """
+
+    allowance: LeasedRequests
+    database: Database
+    requests: RequestTable
+    fixed: int | None
+    on_away: Callable[[JournalError], None]
+    _reported: int | None = None
+    """The limit that was last written for the other processes."""
+
+    async def run(self) -> None:
+        """Lease requests until cancelled."""
+        allowance = self.allowance
+        while True:
+            await allowance.asked.wait()
+            urgent, allowance.changed = allowance.urgent, anyio.Event()
+            try:
+                block, count, wait = await self._lease(urgent)
+            except JournalError as error:
+                self.on_away(error)
+                # Polls go on without the database, at this process's part of the rate.
+                await anyio.sleep(60 / self._limit * allowance.processes)
+                block, count, wait = uuid4().hex, 1, 0.0
+            if count:
+                allowance.asked = anyio.Event()
+                allowance.leased(block, count, anyio.current_time() + VALID)
+            else:
+                with anyio.move_on_after(min(max(wait, _SHORTEST), _LONGEST)):
+                    await allowance.changed.wait()
+
+    @property
+    def _limit(self) -> int:
+        known = [limit for limit in (self.fixed, self.allowance.limit) if limit is not None]
+        return min(known, default=DEFAULT_LIMIT)
+
+    async def _lease(self, urgent: bool) -> tuple[str, int, float]:
+        limit, block = self._limit, uuid4().hex
+        if self.allowance.limit not in (None, self._reported):
+            await self.database.run(lambda connection: self.requests.learned(connection, limit))
+            self._reported = self.allowance.limit
+        unused = self.allowance.unused()
+        count, wait = await self.database.run(
+            lambda connection: self.requests.lease_requests(
+                connection,
+                block,
+                asked=1 if urgent else max(2, limit // _BLOCKS),
+                urgent=urgent,
+                limit=limit,
+                stated=self.allowance.limit is not None or self.fixed is not None,
+                valid=VALID,
+                unused=unused,
+            )
+        )
+        return block, count, wait

@@ -11,30 +11,28 @@ from math import inf
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 import anyio
 from attrs import define, field
 
 from mvsep_async.concurrency import Yielder, in_thread
 from mvsep_async.errors import ConfigurationError, JournalError
-from mvsep_async.http.budget import DEFAULT_LIMIT
 from mvsep_async.http.token import Token
 from mvsep_async.jobs.coordinator import Engine, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.jobs.subscription import Subscription
-from mvsep_async.postgres.allowance import VALID, LeasedRequests
+from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
 from mvsep_async.postgres.connection import Database, DatabaseAwayError
 from mvsep_async.postgres.decisions import TURN_PATIENCE, Lease, share_of
 from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
 from mvsep_async.postgres.journal import PostgresJournal
 from mvsep_async.postgres.listener import Listener
+from mvsep_async.postgres.mirrors import Mirrors, ReportedJobs
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.processes import Snapshot
-from mvsep_async.postgres.rows import ViewReader, needs_file, progress_text
+from mvsep_async.postgres.rows import ViewReader, needs_file
 from mvsep_async.postgres.schema import migrate
 from mvsep_async.postgres.slots import LeaseOverError
 from mvsep_async.postgres.statements import Identity
@@ -57,18 +55,8 @@ _POLL: Final = 2.0
 _RETRY: Final = 1.0
 """Seconds until the next try to reach the database."""
 
-_REPORTED_FOR: Final = 60.0
-"""Seconds for which a process is asked to report a job's progress; asked again in time."""
-
-_REPORT: Final = 1.0
-"""Seconds between two reports of a job's progress."""
-
 _CONFIRM: Final = 3.0
 """Seconds to wait for a renewed lease before the last byte of a create: a held body costs a connection."""
-
-_BLOCKS: Final = 30
-"""A block for polls is this part of a minute's requests. A larger one would be returned unused, and count against the
-other processes until then."""
 
 
 def open_coordinator(
@@ -123,19 +111,16 @@ class SharedCoordinator:
     _name: str = field(factory=lambda: f"{socket.gethostname()} {os.getpid()}")
     _offset: float = 0.0
     """What is added to this machine's Unix time to get the database's."""
-    _processes: int = 1
     _listening: bool = False
     _renew_now: anyio.Event = field(factory=anyio.Event)
     _renewed: anyio.Event = field(factory=anyio.Event)
     _slots_changed: anyio.Event = field(factory=anyio.Event)
-    _refresh: anyio.Event = field(factory=anyio.Event)
+    _claim: str | None = None
+    """The token of a claim whose outcome is unknown: the next claim uses it again, so it gets a slot granted before."""
     _turn_of: str | None = None
     """The process whose turn it is, if a slot is free for one of its jobs."""
-    _mirrors: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
-    _changed: set[str] = field(factory=set)
-    """Mirrored jobs that have changed."""
-    _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
-    """Own jobs that other processes follow, with the progress that was written last."""
+    _mirrors: Mirrors = field(init=False)
+    _reported: ReportedJobs = field(init=False)
     _cancelling: set[str] = field(factory=set)
     """Own jobs whose cancellation for another process has begun."""
     _unreadable: set[str] = field(factory=set)
@@ -145,6 +130,8 @@ class SharedCoordinator:
         self._database = Database(self._url)
         self._journal = PostgresJournal(self._database, self._shared_files, self._connect, self._disconnect, self._lost)
         self._lease = Lease(self._lease_seconds, self._lease_seconds * _MARGIN)
+        self._mirrors = Mirrors(self._database, self._away)
+        self._reported = ReportedJobs(self._database, self._away)
 
     @property
     def journal(self) -> Journal:
@@ -177,17 +164,16 @@ class SharedCoordinator:
         await self._database.close()
 
     async def run(self) -> None:
+        store, engine = self._journal.store, self._engine
+        assert engine is not None
+        requests = RequestLeaser(self.allowance, self._database, store.requests, self._fixed_limit, self._away)
         async with anyio.create_task_group() as tasks:
-            for work in (
-                self._journal.run,
-                self._keep_lease,
-                self._watch_slots,
-                self._lease_requests,
-                self._report_progress,
-                self._refresh_mirrors,
-            ):
+            for work in (self._journal.run, self._keep_lease, self._watch_slots):
                 tasks.start_soon(work)
-            channel = Notice.channel(self._journal.store.me.account)
+            tasks.start_soon(requests.run)
+            tasks.start_soon(self._reported.run, store.jobs, engine)
+            tasks.start_soon(self._mirrors.run, store.jobs, engine, self._view)
+            channel = Notice.channel(store.me.account)
             await Listener(self._url, channel, self._noticed, self._set_listening).run()
 
     def _noticed(self, notice: Notice) -> None:
@@ -201,17 +187,15 @@ class SharedCoordinator:
                 self._renew_now.set()
             case NoticeKind.OWNER if mine:
                 self._renew_now.set()
-            case NoticeKind.CHANGED if notice.about in self._mirrors:
-                self._changed.add(notice.about)
-                self._refresh.set()
+            case NoticeKind.CHANGED:
+                self._mirrors.changed(notice.about)
 
     def _set_listening(self, listening: bool) -> None:
         self._listening = listening
         # Notices may have been missed.
         self._renew_now.set()
         self._slots_changed.set()
-        self._changed.update(self._mirrors)
-        self._refresh.set()
+        self._mirrors.listening(listening)
 
     def _view(self, row: Sequence[object]) -> JobView:
         assert self._reader is not None
@@ -233,7 +217,8 @@ class SharedCoordinator:
         if self.problem is not None or not self._lease.valid(clock()):
             self._renew_now.set()  # the dispatcher is woken when it is renewed
             return None
-        token, store = uuid4().hex, self._journal.store
+        token, store = self._claim or uuid4().hex, self._journal.store
+        self._claim = token
         try:
             await self._journal.flush()
             claimed = await self._database.run(
@@ -248,6 +233,7 @@ class SharedCoordinator:
         except JournalError as error:
             self._away(error)
             return None
+        self._claim = None
         self.slots_elsewhere, self._turn_of = claimed.elsewhere, claimed.turn_of
         if claimed.turn_of is not None:
             self._slots_changed.set()  # asked again after a while, in case that process does not take its turn
@@ -368,7 +354,7 @@ class SharedCoordinator:
         for job in set(snapshot.cancelling) - self._cancelling:
             engine.cancel_requested(job)
         self._cancelling = set(snapshot.cancelling)
-        self._set_reported(snapshot.reported, engine)
+        self._reported.set(snapshot.reported, engine)
         for job, (hash, remote, host) in snapshot.found.items():
             engine.found(job, hash=hash, remote=remote, host=host)
         engine.slots_changed()
@@ -387,7 +373,7 @@ class SharedCoordinator:
             self._lost([job.id for job in own if job.id not in snapshot.own and not self._journal.is_new(job.id)])
         self._lease.renewed(sent_at)
         self._offset = snapshot.now - (wall + time.time()) / 2
-        self._processes = snapshot.processes
+        self.allowance.processes = snapshot.processes
         self.slots_elsewhere = snapshot.elsewhere
         self.allowance.share = share_of(snapshot.holding, len(snapshot.elsewhere), snapshot.processes)
         self._back()
@@ -416,119 +402,8 @@ class SharedCoordinator:
             await self._database.run(lambda connection: store.processes.hand_back(connection, jobs))
             self._lost(jobs)
 
-    # Requests
-
-    async def _lease_requests(self) -> None:
-        store, allowance, reported = self._journal.store, self.allowance, None
-        while True:
-            await allowance.asked.wait()
-            urgent, allowance.changed = allowance.urgent, anyio.Event()
-            limit = min(self._fixed_limit or inf, allowance.limit or self._fixed_limit or DEFAULT_LIMIT)
-            block, unused = uuid4().hex, allowance.unused()
-            try:
-                if allowance.limit not in (None, reported):
-                    reported = allowance.limit
-                    await self._database.run(lambda connection: store.requests.learned(connection, int(limit)))  # noqa: B023
-                count, wait = await self._database.run(
-                    lambda connection: store.requests.lease_requests(
-                        connection,
-                        block,  # noqa: B023
-                        asked=1 if urgent else max(2, int(limit) // _BLOCKS),  # noqa: B023
-                        urgent=urgent,  # noqa: B023
-                        limit=int(limit),  # noqa: B023
-                        stated=allowance.limit is not None or self._fixed_limit is not None,
-                        valid=VALID,
-                        unused=unused,  # noqa: B023
-                    )
-                )
-            except JournalError as error:
-                self._away(error)
-                # Polls go on without the database, at this process's part of the rate.
-                await anyio.sleep(60 / limit * self._processes)
-                count, wait = 1, 0.0
-            if count:
-                allowance.asked = anyio.Event()
-                allowance.leased(block, count, anyio.current_time() + VALID)
-            else:
-                with anyio.move_on_after(min(max(wait, 0.05), _POLL)):
-                    await allowance.changed.wait()
-
-    # Progress
-
-    def _set_reported(self, jobs: Sequence[str], engine: Engine) -> None:
-        """Report the progress of these jobs from now on. A subscription makes the poller follow them."""
-        entries = {job: engine.own_job(job) for job in jobs}
-        self._reported = {
-            job: self._reported.get(job) or (entry.subscribe(), "")
-            for job, entry in entries.items()
-            if entry is not None
-        }
-
-    async def _report_progress(self) -> None:
-        store = self._journal.store
-        while True:
-            await anyio.sleep(_REPORT)
-            news: dict[str, str] = {}
-            for job, (subscription, before) in list(self._reported.items()):
-                entry = None if self._engine is None else self._engine.own_job(job)
-                text = "" if entry is None else progress_text(entry.progress)
-                if text not in ("", before):
-                    news[job] = text
-                    self._reported[job] = subscription, text
-            if news:
-                try:
-                    await self._database.run(lambda connection: store.jobs.report(connection, news))  # noqa: B023
-                except JournalError as error:
-                    self._away(error)
-
     def keep_updated(self, job: JobEntry) -> None:
-        if not job.done():
-            self._mirrors[job.id] = job
-            self._changed.add(job.id)
-            self._refresh.set()
-
-    async def _refresh_mirrors(self) -> None:
-        """Keep the jobs of other processes up to date that have handles here."""
-        asked_at: dict[str, float] = {}
-        while True:
-            with anyio.move_on_after(_REPORTED_FOR / 2 if self._listening else _POLL) as scope:
-                await self._refresh.wait()
-            self._refresh = anyio.Event()
-            if scope.cancelled_caught:
-                self._changed.update(self._mirrors)
-            now = anyio.current_time()
-            asked_at = {job: at for job, at in asked_at.items() if job in self._mirrors}
-            ask = [job for job in list(self._mirrors) if asked_at.get(job, -inf) < now - _REPORTED_FOR / 2]
-            changed, self._changed = [job for job in self._changed if job in self._mirrors], set()
-            try:
-                await self._update_mirrors(ask, changed)
-            except JournalError as error:
-                self._away(error)
-                await anyio.sleep(_RETRY)
-                self._changed.update(changed)
-                self._refresh.set()
-            else:
-                asked_at |= dict.fromkeys(ask, now)
-
-    async def _update_mirrors(self, ask: Sequence[str], changed: Sequence[str]) -> None:
-        store, engine = self._journal.store, self._engine
-        if ask:
-            await self._database.run(lambda connection: store.jobs.request_reports(connection, ask, _REPORTED_FOR))
-        if not changed or engine is None:
-            return
-        rows = await self._database.run(lambda connection: store.jobs.views(connection, changed))
-        views = [self._view(row) for row in rows]
-        for view in views:
-            id = view.record.request.id
-            if engine.own_job(id) is None:
-                engine.show(view)
-            entry = self._mirrors.get(id)
-            if entry is None or entry.done() or engine.own_job(id) is not None:
-                self._mirrors.pop(id, None)
-        for id in set(changed) - {view.record.request.id for view in views}:
-            self._mirrors.pop(id, None)
-            if engine.own_job(id) is None:
-                engine.vanished(id)
+        self._mirrors.add(job)
 
     def _to_engine(self, call: Callable[[Engine], None]) -> None:
         if self._engine is not None:

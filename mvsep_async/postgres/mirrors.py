@@ -1,0 +1,150 @@
+"""Mirror the jobs of other processes, and report the progress of jobs that other processes mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import anyio
+from attrs import define, field
+
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.coordinator import Engine, JobView
+from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.subscription import Subscription
+from mvsep_async.postgres.connection import Database
+from mvsep_async.postgres.jobs import JobTable
+from mvsep_async.postgres.rows import progress_text
+
+__all__ = ["Mirrors", "ReportedJobs"]
+
+_REPORTED_FOR: Final = 60.0
+"""Seconds for which the process of a job is asked to report its progress; it is asked again after half of them."""
+
+_REPORT: Final = 1.0
+"""Seconds between two reports of a job's progress."""
+
+_POLL: Final = 2.0
+"""Seconds between two reads of mirrored jobs where notices do not arrive, as through a pooler in transaction mode."""
+
+_RETRY: Final = 1.0
+"""Seconds until the next try to reach the database."""
+
+
+@define(eq=False)
+class Mirrors:
+    """The jobs of other processes that have handles here, each for as long as it is referenced.
+
+    `on_away` is called when the database cannot be reached.
+    """
+
+    database: Database
+    on_away: Callable[[JournalError], None]
+    _entries: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
+    _changed: set[str] = field(factory=set)
+    _asked_at: dict[str, float] = field(factory=dict)
+    """When the process of each job was last asked to report its progress."""
+    _listening: bool = False
+    _wake: anyio.Event = field(factory=anyio.Event)
+
+    def add(self, job: JobEntry) -> None:
+        """Keep a job up to date until it is over."""
+        if not job.done():
+            self._entries[job.id] = job
+            self.changed(job.id)
+
+    def changed(self, job: str) -> None:
+        """Read a job again, if it is mirrored."""
+        if job in self._entries:
+            self._changed.add(job)
+            self._wake.set()
+
+    def listening(self, listening: bool) -> None:
+        """Set whether notices arrive. Some may have been missed before, so all jobs are read again."""
+        self._listening = listening
+        self._changed.update(self._entries)
+        self._wake.set()
+
+    async def run(self, jobs: JobTable, engine: Engine, view: Callable[[Sequence[Any]], JobView]) -> None:
+        """Read mirrored jobs whenever they change, until cancelled. `view` reads a row."""
+        while True:
+            with anyio.move_on_after(_REPORTED_FOR / 2 if self._listening else _POLL) as scope:
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            if scope.cancelled_caught:
+                self._changed.update(self._entries)
+            changed, self._changed = [job for job in self._changed if job in self._entries], set()
+            try:
+                await self._ask(jobs)
+                await self._read(changed, jobs, engine, view)
+            except JournalError as error:
+                self.on_away(error)
+                await anyio.sleep(_RETRY)
+                self._changed.update(changed)
+                self._wake.set()
+
+    async def _ask(self, jobs: JobTable) -> None:
+        now = anyio.current_time()
+        self._asked_at = {job: at for job, at in self._asked_at.items() if job in self._entries}
+        ask = [job for job in list(self._entries) if self._asked_at.get(job, -inf) < now - _REPORTED_FOR / 2]
+        if ask:
+            await self.database.run(lambda connection: jobs.request_reports(connection, ask, _REPORTED_FOR))
+            self._asked_at |= dict.fromkeys(ask, now)
+
+    async def _read(
+        self, changed: Sequence[str], jobs: JobTable, engine: Engine, view: Callable[[Sequence[Any]], JobView]
+    ) -> None:
+        if not changed:
+            return
+        rows = await self.database.run(lambda connection: jobs.views(connection, changed))
+        missing = set(changed)
+        for read in map(view, rows):
+            id = read.record.request.id
+            missing.discard(id)
+            if engine.own_job(id) is None:
+                engine.show(read)
+            entry = self._entries.get(id)
+            if entry is None or entry.done() or engine.own_job(id) is not None:
+                self._entries.pop(id, None)
+        for id in missing:
+            self._entries.pop(id, None)
+            if engine.own_job(id) is None:
+                engine.vanished(id)
+
+
+@define(eq=False)
+class ReportedJobs:
+    """This process's jobs that other processes mirror. A subscription to each makes the poller follow it too."""
+
+    database: Database
+    on_away: Callable[[JournalError], None]
+    _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
+    """The subscription to each job, and the progress that was written last."""
+
+    def set(self, jobs: Sequence[str], engine: Engine) -> None:
+        """Report the progress of these jobs from now on, and of no others."""
+        entries = {job: engine.own_job(job) for job in jobs}
+        self._reported = {
+            job: self._reported.get(job) or (entry.subscribe(), "")
+            for job, entry in entries.items()
+            if entry is not None
+        }
+
+    async def run(self, jobs: JobTable, engine: Engine) -> None:
+        """Write changed progress every second, until cancelled."""
+        while True:
+            await anyio.sleep(_REPORT)
+            news: dict[str, str] = {}
+            for job, (subscription, before) in list(self._reported.items()):
+                entry = engine.own_job(job)
+                text = before if entry is None else progress_text(entry.progress)
+                if text != before:
+                    news[job] = text
+                    self._reported[job] = subscription, text
+            if news:
+                try:
+                    await self.database.run(lambda connection: jobs.report(connection, news))  # noqa: B023
+                except JournalError as error:
+                    self.on_away(error)
