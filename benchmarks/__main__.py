@@ -31,6 +31,8 @@ MEASUREMENTS = {
     "library": "benchmarks.library",
     "chaos": "benchmarks.chaos",
     "soak": "benchmarks.soak",
+    "processes": "benchmarks.processes",
+    "shared-chaos": "benchmarks.shared_chaos",
     "simulation": "benchmarks.simulation.measure",
 }
 """What can be measured: name to a module with `measure(quick: bool) -> list[Row]`."""

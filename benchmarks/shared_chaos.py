@@ -1,6 +1,6 @@
 """Kill and suspend processes that share one account and one journal in PostgreSQL, and count what is there in the end.
 
-`python -m benchmarks.shared_chaos --disturbances 200` runs it alone and prints the outcome.
+`python -m benchmarks.shared_chaos --disturbances 200` runs it alone, with a seed and number of one's own.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from anyio.abc import Process
 from attrs import asdict, define, field, frozen
 
 from benchmarks.processes import database
+from benchmarks.report import Row
 from mvsep_async import MVSepClient
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Fault, FaultKind, Sandbox
 
-__all__ = ["Outcome", "SharedChaos"]
+__all__ = ["Outcome", "SharedChaos", "measure"]
 
 LEASE: Final = 2.0
 SLOTS: Final = 4
@@ -49,7 +50,6 @@ class Outcome:
     songs: int
     kills: int
     suspensions: int
-    database_restarts: int
     caught: dict[str, int]
     """State in the journal → jobs that were in it at a kill or suspension."""
     faults: int
@@ -184,7 +184,6 @@ class SharedChaos:
             songs=len(songs),
             kills=self._kills,
             suspensions=self._suspensions,
-            database_restarts=0,
             caught=dict(self._caught.most_common()),
             faults=sandbox.faults.triggered,
             lost=sum(there[song] < _STEMS for song in songs),
@@ -233,6 +232,28 @@ async def _child(settings: dict[str, Any]) -> None:
             tasks.start_soon(separate, song)
 
 
+def measure(quick: bool) -> list[Row]:
+    """Disturb three processes 200 times."""
+    outcome = _run(4 if quick else 200, 12 if quick else 150, seed=11)
+    return [
+        Row(name="shared journal: kills", unit="", ours=outcome.kills),
+        Row(name="shared journal: suspensions", unit="", ours=outcome.suspensions),
+        Row(name="shared journal: songs", unit="", ours=outcome.songs),
+        Row(name="shared journal: requests struck by a fault", unit="", ours=outcome.faults),
+        Row(name="shared journal: songs lost", unit="", ours=outcome.lost, goal=0),
+        Row(name="shared journal: songs paid twice", unit="", ours=outcome.paid_twice, goal=0),
+        Row(name="shared journal: files with wrong bytes", unit="", ours=outcome.wrong, goal=0),
+        Row(name="shared journal: stray files", unit="", ours=len(outcome.stray), goal=0),
+        Row(name="shared journal: creates refused", unit="", ours=outcome.refused, goal=0),
+        Row(name="shared journal: most unfinished jobs", unit="", ours=outcome.most, goal=SLOTS),
+    ]
+
+
+def _run(disturbances: int, songs: int, seed: int) -> Outcome:
+    with database() as new, TemporaryDirectory() as name:
+        return anyio.run(SharedChaos(Path(name), new(), disturbances, songs, seed=seed).run)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", metavar="SETTINGS")
@@ -243,9 +264,7 @@ def main() -> None:
     if arguments.child:
         anyio.run(_child, json.loads(arguments.child))
         return
-    with database() as new, TemporaryDirectory() as name:
-        chaos = SharedChaos(Path(name), new(), arguments.disturbances, arguments.songs, seed=arguments.seed)
-        outcome = anyio.run(chaos.run)
+    outcome = _run(arguments.disturbances, arguments.songs, arguments.seed)
     sys.stdout.write(json.dumps({**asdict(outcome), "flawless": outcome.flawless}, indent=2) + "\n")
 
 

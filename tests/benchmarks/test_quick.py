@@ -14,8 +14,8 @@ from benchmarks.__main__ import MEASUREMENTS
 
 pytestmark = pytest.mark.slow
 
-# What takes many kills to say anything has a test of its own.
-NAMES = sorted(set(MEASUREMENTS) - {"chaos"})
+# What takes many kills to say anything has tests of its own.
+NAMES = sorted(set(MEASUREMENTS) - {"chaos", "shared-chaos"})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,7 @@ from attrs import define, field
 
 from mvsep_async.sandbox import Sandbox
 
-LEASE = 3.0
+LEASE = 1.5
 
 
 @define
