@@ -55,7 +55,8 @@ def _presets(context: CompletionContext) -> dict[str, str]:
 def _jobs(context: CompletionContext) -> Iterator[tuple[str, str]]:
     """Offer the newest jobs of the account's journal by their short ids."""
     from mvsep_async.cli.config import COMMON, load_config
-    from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
+    from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
+    from mvsep_async.cli.records import read_journal
 
     config = load_config(COMMON)
     records = asyncio.run(read_journal(config.journal_path, config))

@@ -131,18 +131,23 @@ class CommandConfig:
         return config_file.expand_home(self.out.value or "stems")
 
     @property
+    def account(self) -> str:
+        """A name for the account at this service, for files; it does not reveal the token."""
+        token = "" if self.token is None else self.token.reveal()
+        digest = blake2b(token.encode(), digest_size=4).hexdigest()
+        # The regions of the service know each other's jobs.
+        name = self.host.name.removeprefix("www.")
+        name = "mvsep.com" if name.endswith(".mvsep.com") else name.replace(":", "_")
+        return f"{name}-{self.host.port}-{digest}"
+
+    @property
     def journal_path(self) -> JournalAddress | None:
         """The journal to use: the configured one, else one for this account at this service; `None` for none."""
         if self.journal_url is not None:
             return self.journal_url
         match self.journal.value:
             case None:
-                account = "" if self.token is None else self.token.reveal()
-                digest = blake2b(account.encode(), digest_size=4).hexdigest()
-                # The regions of the service know each other's jobs.
-                name = self.host.name.removeprefix("www.")
-                name = "mvsep.com" if name.endswith(".mvsep.com") else name.replace(":", "_")
-                return config_file.state_folder() / "journals" / f"{name}-{self.host.port}-{digest}.sqlite"
+                return config_file.state_folder() / "journals" / f"{self.account}.sqlite"
             case value if value == NO_JOURNAL:
                 return None
             case value:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
-import anyio
 from attrs import frozen
 
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.records import read_journal
 from mvsep_async.client import MVSepClient
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.request import ID_PATTERN
-from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.sources import label
 
-__all__ = ["JobNames", "find_jobs", "read_journal", "record_label", "short_ids", "song_of_hash"]
+__all__ = ["JobNames", "find_jobs", "record_label", "short_ids", "song_of_hash"]
 
 _SHORTEST: Final = 4
 """Characters of a short id: enough for a few hundred jobs, few enough to type."""
@@ -86,38 +86,30 @@ def record_label(record: Record) -> str:
     return label(record.request.source, record.request.filename)
 
 
-async def read_journal(journal: JournalAddress | None, config: CommandConfig) -> Sequence[Record]:
-    """Return the jobs of a journal, oldest first; an empty list if it does not exist."""
-    if isinstance(journal, PostgresURL):
-        from mvsep_async.postgres.account import open_account
-
-        async with open_account(journal, config.token, str(config.host.main)) as tables:
-            return await tables.records()
-    from mvsep_async.journal.sqlite import SqliteJournal
-
-    if journal is None or not await anyio.Path(journal).exists():
-        return ()
-    return await SqliteJournal.peek(journal)
-
-
 async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[str]) -> dict[str, str]:
     """Return the jobs that ids, prefixes or hashes name: their hashes, each with the name of its song if it is known.
 
-    They are looked for in the journal, then in the account's newest jobs. Raises `UsageProblem` for what names no job,
-    or several.
+    They are looked for in the journal, in the libraries, then in the account's newest jobs. Raises `UsageProblem` for
+    what names no job, or several.
     """
     words = list(dict.fromkeys(word.strip() for word in given))
     if not words:
         raise UsageProblem(
             "name a job by its id or hash; `mvsep-async jobs` and `mvsep-async account history` list them"
         )
+    from mvsep_async.cli.libraries import library_jobs, library_records  # not needed for completion
+
     found: dict[str, str] = {}
-    known: list[JobNames] | None = None
+    known = [_names(record) for record in await read_journal(config.journal_path, config)]
+    of_libraries: list[JobNames] | None = None
     history: list[JobNames] | None = None
     for word in words:
-        if known is None:
-            known = [_names(record) for record in await read_journal(config.journal_path, config)]
         matches = [job for job in known if job.match(word)]
+        if not matches:
+            if of_libraries is None:
+                of_libraries = [_names(record) for record in await library_records(config)]
+                of_libraries += [JobNames(job.hash, song=Path(job.song).name) for job in await library_jobs(config)]
+            matches = [job for job in of_libraries if job.match(word)]
         if not matches and _LONG_HASH.fullmatch(word):
             matches = [JobNames(word)]
         if not matches and config.token is not None:

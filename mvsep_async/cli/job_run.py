@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mvsep_async.cli.exits import DONE, FAILED, USAGE
 from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.dashboard import Dashboard
 from mvsep_async.cli.live.lanes import Running, Snapshot
 from mvsep_async.cli.live.render import summary
-from mvsep_async.cli.outcome import Outcome, job_name
+from mvsep_async.cli.outcome import Outcome, job_name, title_of
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
@@ -63,6 +63,8 @@ class JobRun:
     _ended: set[str] = field(factory=set)
     _given: dict[str, str] = field(factory=dict)
     """What was given, by job, where the journal knows the song under another name."""
+    _labels: dict[str, str] = field(factory=dict)
+    """Names of songs, by job, where the jobs themselves do not know them."""
     _active: set[str] = field(factory=set)
     """Jobs that something was sent or fetched for in this run."""
 
@@ -108,7 +110,7 @@ class JobRun:
                         raise outcome.error.with_traceback(None)
                     self._ended.add(job.id)
                     self.open.pop(job.id, None)
-                    self._count(outcome)
+                    self._count(evolve(outcome, name=self._labels.get(job.id, outcome.name)))
         except BaseException:
             self._update_open(client.jobs())  # for the hint how to go on
             raise
@@ -135,6 +137,12 @@ class JobRun:
         if job.source != source:
             self._given[job.id] = source
 
+    def attach(self, client: MVSepClient, songs: Mapping[str, str], host: str | None) -> list[Job]:
+        """Return handles to jobs at the service. `songs`: the names of their songs by the jobs' hashes."""
+        jobs = [client.attach(hash, host=host) for hash in songs]
+        self._labels |= {job.id: song for job, song in zip(jobs, songs.values(), strict=True) if song}
+        return jobs
+
     def reject(self, source: str, error: InvalidRequestError) -> None:
         """Report something given that cannot be separated."""
         path = None if "://" in source else Path(source)
@@ -147,7 +155,7 @@ class JobRun:
             id: Running(name, job.progress, folder)
             for id, job in self.open.items()
             if job.stage is not Stage.QUEUED
-            for name, folder in [job_name(job)]
+            for name, folder in [self._job_name(job)]
         }
         return Snapshot(
             running=running,
@@ -161,6 +169,10 @@ class JobRun:
     def board(self, client: MVSepClient) -> Board:
         """Return what is to be shown now."""
         return self._dashboard.board(client, self.snapshot(client))
+
+    def _job_name(self, job: Job) -> tuple[str, str]:
+        song = self._labels.get(job.id)
+        return job_name(job) if song is None else (title_of(Path(song))[0], "")
 
     def _count(self, outcome: Outcome) -> None:
         self.done += outcome.status == "done"

@@ -24,7 +24,14 @@ from mvsep_async.journal.lock import LockedError
 from mvsep_async.observe.events import Listener
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
-__all__ = ["JOURNAL", "OTHER_JOURNAL", "JournalOptions", "connect_with_journal", "drop_unsent", "when_unlocked"]
+__all__ = [
+    "JOURNAL",
+    "OTHER_JOURNAL",
+    "JournalOptions",
+    "connect_with_journal",
+    "drop_unsent",
+    "when_unlocked",
+]
 
 T = TypeVar("T")
 

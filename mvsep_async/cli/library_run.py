@@ -19,7 +19,7 @@ from mvsep_async.cli.live.lanes import Running, Snapshot
 from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
 from mvsep_async.cli.outcome import job_name, shown_path, title_of
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.text import visible
+from mvsep_async.cli.text import amount, visible
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
@@ -59,6 +59,11 @@ class LibraryRun:
 
     def __attrs_post_init__(self) -> None:
         self._dashboard = Dashboard(self.title, self.json, self.clock)
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of the run count."""
+        return "result" if self.several else "song"
 
     def receive(self, event: LibraryEvent) -> None:
         """Take an event in; `separate_library` calls this."""
@@ -101,7 +106,8 @@ class LibraryRun:
         self._write_failed()
         failed = f", {result.tally.failed} failed" if result.tally.failed else ""
         folder = shown_path(self.source)
-        text = f"{result.tally.separated} separated{failed}; waiting for new songs in {folder}, Ctrl-C ends"
+        separated = amount(result.tally.separated, self.unit)
+        text = f"{separated} separated{failed}; waiting for new songs in {folder}, Ctrl-C ends"
         if self.json:
             terminal().note(text)
         else:

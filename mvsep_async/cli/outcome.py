@@ -10,6 +10,7 @@ from attrs import frozen
 from rich.cells import cell_len
 from rich.text import Text
 
+from mvsep_async.cli.job_ids import song_of_hash
 from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
 from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
@@ -117,7 +118,7 @@ def title_of(path: Path) -> tuple[str, str]:
 
 
 def job_name(job: Job) -> tuple[str, str]:
-    """Return the title of a job's song and its folder; the hash for a job that was made elsewhere."""
+    """Return the title of a job's song and its folder; for a job that was made elsewhere, what its hash has of them."""
     source = _source(job.source)
     if source is None or is_url(source):
         return _full_name(job), ""
@@ -127,7 +128,7 @@ def job_name(job: Job) -> tuple[str, str]:
 
 def _full_name(job: Job) -> str:
     if job.source is None and job.hash:
-        return job.hash
+        return song_of_hash(job.hash) or job.hash
     return label(job.source)
 
 

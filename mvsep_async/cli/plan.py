@@ -14,7 +14,7 @@ from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.cli.choice import Choice
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.job_ids import read_journal
+from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text

@@ -79,8 +79,10 @@ def _resource(name: str) -> str:
 
 def _cards(tally: Tally, elapsed: float, user: User | None) -> Iterator[str]:
     failed = tally.failed + tally.failed_before
-    cards = [
-        (f"{tally.separated:,}", "separated", "good" if tally.separated else ""),
+    several = tally.found > tally.songs  # several methods, each of which gives results of its own
+    cards = [(f"{tally.songs:,}", "songs", "")] if several else []
+    cards += [
+        (f"{tally.separated:,}", "results separated" if several else "separated", "good" if tally.separated else ""),
         (f"{tally.up_to_date:,}", "up to date", ""),
         (f"{failed:,}", "failed", "bad" if failed else ""),
         (f"{tally.skipped:,}", "skipped", "warn" if tally.skipped else ""),

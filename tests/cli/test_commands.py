@@ -184,7 +184,8 @@ def test_jobs_are_named_by_a_short_id(cli: Cli, service: Sandbox, songs: list[st
     assert sorted(line.split()[0] for line in cli("history").out.splitlines()[2:]) == sorted(ids)
     shutil.rmtree(home / "stems")
     assert cli("download", ids[0], *FAST).code == 0
-    assert cli("download", "--last", *FAST).code == 0
+    last = cli("download", "--last", *FAST)
+    assert (last.code, last.out.split("  ")[0][2:]) == (0, "song 2.wav")
     assert sorted(path.name for path in (home / "stems").iterdir()) == ["song 0", "song 2"]
     unknown = cli("download", "zzzz")
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)

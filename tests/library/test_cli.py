@@ -40,6 +40,51 @@ def test_a_library_from_the_command_line(cli: Cli, service: Sandbox, songs: Path
     assert "0 separated, 3 done before" in ran.err
 
 
+def test_the_songs_of_a_library_are_jobs_too(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    assert cli("separate", str(songs / "three.mp3"), "-a", "63", "--out", "Other", "--poll-interval", "0.05").code == 0
+    assert cli("library", "Music", "Stems", "-a", "40", "--poll-interval", "0.05").code == 0
+    table = cli("jobs").out.splitlines()[2:]
+    assert sorted(line.split()[1] for line in table) == ["one.wav", "three.mp3", "three.mp3", "two.flac"]
+    (line,) = [line for line in table if "one.wav" in line]
+    assert "Stems/a/one/" in line
+    listed = cli("jobs", "--json").document
+    one = next(job for job in listed if job["source"] == "a/one.wav")
+    assert (one["state"], one["algorithm"]) == ("finished", "BS Roformer")
+    assert all(Path(file).is_file() for file in one["files"])
+    assert one["hash"] in [job.hash for job in service.jobs]
+    again = cli("download", line.split()[0], "--out", "Again", "--poll-interval", "0.05")
+    assert again.code == 0
+    assert "one" in again.out
+    assert one["hash"] not in again.out
+    assert (home / "Again" / "one" / "Vocals.mp3").exists()
+    last = cli("download", "--last", "--out", "Last", "--poll-interval", "0.05")
+    assert last.code == 0
+    assert not (home / "Last" / "Other").exists()
+    assert len(cli("jobs", "--journal", "Stems/.mvsep/journal.sqlite").out.splitlines()) == 0
+
+
+def test_a_library_that_is_gone_or_damaged_does_not_hide_the_other_jobs(
+    cli: Cli, service: Sandbox, songs: Path, home: Path
+) -> None:
+    for target in ("Stems", "Damaged", "Gone"):
+        assert cli("library", "Music", target, "-a", "40", "--poll-interval", "0.05").code == 0
+    (home / "Damaged" / ".mvsep" / "manifest.sqlite").write_bytes(b"x" * 5000)
+    (home / "Gone").rename(home / "moved")
+    ran = cli("jobs")
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 2 + 3
+    assert "Damaged" in ran.err
+
+
+def test_songs_and_results_are_counted_apart(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+    words = ("-a", "40", "-a", "63", "--report", "report.html", "--poll-interval", "0.05")
+    ran = cli("library", "Music", "Stems", *words)
+    assert "3 songs, 6 results: 6 separated, 0 done before" in ran.err
+    page = (home / "report.html").read_text("utf-8")
+    assert "<b>3</b><span>songs</span>" in page
+    assert "<b>6</b><span>results separated</span>" in page
+
+
 def test_the_report_is_opened_on_request(
     cli: Cli, service: Sandbox, songs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

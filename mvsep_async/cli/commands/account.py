@@ -8,7 +8,8 @@ from attrs import frozen
 from cyclopts import App, Parameter, validators
 
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
-from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids, song_of_hash
+from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_of_hash
+from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text

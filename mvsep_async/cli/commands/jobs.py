@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Final
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path, PurePath
+from typing import Annotated, Final, Self
 
 import anyio
 from attrs import evolve, frozen
@@ -15,10 +17,12 @@ from cyclopts import App, Parameter, validators
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.job_ids import JobNames, read_journal, record_label, short_ids
+from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
+from mvsep_async.cli.libraries import LibraryJob, library_jobs, library_records
 from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -27,6 +31,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.sources import label
@@ -51,50 +56,75 @@ _NEWEST: Final = 20
 """Jobs that a table shows unless more are asked for: they fit a terminal of 24 lines."""
 
 
-@frozen
+@frozen(kw_only=True)
 class _Row:
+    """One job. `id`: the whole one; `short`: as much of it as tells the job from the others."""
+
     id: str
-    record: Record
-    now: float
+    short: str
+    source: Json
+    name: str
+    algorithm: Json
+    state: str
+    at: float | None
+    hash: str | None
+    files: tuple[Path, ...]
+    error: str | None = None
 
-    @property
-    def source(self) -> Json:
-        source = self.record.request.source
-        if isinstance(source, str | os.PathLike):
-            return os.fspath(source)
-        return None if source is None else label(source, self.record.request.filename)
+    @classmethod
+    def of_record(cls, record: Record, short: str) -> Self:
+        """Return the row of a job in a journal."""
+        facts, source = record.facts, record.request.source
+        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        return cls(
+            id=record.request.id,
+            short=short,
+            source=path or (None if source is None else label(source, record.request.filename)),
+            name=record_label(record),
+            algorithm=record.request.settings.algorithm,
+            state=record.state.value,
+            at=facts.accepted_at or facts.intent_at,
+            hash=facts.hash or facts.remote,
+            files=tuple(facts.paths),
+            error=None if facts.error is None else str(facts.error),
+        )
 
-    @property
-    def name(self) -> str:
-        return record_label(self.record)
+    @classmethod
+    def of_library(cls, job: LibraryJob, short: str) -> Self:
+        """Return the row of a finished job of a library."""
+        return cls(
+            id=next((name for name in JobNames(job.hash).names if name.startswith("mv")), job.hash),
+            short=short,
+            source=job.song,
+            name=PurePath(job.song).name,
+            algorithm=job.method,
+            state=JobState.FINISHED.value,
+            at=job.finished,
+            hash=job.hash,
+            files=job.files,
+        )
 
     @property
     def age(self) -> str:
-        began = self.record.facts.accepted_at or self.record.facts.intent_at
-        return "" if began is None else age_text(self.now - began)
+        return "" if self.at is None else age_text(time.time() - self.at)
 
     @property
     def result(self) -> str:
-        facts = self.record.facts
-        if facts.error is not None:
-            return " ".join(str(facts.error).split())
-        return f"{shown_path(facts.paths[0].parent)}{os.sep}" if facts.paths else ""
+        if self.error is not None:
+            return " ".join(self.error.split())
+        return f"{shown_path(self.files[0].parent)}{os.sep}" if self.files else ""
 
 
 _COLUMNS: Final[tuple[Column[_Row], ...]] = (
-    Column("id", lambda row: row.record.request.id, lambda row: row.id, style="bold"),
+    Column("id", lambda row: row.id, lambda row: row.short, style="bold"),
     Column("source", lambda row: row.source, lambda row: row.name, wide="cut", title="song"),
-    Column("algorithm", lambda row: row.record.request.settings.algorithm, justify="right"),
-    Column("state", lambda row: row.record.state.value),
+    Column("algorithm", lambda row: row.algorithm, justify="right"),
+    Column("state", lambda row: row.state),
     Column("age", lambda row: row.age, justify="right", only="people"),
     Column("result", lambda row: row.result, wide="cut", only="people", title="stems"),
-    Column("hash", lambda row: row.record.facts.hash or row.record.facts.remote, only="programs"),
-    Column("files", lambda row: [str(path) for path in row.record.facts.paths], only="programs"),
-    Column(
-        "error",
-        lambda row: None if row.record.facts.error is None else str(row.record.facts.error),
-        only="programs",
-    ),
+    Column("hash", lambda row: row.hash, only="programs"),
+    Column("files", lambda row: [str(path) for path in row.files], only="programs"),
+    Column("error", lambda row: row.error, only="programs"),
 )
 
 
@@ -106,9 +136,10 @@ async def list_jobs(
     all: bool = False,
     common: CommonOptions = COMMON,
 ) -> int:
-    """List the jobs of a journal, the newest last: their ids, states, and where their stems are.
+    """List the jobs of the account, the newest last: their ids, states, and where their stems are.
 
-    Another program may be using the journal meanwhile. Ids may be shortened as long as they name one job.
+    The songs of `library` are among them, unless a journal is given. Another program may be using the journal
+    meanwhile. Ids may be shortened as long as they name one job.
 
     Parameters
     ----------
@@ -119,14 +150,35 @@ async def list_jobs(
     """
     config = load_config(common)
     records = await _records(config, journal)
+    unfinished = [] if journal is not None else await library_records(config)
+    known = {record.facts.hash for record in unfinished}
+    songs = [] if journal is not None else [job for job in await library_jobs(config) if job.hash not in known]
     newest = None if all or (common.json and limit is None) else limit or _NEWEST
-    ids = short_ids([JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in records])
-    rows = [_Row(id, record, time.time()) for id, record in zip(ids, records, strict=True)]
+    names = [JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in (*records, *unfinished)]
+    ids = iter(short_ids([*names, *(JobNames(job.hash) for job in songs)]))
+    of_journal = [*map(_Row.of_record, records, ids)]
+    of_libraries = [*map(_Row.of_record, unfinished, ids)]
+    of_libraries = [*map(_Row.of_library, songs, ids), *of_libraries]
+    merged = heapq.merge(_timed(of_journal), _timed(of_libraries), key=itemgetter(0))
+    rows = [row for _, row in merged]
     shown = rows if newest is None else rows[-newest:]
-    print_rows(shown, _COLUMNS, json=common.json, empty="the journal holds no jobs")
+    print_rows(
+        shown,
+        _COLUMNS,
+        json=common.json,
+        empty="there are no jobs yet" if journal is None else "the journal holds no jobs",
+    )
     if not common.json and len(shown) < len(rows):
         terminal().note(f"the newest {len(shown)} of {amount(len(rows), 'job')}: --all lists them all")
     return 0
+
+
+def _timed(rows: Iterable[_Row]) -> Iterator[tuple[float, _Row]]:
+    """Yield each row with the time to merge it by: what was not sent yet stays behind the jobs before it."""
+    latest = 0.0
+    for row in rows:
+        latest = max(latest, row.at or 0.0)
+        yield latest, row
 
 
 @jobs.command

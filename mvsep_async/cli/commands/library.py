@@ -21,6 +21,7 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
+from mvsep_async.cli.libraries import JOURNAL, remember_library
 from mvsep_async.cli.library_config import Order, library_settings
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.outcome import shown_path
@@ -211,10 +212,10 @@ class _Run:
     async def separate(self, *, dry_run: bool = False) -> int:
         """Separate what is to be separated and return the exit code."""
         await to_thread.run_sync(check_folders, self.source, self.target)
-        hidden = self.target / HIDDEN
-        journal = None if dry_run else self.journal or hidden / "journal.sqlite"
+        journal = None if dry_run else self.journal or self.target / JOURNAL
         if not dry_run:
-            await prepare_folder(hidden)
+            await prepare_folder(self.target / HIDDEN)
+            await remember_library(self.config, self.target)
         view = LibraryRun(
             title=f"{shown_path(self.source)} > {shown_path(self.target)}",
             json=self.json,
@@ -244,7 +245,7 @@ class _Run:
                 result = await view.follow(client, partial(when_unlocked, separating))
             except get_cancelled_exc_class():
                 terminal().note(
-                    f"stopped: {amount(view.tally.separated, 'song')} done; the same command again goes on where it "
+                    f"stopped: {amount(view.tally.separated, view.unit)} done; the same command again goes on where it "
                     "stood, nothing is paid twice"
                 )
                 raise
@@ -305,11 +306,14 @@ def _summarize(result: LibraryResult, *, json: bool) -> None:
         if tally.unknown_lengths:
             here.note(f"the length of {amount(tally.unknown_lengths, 'song')} is not known")
         return
+    head = amount(tally.songs, "song")
+    if tally.found > tally.songs:  # several methods, each of which gives results of its own
+        head += f", {amount(tally.found, 'result')}"
     parts = [f"{tally.separated} separated", f"{tally.up_to_date} done before"]
     parts += [f"{tally.failed} failed"] if tally.failed else []
     parts += [f"{tally.failed_before} failed before (--retry-failed tries again)"] if tally.failed_before else []
     parts += [f"{tally.skipped} skipped"] if tally.skipped else []
-    here.note(f"{amount(tally.songs, 'song')}: {', '.join(parts)}; {amount(tally.credits, 'credit')}, by estimate")
+    here.note(f"{head}: {', '.join(parts)}; {amount(tally.credits, 'credit')}, by estimate")
     if result.stopped is not None:
         here.note(f"stopped by {result.stopped}")
     if result.report is not None:

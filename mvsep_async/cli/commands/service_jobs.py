@@ -13,9 +13,11 @@ from mvsep_async.cli.complete import JobName
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
-from mvsep_async.cli.job_ids import find_jobs, read_journal, song_of_hash
+from mvsep_async.cli.job_ids import find_jobs, song_of_hash
 from mvsep_async.cli.job_run import JobActions, JobRun
+from mvsep_async.cli.libraries import library_jobs
 from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
@@ -62,8 +64,7 @@ async def watch(
     run = JobRun(title="watching", json=common.json)
     try:
         async with connect(config, transfer=transfer) as client:
-            hashes = await find_jobs(client, config, jobs)
-            actions = JobActions([client.attach(hash, host=host) for hash in hashes], Job.wait)
+            actions = JobActions(run.attach(client, await find_jobs(client, config, jobs), host), Job.wait)
             return await run.follow(client, actions, actions.run)
     except get_cancelled_exc_class():
         terminal().note("stopped watching: the jobs go on at the service")
@@ -104,7 +105,7 @@ async def download(
         async with connect(config, needs_token=mirror, transfer=transfer) as client:
             wanted = [*jobs, await _newest(client, config)] if last else jobs
             names |= await find_jobs(client, config, wanted)
-            actions = JobActions([client.attach(hash, host=host) for hash in names], fetch)
+            actions = JobActions(run.attach(client, names, host), fetch)
             if mirror:
                 terminal().note(f"the mirror costs {amount(len(names), 'credit')}, one for each job")
             await prepare_folder(out)
@@ -173,11 +174,17 @@ async def _for_each(
 
 
 async def _newest(client: MVSepClient, config: CommandConfig) -> str:
-    """Return the hash of the newest job: of the journal, else of the account."""
+    """Return the hash of the newest job: of the journal and the libraries, else of the account."""
+    newest: tuple[float, str] | None = None
     for record in reversed(await read_journal(config.journal_path, config)):
-        hash = record.facts.hash or record.facts.remote
-        if hash is not None:
-            return hash
+        if (hash := record.facts.hash or record.facts.remote) is not None:
+            newest = record.facts.accepted_at or record.facts.intent_at or 0.0, hash
+            break
+    for job in (await library_jobs(config))[-1:]:
+        if newest is None or job.finished > newest[0]:
+            newest = job.finished, job.hash
+    if newest is not None:
+        return newest[1]
     if config.token is not None:
         for entry in await client.account.history(limit=1):
             return entry.hash

@@ -1,0 +1,109 @@
+"""The folders that `library` keeps up to date: remembered for each account, so that `jobs` shows their songs too."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from itertools import groupby
+from pathlib import Path
+
+from anyio import to_thread
+from attrs import frozen
+
+from mvsep_async.cli.config import CommandConfig
+from mvsep_async.cli.config_file import state_folder
+from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.terminal import terminal
+from mvsep_async.errors import JournalError
+from mvsep_async.jobs.journal import Record
+from mvsep_async.library.manifest import Manifest
+from mvsep_async.library.records import SeparatedSong
+from mvsep_async.library.run import MANIFEST
+from mvsep_async.recipes.run import HIDDEN
+
+__all__ = ["JOURNAL", "LibraryJob", "library_jobs", "library_records", "remember_library"]
+
+JOURNAL = f"{HIDDEN}/journal.sqlite"
+"""Path of a library's journal below its target folder: it has the jobs that are not over."""
+
+
+@frozen
+class LibraryJob:
+    """A finished job of a library. `song`: the path of its song below the source folder; `files`: its stems."""
+
+    hash: str
+    song: str
+    method: str
+    finished: float
+    files: tuple[Path, ...]
+
+
+async def remember_library(config: CommandConfig, target: Path) -> None:
+    """Add a library's target folder to those of the account."""
+
+    def remember() -> None:
+        path, folder = _list(config), target.absolute()
+        if folder in _known(config):
+            return
+        # The list is a convenience: a library is separated without a home folder, too.
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            line = json.dumps(os.fspath(folder)) + "\n"
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(file, line.encode())  # in one piece, since two commands may do so at once
+            finally:
+                os.close(file)
+
+    await to_thread.run_sync(remember)
+
+
+async def library_jobs(config: CommandConfig) -> list[LibraryJob]:
+    """Return the finished jobs of the account's libraries, oldest first."""
+
+    def read() -> list[LibraryJob]:
+        found: list[LibraryJob] = []
+        for target in _known(config):
+            if not (target / MANIFEST).exists():
+                continue  # removed since, or on a drive that is not there
+            try:
+                with closing(Manifest.open_read_only(target / MANIFEST)) as manifest:
+                    found += [job for song in manifest.songs() for job in _jobs_of(song, target)]
+            except JournalError as error:
+                terminal().note(str(error))
+        return sorted(found, key=lambda job: job.finished)
+
+    return await to_thread.run_sync(read)
+
+
+async def library_records(config: CommandConfig) -> list[Record]:
+    """Return the jobs in the journals of the account's libraries, those that are not over among them."""
+    found: list[Record] = []
+    for target in await to_thread.run_sync(_known, config):
+        found += await read_journal(target / JOURNAL, config)
+    return found
+
+
+def _jobs_of(song: SeparatedSong, target: Path) -> Iterator[LibraryJob]:
+    for hash, files in groupby(song.files, key=lambda file: file.hash):
+        if hash is not None:
+            paths = tuple(target / file.path for file in files)
+            yield LibraryJob(hash, song.source, song.method_name, song.finished, paths)
+
+
+def _known(config: CommandConfig) -> Sequence[Path]:
+    try:
+        lines = _list(config).read_text("utf-8").splitlines()
+    except OSError:
+        return ()
+    found: dict[Path, None] = {}
+    for line in lines:
+        with suppress(ValueError, TypeError):  # a line that was cut by a power failure
+            found[Path(json.loads(line))] = None
+    return tuple(found)
+
+
+def _list(config: CommandConfig) -> Path:
+    return state_folder() / "libraries" / f"{config.account}.jsonl"
