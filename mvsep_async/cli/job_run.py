@@ -112,7 +112,7 @@ class JobRun:
                     self.open.pop(job.id, None)
                     self._count(evolve(outcome, name=self._labels.get(job.id, outcome.name)))
         except BaseException:
-            self._update_open(client.jobs())  # for the hint how to go on
+            self._update_open(client.jobs())  # for the hint how to continue
             raise
         if not self.json and self.over > 1:
             took = self._dashboard.tracker.elapsed

@@ -116,10 +116,10 @@ def confirm(credits: int) -> None:
     """Ask whether so many credits may be spent, where that is worth a question; raises `UsageProblem` for a no."""
     if credits <= FREE_OF_QUESTIONS:
         return
-    sys.stderr.write(f"This costs about {credits} credits. Go on? [y/N] ")
+    sys.stderr.write(f"This costs about {credits} credits. Continue? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageProblem("nothing was sent: --yes goes on without a question")
+        raise UsageProblem("nothing was sent: --yes skips the question")
 
 
 async def _separated(

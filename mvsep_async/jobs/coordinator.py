@@ -1,7 +1,7 @@
-"""The protocol of a coordinator: what the clients of one account share, and the implementation for a single client.
+"""The protocol of a coordinator, which divides an account among clients, and its implementation for a single client.
 
-A client of its own has all slots and requests of its account. Clients with a shared journal divide them: each asks the
-coordinator before it takes a slot, sends a request or finishes a create.
+A single client uses all slots and requests of its account. Clients with a shared journal divide them: each asks its
+coordinator before it acquires a slot, sends a request or finishes a create.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["NOT_SHARED", "Coordinator", "Engine", "JobView", "LocalCoordinator"]
+__all__ = ["NO_OTHER_SLOTS", "Coordinator", "Engine", "JobView", "LocalCoordinator"]
 
-NOT_SHARED: Mapping[str, str | None] = {}
-"""The slots of other clients where there are none."""
+NO_OTHER_SLOTS: Mapping[str, str | None] = {}
+"""The slots of other clients, for a client that shares nothing."""
 
 
 @frozen
 class JobView:
-    """A job of another client, as the shared journal holds it. `progress`: its last one, `None` if it is not known."""
+    """A job of another client, as the shared journal records it. `progress`: the latest, `None` if unknown."""
 
     record: Record
     progress: Progress | None = None
     cancelling: bool = False
-    """Whether its cancellation was requested and is not decided yet."""
+    """Whether its cancellation was requested and has not succeeded or failed yet."""
     machine: str | None = None
-    """Where the paths of the job are valid; `None` for everywhere."""
+    """The machine on which the paths of the job are valid; `None` for all machines."""
 
 
 class Engine(Protocol):
-    """What a coordinator calls in its client."""
+    """The callbacks of a client for its coordinator."""
 
     def slots_changed(self) -> None:
         """React to a slot that may have come free."""
         ...
 
     def take_over(self, view: JobView) -> None:
-        """Continue a job whose client has ended, in the state that the journal holds."""
+        """Continue the job of a client that has ended, in the state that the journal records."""
         ...
 
     def give_up(self, job: str) -> None:
-        """Stop working on a job, which another client has taken over."""
+        """Stop working on a job that another client has taken over."""
         ...
 
     def cancel_requested(self, job: str) -> None:
-        """Cancel a job of this client for another one."""
+        """Cancel a job of this client on the request of another client."""
         ...
 
     def found(self, job: str, *, hash: str | None, remote: str | None, host: str | None) -> None:
-        """Record the answer to a job's create, which its former client has received after the job was taken over."""
+        """Record the answer to a lost create, which the job's former client received after the job was taken over."""
         ...
 
     def show(self, view: JobView) -> None:
-        """Publish what another client has written of a followed job."""
+        """Publish the progress that another client has written for its job."""
         ...
 
-    def vanished(self, job: str) -> None:
-        """Fail a followed job that another client has pruned."""
+    def job_pruned(self, job: str) -> None:
+        """Fail the handles of a job that another client has pruned."""
         ...
 
     def own_job(self, job: str) -> JobEntry | None:
@@ -90,7 +90,7 @@ class Coordinator(Protocol):
 
     @property
     def allowance(self) -> Allowance | None:
-        """The requests that this client may send; `None` if it need not share them."""
+        """The requests that this client may send; `None` if it does not share them."""
         ...
 
     @property
@@ -100,35 +100,35 @@ class Coordinator(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why no slot can be granted at the moment; `None` if nothing is wrong."""
+        """Why no slot can be acquired at the moment; `None` if nothing is wrong."""
         ...
 
     def connect(self, engine: Engine) -> None:
-        """Set the client's engine; it is called before `run`."""
+        """Set the client's engine. Call it before `run`."""
         ...
 
     async def run(self) -> None:
-        """Do what the coordinator does by itself, until cancelled."""
+        """Do the background work of the coordinator until cancelled."""
         ...
 
     def wall(self) -> float:
-        """Return the Unix time of the clock that all clients of the account share."""
+        """Return the Unix time by the clock that all clients of the account share."""
         ...
 
     async def claim(self, candidate: JobEntry, *, limit: int, group_cap: int | None) -> str | None:
-        """Take a slot for the next job of this client, and return its id: usually that of `candidate`, its first one.
+        """Acquire a slot for the next job of this client and return the job's id, usually that of `candidate`.
 
-        `limit`: most jobs of all clients that may hold a slot. `None` if no slot is free or it is the turn of another
-        client; `Engine.slots_changed` is called when that may have changed.
+        Returns `None` if no slot is free or it is the turn of another client; `Engine.slots_changed` is called when
+        that may have changed. `limit`: most jobs of all clients together that may hold a slot.
         """
         ...
 
     async def unclaim(self, job: str) -> None:
-        """Return a slot that was taken for a job whose create is not begun after all."""
+        """Release a slot that was acquired for a job whose create does not begin after all."""
         ...
 
     async def admit(self, job: JobEntry) -> JobView | None:
-        """Write a new job to the journal. Returns the job that has its key or its song already, if there is one."""
+        """Write a new job to the journal, or return the existing job that has its key or its song."""
         ...
 
     async def find(
@@ -144,15 +144,15 @@ class Coordinator(Protocol):
         ...
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:
-        """Return if the job is certainly this client's, so that it may be paid, cancelled, or its files be replaced.
+        """Check that a job still belongs to this client, before it is paid for or cancelled or its files are replaced.
 
-        Raises `JournalError` if it is another client's, and while the shared journal is out of reach; with `patient`,
-        it waits for the journal instead.
+        Raises `JournalError` if another client has the job, or if the shared journal cannot be reached; with `patient`,
+        wait for the journal instead.
         """
         ...
 
     async def acquire(self, job: str) -> bool:
-        """Make a finished job of another client this client's, to download it; return whether that was possible."""
+        """Move a finished job of another client to this client, to download it; return whether that was possible."""
         ...
 
     async def request_cancel(self, job: str) -> None:
@@ -164,7 +164,7 @@ class Coordinator(Protocol):
         ...
 
     def keep_updated(self, job: JobEntry) -> None:
-        """Keep a job of another client up to date for as long as it is referenced."""
+        """Publish the changes of another client's job for as long as its entry is referenced."""
         ...
 
 
@@ -177,7 +177,7 @@ class LocalCoordinator:
     """Whether the journal is on disk, so that a submit waits for it."""
     shared: bool = False
     allowance: Allowance | None = None
-    slots_elsewhere: Mapping[str, str | None] = NOT_SHARED
+    slots_elsewhere: Mapping[str, str | None] = NO_OTHER_SLOTS
     problem: str | None = None
 
     def connect(self, engine: Engine) -> None:

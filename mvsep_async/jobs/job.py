@@ -173,7 +173,7 @@ class Job:
     def _still_going(self, timeout: float | None) -> JobTimeoutError:
         how = f"; client.attach({self.hash!r}) finds it again, also later" if self.hash else ""
         return JobTimeoutError(
-            f"job {self.id} was not over after {timeout} s and goes on ({self.stage.value}): wait again{how}",
+            f"job {self.id} was not over after {timeout} s and continues ({self.stage.value}): wait again{how}",
             job=self.id,
             hash=self.hash,
         )

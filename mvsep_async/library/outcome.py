@@ -41,7 +41,7 @@ class EventKind(StrEnum):
     FAILED_BEFORE = "failed before"
     """A song that failed in an earlier run, and is not tried again by itself."""
     WAITING = "waiting"
-    """The free separations of today are used up: the run goes on by itself when the service allows more."""
+    """The free separations of today are used up: the run continues by itself when the service allows more."""
     RETRYING = "retrying"
     """The failed songs are tried again."""
 

@@ -117,8 +117,8 @@ class RunProgress:
     def daily_limit(self, source: Path, done: int) -> None:
         """Report that the songs below `source` wait for the daily limit; `done`: songs that were separated today."""
         message = (
-            f"the free separations of today are used up (songs done today: {done}): the run goes on by itself when the "
-            "service allows more"
+            f"the free separations of today are used up (songs done today: {done}): the run continues by itself when "
+            "the service allows more"
         )
         self.notices.append(Notice(source, f"{time.strftime('%Y-%m-%d %H:%M')}: {message}"))
         self.emit(EventKind.WAITING, message=message)

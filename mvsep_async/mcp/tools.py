@@ -135,7 +135,7 @@ class Tools:
         """Separate a song into stems, and return their files. This spends credits of the account.
 
         A song that was separated in the same way before is not paid again, so repeating a call is safe. If the song is
-        not done after wait_seconds, the job goes on: call download with the id in `job` later.
+        not done after wait_seconds, the job continues: call download with the id in `job` later.
 
         song: its path. algorithm: a number (sep_type) or a name, see search_algorithms; "BS Roformer" gives vocals and
         accompaniment. options: see describe_algorithm. output_format: mp3, wav16, flac16, m4a, wav32 or flac24. stems:

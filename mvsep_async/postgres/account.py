@@ -1,4 +1,4 @@
-"""One account's jobs in a shared journal, for programs that do not work on them: list, prune, move."""
+"""List, prune and move the jobs of one account in a shared journal, without working on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mvsep_async.jobs.coordinator import JobView
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.summary import JournalProcess, JournalSummary
-from mvsep_async.postgres.connection import Connection, DatabaseAwayError, connect
+from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, connect
 from mvsep_async.postgres.identity import account_digest, spool_folder
 from mvsep_async.postgres.rows import VIEW_COLUMNS, ViewReader
 from mvsep_async.postgres.schema import STEPS, migrate
@@ -87,7 +87,7 @@ class AccountTables:
         )
 
     async def prune(self) -> int:
-        """Forget the jobs that are over, and return how many. Their songs are still known as separated."""
+        """Forget the jobs that are over, and return how many. Their songs still count as separated."""
         async with self.connection.transaction():
             kept = await self.connection.execute(
                 f"""
@@ -126,9 +126,11 @@ async def open_account(url: PostgresURL, token: Token | None, service: str) -> A
             account = account_digest(token, service, salt)
             yield AccountTables(connection, account, spool_folder(account))
     except psycopg.OperationalError as error:
-        raise DatabaseAwayError(f"the connection to the journal's database {url} was lost: {_line(error)}") from None
+        raise DatabaseUnavailableError(
+            f"the connection to the journal's database {url} was lost: {_line(error)}"
+        ) from None
     except psycopg.Error as error:
-        raise JournalError(f"the journal's database {url} refuses a statement: {_line(error)}") from None
+        raise JournalError(f"the journal's database {url} rejected a statement: {_line(error)}") from None
 
 
 def _line(error: Exception) -> str:

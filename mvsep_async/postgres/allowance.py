@@ -18,8 +18,8 @@ from mvsep_async.postgres.requests import RequestTable
 __all__ = ["LeasedRequests", "RequestLeaser"]
 
 VALID: Final = 5.0
-"""Seconds for which a leased block may be used. It counts for a minute after that: more would waste the budget, less
-would ask the database more often."""
+"""Seconds for which a leased block may be used. Its requests count for a minute after that: a longer time would
+waste the budget, a shorter one would cause more queries."""
 
 
 _BLOCKS: Final = 30
@@ -33,7 +33,7 @@ _LONGEST: Final = 2.0
 
 @define(eq=False)
 class LeasedRequests:
-    """Blocks of requests in the hands of this process. `asked` is set when another block is needed.
+    """The blocks of requests leased by this process. `asked` is set when another block is needed.
 
     `share`: the part of the account's requests that this process should use for polls.
     """
@@ -41,7 +41,7 @@ class LeasedRequests:
     clock: Callable[[], float]
     share: float = 1.0
     limit: int | None = None
-    """The account's limit that the service's headers gave, if it is not reported yet."""
+    """The account's limit by the service's headers; `None` until they gave one."""
     processes: int = 1
     """How many processes share the requests."""
     asked: anyio.Event = field(factory=anyio.Event)
@@ -59,7 +59,7 @@ class LeasedRequests:
         self._wake = wake
 
     def take(self, priority: Priority) -> bool:
-        """Use one request; `False` if there is none, and one is being asked for."""
+        """Use one request. Returns `False` if there is none, and asks for another block."""
         self._expire()
         for block, (left, until) in self._blocks.items():
             self._blocks[block] = left - 1, until
@@ -83,7 +83,7 @@ class LeasedRequests:
             self._wake()
 
     def unused(self) -> dict[str, int]:
-        """Return the requests of expired blocks that were not used, to give them back."""
+        """Return the unused requests of expired blocks, to return them to the budget."""
         self._expire()
         expired, self._expired = self._expired, {}
         return expired
@@ -100,14 +100,14 @@ class LeasedRequests:
 class RequestLeaser:
     """Leases blocks of requests when they are asked for.
 
-    `fixed`: the caller's own limit of requests a minute. `on_away` is called when the database cannot be reached.
+    `fixed`: the caller's own limit of requests a minute. `on_unavailable` is called when the database cannot be reached.
     """
 
     allowance: LeasedRequests
     database: Database
     requests: RequestTable
     fixed: int | None
-    on_away: Callable[[JournalError], None]
+    on_unavailable: Callable[[JournalError], None]
     _reported: int | None = None
     """The limit that was last written for the other processes."""
 
@@ -120,8 +120,8 @@ class RequestLeaser:
             try:
                 block, count, wait = await self._lease(urgent)
             except JournalError as error:
-                self.on_away(error)
-                # Polls go on without the database, at this process's part of the rate.
+                self.on_unavailable(error)
+                # Without the database, polls continue at an equal share of the rate.
                 await anyio.sleep(60 / self._limit * allowance.processes)
                 block, count, wait = uuid4().hex, 1, 0.0
             if count:

@@ -1,4 +1,4 @@
-"""A connection to the database of a shared journal: it runs transactions, and connects again after a failure."""
+"""Run transactions in the database of a shared journal, and reconnect after a failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mvsep_async.postgres_url import PostgresURL
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Connection", "Database", "DatabaseAwayError", "connect"]
+__all__ = ["Connection", "Database", "DatabaseUnavailableError", "connect"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
@@ -27,11 +27,11 @@ Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 _CONNECT: Final = 5
 _STATEMENT: Final = 10.0
 """Seconds to connect, and for one transaction, our choice: a database in the same network answers in milliseconds. They
-are shorter than a lease, so that a cut connection is noticed while there is time to make another one."""
+are shorter than a lease, so that a lost connection is detected while there is time to reconnect."""
 
 _BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'"
-"""A process that is suspended in the middle of a transaction loses its locks after this time. It is set for each
-transaction, as a pooler passes on no settings of a connection."""
+"""A process that is suspended in the middle of a transaction loses its locks after this time. It is set in each
+transaction, since a pooler does not keep the settings of a connection."""
 
 _PAUSE: Final = 0.5
 """Seconds after a failed connection in which every transaction fails at once."""
@@ -41,15 +41,18 @@ _INVALID: Final = ("invalid ", "is not supported", "does not support", "not comp
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "(\w+)"')
 
 _ATTEMPTS: Final = 8
-"""How often a transaction is run again that the database has ended for a conflict with another one."""
+"""How often a transaction is tried that the database aborts because of a conflict with another one."""
 
 
-class DatabaseAwayError(JournalError):
-    """The database cannot be reached, or did not answer in time. What was being written may or may not be there."""
+class DatabaseUnavailableError(JournalError):
+    """The database cannot be reached or did not answer in time. The transaction may or may not be committed."""
 
 
 async def connect(url: PostgresURL) -> Connection:
-    """Open a connection. Raises `ConfigurationError` for what must be corrected, else `DatabaseAwayError`."""
+    """Open a connection.
+
+    Raises `ConfigurationError` for what the user must correct, else `DatabaseUnavailableError`.
+    """
     psycopg = _psycopg()
     problem: ConfigurationError | JournalError
     try:
@@ -67,7 +70,7 @@ async def connect(url: PostgresURL) -> Connection:
             )
             return connection
     except TimeoutError:
-        problem = DatabaseAwayError(f"the journal's database {url} does not answer")
+        problem = DatabaseUnavailableError(f"the journal's database {url} does not answer")
     except (psycopg.ProgrammingError, UnicodeError) as error:
         problem = ConfigurationError(f"the journal's URL {url} is malformed{_parameter(error)}")
     except psycopg.Error as error:
@@ -79,10 +82,10 @@ async def connect(url: PostgresURL) -> Connection:
 
 @define(eq=False)
 class Database:
-    """Runs transactions, one at a time, on a connection that is made again when it was lost.
+    """Runs transactions, one at a time, on a connection that is opened again after it was lost.
 
-    A transaction runs to its end also if the task that waits for it is cancelled. It may run twice, if the connection
-    is lost or another transaction is in its way, so it must have the same effect then.
+    A transaction is completed even if the task that waits for it is cancelled. It may run twice, if the connection is
+    lost or another transaction conflicts with it, so it must be idempotent.
     """
 
     url: PostgresURL
@@ -90,10 +93,13 @@ class Database:
     _lock: anyio.Lock = field(factory=anyio.Lock)
     _closed: bool = False
     _failed: tuple[float, str] | None = None
-    """When the last connection failed, and why: the next one is not tried at once."""
+    """When and why the last attempt to connect failed: there is a pause before the next one."""
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` in a transaction. Raises `DatabaseAwayError`, and `JournalError` for an error in the database."""
+        """Run `work` in a transaction.
+
+        Raises `DatabaseUnavailableError`, and `JournalError` for any other error of the database.
+        """
         async with self._lock:
             return await uncancelled(lambda: self._run(work))
 
@@ -126,22 +132,24 @@ class Database:
                 await self._roll_back(connection)
             except TimeoutError:
                 await self._drop()
-                raise DatabaseAwayError(f"the journal's database {self.url} does not answer") from None
+                raise DatabaseUnavailableError(f"the journal's database {self.url} does not answer") from None
             except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
-                # A server that is read-only since the last transaction is not the primary one any longer.
+                # A server that became read-only is not the primary any longer.
                 await self._drop()
                 if fresh or lost:  # else the server was restarted since the last transaction
-                    raise DatabaseAwayError(
+                    raise DatabaseUnavailableError(
                         f"the connection to the journal's database {self.url} was lost: {_text(error)}"
                     ) from None
                 lost += 1
             except psycopg.Error as error:
                 await self._roll_back(connection)
                 raise JournalError(
-                    f"the journal's database {self.url} refuses a statement: {_text(error)}; check the rights of its "
+                    f"the journal's database {self.url} rejected a statement: {_text(error)}; check the rights of its "
                     "user and the database's log"
                 ) from None
-        raise DatabaseAwayError(f"the journal's database {self.url} is too busy: it ends each transaction")
+        raise DatabaseUnavailableError(
+            f"the journal's database {self.url} is too busy: it aborted each attempt of a transaction"
+        )
 
     async def _roll_back(self, connection: Connection) -> None:
         try:
@@ -152,10 +160,10 @@ class Database:
     async def _connect(self) -> Connection:
         now = anyio.current_time()
         if self._failed is not None and now < self._failed[0] + _PAUSE:
-            raise DatabaseAwayError(self._failed[1])
+            raise DatabaseUnavailableError(self._failed[1])
         try:
             connection = await connect(self.url)
-        except DatabaseAwayError as error:
+        except DatabaseUnavailableError as error:
             self._failed = anyio.current_time(), error.message
             raise
         self._failed = None
@@ -169,7 +177,7 @@ class Database:
 
 
 def _psycopg() -> Any:
-    """Import psycopg, which takes some 0.1 s, and check that it can be used."""
+    """Import psycopg, which takes about 0.1 s, and check that it can be used."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -199,14 +207,16 @@ def _not_connected(url: PostgresURL, error: psycopg.Error) -> JournalError | Con
             "~/.pgpass"
         )
     if "could not translate host name" in lowered or "failed to resolve host" in lowered:
-        return DatabaseAwayError(f"the host of the journal's database {url} is not known: {text}; correct the URL")
+        return DatabaseUnavailableError(
+            f"the host of the journal's database {url} is not known: {text}; correct the URL"
+        )
     if any(words in lowered for words in _REJECTED):
         return ConfigurationError(f"the journal's database {url} rejects this user: {text}; correct the URL")
     if "does not exist" in lowered:
         return ConfigurationError(f"the journal's database cannot be used: {text}; create it, or correct the URL {url}")
     if any(words in lowered for words in _INVALID):
         return ConfigurationError(f"the journal's URL {url} has an invalid parameter: {text}")
-    return DatabaseAwayError(f"the journal's database {url} cannot be reached: {text}")
+    return DatabaseUnavailableError(f"the journal's database {url} cannot be reached: {text}")
 
 
 def _parameter(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The coordinator of a client with a shared journal: what the processes of one account tell each other."""
+"""The coordinator of a client with a shared journal: divides an account among processes by a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
-from mvsep_async.postgres.connection import Database, DatabaseAwayError
+from mvsep_async.postgres.connection import Database, DatabaseUnavailableError
 from mvsep_async.postgres.decisions import TURN_PATIENCE, Lease, share_of
 from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
 from mvsep_async.postgres.journal import PostgresJournal
@@ -50,10 +50,10 @@ _MARGIN: Final = 1 / 6
 """The part of a lease by which it ends earlier here than in the database."""
 
 _POLL: Final = 2.0
-"""Seconds between two looks into the database where notices do not arrive, as through a pooler in transaction mode."""
+"""Seconds between two queries for changes if notices do not arrive, as through a pooler in transaction mode."""
 
 _RETRY: Final = 1.0
-"""Seconds until the next try to reach the database."""
+"""Seconds between two attempts to reach the database."""
 
 _CONFIRM: Final = 3.0
 """Seconds to wait for a renewed lease before the last byte of a create: a held body costs a connection."""
@@ -79,7 +79,7 @@ def open_coordinator(
 
 
 def clock() -> float:
-    """Return seconds of a clock that goes on while the process or the machine is suspended."""
+    """Return the seconds of a clock that also runs while the process or the machine is suspended."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
@@ -88,8 +88,9 @@ def clock() -> float:
 class SharedCoordinator:
     """Shares slots, requests and jobs with the other processes of an account through a PostgreSQL database.
 
-    The process has a lease, which it renews by the database's clock. While it may be over, no create is finished, no
-    job is cancelled and no downloaded file gets its name: another process may have taken over the jobs.
+    The process has a lease, which it renews by the database's clock. While the lease may have expired, no create is
+    finished, no job is cancelled and no downloaded file gets its name, since another process may have taken over the
+    jobs.
     """
 
     _url: PostgresURL
@@ -110,7 +111,7 @@ class SharedCoordinator:
     _reader: ViewReader | None = None
     _name: str = field(factory=lambda: f"{socket.gethostname()} {os.getpid()}")
     _offset: float = 0.0
-    """What is added to this machine's Unix time to get the database's."""
+    """Seconds to add to this machine's Unix time to get the database's."""
     _listening: bool = False
     _renew_now: anyio.Event = field(factory=anyio.Event)
     _renewed: anyio.Event = field(factory=anyio.Event)
@@ -130,8 +131,8 @@ class SharedCoordinator:
         self._database = Database(self._url)
         self._journal = PostgresJournal(self._database, self._shared_files, self._connect, self._disconnect, self._lost)
         self._lease = Lease(self._lease_seconds, self._lease_seconds * _MARGIN)
-        self._mirrors = Mirrors(self._database, self._away)
-        self._reported = ReportedJobs(self._database, self._away)
+        self._mirrors = Mirrors(self._database, self._set_unavailable)
+        self._reported = ReportedJobs(self._database, self._set_unavailable)
 
     @property
     def journal(self) -> Journal:
@@ -160,13 +161,15 @@ class SharedCoordinator:
             with anyio.move_on_after(2):
                 await self._database.run(self._journal.store.processes.leave)
         except JournalError as error:
-            logger.info("the lease could not be given back and ends by itself: %s", error)
+            logger.info("the lease could not be ended and expires by itself: %s", error)
         await self._database.close()
 
     async def run(self) -> None:
         store, engine = self._journal.store, self._engine
         assert engine is not None
-        requests = RequestLeaser(self.allowance, self._database, store.requests, self._fixed_limit, self._away)
+        requests = RequestLeaser(
+            self.allowance, self._database, store.requests, self._fixed_limit, self._set_unavailable
+        )
         async with anyio.create_task_group() as tasks:
             for work in (self._journal.run, self._keep_lease, self._watch_slots):
                 tasks.start_soon(work)
@@ -174,9 +177,9 @@ class SharedCoordinator:
             tasks.start_soon(self._reported.run, store.jobs, engine)
             tasks.start_soon(self._mirrors.run, store.jobs, engine, self._view)
             channel = Notice.channel(store.me.account)
-            await Listener(self._url, channel, self._noticed, self._set_listening).run()
+            await Listener(self._url, channel, self._on_notice, self._set_listening).run()
 
-    def _noticed(self, notice: Notice) -> None:
+    def _on_notice(self, notice: Notice) -> None:
         mine = notice.about == self._journal.store.me.process
         match notice.kind:
             case NoticeKind.SLOTS:
@@ -201,14 +204,14 @@ class SharedCoordinator:
         assert self._reader is not None
         return self._reader.view(row)
 
-    def _away(self, error: JournalError) -> None:
+    def _set_unavailable(self, error: JournalError) -> None:
         if self.problem is None:
-            logger.warning("%s; no create begins until it is back", error)
+            logger.warning("%s; no create begins until it can be reached", error)
         self.problem = error.message
 
-    def _back(self) -> None:
+    def _set_available(self) -> None:
         if self.problem is not None:
-            logger.warning("the shared journal %s is back", self._url)
+            logger.warning("the shared journal %s can be reached again", self._url)
         self.problem = None
 
     # Slots
@@ -231,12 +234,12 @@ class SharedCoordinator:
             self._renew_now.set()
             return None
         except JournalError as error:
-            self._away(error)
+            self._set_unavailable(error)
             return None
         self._claim = None
         self.slots_elsewhere, self._turn_of = claimed.elsewhere, claimed.turn_of
         if claimed.turn_of is not None:
-            self._slots_changed.set()  # asked again after a while, in case that process does not take its turn
+            self._slots_changed.set()  # claim again after a while, in case that process does not take its turn
         return claimed.job
 
     async def unclaim(self, job: str) -> None:
@@ -244,7 +247,7 @@ class SharedCoordinator:
         await self._database.run(lambda connection: store.slots.unclaim(connection, job))
 
     async def _watch_slots(self) -> None:
-        """Tell the dispatcher of slots that other processes take and free."""
+        """Wake the dispatcher when other processes acquire or free slots."""
         while True:
             with anyio.move_on_after(inf if self._listening else _POLL):
                 await self._slots_changed.wait()
@@ -256,7 +259,7 @@ class SharedCoordinator:
             try:
                 self.slots_elsewhere = await self._database.run(self._journal.store.slots.elsewhere)
             except JournalError as error:
-                self._away(error)
+                self._set_unavailable(error)
                 await anyio.sleep(_RETRY)
                 self._slots_changed.set()
             else:
@@ -269,8 +272,8 @@ class SharedCoordinator:
         while True:
             try:
                 await self._journal.flush()
-            except DatabaseAwayError as error:
-                self._away(error)
+            except DatabaseUnavailableError as error:
+                self._set_unavailable(error)
                 if outage.failed(anyio.current_time()):
                     raise
                 await anyio.sleep(outage.rest)
@@ -316,14 +319,14 @@ class SharedCoordinator:
             with anyio.move_on_after(inf if patient else _CONFIRM) as scope:
                 await renewed.wait()
             if scope.cancelled_caught:
-                raise DatabaseAwayError(
-                    "the shared journal is out of reach, so another process may have taken over the job", job=job
+                raise DatabaseUnavailableError(
+                    "the shared journal cannot be reached, so another process may have taken over the job", job=job
                 )
         if self._engine is not None and self._engine.own_job(job) is None:
             raise JournalError(f"job {job} was taken over by another process of this account", job=job)
 
     def _lost(self, jobs: Sequence[str]) -> None:
-        """Stop working on jobs that are another process's."""
+        """Stop working on jobs that belong to another process."""
         for job in jobs:
             self._journal.drop(job)
             self._unreadable.discard(job)
@@ -336,14 +339,14 @@ class SharedCoordinator:
             self._renew_now = anyio.Event()
             pause = self._lease_seconds / _RENEWALS
             try:
-                await self._renew_and_look()
+                await self._renew_and_update()
             except JournalError as error:
-                self._away(error)
+                self._set_unavailable(error)
                 pause = _RETRY
             with anyio.move_on_after(pause if self._listening else min(pause, _POLL)):
                 await self._renew_now.wait()
 
-    async def _renew_and_look(self) -> None:
+    async def _renew_and_update(self) -> None:
         store = self._journal.store
         snapshot = await self._renew(store)
         engine = self._engine
@@ -376,7 +379,7 @@ class SharedCoordinator:
         self.allowance.processes = snapshot.processes
         self.slots_elsewhere = snapshot.elsewhere
         self.allowance.share = share_of(snapshot.holding, len(snapshot.elsewhere), snapshot.processes)
-        self._back()
+        self._set_available()
         self._renewed.set()
         self._renewed = anyio.Event()
         return snapshot
@@ -393,7 +396,7 @@ class SharedCoordinator:
                 await yielder.maybe_yield()
 
     async def _hand_back(self, store: Store, engine: Engine) -> None:
-        """Leave jobs that need files of another machine to a process there."""
+        """Release jobs that need files of another machine, for a process there."""
         jobs = [
             job for job in self._unreadable if (entry := engine.own_job(job)) is not None and _needs_its_machine(entry)
         ]
@@ -411,7 +414,7 @@ class SharedCoordinator:
 
 
 def _needs_its_machine(job: JobEntry) -> bool:
-    """Tell whether a job can go on only where its song or its target is."""
+    """Tell whether a job can continue only on the machine that has its song or its target."""
     if job.state is JobState.QUEUED:
         return needs_file(job.request)
     return job.state is JobState.DONE and job.request.target is not None

@@ -1,4 +1,4 @@
-"""Decide who may do what with a shared journal: functions of rows and a time, without a database or a clock."""
+"""Decide which process may take slots, jobs and requests of a shared journal. Pure: no database, no clock."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 TURN_PATIENCE: Final = 2.0
-"""Seconds that a free slot waits for the process whose turn it is. After that the next one gets it: that process is
-suspended, or cannot reach the service."""
+"""Seconds that a free slot waits for the process whose turn it is. After that the next one gets it: the
+process is probably suspended, or cannot reach the service."""
 
 SKIPPED: Final = 15.0
-"""Seconds for which such a process is passed over, unless it takes a slot."""
+"""Seconds for which such a process gets no turn, unless it acquires a slot before."""
 
 RESERVE: Final = 2
 """Requests of a minute that only creates and cancels may use."""
@@ -78,8 +78,8 @@ def choose(candidates: Iterable[Candidate], full: Collection[str] = ()) -> Candi
 def may_take(state: JobState, *, needs_file: bool, has_target: bool, machine: str | None, mine: str) -> bool:
     """Tell whether a process on the machine `mine` may continue a job whose process has ended.
 
-    What is at the service, or may be, is continued anywhere. What still needs its song is continued where the song can
-    be read, and a finished job with a target where the target is. `machine`: where the paths of the job are valid,
+    A job that is, or may be, at the service is continued anywhere; one that still needs its song where the song can be
+    read; a finished one with a target where the target is. `machine`: where the paths of the job are valid,
     `None` for everywhere.
     """
     readable = machine is None or machine == mine
@@ -117,10 +117,10 @@ def granted(asked: int, *, used: int, limit: int, urgent: bool) -> int:
 
 @define
 class Lease:
-    """The right of a process to its jobs, by a clock of its own that does not stop while it is suspended.
+    """The lease of a process on its jobs, by a local clock that does not stop while the process is suspended.
 
-    It is renewed for `seconds` from the moment when the renewal was *sent*, and ends `margin` earlier here than in the
-    database, so that it is never valid here and over there.
+    It is renewed for `seconds` from the moment when the renewal was *sent*, and expires `margin` earlier here than in
+    the database, so that it is never valid here and expired there.
     """
 
     seconds: float
@@ -136,5 +136,5 @@ class Lease:
         self._until = -inf
 
     def valid(self, now: float) -> bool:
-        """Tell whether the jobs are certainly this process's."""
+        """Tell whether the jobs certainly belong to this process."""
         return now < self._until

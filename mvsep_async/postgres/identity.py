@@ -1,4 +1,4 @@
-"""Who uses a shared journal: the names of an account and of this machine, and where its spooled songs are."""
+"""The names of an account and of this machine in a shared journal, and the folder of spooled songs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["account_digest", "machine_name", "spool_folder"]
 
 
 def account_digest(token: Token, service: str, salt: str) -> str:
-    """Return the name of an account in the database, from which the token cannot be found."""
+    """Return the name of an account in the database, from which the token cannot be derived."""
     return hmac.new(salt.encode(), f"{token.reveal()}\n{service}".encode(), hashlib.sha256).hexdigest()
 
 

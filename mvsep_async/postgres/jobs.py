@@ -1,4 +1,4 @@
-"""The jobs of the shared journal: write those of this process, find and follow those of others."""
+"""The table of jobs: write those of this process, find those of others and request their progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CHANGE: Final = f"""
     WHERE id = %s AND owner = %s RETURNING id, followed_until > clock_timestamp()
 """  # noqa: S608
 
-_LATE: Final = """
+_LATE_ANSWER: Final = """
     UPDATE mvsep.jobs SET hash = %s, remote = %s, host = %s, accepted_at = %s
     WHERE id = %s AND state IN ('creating', 'lost') AND hash IS NULL AND remote IS NULL RETURNING owner
 """
@@ -63,7 +63,7 @@ class JobTable(Statements):
     async def write(
         self, connection: Connection, changes: PendingChanges, machines: Mapping[str, tuple[str, str | None]]
     ) -> Written:
-        """Write changes of this process's jobs. `machines`: of each new job, its turn group and its machine."""
+        """Write changes of this process's jobs. `machines`: the turn group and the machine of each new job."""
         written = Written()
         notices: list[Notice] = []
         if changes.forgotten:
@@ -82,7 +82,7 @@ class JobTable(Statements):
             if changed is None:
                 written.lost.append(job)
                 if state in AT_SERVICE:
-                    notices += await self._late(connection, job, row)
+                    notices += await self._record_late_answer(connection, job, row)
             elif changed[1]:
                 notices.append(Notice(NoticeKind.CHANGED, job))
             freed = freed or state not in HOLDS_SLOT
@@ -109,7 +109,7 @@ class JobTable(Statements):
         machines: Mapping[str, tuple[str, str | None]],
         written: Written,
     ) -> None:
-        # Against the removal of a group's turn by a claim, which locks the account for itself.
+        # So that no claim, which locks the account exclusively, removes a group's turn meanwhile.
         await connection.execute("SELECT 1 FROM mvsep.accounts WHERE id = %s FOR SHARE", (self.me.account,))
         me = self.me
         async with connection.cursor() as cursor:
@@ -137,11 +137,11 @@ class JobTable(Statements):
             if same:
                 written.conflicts[job] = same[0][0]
 
-    async def _late(self, connection: Connection, job: str, row: Row) -> list[Notice]:
-        """Tell the process that has taken over a job what the service has answered to its create."""
+    async def _record_late_answer(self, connection: Connection, job: str, row: Row) -> list[Notice]:
+        """Record the answer to a create for the process that has taken over the job."""
         facts = dict(zip(FACT_COLUMNS, encoded(row), strict=True))
         values = [facts[name] for name in ("hash", "remote", "host", "accepted_at")]
-        rows = await self.rows(connection, _LATE, (*values, job))
+        rows = await self.rows(connection, _LATE_ANSWER, (*values, job))
         return [Notice(NoticeKind.OWNER, owner) for (owner,) in rows if owner is not None]
 
     async def _learn(self, connection: Connection, durations: Sequence[Row]) -> None:
@@ -172,7 +172,7 @@ class JobTable(Statements):
         return [JobDuration(algorithm=a, size=s, waiting=w, processing=p) for a, s, w, p in rows]
 
     async def find(self, connection: Connection, column: str, value: str) -> tuple[Any, ...] | None:
-        """Return the row of the newest job with this value in a column, and tell its process to report progress."""
+        """Return the row of the newest job with this value in a column."""
         (given,) = encoded((value,))
         where = {
             "id": "j.id = %(value)s",
@@ -193,7 +193,7 @@ class JobTable(Statements):
         return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s)", (list(jobs),))
 
     async def request_reports(self, connection: Connection, jobs: Sequence[str], seconds: float) -> None:
-        """Ask the processes that have these jobs for their progress, for so many seconds."""
+        """Ask the processes that have these jobs to report their progress for `seconds`."""
         rows = await self.rows(
             connection,
             """
@@ -214,7 +214,7 @@ class JobTable(Statements):
             await self.notify(connection, Notice(NoticeKind.CHANGED, job))
 
     async def acquire(self, connection: Connection, job: str) -> bool:
-        """Make a finished job this process's. One whose process is still going to download it is left to that one."""
+        """Move a finished job to this process, unless its own process is still going to download it."""
         cursor = await connection.execute(
             f"""
             UPDATE mvsep.jobs SET owner = %(me)s WHERE id = %(job)s AND separation IS NOT NULL

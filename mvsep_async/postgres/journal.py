@@ -31,21 +31,21 @@ _LINGER: Final = 0.05
 frees a slot is written at once."""
 
 _PAUSES: Final = Backoff(first=0.5, longest=5.0)
-"""Seconds between two attempts to write while the database is out of reach."""
+"""Seconds between two attempts to write while the database cannot be reached."""
 
 
 @define(eq=False)
 class PostgresJournal:
     """Records the jobs of this process; the other processes' jobs stay in the database.
 
-    `on_lost(jobs)` is called with jobs that turn out to be another process's. While the database is out of reach,
-    `flush` raises `JournalError`; changes are kept and written when it is back.
+    `on_lost(jobs)` is called with jobs that turn out to belong to another process. While the database cannot be
+    reached, `flush` raises `JournalError`; changes are kept in memory and written later.
     """
 
     database: Database
     shared_files: bool
     connect: Callable[[], Awaitable[tuple[Store, Path]]]
-    """Connects to the database, and returns what the journal needs of it."""
+    """Connects to the database, and returns its tables and the folder for spooled songs."""
     disconnect: Callable[[], Awaitable[None]]
     on_lost: Callable[[Sequence[str]], None]
     spool: Path | None = None
@@ -143,17 +143,17 @@ class PostgresJournal:
         return job in self._machines
 
     def drop(self, job: str) -> None:
-        """Write nothing more of a job, which is another process's."""
+        """Discard unwritten changes of a job that belongs to another process."""
         self._pending.amended.pop(job, None)
         self._pending.changed.pop(job, None)
         self._holding.discard(job)
 
     async def flush(self, *, synced: bool = False) -> None:
-        """Wait until all changes so far are committed. Raises `JournalError` if the database is out of reach."""
+        """Wait until all changes so far are committed. Raises `JournalError` if the database cannot be reached."""
         wanted = self._recorded
         async with self._writing:
             if self._written >= wanted:
-                return  # by the task that had the lock before; what has come since is not waited for
+                return  # by the task that had the lock before; later changes are not waited for
             changes, self._pending, recorded = self._pending, PendingChanges(), self._recorded
             machines = {job: self._machines[job] for job in changes.added}
             try:

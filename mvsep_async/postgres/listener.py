@@ -1,4 +1,4 @@
-"""Receive the notices of the other processes, and find out whether they arrive at all."""
+"""Receive the notices of the other processes, and detect whether notices arrive."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _CHECK: Final = 15.0
 
 _RETRY: Final = 1.0
 _RETRY_POOLED: Final = 60.0
-"""Seconds until the next try after a lost connection, and where notices do not come back."""
+"""Seconds until the next attempt after a lost connection, and if notices do not arrive."""
 
 
 @define(eq=False)
 class Listener:
-    """Calls `on_notice` with each notice of a channel, and `on_listening` when notices begin or cease to arrive."""
+    """Calls `on_notice` with each notice of a channel, and `on_listening` when notices start or stop arriving."""
 
     url: PostgresURL
     channel: str
@@ -72,7 +72,7 @@ class Listener:
                 )
                 if not await self._receive(connection, ping, timeout=_PING):
                     if not listening:
-                        logger.info("notices do not arrive through %s: looking every few seconds instead", self.url)
+                        logger.info("notices do not arrive through %s: querying every few seconds instead", self.url)
                         return False
                     return True
                 if not listening:
@@ -84,7 +84,7 @@ class Listener:
             return True
 
     async def _receive(self, connection: Connection, ping: str | None, *, timeout: float) -> bool:
-        """Pass notices on; return whether this ping came back within `timeout` seconds."""
+        """Pass notices to `on_notice`; return whether this ping came back within `timeout` seconds."""
         deadline = anyio.current_time() + timeout
         while (left := deadline - anyio.current_time()) > 0:
             # With `stop_after` the generator ends by itself, as it must not be cancelled while it reads.

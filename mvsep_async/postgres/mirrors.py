@@ -30,18 +30,18 @@ _POLL: Final = 2.0
 """Seconds between two reads of mirrored jobs where notices do not arrive, as through a pooler in transaction mode."""
 
 _RETRY: Final = 1.0
-"""Seconds until the next try to reach the database."""
+"""Seconds between two attempts to reach the database."""
 
 
 @define(eq=False)
 class Mirrors:
     """The jobs of other processes that have handles here, each for as long as it is referenced.
 
-    `on_away` is called when the database cannot be reached.
+    `on_unavailable` is called when the database cannot be reached.
     """
 
     database: Database
-    on_away: Callable[[JournalError], None]
+    on_unavailable: Callable[[JournalError], None]
     _entries: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     _changed: set[str] = field(factory=set)
     _asked_at: dict[str, float] = field(factory=dict)
@@ -50,7 +50,7 @@ class Mirrors:
     _wake: anyio.Event = field(factory=anyio.Event)
 
     def add(self, job: JobEntry) -> None:
-        """Keep a job up to date until it is over."""
+        """Publish the changes of a job until it is over."""
         if not job.done():
             self._entries[job.id] = job
             self.changed(job.id)
@@ -80,7 +80,7 @@ class Mirrors:
                 await self._ask(jobs)
                 await self._read(changed, jobs, engine, view)
             except JournalError as error:
-                self.on_away(error)
+                self.on_unavailable(error)
                 await anyio.sleep(_RETRY)
                 self._changed.update(changed)
                 self._wake.set()
@@ -111,15 +111,15 @@ class Mirrors:
         for id in missing:
             self._entries.pop(id, None)
             if engine.own_job(id) is None:
-                engine.vanished(id)
+                engine.job_pruned(id)
 
 
 @define(eq=False)
 class ReportedJobs:
-    """This process's jobs that other processes mirror. A subscription to each makes the poller follow it too."""
+    """This process's jobs that other processes mirror. A subscription makes the poller poll them more often."""
 
     database: Database
-    on_away: Callable[[JournalError], None]
+    on_unavailable: Callable[[JournalError], None]
     _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
     """The subscription to each job, and the progress that was written last."""
 
@@ -136,15 +136,15 @@ class ReportedJobs:
         """Write changed progress every second, until cancelled."""
         while True:
             await anyio.sleep(_REPORT)
-            news: dict[str, str] = {}
+            changed: dict[str, str] = {}
             for job, (subscription, before) in list(self._reported.items()):
                 entry = engine.own_job(job)
                 text = before if entry is None else progress_text(entry.progress)
                 if text != before:
-                    news[job] = text
+                    changed[job] = text
                     self._reported[job] = subscription, text
-            if news:
+            if changed:
                 try:
-                    await self.database.run(lambda connection: jobs.report(connection, news))  # noqa: B023
+                    await self.database.run(lambda connection: jobs.report(connection, changed))  # noqa: B023
                 except JournalError as error:
-                    self.on_away(error)
+                    self.on_unavailable(error)

@@ -1,8 +1,8 @@
 """Move the jobs of an account from an SQLite journal into a shared one, and back.
 
-At every moment one journal alone can be used: the SQLite file is marked as moved before the jobs are written to the
-database in one transaction, and keeps the mark until they are deleted there in one transaction. So a move that was
-interrupted loses nothing and pays for nothing twice: the same move again finishes it.
+At every moment exactly one of the two journals can be used: the SQLite file is marked as moved before the jobs are
+written to the database in one transaction, and keeps the mark until they are deleted there in one transaction. So a
+move that was interrupted loses nothing and pays for nothing twice: the same move again finishes it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ async def move_to_sqlite(url: PostgresURL, path: Path, token: Token | None, serv
 async def _insert(
     tables: AccountTables, records: Sequence[Record], durations: Sequence[JobDuration], *, shared_files: bool
 ) -> None:
-    """Write jobs in one transaction. They have no process, so that the next one takes them over."""
+    """Write jobs in one transaction. They belong to no process, so the next one takes them over."""
     # An identity without a lease: the jobs count as those of a process that has ended.
     store = Store(Identity(tables.account, uuid4().hex, await in_thread(machine_name)))
     latest = {record.request.content: record.request.id for record in records}
@@ -188,7 +188,7 @@ async def _check_unused(tables: AccountTables, url: PostgresURL) -> None:
     processes = await tables.processes()
     if processes:
         names = ", ".join(process.name for process in processes)
-        raise JournalError(f"the journal {url} is in use by {names}: stop them, or wait for their end")
+        raise JournalError(f"the journal {url} is in use by {names}: stop them, or wait until they end")
 
 
 def _outcome_unknown(error: Exception) -> bool:
@@ -255,11 +255,11 @@ def _remove(names: Sequence[str], spool: Path) -> None:
 def _copy(songs: Sequence[Path], spool: Path) -> None:
     spool.mkdir(parents=True, exist_ok=True, mode=0o700)
     for song in songs:
-        place = spool / song.name
-        if not song.exists() or place.exists():
+        copy = spool / song.name
+        if not song.exists() or copy.exists():
             continue
-        part = place.with_name(f"{place.name}.copying")
+        part = copy.with_name(f"{copy.name}.copying")
         shutil.copyfile(song, part)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        part.replace(place)
+        part.replace(copy)

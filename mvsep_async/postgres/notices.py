@@ -21,13 +21,13 @@ class NoticeKind(StrEnum):
     JOBS = "jobs"
     """Jobs may be taken over."""
     TURN = "turn"
-    """It is the turn of the process that is named."""
+    """A slot is free, and it is the turn of the process `about`."""
     OWNER = "owner"
-    """Another process wants something of a job of the process that is named."""
+    """A job of the process `about` has a request or an answer from another process."""
     CHANGED = "changed"
-    """The job that is named has changed, and is followed."""
+    """The job `about` has changed, and another process has a handle to it."""
     PING = "ping"
-    """A test whether notices arrive."""
+    """A test of whether notices arrive."""
 
 
 @frozen

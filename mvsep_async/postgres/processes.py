@@ -1,4 +1,4 @@
-"""The leases of the processes with one shared journal, and what is taken over when one ends."""
+"""The table of processes: renew their leases, and take over the jobs of those that have ended."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mvsep_async.postgres.statements import EPOCH, FREE, VIEW, Statements
 
 __all__ = ["ProcessTable", "Snapshot"]
 
-_TAKEN_AT_ONCE: Final = 500
+_TAKEOVER_BATCH: Final = 500
 """Most jobs taken over in one transaction, so that several processes share the work."""
 
 
 @frozen
 class Snapshot:
-    """What a process has to know from time to time."""
+    """What the shared journal says when a process renews its lease."""
 
     now: float
     """Unix time by the database's clock."""
@@ -39,7 +39,7 @@ class Snapshot:
     cancelling: tuple[str, ...]
     """Own jobs that another process asks to cancel."""
     reported: tuple[str, ...]
-    """Own jobs whose progress another process wants."""
+    """Own jobs whose progress another process has requested."""
     found: Mapping[str, tuple[str | None, str | None, str | None]]
     """Own lost jobs whose answer another process has received: hash, remote, host."""
     per_minute: int | None
@@ -66,7 +66,7 @@ class ProcessTable(Statements):
         )
 
     async def renew(self, connection: Connection, *, name: str, lease: float, all_jobs: bool) -> Snapshot:
-        """Renew the lease and return what has changed meanwhile. `all_jobs`: including `Snapshot.own`."""
+        """Renew the lease and return a snapshot of the journal. `all_jobs`: include `Snapshot.own`."""
         me = self.me
         await self.register(connection, name=name, lease=lease)
         rows = await self.rows(
@@ -118,7 +118,7 @@ class ProcessTable(Statements):
         await self.notify(connection, Notice(NoticeKind.JOBS))
 
     async def take_over(self, connection: Connection) -> list[tuple[Any, ...]]:
-        """Make the jobs of processes that have ended this process's, and return their rows."""
+        """Move jobs of processes that have ended to this process, and return their rows."""
         me = self.me
         rows = await self.rows(
             connection,
@@ -128,7 +128,7 @@ class ProcessTable(Statements):
               AND NOT (state = 'done' AND target IS NULL)
               AND (machine IS NULL OR machine = %(machine)s OR source_kind IN ('url', 'none')
                    OR state NOT IN ({WAITING}, 'done', 'downloading'))
-            ORDER BY number LIMIT {_TAKEN_AT_ONCE} FOR UPDATE SKIP LOCKED
+            ORDER BY number LIMIT {_TAKEOVER_BATCH} FOR UPDATE SKIP LOCKED
             """,  # noqa: S608
             {"account": me.account, "machine": me.machine},
         )
@@ -152,7 +152,7 @@ class ProcessTable(Statements):
         )
 
     async def hand_back(self, connection: Connection, jobs: Sequence[str]) -> None:
-        """Leave jobs to a process that can read their files."""
+        """Release jobs, so that a process that can read their files takes them over."""
         await connection.execute(
             "UPDATE mvsep.jobs SET owner = NULL WHERE id = ANY(%s) AND owner = %s", (list(jobs), self.me.process)
         )

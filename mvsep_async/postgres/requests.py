@@ -1,4 +1,4 @@
-"""Lease requests of the account's budget in small blocks."""
+"""The table of leased requests, which divides the account's budget into small blocks."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def encoded(row: Row) -> list[Value]:
 
 
 def turn_group(group: str | None) -> str:
-    """Return the name under which a group takes turns: groups may be of any length."""
+    """Return the name of a group in the table of turns: a digest, since groups may be of any length."""
     return "" if group is None else hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -49,7 +49,7 @@ def machine_of(request: JobRequest, machine: str, *, shared_files: bool) -> str 
 
 
 def progress_text(progress: Progress) -> str:
-    """Return a progress as JSON."""
+    """Return the progress of a job as JSON."""
     known = asdict(progress, filter=lambda attribute, value: value is not None and attribute.name != "stage")
     return json.dumps({"stage": progress.stage.value, **known})
 

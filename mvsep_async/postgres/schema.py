@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mvsep_async.errors import ConfigurationError, JournalError
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT
-from mvsep_async.postgres.connection import Connection, DatabaseAwayError
+from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError
 from mvsep_async.postgres_url import PostgresURL
 
 __all__ = ["HOLDING", "STEPS", "WAITING", "migrate"]
@@ -16,7 +16,7 @@ _LOCK: Final = 0x4D565350
 """The number of the advisory lock under which the tables are created and migrated."""
 
 _OLDEST_SERVER: Final = 130000
-"""PostgreSQL 13: the oldest that the tests of this package were run with its features in mind (incremental sorts)."""
+"""PostgreSQL 13: the oldest with all features that the statements need (incremental sorts among them)."""
 
 HOLDING: Final = ", ".join(f"'{state.value}'" for state in sorted(HOLDS_SLOT))
 """The states of jobs that hold a slot, as an SQL list."""
@@ -198,5 +198,5 @@ async def _migrate(connection: Connection, url: PostgresURL) -> str:
 async def _one(connection: Connection, query: str) -> tuple[Any, ...]:
     row = await (await connection.execute(query.encode())).fetchone()
     if row is None:
-        raise DatabaseAwayError("the journal's database gave no answer")
+        raise DatabaseUnavailableError("the journal's database returned no row: try again")
     return row

@@ -52,11 +52,11 @@ _GRANT: Final = """
 """
 
 _TURNS_UNTIL_TIDY: Final = 16
-"""Slots granted until the turns of groups without jobs are removed."""
+"""Number of granted slots after which the turns of groups without jobs are removed."""
 
 
 class LeaseOverError(Exception):
-    """The process's lease is over by the database's clock: it has to be renewed first."""
+    """The process's lease has expired by the database's clock: it must be renewed first."""
 
 
 @frozen
@@ -80,7 +80,7 @@ class SlotTable(Statements):
     ) -> Claimed:
         """Give a slot to the job whose turn it is, if it is one of this process and fewer than `limit` are held.
 
-        The same `token` gives the same job again, in case that the outcome of the first transaction is not known.
+        The same `token` gives the same job again, in case the outcome of the first transaction is unknown.
         """
         me = self.me
         rows = await self.rows(connection, _PROCESSES, (me.account,))
@@ -154,7 +154,7 @@ class SlotTable(Statements):
         return choose([Candidate(job, owner, group, turn) for job, owner, group, turn in rows], full)
 
     async def _drop_empty_turns(self, connection: Connection, before: int) -> None:
-        """Remove the turns of groups that have no queued job, which would be looked at again by every claim."""
+        """Remove the turns of groups that have no queued job, which every claim would check again."""
         await connection.execute(
             f"""
             DELETE FROM mvsep.turns t WHERE account = %s AND turn < %s AND NOT EXISTS (
@@ -165,7 +165,7 @@ class SlotTable(Statements):
         )
 
     async def unclaim(self, connection: Connection, job: str) -> None:
-        """Return a slot whose create was not begun."""
+        """Release a slot whose create was not begun."""
         await connection.execute(
             """
             UPDATE mvsep.jobs SET state = 'queued', attempts = attempts - 1, claim = NULL

@@ -1,4 +1,4 @@
-"""What the SQL of all tables of the shared journal begins with."""
+"""SQL and helpers that all tables of the shared journal use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FREE: Final = """
 
 @frozen
 class Identity:
-    """Who works with the journal: the account, this process, and its machine."""
+    """The account, the process and the machine in whose name statements run."""
 
     account: str
     process: str

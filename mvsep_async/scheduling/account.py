@@ -1,4 +1,4 @@
-"""What the scheduling asks the account: its plan, its unfinished jobs, and the free separations that are left."""
+"""Requests for the account: its plan, its unfinished jobs, and the free separations that are left."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PLAN_SECONDS: Final = 2.0
 
 @define(eq=False)
 class AccountWatch:
-    """The account as it was last seen. `site`: the endpoint that reports the free separations that are left."""
+    """The account as the service last reported it. `site`: reports the free separations that are left."""
 
     api: AccountAPI
     site: SiteAPI
@@ -43,7 +43,7 @@ class AccountWatch:
     _plan_lock: anyio.Lock = field(factory=anyio.Lock)
 
     def learned(self, user: User) -> None:
-        """Record what the account answers."""
+        """Record an answer of the service about the account."""
         self.user = user
         self.known.set()
 
@@ -68,7 +68,7 @@ class AccountWatch:
                         try:
                             self.user = await self.request()
                         except MVSepError as error:
-                            logger.info("the account could not be asked for its plan: %s", error)
+                            logger.info("the account's plan could not be requested: %s", error)
         return self.user
 
     async def refresh(self, time_scale: float, needed: Callable[[], bool], update: Callable[[User], None]) -> None:
@@ -79,4 +79,4 @@ class AccountWatch:
                 try:
                     update(await self.api.user())
                 except MVSepError as error:
-                    logger.info("the account could not be asked for its plan: %s", error)
+                    logger.info("the account's plan could not be requested: %s", error)

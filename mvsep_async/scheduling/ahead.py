@@ -1,4 +1,4 @@
-"""The songs that are sent ahead of their slots: which ones they are, and when the next one begins."""
+"""The uploads that run ahead of their slots, and the decision when the next one begins."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["GroupSlots"]
 
 @define
 class GroupSlots:
-    """Counts the slots of each group. `cap`: most of one group, `None` for no limit."""
+    """Counts the slots of each group. `cap`: most slots of one group, `None` for no limit."""
 
     cap: int | None = None
     held: Counter[str | None] = field(factory=Counter)

@@ -24,10 +24,10 @@ class WaitReason(Enum):
     NOTHING_QUEUED = "nothing is queued"
     PAUSED = "the service, the account or the journal could not be reached; the next try is due soon"
     DAILY_LIMIT = "the free separations of today are used up"
-    PROBING = "after an outage, a single create tries whether the service is back"
+    PROBING = "after an outage, a single create tests whether the service works again"
     ASKING = "the account is being asked whether there is a free slot"
     NO_SLOT = "all slots are in use"
-    NOT_OUR_TURN = "the free slots are for jobs of other clients with the same journal, or the journal is out of reach"
+    NOT_OUR_TURN = "the free slots are for other clients with the same journal, or the journal cannot be reached"
     GROUP_CAP = "the groups that have queued jobs use all the slots they may"
 
 
@@ -69,7 +69,7 @@ class QueuePause:
 
     @property
     def probing(self) -> bool:
-        """Whether the service has failed lately, so that a single create should show that it is back."""
+        """Whether the service has failed lately, so that only a single create should be tried."""
         return self._outage.rest > 0
 
     def current(self, now: float) -> Wait | None:
@@ -86,9 +86,9 @@ class QueuePause:
         return False
 
     def limited(self, error: DailyLimitError, now: float) -> bool:
-        """Pause for the daily limit; return whether the queued jobs should fail, since there is no patience.
+        """Pause for the daily limit; return whether the queued jobs should fail, since `patience` is 0.
 
-        Jobs that are queued later are not sent either, unless the service says then that separations are left.
+        Jobs that are queued later wait too, until the service reports that separations are left.
         """
         check = min(error.retry_after, _QUOTA_CHECK) * self.time_scale if self.patience > 0 else 0.0
         self._wait = Wait(WaitReason.DAILY_LIMIT, now + check, error)
@@ -99,7 +99,7 @@ class QueuePause:
         self._token_accepted = True
 
     def answered(self) -> None:
-        """Record an answer of the service that accepts the token, be it a refusal of a job: it is back."""
+        """Record that the service answered and accepted the token, even if it refused a job: the outage is over."""
         self._token_accepted = True
         self._outage.ended()
 

@@ -36,7 +36,7 @@ _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREAT
 class Scheduler:
     """Runs the parts that work on jobs. They are independent of each other: the registry reports each change to all.
 
-    `separations`: the endpoint calls that cancel and delete jobs. It is the `Engine` of its coordinator.
+    `separations`: the endpoint calls that cancel and delete jobs. The scheduler is the `Engine` of its coordinator.
     """
 
     registry: JobRegistry
@@ -57,7 +57,7 @@ class Scheduler:
             self.registry.subscribe(observer)
 
     def resume(self, job: JobEntry) -> None:
-        """Continue a job of an earlier run in the state that the journal holds."""
+        """Continue a job of an earlier run in the state that the journal records."""
         self.downloader.reclaim(job)
         if job.state in HOLDS_SLOT:
             self.dispatcher.acquire_slot(job)
@@ -128,8 +128,8 @@ class Scheduler:
         """See `Engine.show`."""
         self.registry.mirror(view.record, view.progress)
 
-    def vanished(self, job: str) -> None:
-        """See `Engine.vanished`."""
+    def job_pruned(self, job: str) -> None:
+        """See `Engine.job_pruned`."""
         entry = self.registry.elsewhere.get(job)
         if entry is not None and not entry.done():
             error = JobNotFoundError(f"job {job} was pruned from the shared journal", job=job, hash=entry.hash)
@@ -155,7 +155,7 @@ class Scheduler:
                 self.registry.emit(Left(job.id, job.hash, job.stage))
 
     async def _cancel_for_other(self, job: JobEntry) -> None:
-        """Cancel a job for another client, and report it if that was not possible."""
+        """Cancel a job on the request of another client, and report a failure to it."""
         try:
             cancelled = await self.cancel(job)
         except MVSepError as error:
@@ -165,7 +165,10 @@ class Scheduler:
             await self.coordinator.cancel_refused(job.id)
 
     async def _cancel_elsewhere(self, job: JobEntry) -> bool:
-        """Have a job cancelled by the client that has it, or by the one that takes it over if that has ended."""
+        """Ask the client that has a job to cancel it, and wait for the result.
+
+        If that client has ended, the one that takes the job over cancels it.
+        """
         if job.state in OVER:
             return False
         await self.coordinator.request_cancel(job.id)

@@ -48,7 +48,7 @@ class SendAhead:
     def delay(
         self, now: float, *, size: int, rate: float | None, seconds_left: Iterable[float | None], ahead: int
     ) -> float:
-        """Return the seconds until to begin sending `size` bytes ahead: 0 for at once, `inf` if that is not known yet.
+        """Return the seconds until sending `size` bytes ahead should begin: 0 for now, `inf` if that is not known yet.
 
         `rate`: bytes per second of uploads, `None` if unknown. `seconds_left`: of each job that has a slot, `None` if
         unknown. `ahead`: number of songs already sent ahead, which get the first slots.

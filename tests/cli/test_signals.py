@@ -82,7 +82,7 @@ def test_a_reader_that_goes_away_leaves_no_paid_job_unknown(child: Child, holdin
     _, err = process.communicate()
     assert process.returncode == 1
     assert "Traceback" not in err
-    assert "2 jobs go on at the service" in err
+    assert "2 jobs continue at the service" in err
     assert all(job.hash in err for job in others)
 
 
@@ -130,7 +130,7 @@ def test_watching_ends_and_the_job_goes_on(child: Child, holding: Sandbox) -> No
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert "go on at the service" in err
+    assert "continue at the service" in err
     assert holding.unfinished(TOKEN) == 1
 
 

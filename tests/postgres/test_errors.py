@@ -23,7 +23,7 @@ from mvsep_async import MVSepClient
 from mvsep_async.errors import ConfigurationError, JournalError, MVSepError
 from mvsep_async.postgres import connection as connection_module
 from mvsep_async.postgres import schema
-from mvsep_async.postgres.connection import DatabaseAwayError, connect
+from mvsep_async.postgres.connection import DatabaseUnavailableError, connect
 from mvsep_async.postgres_url import PostgresURL, journal_address
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient
@@ -190,7 +190,7 @@ async def test_a_server_that_does_not_run(sandbox: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     error = await refused(sandbox, f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/db")
-    assert isinstance(error, DatabaseAwayError)
+    assert isinstance(error, DatabaseUnavailableError)
     assert f"postgresql://127.0.0.1:{port}/db cannot be reached" in str(error)
 
 
@@ -203,7 +203,7 @@ async def test_a_server_that_does_not_answer(sandbox: Sandbox, monkeypatch: pyte
     monkeypatch.setattr(connection_module, "_CONNECT", 0)
     with fake_server(None) as server:
         error = await refused(sandbox, server.url)
-    assert isinstance(error, DatabaseAwayError)
+    assert isinstance(error, DatabaseUnavailableError)
     assert "does not answer" in str(error)
 
 
@@ -246,7 +246,7 @@ async def test_a_missing_password(sandbox: Sandbox) -> None:
 async def test_an_error_in_words_that_are_not_known_is_shown_as_it_is(sandbox: Sandbox) -> None:
     with fake_server("sorry, too many clients already") as server:
         error = await refused(sandbox, server.url)
-    assert isinstance(error, DatabaseAwayError)
+    assert isinstance(error, DatabaseUnavailableError)
     assert "too many clients already" in str(error)
 
 

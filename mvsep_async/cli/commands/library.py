@@ -245,7 +245,7 @@ class _Run:
                 result = await view.follow(client, partial(when_unlocked, separating))
             except get_cancelled_exc_class():
                 terminal().note(
-                    f"stopped: {amount(view.tally.separated, view.unit)} done; the same command again goes on where it "
+                    f"stopped: {amount(view.tally.separated, view.unit)} done; the same command continues where it "
                     "stood, nothing is paid twice"
                 )
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 from anyio import get_cancelled_exc_class
 from cyclopts import Parameter
@@ -29,12 +29,10 @@ from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.models.message import Message
+from mvsep_async.models.separation import is_job_hash
 from mvsep_async.naming import check_layout, fill, song_name
 
 __all__ = ["cancel", "delete", "download", "status", "watch"]
-
-_DATED: Final = 14
-"""Digits that a file job's hash begins with; the short hash of a URL job has none."""
 
 HostName = Annotated[
     str | None, Parameter(help="The regional address that has the jobs, such as https://de.mvsep.com.")
@@ -44,11 +42,11 @@ HostName = Annotated[
 async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
     """Show where jobs stand, once. With whole hashes it needs no token."""
     config = load_config(common)
-    place = Host.parse(host) if host else None
+    server = Host.parse(host) if host else None
     code = DONE
     async with connect(config) as client:
         for hash in await find_jobs(client, config, jobs):
-            found = await _fetch_status(client, hash, place)
+            found = await _fetch_status(client, hash, server)
             if found.kind is JobKind.NOT_FOUND:
                 raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or never existed")
             print_record(_record(found), json=common.json)
@@ -67,7 +65,7 @@ async def watch(
             actions = JobActions(run.attach(client, await find_jobs(client, config, jobs), host), Job.wait)
             return await run.follow(client, actions, actions.run)
     except get_cancelled_exc_class():
-        terminal().note("stopped watching: the jobs go on at the service")
+        terminal().note("stopped watching: the jobs continue at the service")
         raise
 
 
@@ -97,7 +95,7 @@ async def download(
     names: dict[str, str] = {}
 
     async def fetch(job: Job) -> None:
-        name = names.get(job.hash or "")  # the hash has only what is left of it in a URL
+        name = names.get(job.hash or "")  # the hash has only a shortened form of it
         layout = fill(output.layout, {"song": song_name(name)}) if name else output.layout
         await job.download(out, stems=output.stems or None, layout=layout, overwrite=output.overwrite, mirror=mirror)
 
@@ -117,12 +115,12 @@ async def download(
 
 
 async def cancel(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
-    """Cancel jobs. The credits of a job that is not yet processed come back."""
+    """Cancel jobs. The credits of a job that is not yet processed are refunded."""
     config = load_config(common)
-    place = Host.parse(host) if host else None
+    server = Host.parse(host) if host else None
 
     async def act(client: MVSepClient, hash: str) -> Message:
-        return await client.separations.cancel(hash, host=place)
+        return await client.separations.cancel(hash, host=server)
 
     return await _for_each(config, jobs, act, "cancelled", json=common.json)
 
@@ -130,10 +128,10 @@ async def cancel(*jobs: JobName, host: HostName = None, common: CommonOptions = 
 async def delete(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
     """Remove jobs and their files from the service; what was downloaded stays."""
     config = load_config(common)
-    place = Host.parse(host) if host else None
+    server = Host.parse(host) if host else None
 
     async def act(client: MVSepClient, hash: str) -> Message:
-        return await client.separations.delete(hash, host=place)
+        return await client.separations.delete(hash, host=server)
 
     return await _for_each(config, jobs, act, "deleted", json=common.json)
 
@@ -146,7 +144,7 @@ async def _for_each(
     *,
     json: bool,
 ) -> int:
-    """Do the same with each job, one after the other, and print what came of it."""
+    """Call `act` for each job, one after the other, and print the results."""
     code = DONE
     async with connect(config, needs_token=True) as client:
         hashes = await find_jobs(client, config, jobs)
@@ -192,7 +190,7 @@ async def _newest(client: MVSepClient, config: CommandConfig) -> str:
 
 
 async def _fetch_status(client: MVSepClient, hash: str, host: Host | None) -> JobStatus:
-    if hash[:_DATED].isdecimal():
+    if is_job_hash(hash):
         return await client.separations.get(hash, host=host)
     found = await client.separations.get_remote(hash, host=host)
     if found.kind is JobKind.DONE and found.separation is None:

@@ -106,5 +106,5 @@ class Dashboard:
 
 def _notice(error: MVSepError) -> str:
     if isinstance(error, DailyLimitError):
-        return "the free separations of today are used up: the run goes on by itself when the service allows more"
+        return "the free separations of today are used up: the run continues by itself when the service allows more"
     return f"waiting: {' '.join(error.message.split())}"
