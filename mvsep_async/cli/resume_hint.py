@@ -37,12 +37,12 @@ def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out
     hashes = [job.hash for job in run.open.values() if job.hash is not None]
     unsent = sum(job.hash is None for job in run.open.values()) + (run.songs.left if run.songs else 0)
     if hashes:
-        note(f"{amount(len(hashes), 'job goes', 'jobs go')} on at the service; this fetches the stems:")
+        note(f"{amount(len(hashes), 'job continues', 'jobs continue')} at the service; fetch the stems with:")
         words = ["mvsep-async", "download", *hashes[:_MOST], *(("--out", str(out)) if out else ())]
         note("  " + command_line(words), whole=True)
     if unsent:
         told = amount(unsent, "song was", "songs were")
-        note(f"{told} not sent yet; without --no-journal the same command resumes by itself")
+        note(f"{told} not sent yet; without --no-journal, the same command would resume")
 
 
 def command_line(words: list[str]) -> str:

@@ -100,7 +100,7 @@ class LeasedRequests:
 class RequestLeaser:
     """Leases blocks of requests when they are asked for.
 
-    `fixed`: the caller's own limit of requests a minute. `on_unavailable` is called when the database cannot be reached.
+    `fixed`: the caller's own limit of requests a minute. `on_unavailable`: called if the database cannot be reached.
     """
 
     allowance: LeasedRequests

@@ -70,7 +70,7 @@ def sandbox(
     free_per_day
         Separations a day of the free account.
     manual
-        Jobs go on only when told to, by POST to /_sandbox/start, finish and fail.
+        Jobs advance only by POST to /_sandbox/start, finish and fail.
     """
     apply_output_options(common)
     package = load_sandbox()
