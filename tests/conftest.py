@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import wave
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -29,6 +30,12 @@ hypothesis.settings.load_profile("suite")
 
 hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("suite"), max_examples=20)
 """For a run that repeats the suite on one more interpreter: `--hypothesis-profile=quick`."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more workers than there are processors with `-n auto`: the tests wait for sockets and processes a lot."""
+    return max(3, (os.cpu_count() or 2) * 3 // 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
