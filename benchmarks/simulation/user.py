@@ -204,10 +204,11 @@ class User:
     async def _close(self, client: MVSepClient) -> None:
         if client._host is None:
             return
+        full = self.machine.disk_full  # the last write may fail by this, and closing end only when there is room again
         try:
             await client._host.stop()
         except Exception as error:  # noqa: BLE001 -- what a client that is switched off raises says nothing
-            if not self.machine.dead and not self.machine.disk_full:
+            if not self.machine.dead and not (full or self.machine.disk_full):
                 self.story.violate("closing raises nothing", repr(error))
 
     def was_suspended(self, seconds: float) -> None:
