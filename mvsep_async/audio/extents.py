@@ -17,7 +17,7 @@ Extent: TypeAlias = tuple[int, int]
 
 _ENDLESS: Final = 0xFFFFFFFF
 _ZEROS: Final = 1024 * 1024
-"""Most zeros that are passed over at the start."""
+"""Most zeros that are skipped at the start."""
 
 
 @define(eq=False)

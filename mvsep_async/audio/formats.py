@@ -42,7 +42,7 @@ file, also begin other files than songs."""
 _OTHER_AUDIO: Final = frozenset(
     {".ape", ".wma", ".wv", ".mpc", ".tta", ".dsf", ".dff", ".mka", ".ac3", ".dts", ".amr", ".ra", ".shn"}
 )
-"""Audio that the service does not accept: it is reported rather than passed over."""
+"""Audio that the service does not accept: it is reported, not skipped."""
 
 _NEVER: Final = re.compile(
     r"""(?xi) .* [.] (?:
@@ -53,7 +53,7 @@ _NEVER: Final = re.compile(
         | mp4 | m4v | mov | mkv | avi | mpe?g | wmv | flv | vob | ogv | 3gp | ts
     )"""
 )
-"""Names of files that commonly lie beside music: they are not opened. Videos are passed over, too."""
+"""Names of files that commonly lie beside music: they are not opened. Videos are skipped, too."""
 
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 

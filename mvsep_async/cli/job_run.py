@@ -204,7 +204,7 @@ class JobActions:
     )
 
     async def run(self) -> None:
-        """Act on every job, until all are through."""
+        """Act on every job, and return when all are done."""
         with self._stream[0] as outcomes:
             async with anyio.create_task_group() as tasks:
                 for job in self.jobs:

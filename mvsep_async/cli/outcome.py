@@ -40,7 +40,7 @@ class Outcome:
 
     @classmethod
     def of(cls, job: Job, error: MVSepError | None = None, *, given: str | None = None, earlier: bool = False) -> Self:
-        """Return how `job` ended; `error`: one that its download met; `given`: its source as it was given."""
+        """Return how `job` ended; `error`: that of its download; `given`: its source as it was given."""
         error = error or job.error
         return cls(
             name=_full_name(job) if given is None else label(given),

@@ -31,7 +31,7 @@ class Priority(IntEnum):
     CREATE = 0
     CANCEL = 1
     LIKELY = 2
-    """A poll of a job that has probably ended: its slot may be idle until that is noticed."""
+    """A poll of a job that has probably ended: its slot may be idle until a poll shows it."""
     POLL = 3
     REST = 4
 

@@ -1,4 +1,4 @@
-"""Run over the songs of a library: start each as there is room and credit, and retry failures at the end."""
+"""Run over the songs of a library: start each when there is a slot and credit for it, and retry failures at the end."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _WRITES: Final = ToolAnnotations(
 
 
 def create_server(client: MVSepClient, folders: Iterable[str | PathLike[str]], *, max_credits: int) -> MCPServer[None]:
-    """Return a server whose tools use an open client. It blocks for a moment: it looks at the folders.
+    """Return a server whose tools use an open client. It blocks for a moment to check the folders.
 
     `folders`: the only ones whose songs are read and in which stems are written. `max_credits`: all that may be spent
     over the life of the server. Raises `InvalidRequestError` for a folder that does not exist, and `ConfigurationError`

@@ -77,7 +77,7 @@ class Submitter:
         return await self.preparer.prepare(request)
 
     async def _with_fingerprint(self, request: JobRequest) -> JobRequest:
-        """Return the request with a fingerprint, by which a change of the file before it is sent is noticed."""
+        """Return the request with a fingerprint, which shows whether the file changed before it is sent."""
         if request.key is None or not isinstance(request.source, str | PathLike):
             return request
         return evolve(request, fingerprint=await fingerprint_of(request.source, request.settings))

@@ -28,10 +28,10 @@ LAYERS: Final = (
     "naming sources concurrency postgres_url",
     "backoff errors",
 )
-"""The rooms of the package from the top: a room imports those below it, and none beside or above it."""
+"""The parts of the package from the top: a part imports those below it, and none beside or above it."""
 
 FREE: Final = frozenset({"sandbox", "__init__", "__main__", "_lazy", "_version"})
-"""The sandbox serves and imports no other room of the client; the rest only names what is elsewhere."""
+"""The sandbox serves and imports no other part of the client; the rest only names what is elsewhere."""
 
 
 def modules() -> dict[str, Path]:
@@ -79,25 +79,25 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         visit(name, ())
 
 
-def room_of(module: str) -> str:
+def part_of(module: str) -> str:
     return [*module.split("."), "__init__"][1]
 
 
-def test_every_room_has_its_layer() -> None:
-    named = [room for layer in LAYERS for room in layer.split()]
-    assert sorted(named) == sorted({room_of(name) for name in MODULES} - FREE)
+def test_every_part_has_its_layer() -> None:
+    named = [part for layer in LAYERS for part in layer.split()]
+    assert sorted(named) == sorted({part_of(name) for name in MODULES} - FREE)
 
 
 def test_no_import_runs_up_or_sideways() -> None:
-    level = {room: number for number, layer in enumerate(LAYERS) for room in layer.split()}
+    level = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}
     wrong = [
         f"{name} imports {other}"
         for name, others in IMPORTS.items()
         for other in others
-        if room_of(name) not in FREE
-        and room_of(other) not in FREE
-        and room_of(name) != room_of(other)
-        and level[room_of(name)] >= level[room_of(other)]
+        if part_of(name) not in FREE
+        and part_of(other) not in FREE
+        and part_of(name) != part_of(other)
+        and level[part_of(name)] >= level[part_of(other)]
     ]
     assert wrong == []
 
@@ -108,7 +108,7 @@ def test_only_the_registry_changes_a_job(attribute: str) -> None:
     wrong = [
         f"{name}:{node.lineno}"
         for name, path in MODULES.items()
-        if name != "mvsep_async.jobs.registry" and room_of(name) != "sandbox"
+        if name != "mvsep_async.jobs.registry" and part_of(name) != "sandbox"
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
@@ -123,7 +123,7 @@ def test_httpx_is_named_at_run_time_in_the_transport_alone() -> None:
     naming = {
         name
         for name, path in MODULES.items()
-        if room_of(name) not in ("sandbox", "transport")
+        if part_of(name) not in ("sandbox", "transport")
         for node in running(ast.parse(path.read_text("utf-8")))
         if (isinstance(node, ast.Import) and any(alias.name in ("httpx", "httpx2") for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("httpx", "httpx2"))
