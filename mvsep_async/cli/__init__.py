@@ -1,4 +1,4 @@
-"""The command line, `mvsep-async`: commands over the ordinary client, and a display worth watching."""
+"""The command line, `mvsep-async`: commands over the public client, and a live display."""
 
 from __future__ import annotations
 

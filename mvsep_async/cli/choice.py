@@ -20,7 +20,7 @@ from mvsep_async.models.output_format import OutputFormat
 __all__ = ["SEPARATION", "Choice", "SeparationOptions", "choose", "parse_options"]
 
 _DEFAULT: Final = "vocals"
-"""The preset for songs of which nothing else was said: what most songs are separated for."""
+"""The preset if no algorithm is given: the most common separation."""
 
 
 @Parameter(name="*")

@@ -1,4 +1,4 @@
-"""What an error is to a person at a terminal: one line, and an exit code."""
+"""Turn errors into exit codes and one-line messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "error_line
 
 DONE: Final = 0
 FAILED: Final = 1
-"""Some job failed, or the service would not."""
+"""A job failed, or the service rejected a request."""
 USAGE: Final = 2
-"""Nothing was tried: the command, the token or the configuration has to be changed."""
+"""Nothing was sent: the command, the token or the configuration must be changed."""
 INTERRUPTED: Final = 130
 """Ctrl-C, or SIGTERM (128 + SIGINT, as shells have it)."""
 
@@ -36,12 +36,12 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def exit_code(error: BaseException) -> int | None:
-    """Return the exit code of an error that is a person's or the service's, `None` for a fault of this program."""
+    """Return the exit code of an error of the user or the service, `None` for a bug of this program."""
     match error:
         case ClientClosedError():
             return FAILED
         case InvalidRequestError() if error.status is not None:
-            return FAILED  # the service's word, not ours
+            return FAILED  # rejected by the service, not by this program
         case UsageProblem() | UsageError() | AuthenticationError() | JournalError():
             return USAGE
         case MVSepError() | OSError():

@@ -54,7 +54,7 @@ class Follow:
 
 @frozen
 class FailedBefore:
-    """The song failed in an earlier run and is not tried again by itself."""
+    """The song failed in an earlier run and is not retried automatically."""
 
     failed: FailedSong
 

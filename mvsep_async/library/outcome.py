@@ -39,7 +39,7 @@ class EventKind(StrEnum):
     REMOVED = "removed"
     """A separated song whose file was removed while its folder is watched; its stems stay."""
     FAILED_BEFORE = "failed before"
-    """A song that failed in an earlier run, and is not tried again by itself."""
+    """A song that failed in an earlier run, and is not retried automatically."""
     WAITING = "waiting"
     """The free separations of today are used up: the run continues by itself when the service allows more."""
     RETRYING = "retrying"

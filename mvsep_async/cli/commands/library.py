@@ -246,7 +246,7 @@ class _Run:
             except get_cancelled_exc_class():
                 terminal().note(
                     f"stopped: {amount(view.tally.separated, view.unit)} done; the same command continues where it "
-                    "stood, nothing is paid twice"
+                    "stopped, nothing is paid twice"
                 )
                 raise
         _summarize(result, json=self.json)

@@ -98,7 +98,7 @@ async def run(
         try:
             result = await view.follow(client, run.separate)
         except get_cancelled_exc_class():
-            again = "" if path is None else "; the same command continues where it stood"
+            again = "" if path is None else "; the same command continues where it stopped"
             terminal().note(f"stopped: {amount(view.tally.separated, 'song')} done{again}")
             raise
     return FAILED if result.tally.failed else DONE

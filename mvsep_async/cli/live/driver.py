@@ -26,7 +26,7 @@ PLAIN_INTERVAL: Final = 0.25
 
 
 class Display(Protocol):
-    """Where boards go. Writing is done in a thread: a terminal may block for as long as it likes (Ctrl-S)."""
+    """Where boards go. Writing is done in a thread: a terminal may block for any time (Ctrl-S)."""
 
     @property
     def interval(self) -> float:

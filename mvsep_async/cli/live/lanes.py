@@ -16,7 +16,7 @@ from mvsep_async.models.stage import Stage
 __all__ = ["LaneTracker", "Running", "Snapshot"]
 
 _EARLY: Final = 0.25
-"""A job first seen below this fraction is timed; one that was taken up half-way would make jobs look short."""
+"""A job first seen below this fraction is timed; one that was resumed half-way would make jobs look short."""
 
 _FIRST: Final = (Stage.QUEUED, Stage.UPLOADING, Stage.FETCHING)
 """Stages in which a job that is there from the start has not been running before."""
