@@ -129,7 +129,7 @@ def remote_type_of(url: str) -> RemoteType:
 def check_source(source: JobSource) -> None:
     """Raise `InvalidRequestError` for a source that cannot be sent: missing, a folder, empty, unreadable.
 
-    Only the file's entry is read, which costs microseconds.
+    Only the file's entry is read, which costs microseconds, except on a network share that does not answer.
     """
     match source:
         case None | Stream():

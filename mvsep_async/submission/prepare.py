@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Literal, TypedDict
 
 import anyio
+from anyio import to_thread
 from attrs import define, evolve, field
 
 from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
@@ -18,7 +22,7 @@ from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.presets import Preset
 from mvsep_async.catalogue.sep_types import sep_types
 from mvsep_async.catalogue.stems import check_stems
-from mvsep_async.concurrency import CallerScopes, in_thread
+from mvsep_async.concurrency import CallerScopes, in_thread, thread_limiter
 from mvsep_async.errors import ConfigurationError, InvalidRequestError, ServiceUnavailableError, TransportError
 from mvsep_async.http.call import Json
 from mvsep_async.http.content import spool
@@ -27,7 +31,7 @@ from mvsep_async.jobs.request import JobRequest, JobSettings, new_id
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.naming import safe_name
-from mvsep_async.sources import Data, RemoteType, Spooled, Stream, check_source, is_url
+from mvsep_async.sources import Data, JobSource, Pair, RemoteType, Spooled, Stream, check_source, is_url
 
 __all__ = ["AlgorithmName", "OnUnknown", "RequestPreparer", "SubmitArguments"]
 
@@ -57,6 +61,10 @@ _MOST_CACHED = 1000
 """Most checked settings that are cached."""
 
 
+_ANSWERED = 0.5
+"""Seconds for which a folder that has answered is trusted to answer again at once."""
+
+
 @define(eq=False)
 class RequestPreparer:
     """Checks settings against the catalogue and the account, and spools songs that are not files.
@@ -72,6 +80,8 @@ class RequestPreparer:
     callers: CallerScopes
     _checked: dict[tuple[object, ...], JobSettings] = field(factory=dict)
     _checked_stems: set[tuple[JobSettings, tuple[str, ...]]] = field(factory=set)
+    _answered: tuple[str | None, float] = (None, 0.0)
+    """The folder of the file that was checked last in a thread, and when."""
     _temporary: tempfile.TemporaryDirectory[str] | None = None
     _opening: anyio.Lock = field(factory=anyio.Lock)
 
@@ -179,7 +189,10 @@ class RequestPreparer:
         _check_metadata(request)
         if request.settings.remote_type is not None and not is_url(request.source):
             raise InvalidRequestError("remote_type requires a URL as the source")
-        check_source(request.source)
+        if self._answers_at_once(request.source):
+            check_source(request.source)
+        else:
+            await self._check_in_thread(request.source)
         match request.source:
             case Stream(chunks, filename):
                 request = evolve(request, source=await self._spool(chunks, filename))
@@ -188,11 +201,28 @@ class RequestPreparer:
             case _:
                 return request
         try:
-            check_source(request.source)
-        except InvalidRequestError:
+            await in_thread(check_source, request.source)
+        except BaseException:  # invalid, or the caller is cancelled
             await self.discard(request)
             raise
         return request
+
+    def _answers_at_once(self, source: JobSource) -> bool:
+        """Tell whether a source can be checked on the event loop, which a network share that hangs would stop.
+
+        A thread costs more than the check, so a file is checked at once if its folder has answered just before.
+        """
+        if not isinstance(source, str | PathLike):
+            return not isinstance(source, Pair | Spooled)
+        path = os.fspath(source)
+        folder, since = self._answered
+        return (path.rpartition(os.sep)[0] == folder and time.monotonic() - since < _ANSWERED) or is_url(path)
+
+    async def _check_in_thread(self, source: JobSource) -> None:
+        with self.callers.enter():
+            await to_thread.run_sync(check_source, source, abandon_on_cancel=True, limiter=thread_limiter())
+        if isinstance(source, str | PathLike):
+            self._answered = os.fspath(source).rpartition(os.sep)[0], time.monotonic()
 
     async def discard(self, request: JobRequest) -> None:
         """Remove the spooled copy of a request's song."""

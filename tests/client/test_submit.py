@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from mvsep_async import (
 )
 from mvsep_async.jobs.job import entry_of
 from mvsep_async.sandbox import Sandbox
-from mvsep_async.sources import Data
+from mvsep_async.sources import Data, JobSource
+from mvsep_async.submission import prepare
 from tests.conftest import STRANGER, NewClient, wav
 
 from .support import Stream, all_of, calls, paid, reached, stages, until
@@ -558,3 +561,25 @@ async def test_other_tasks_run_while_a_library_is_submitted(held: Sandbox, clien
             await client.submit(song, algorithm=40)
         assert passes - before > 3
         tasks.cancel_scope.cancel()
+
+
+async def test_a_network_share_that_hangs_does_not_stop_the_event_loop(
+    held: Sandbox, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is looked at in a thread; the caller can be cancelled meanwhile, and others submit."""
+    asked, answers = threading.Event(), threading.Event()
+
+    def hang(source: JobSource) -> None:
+        if str(source).startswith("/share"):
+            asked.set()
+            answers.wait(30)
+
+    monkeypatch.setattr(prepare, "check_source", hang)
+    async with client_of(held) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(client.submit, "/share/song.wav", algorithm=40))
+        await until(asked.is_set)
+        assert (await client.submit(song, algorithm=40)).stage is not Stage.FAILED
+        assert not answers.is_set()
+        assert len(client.jobs()) == 1
+        tasks.cancel_scope.cancel()
+    answers.set()
