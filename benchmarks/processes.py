@@ -196,7 +196,8 @@ async def _queued(journal: str, jobs: int) -> list[Row]:
                 )
                 claims.append(1000 * (time.perf_counter() - begun))
                 assert claimed.job is not None
-                await database.run(lambda connection, job=claimed.job: store.slots.unclaim(connection, job))  # type: ignore[misc]
+                coordinator.unclaim(claimed.job)
+                await coordinator.journal.flush()
             before = _memory(sandbox, journal)
             await database.close()
         assert held

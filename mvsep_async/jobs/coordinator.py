@@ -70,6 +70,10 @@ class Engine(Protocol):
         """Return a job of this client."""
         ...
 
+    def is_elsewhere(self, job: str) -> bool:
+        """Tell whether a job that has a handle here is another client's."""
+        ...
+
     def own_jobs(self) -> Sequence[JobEntry]:
         """Return the unfinished jobs of this client."""
         ...
@@ -111,6 +115,10 @@ class Coordinator(Protocol):
         """Do the background work of the coordinator until cancelled."""
         ...
 
+    def closing(self) -> None:
+        """Limit the time that further calls may take, since the client closes."""
+        ...
+
     def wall(self) -> float:
         """Return the Unix time by the clock that all clients of the account share."""
         ...
@@ -123,7 +131,7 @@ class Coordinator(Protocol):
         """
         ...
 
-    async def unclaim(self, job: str) -> None:
+    def unclaim(self, job: str) -> None:
         """Release a slot that was acquired for a job whose create does not begin after all."""
         ...
 
@@ -139,8 +147,12 @@ class Coordinator(Protocol):
         key: str | None = None,
         fingerprint: str | None = None,
         content: str | None = None,
+        patient: bool = False,
     ) -> JobView | None:
-        """Return the job of another client with this id, hash, key or fingerprint."""
+        """Return the job of another client with this id, hash, key or fingerprint.
+
+        Raises `JournalError` while the shared journal is out of reach; with `patient`, it waits for it.
+        """
         ...
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:
@@ -153,6 +165,10 @@ class Coordinator(Protocol):
 
     async def acquire(self, job: str) -> bool:
         """Move a finished job of another client to this client, to download it; return whether that was possible."""
+        ...
+
+    def can_continue(self, job: JobEntry) -> bool:
+        """Tell whether this client can do the next step of a job; if its files are elsewhere, it is left to others."""
         ...
 
     async def request_cancel(self, job: str) -> None:
@@ -186,13 +202,16 @@ class LocalCoordinator:
     async def run(self) -> None:
         await self.journal.run()
 
+    def closing(self) -> None:
+        return
+
     def wall(self) -> float:
         return time.time()
 
     async def claim(self, candidate: JobEntry, *, limit: int, group_cap: int | None) -> str | None:
         return candidate.id
 
-    async def unclaim(self, job: str) -> None:
+    def unclaim(self, job: str) -> None:
         return
 
     async def admit(self, job: JobEntry) -> JobView | None:
@@ -208,6 +227,7 @@ class LocalCoordinator:
         key: str | None = None,
         fingerprint: str | None = None,
         content: str | None = None,
+        patient: bool = False,
     ) -> JobView | None:
         return None
 
@@ -216,6 +236,9 @@ class LocalCoordinator:
 
     async def acquire(self, job: str) -> bool:
         return False
+
+    def can_continue(self, job: JobEntry) -> bool:
+        return True
 
     async def request_cancel(self, job: str) -> None:
         return

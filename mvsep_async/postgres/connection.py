@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -28,6 +29,9 @@ _CONNECT: Final = 5
 _STATEMENT: Final = 10.0
 """Seconds to connect, and for one transaction, our choice: a database in the same network answers in milliseconds. They
 are shorter than a lease, so that a lost connection is detected while there is time to reconnect."""
+
+_CLOSING: Final = 1.0
+"""Seconds for one transaction while the client closes."""
 
 _BEGIN: Final = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'"
 """A process that is suspended in the middle of a transaction loses its locks after this time. It is set in each
@@ -92,6 +96,10 @@ class Database:
     _connection: Connection | None = None
     _lock: anyio.Lock = field(factory=anyio.Lock)
     _closed: bool = False
+    _scope: anyio.CancelScope | None = None
+    """The transaction that runs."""
+    _limit: float = inf
+    """Seconds for a connection and a transaction together."""
     _failed: tuple[float, str] | None = None
     """When and why the last attempt to connect failed: there is a pause before the next one."""
 
@@ -103,17 +111,34 @@ class Database:
         async with self._lock:
             return await uncancelled(lambda: self._run(work))
 
+    def closing(self) -> None:
+        """Let each further transaction take a second, so that a client closes soon; none is tried after one fails."""
+        self._limit = _CLOSING
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, anyio.current_time() + _CLOSING)
+
     async def close(self) -> None:
         """Close the connection."""
         self._closed = True
         await self._drop()
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        if self._closed:
+            raise JournalError("the journal is closed")
+        with anyio.move_on_after(self._limit) as self._scope:
+            try:
+                return await self._try(work)
+            except DatabaseUnavailableError:
+                self._closed = self._limit < inf
+                raise
+        self._closed = True
+        await self._drop()
+        raise DatabaseUnavailableError(f"the journal's database {self.url} does not answer, and the client is closing")
+
+    async def _try(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         psycopg = _psycopg()
         lost = 0
         for _ in range(_ATTEMPTS):
-            if self._closed:
-                raise JournalError("the journal is closed")
             fresh = self._connection is None
             connection = self._connection = self._connection or await self._connect()
             try:

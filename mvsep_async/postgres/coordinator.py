@@ -6,10 +6,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -24,7 +24,7 @@ from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
-from mvsep_async.postgres.connection import Database, DatabaseUnavailableError
+from mvsep_async.postgres.connection import Connection, Database, DatabaseUnavailableError
 from mvsep_async.postgres.decisions import TURN_PATIENCE, Lease, share_of
 from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
 from mvsep_async.postgres.journal import PostgresJournal
@@ -34,12 +34,14 @@ from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.processes import Snapshot
 from mvsep_async.postgres.rows import ViewReader, needs_file
 from mvsep_async.postgres.schema import migrate
-from mvsep_async.postgres.slots import LeaseOverError
+from mvsep_async.postgres.slots import Claimed, LeaseOverError
 from mvsep_async.postgres.statements import Identity
 from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
 
 __all__ = ["SharedCoordinator", "open_coordinator"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("mvsep_async")
 
@@ -113,6 +115,8 @@ class SharedCoordinator:
     _offset: float = 0.0
     """Seconds to add to this machine's Unix time to get the database's."""
     _listening: bool = False
+    _unsure: bool = False
+    """Whether jobs may have been taken over by a transaction whose outcome is not known."""
     _renew_now: anyio.Event = field(factory=anyio.Event)
     _renewed: anyio.Event = field(factory=anyio.Event)
     _slots_changed: anyio.Event = field(factory=anyio.Event)
@@ -143,6 +147,9 @@ class SharedCoordinator:
 
     def wall(self) -> float:
         return time.time() + self._offset
+
+    def closing(self) -> None:
+        self._database.closing()
 
     async def _connect(self) -> tuple[Store, Path]:
         """Connect to the database, migrate its tables and get a lease."""
@@ -222,29 +229,38 @@ class SharedCoordinator:
             return None
         token, store = self._claim or uuid4().hex, self._journal.store
         self._claim = token
+        granted: list[str] = []
+
+        async def take(connection: Connection) -> Claimed:
+            claimed = await store.slots.claim(connection, token, limit=limit, group_cap=group_cap, stamp=self.wall())
+            granted[:] = [] if claimed.job is None else [claimed.job]
+            return claimed
+
         try:
             await self._journal.flush()
-            claimed = await self._database.run(
-                lambda connection: store.slots.claim(
-                    connection, token, limit=limit, group_cap=group_cap, stamp=self.wall()
-                )
-            )
+            claimed = await self._database.run(take)
         except LeaseOverError:
             self._lease.ended()
             self._renew_now.set()
             return None
         except JournalError as error:
             self._set_unavailable(error)
+            self._renew_now.set()  # the dispatcher is woken when the database is back
             return None
+        except anyio.get_cancelled_exc_class():
+            for job in granted:
+                self.unclaim(job)
+            raise
         self._claim = None
         self.slots_elsewhere, self._turn_of = claimed.elsewhere, claimed.turn_of
         if claimed.turn_of is not None:
             self._slots_changed.set()  # claim again after a while, in case that process does not take its turn
         return claimed.job
 
-    async def unclaim(self, job: str) -> None:
-        store = self._journal.store
-        await self._database.run(lambda connection: store.slots.unclaim(connection, job))
+    def unclaim(self, job: str) -> None:
+        entry = None if self._engine is None else self._engine.own_job(job)
+        if entry is not None:
+            self._journal.restore(job, entry.state, entry.facts)
 
     async def _watch_slots(self) -> None:
         """Wake the dispatcher when other processes acquire or free slots."""
@@ -268,19 +284,21 @@ class SharedCoordinator:
     # Jobs
 
     async def admit(self, job: JobEntry) -> JobView | None:
+        await self._patiently(self._journal.flush)
+        same = self._journal.conflicts.pop(job.id, None)
+        return None if same is None else await self.find(id=same, patient=True)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what `call` returns, as soon as the database is there; `patience` limits the wait."""
         outage = Outage(self._patience)
         while True:
             try:
-                await self._journal.flush()
+                return await call()
             except DatabaseUnavailableError as error:
                 self._set_unavailable(error)
                 if outage.failed(anyio.current_time()):
                     raise
                 await anyio.sleep(outage.rest)
-            else:
-                break
-        same = self._journal.conflicts.pop(job.id, None)
-        return None if same is None else await self.find(id=same)
 
     async def find(
         self,
@@ -290,18 +308,29 @@ class SharedCoordinator:
         key: str | None = None,
         fingerprint: str | None = None,
         content: str | None = None,
+        patient: bool = False,
     ) -> JobView | None:
         store = self._journal.store
         given = {"id": id, "hash": hash, "key": key, "fingerprint": fingerprint, "content": content}
         column, value = next(((name, value) for name, value in given.items() if value is not None), ("id", ""))
-        await self._journal.flush()
-        row = await self._database.run(lambda connection: store.jobs.find(connection, column, value))
+
+        async def look() -> tuple[Any, ...] | None:
+            await self._journal.flush()
+            return await self._database.run(lambda connection: store.jobs.find(connection, column, value))
+
+        row = await (self._patiently(look) if patient else look())
         return None if row is None else self._view(row)
 
     async def acquire(self, job: str) -> bool:
         store = self._journal.store
         await self._journal.flush()
         return await self._database.run(lambda connection: store.jobs.acquire(connection, job))
+
+    def can_continue(self, job: JobEntry) -> bool:
+        if job.id not in self._unreadable or not _needs_its_machine(job):
+            return True
+        self._renew_now.set()  # it is handed back then
+        return False
 
     async def request_cancel(self, job: str) -> None:
         store = self._journal.store
@@ -322,7 +351,7 @@ class SharedCoordinator:
                 raise DatabaseUnavailableError(
                     "the shared journal cannot be reached, so another process may have taken over the job", job=job
                 )
-        if self._engine is not None and self._engine.own_job(job) is None:
+        if self._engine is not None and self._engine.is_elsewhere(job):
             raise JournalError(f"job {job} was taken over by another process of this account", job=job)
 
     def _lost(self, jobs: Sequence[str]) -> None:
@@ -386,14 +415,29 @@ class SharedCoordinator:
 
     async def _take_over(self, store: Store, engine: Engine) -> None:
         yielder = Yielder()
-        while rows := await self._database.run(store.processes.take_over):
+
+        async def take(connection: Connection) -> list[tuple[Any, ...]]:
+            unsure, self._unsure = self._unsure, True
+            unknown = await store.processes.own(connection) if unsure else ()
+            missing = [job for job in unknown if engine.own_job(job) is None]
+            return await store.processes.take_over(connection, also=missing)
+
+        if self._unsure:
+            await self._journal.flush()  # so that no job is there that was forgotten
+        while rows := await self._database.run(take):
+            self._unsure = False
             logger.info("taking over %d jobs of processes that have ended", len(rows))
             for row in rows:
-                view = self._view(row)
+                try:
+                    view = self._view(row)
+                except JournalError as error:
+                    logger.error("a job of the shared journal cannot be taken over: %s", error)
+                    continue
                 if view.machine not in (None, store.me.machine):
                     self._unreadable.add(view.record.request.id)
                 engine.take_over(view)
                 await yielder.maybe_yield()
+        self._unsure = False
 
     async def _hand_back(self, store: Store, engine: Engine) -> None:
         """Release jobs that need files of another machine, for a process there."""

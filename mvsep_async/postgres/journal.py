@@ -128,6 +128,11 @@ class PostgresJournal:
             self._holding.discard(job)
             self._urgent.set()
 
+    def restore(self, job: str, state: JobState, facts: Facts) -> None:
+        """Write the state of a job again, since the database has a later one: it was granted a slot in vain."""
+        self.update(job, state, facts)
+        self._urgent.set()
+
     def forget(self, requests: Sequence[JobRequest]) -> None:
         """Remove the jobs of these requests."""
         self._pending.forget([request.id for request in requests])

@@ -95,7 +95,7 @@ class ProcessTable(Statements):
             elsewhere=await self.slots.elsewhere(connection),
             processes=processes,
             holding=sum(holds for _, holds, *_ in rows),
-            own=await self._own(connection) if all_jobs else None,
+            own=frozenset(await self.own(connection)) if all_jobs else None,
             cancelling=tuple(id for id, *_, cancelling, _ in rows if cancelling),
             reported=tuple(id for id, *_, reported in rows if reported),
             found={
@@ -104,21 +104,25 @@ class ProcessTable(Statements):
             per_minute=per_minute,
         )
 
-    async def _own(self, connection: Connection) -> frozenset[str]:
+    async def own(self, connection: Connection) -> list[str]:
+        """Return this process's unfinished jobs."""
         rows = await self.rows(
             connection,
-            "SELECT id FROM mvsep.jobs WHERE owner = %s AND state NOT IN ('finished', 'failed', 'cancelled')",
-            (self.me.process,),
+            """
+            SELECT id FROM mvsep.jobs WHERE account = %s AND owner = %s
+              AND state NOT IN ('finished', 'failed', 'cancelled')
+            """,
+            (self.me.account, self.me.process),
         )
-        return frozenset(id for (id,) in rows)
+        return [id for (id,) in rows]
 
     async def leave(self, connection: Connection) -> None:
         """End the lease, so that other processes may take over the jobs at once."""
         await connection.execute("DELETE FROM mvsep.processes WHERE id = %s", (self.me.process,))
         await self.notify(connection, Notice(NoticeKind.JOBS))
 
-    async def take_over(self, connection: Connection) -> list[tuple[Any, ...]]:
-        """Move jobs of processes that have ended to this process, and return their rows."""
+    async def take_over(self, connection: Connection, also: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        """Move jobs of processes that have ended to this process, and return their rows and those of `also`."""
         me = self.me
         rows = await self.rows(
             connection,
@@ -137,11 +141,11 @@ class ProcessTable(Statements):
             for id, state, file, target, machine in rows
             if may_take(JobState(state), needs_file=file, has_target=target, machine=machine, mine=me.machine)
         ]
-        if not ids:
+        if not ids and not also:
             return []
         await connection.execute("UPDATE mvsep.jobs SET owner = %s WHERE id = ANY(%s)", (me.process, ids))
         await self._forget_processes(connection)
-        return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s) ORDER BY j.number", (ids,))
+        return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s) ORDER BY j.number", ([*ids, *also],))
 
     async def _forget_processes(self, connection: Connection) -> None:
         await connection.execute(

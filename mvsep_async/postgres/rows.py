@@ -78,9 +78,19 @@ def _progress(text: str) -> Progress:
 def _encoded(value: Value) -> Value:
     if isinstance(value, bytes):
         return _MARK + value.hex()
-    if isinstance(value, str) and ("\0" in value or value.startswith(_MARK)):
-        return _MARK + value.encode().hex()
+    if isinstance(value, str) and ("\0" in value or value.startswith(_MARK) or not value.isascii()):
+        encoded = value.encode("utf-8", "surrogatepass")
+        if "\0" in value or value.startswith(_MARK) or not _is_utf8(encoded):
+            return _MARK + encoded.hex()
     return value
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(value: Any) -> Any:

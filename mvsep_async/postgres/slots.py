@@ -164,17 +164,6 @@ class SlotTable(Statements):
             (self.me.account, before),
         )
 
-    async def unclaim(self, connection: Connection, job: str) -> None:
-        """Release a slot whose create was not begun."""
-        await connection.execute(
-            """
-            UPDATE mvsep.jobs SET state = 'queued', attempts = attempts - 1, claim = NULL
-            WHERE id = %s AND owner = %s AND state = 'creating'
-            """,
-            (job, self.me.process),
-        )
-        await self.notify(connection, Notice(NoticeKind.SLOTS))
-
     async def elsewhere(self, connection: Connection) -> dict[str, str | None]:
         """Return the jobs of other processes that hold a slot."""
         rows = await self.rows(

@@ -237,7 +237,7 @@ class Dispatcher:
             if self._slots.is_probe(now):
                 self._slots.postpone(now)  # otherwise the account would be asked again at once
         elif job is None or job.state not in (JobState.QUEUED, JobState.UPLOADING) or job.id in self.cancelling:
-            await self.coordinator.unclaim(id)
+            self.coordinator.unclaim(id)
             return None
         return job
 
@@ -378,6 +378,8 @@ class Dispatcher:
             return
         if job.id in self.cancelling:
             mark_cancelled(job, self.registry, "before it was accepted")
+            return
+        if not self.coordinator.can_continue(job):
             return
         self._queue.push_first(job, group=job.request.group, priority=job.request.priority)
         if job.has_subscribers:

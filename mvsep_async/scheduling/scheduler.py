@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import anyio
 from anyio.abc import TaskGroup
@@ -11,7 +10,7 @@ from attrs import define, evolve, field
 
 from mvsep_async.download.downloader import Downloader
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import InvalidRequestError, JobNotFoundError, MVSepError
+from mvsep_async.errors import InvalidRequestError, JobNotFoundError, JournalError, MVSepError
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.coordinator import Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry
@@ -74,7 +73,7 @@ class Scheduler:
             case JobState.DOWNLOADING:
                 self.registry.apply(job, JobEvent.DOWNLOAD_STOPPED)
             case JobState.DONE if job.request.target is not None:
-                self.downloader.put(job)
+                self._put(job)
             case state if state in AT_SERVICE:
                 self.poller.watch(job)
             case _:
@@ -139,6 +138,10 @@ class Scheduler:
         """See `Engine.own_job`."""
         return self.registry.jobs.get(job)
 
+    def is_elsewhere(self, job: str) -> bool:
+        """See `Engine.is_elsewhere`."""
+        return job in self.registry.elsewhere
+
     def own_jobs(self) -> list[JobEntry]:
         """See `Engine.own_jobs`."""
         return [job for job in self.registry.jobs.values() if not job.done()]
@@ -147,6 +150,7 @@ class Scheduler:
         """Stop beginning downloads, and limit the wait for the responses to completely sent creates."""
         self._closing = True
         self.dispatcher.launcher.close()
+        self.coordinator.closing()
 
     def emit_left(self) -> None:
         """Emit `Left` for every job whose create was begun and that is unfinished."""
@@ -160,9 +164,12 @@ class Scheduler:
             cancelled = await self.cancel(job)
         except MVSepError as error:
             logger.info("job %s could not be cancelled for another client: %s", job.id, error)
-            cancelled = False
+            cancelled = job.state is JobState.CANCELLED  # and not in the journal yet
         if not cancelled:
-            await self.coordinator.cancel_refused(job.id)
+            try:
+                await self.coordinator.cancel_refused(job.id)
+            except JournalError as error:
+                logger.info("that job %s cannot be cancelled is reported later: %s", job.id, error)
 
     async def _cancel_elsewhere(self, job: JobEntry) -> bool:
         """Ask the client that has a job to cancel it, and wait for the result.
@@ -236,7 +243,7 @@ class Scheduler:
         if after in AT_SERVICE and before not in AT_SERVICE:
             self.poller.watch(job)
             if before is JobState.LOST:
-                seconds = time.time() - (job.facts.intent_at or time.time())
+                seconds = self.registry.wall() - (job.facts.intent_at or self.registry.wall())
                 self.registry.emit(Uploaded(job.id, job.facts.hash or "", job.progress.bytes_total or 0, seconds))
         elif before in AT_SERVICE and after not in AT_SERVICE:
             self._emit_answered(job, self.poller.forget(job))
@@ -246,7 +253,11 @@ class Scheduler:
     def _download(self, change: Change) -> None:
         """Queue a finished job that has a target for its download."""
         if change.after is JobState.DONE and change.job.request.target is not None and not self._closing:
-            self.downloader.put(change.job)
+            self._put(change.job)
+
+    def _put(self, job: JobEntry) -> None:
+        if self.coordinator.can_continue(job):
+            self.downloader.put(job)
 
     def _emit_answered(self, job: JobEntry, seconds: float | None) -> None:
         error = None if job.facts.error is None else str(job.facts.error)

@@ -16,6 +16,7 @@ from mvsep_async.errors import (
     ClientClosedError,
     ConfigurationError,
     InvalidRequestError,
+    JobNotFoundError,
     MVSepError,
 )
 from mvsep_async.http.call import Caller
@@ -71,7 +72,7 @@ class Session:
     async def submit(self, source: Source, target: Target | None, arguments: SubmitArguments) -> Job:
         """Queue a job; see `MVSepClient.submit`."""
         key = arguments.get("key")
-        if key is not None and (known := await self.find(key=key, id=None, hash=None)) is not None:
+        if key is not None and (known := await self._find(key=key, patient=True)) is not None:
             return known  # even if the other arguments differ, or the settings cannot be checked
         settings = await self._settings(arguments, target)
         return Job(await self.submitter.submit(_request(source, settings, target, arguments)), self)
@@ -148,10 +149,15 @@ class Session:
 
     async def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
         """Return a known job; see `MVSepClient.find`."""
+        return await self._find(key=key, id=id, hash=hash)
+
+    async def _find(
+        self, *, key: str | None = None, id: str | None = None, hash: str | None = None, patient: bool = False
+    ) -> Job | None:
         entry = self.registry.jobs.get(id) if id is not None else self.registry.find(key=key, hash=hash)
         if entry is None:
             with self.callers.enter():
-                view = await self.coordinator.find(key=key, id=id, hash=hash)
+                view = await self.coordinator.find(key=key, id=id, hash=hash, patient=patient)
             if view is None:
                 return None
             entry = self.registry.mirror(view.record, view.progress)
@@ -211,11 +217,19 @@ class Session:
 
     async def _acquire(self, job: JobEntry) -> None:
         """Make a finished job of another client this client's, once that client has downloaded it to its target."""
-        while not await self.coordinator.acquire(job.id):
+        while True:
+            acquired = await self.coordinator.acquire(job.id)
+            view = await self.coordinator.find(id=job.id)
+            if view is None:
+                raise JobNotFoundError(f"job {job.id} was pruned from the shared journal", job=job.id, hash=job.hash)
+            if acquired:
+                self.registry.acquire(view.record)
+            else:
+                self.registry.mirror(view.record, view.progress)
+            if not self.registry.is_elsewhere(job):
+                return
+            self.coordinator.keep_updated(job)
             await wait_until_over(job, self)
-        view = await self.coordinator.find(id=job.id)
-        if view is not None:
-            self.registry.acquire(view.record)
 
     async def delete(self, job: JobEntry) -> bool:
         with self.callers.enter():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from os import PathLike
 
 from attrs import define, evolve, field
@@ -44,7 +45,10 @@ class Submitter:
         """Queue a job and return it; if the request's `key` is already used, return the job that has it."""
         await self.callers.maybe_yield()
         if request.key is None and request.target is None:
-            return await self._add(await self.preparer.prepare(request))
+            prepared = await self.preparer.prepare(request)
+            # A shared journal may be out of reach for long, so closing the client ends the wait for it.
+            with self.callers.enter() if self.coordinator.shared else nullcontext():
+                return await self._add(prepared)
         with self.callers.enter():
             async with self._locks.for_key(request.key):
                 known = self.registry.find(key=request.key) or await self._find_elsewhere(key=request.key)
@@ -128,7 +132,7 @@ class Submitter:
         self, *, key: str | None = None, fingerprint: str | None = None, content: str | None = None
     ) -> JobEntry | None:
         """Return the entry of another client's job with the shared journal."""
-        view = await self.coordinator.find(key=key, fingerprint=fingerprint, content=content)
+        view = await self.coordinator.find(key=key, fingerprint=fingerprint, content=content, patient=True)
         return None if view is None else self._mirror(view)
 
     def _mirror(self, view: JobView) -> JobEntry:

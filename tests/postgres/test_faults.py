@@ -1,0 +1,281 @@
+"""Faults at awkward moments: lost answers, an unreachable database, pruned jobs, refused cancels, foreign files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+
+from mvsep_async import Job, Stage
+from mvsep_async.errors import ClientClosedError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.postgres.connection import Database, DatabaseUnavailableError
+from mvsep_async.postgres.jobs import JobTable
+from mvsep_async.postgres.processes import ProcessTable
+from mvsep_async.postgres.slots import SlotTable
+from mvsep_async.sandbox import Fault, FaultKind, Sandbox
+from tests.conftest import NewClient, wav
+from tests.postgres.proxy import proxy
+
+TIMEOUT = 20.0
+
+
+def songs(folder: Path, count: int) -> list[Path]:
+    made = []
+    for number in range(count):
+        path = folder / f"song {number}.wav"
+        path.write_bytes(wav(0.1 + number / 100))
+        made.append(path)
+    return made
+
+
+async def until(job: Job, stage: Stage) -> None:
+    async for progress in job:
+        if progress.stage is stage:
+            return
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(TIMEOUT):
+        while not condition():
+            await anyio.sleep(0.02)
+
+
+def lose_answers(monkeypatch: pytest.MonkeyPatch, table: type, name: str, times: int = 1) -> None:
+    """Let transactions of this method be committed, and fail as if the database were away."""
+    real = getattr(table, name)
+    run = Database.run
+    pending = [times]
+
+    async def lossy(database: Database, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        called = []
+
+        async def noted(connection: Any) -> Any:
+            async def method(*args: Any, **kwargs: Any) -> Any:
+                result = await real(*args, **kwargs)
+                called.append(result)
+                return result
+
+            with monkeypatch.context() as patch:
+                patch.setattr(table, name, method)
+                return await work(connection)
+
+        result = await run(database, noted)
+        if called and called[0] and getattr(called[0], "job", True) and pending[0]:
+            pending[0] -= 1
+            raise DatabaseUnavailableError("the answer to a COMMIT was lost")
+        return result
+
+    monkeypatch.setattr(Database, "run", lossy)
+
+
+async def test_a_slot_granted_by_a_lost_answer_is_used(
+    database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Sandbox(stems="copy", job_seconds=0.1) as sandbox,
+        client_of(sandbox, journal=database, concurrency=1, lease=2.0) as client,
+    ):
+        lose_answers(monkeypatch, SlotTable, "claim")
+        jobs = [await client.submit(song, algorithm=40) for song in songs(tmp_path, 2)]
+        for job in jobs:
+            with anyio.fail_after(TIMEOUT):
+                assert (await job).files
+
+
+async def test_jobs_taken_over_by_a_lost_answer_go_on(
+    held: Sandbox, database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(held, journal=database, lease=2.0) as one:
+        jobs = [await one.submit(song, algorithm=40, key=song.name) for song in songs(tmp_path, 2)]
+        await until(jobs[0], Stage.WAITING)
+        await until(jobs[1], Stage.WAITING)
+    lose_answers(monkeypatch, ProcessTable, "take_over")
+    async with client_of(held, journal=database, lease=2.0) as other:
+        for job in held.jobs:
+            held.finish(job.hash)
+        for number in range(2):
+            found = await other.find(key=f"song {number}.wav")
+            assert found is not None
+            with anyio.fail_after(TIMEOUT):
+                assert (await found).files
+
+
+async def test_a_job_cancelled_while_it_gets_its_slot_returns_it(
+    database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = SlotTable.claim
+    cancelled: list[Job] = []
+
+    async def cancelled_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        claimed = await claim(*args, **kwargs)
+        if claimed.job is not None and not cancelled:
+            cancelled.extend(job for job in client.jobs() if job.id == claimed.job)
+            tasks.start_soon(cancelled[0].cancel)
+            await eventually(lambda: cancelled[0].stage is Stage.CANCELLED)
+        return claimed
+
+    monkeypatch.setattr(SlotTable, "claim", cancelled_meanwhile)
+    first, second = songs(tmp_path, 2)
+    async with (
+        Sandbox(stems="copy", job_seconds=0.1) as sandbox,
+        anyio.create_task_group() as tasks,
+        client_of(sandbox, journal=database, concurrency=1) as client,
+    ):
+        await client.submit(first, algorithm=40)
+        other = await client.submit(second, algorithm=40)
+        with anyio.fail_after(TIMEOUT):
+            assert (await other).files
+        assert len(sandbox.jobs) == 1
+
+
+async def test_closing_during_a_claim_returns_the_slot(
+    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = SlotTable.claim
+    claimed = anyio.Event()
+
+    async def closed_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        result = await claim(*args, **kwargs)
+        claimed.set()
+        await anyio.sleep(0.2)  # shielded: the client closes meanwhile
+        return result
+
+    monkeypatch.setattr(SlotTable, "claim", closed_meanwhile)
+    async with client_of(held, journal=database, concurrency=1) as client:
+        await client.submit(song, algorithm=40)
+        await claimed.wait()
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT state, attempts FROM mvsep.jobs").fetchall() == [("queued", 0)]
+
+
+async def test_the_client_goes_on_if_a_refused_cancel_cannot_be_reported(
+    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(held, journal=database, lease=2.0) as one, client_of(held, journal=database) as other:
+        job = await one.submit(song, algorithm=40)
+        await until(job, Stage.WAITING)
+        assert job.hash is not None
+        held.show(job.hash, "processing")
+        await until(job, Stage.PROCESSING)
+        held.faults.add(Fault(kind=FaultKind.REFUSE, path="separation/cancel", status=400, count=None))
+        found = await other.find(id=job.id)
+        assert found is not None
+        failures = [1]
+
+        async def fail(*args: Any) -> None:
+            if failures:
+                failures.pop()
+                raise DatabaseUnavailableError("the database is away")
+            await refused(*args)
+
+        refused = JobTable.cancel_refused
+        monkeypatch.setattr(JobTable, "cancel_refused", fail)
+        with anyio.fail_after(TIMEOUT):
+            assert not await found.cancel()
+        held.finish(job.hash)
+        with anyio.fail_after(TIMEOUT):
+            assert (await job).files
+
+
+async def test_a_refused_cancel_returns_at_once_elsewhere(
+    held: Sandbox, database: str, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(held, journal=database) as one, client_of(held, journal=database) as other:
+        job = await one.submit(song, algorithm=40)
+        await until(job, Stage.WAITING)
+        assert job.hash is not None
+        held.show(job.hash, "processing")
+        await until(job, Stage.PROCESSING)
+        held.faults.add(Fault(kind=FaultKind.REFUSE, path="separation/cancel", status=400, count=None))
+        found = await other.find(id=job.id)
+        assert found is not None
+        with anyio.fail_after(TIMEOUT):
+            assert not await found.cancel()
+
+
+async def test_the_download_of_a_job_that_was_pruned_elsewhere_fails(
+    database: str, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    async with (
+        Sandbox(stems="copy", job_seconds=0.1) as sandbox,
+        client_of(sandbox, journal=database) as one,
+        client_of(sandbox, journal=database) as other,
+    ):
+        job = await one.submit(song, algorithm=40)
+        await job
+        found = await other.find(id=job.id)
+        assert found is not None
+        await one.prune([job])
+        with anyio.fail_after(TIMEOUT), pytest.raises(JobNotFoundError, match="pruned"):
+            await found.download(tmp_path / "stems")
+        assert await job.download(tmp_path / "stems")
+
+
+async def test_a_submit_with_a_key_waits_for_the_database(database: str, client_of: NewClient, tmp_path: Path) -> None:
+    async with (
+        Sandbox(stems="copy", job_seconds=0.1) as sandbox,
+        proxy(database) as between,
+        client_of(sandbox, journal=between.url) as client,
+    ):
+        between.cut()
+        jobs: list[Job] = []
+        first, *others = songs(tmp_path, 3)
+
+        async def submit() -> None:
+            jobs.append(await client.submit(first, algorithm=40, key="k"))
+
+        async def run_map() -> None:
+            async for job in client.map(others, algorithm=40, directory=tmp_path / "stems"):
+                assert job.error is None
+                jobs.append(job)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(submit)
+            tasks.start_soon(run_map)
+            await anyio.sleep(1.0)  # time in which both would fail
+            assert not jobs
+            between.down = False
+            await eventually(lambda: len(jobs) == 3)
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+async def test_closing_without_the_database_takes_a_moment(
+    how: str, held: Sandbox, database: str, client_of: NewClient, tmp_path: Path
+) -> None:
+    errors: list[MVSepError] = []
+    async with proxy(database) as between:
+        client = await client_of(held, journal=between.url).open()
+        first, second = songs(tmp_path, 2)
+        job = await client.submit(first, algorithm=40)
+        await until(job, Stage.WAITING)
+
+        async def submit() -> None:
+            try:
+                await client.submit(second, algorithm=40)
+            except MVSepError as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            if how == "cut":
+                between.cut()
+            else:
+                between.silent = True
+            tasks.start_soon(submit)
+            await anyio.sleep(1.5)
+            began = time.monotonic()
+            with suppress(JournalError):
+                await client.aclose()
+            assert time.monotonic() - began < 5  # without the limit, it takes more than 12 s
+        assert [type(error) for error in errors] == [ClientClosedError], errors
+
+
+async def test_texts_that_postgresql_has_no_form_for_are_kept(database: str, client_of: NewClient, song: Path) -> None:
+    async with Sandbox(stems="copy", job_seconds=0.1) as sandbox, client_of(sandbox, journal=database) as client:
+        job = await client.submit(song, algorithm=40, group="a\0b\udc80", key="\0\udc80", metadata={"x": "\0"})
+        assert (await job).files
