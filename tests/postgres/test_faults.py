@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from mvsep_async import Job, Stage
 from mvsep_async.errors import ClientClosedError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.postgres import coordinator as coordination
 from mvsep_async.postgres.connection import Database, DatabaseUnavailableError
 from mvsep_async.postgres.jobs import JobTable
 from mvsep_async.postgres.processes import ProcessTable
@@ -279,3 +281,28 @@ async def test_texts_that_postgresql_has_no_form_for_are_kept(database: str, cli
     async with Sandbox(stems="copy", job_seconds=0.1) as sandbox, client_of(sandbox, journal=database) as client:
         job = await client.submit(song, algorithm=40, group="a\0b\udc80", key="\0\udc80", metadata={"x": "\0"})
         assert (await job).files
+
+
+async def test_a_job_is_downloaded_on_the_machine_of_its_target(
+    held: Sandbox, database: str, client_of: NewClient, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(held, journal=database, lease=2.0) as one, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(one.separate, song, tmp_path / "stems", algorithm=40, key="k"))
+        await eventually(lambda: any(job.stage is Stage.WAITING for job in one.jobs()))
+        tasks.cancel_scope.cancel()
+    with monkeypatch.context() as patch:
+        patch.setattr(coordination, "machine_name", lambda: "another machine")
+        async with client_of(held, journal=database, lease=2.0) as other:
+            found = await other.find(key="k")
+            assert found is not None
+            await eventually(lambda: len(other.jobs()) == 1)  # it has taken the job over
+            held.finish(held.jobs[0].hash)
+            await until(found, Stage.DONE)
+            await eventually(lambda: not other.jobs())  # it has handed the job back
+            assert not list((tmp_path / "stems").glob("*/*"))
+    async with client_of(held, journal=database, lease=2.0) as one:
+        same = await one.find(key="k")
+        assert same is not None
+        with anyio.fail_after(TIMEOUT):
+            await same
+        assert all(path.exists() for path in same.paths)
