@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from attrs import define, field
@@ -44,6 +45,21 @@ class PendingChanges:
             self.amended.pop(job, None)
             self.changed.pop(job, None)
         self.forgotten |= gone
+
+    def take(self, most: int) -> PendingChanges:
+        """Remove up to `most` changes and return them; written one after the other, the parts have the same effect."""
+        part = PendingChanges()
+        for mine, taken in (
+            (self.forgotten, part.forgotten),
+            (self.added, part.added),
+            (self.amended, part.amended),
+            (self.changed, part.changed),
+        ):
+            names = list(islice(mine, most))
+            taken.update({name: mine.pop(name) for name in names})  # type: ignore[misc]
+            most -= len(names)
+        part.durations, self.durations = self.durations[:most], self.durations[most:]
+        return part
 
     def merge(self, later: PendingChanges) -> None:
         """Add changes that came later than these, which could not be written."""

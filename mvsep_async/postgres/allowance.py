@@ -117,16 +117,17 @@ class RequestLeaser:
         while True:
             await allowance.asked.wait()
             urgent, allowance.changed = allowance.urgent, anyio.Event()
+            until = anyio.current_time() + VALID  # from now, as the database counts from when it receives this
             try:
                 block, count, wait = await self._lease(urgent)
             except JournalError as error:
                 self.on_unavailable(error)
                 # Without the database, polls continue at an equal share of the rate.
                 await anyio.sleep(60 / self._limit * allowance.processes)
-                block, count, wait = uuid4().hex, 1, 0.0
+                block, count, wait, until = uuid4().hex, 1, 0.0, anyio.current_time() + VALID
             if count:
                 allowance.asked = anyio.Event()
-                allowance.leased(block, count, anyio.current_time() + VALID)
+                allowance.leased(block, count, until)
             else:
                 with anyio.move_on_after(min(max(wait, _SHORTEST), _LONGEST)):
                     await allowance.changed.wait()

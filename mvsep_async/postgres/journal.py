@@ -30,6 +30,9 @@ _LINGER: Final = 0.05
 """Seconds that a change may stay unwritten if nothing waits for it, so that many are written together. A change that
 frees a slot is written at once."""
 
+_MOST: Final = 1000
+"""Changes in one transaction, which take about 0.2 s: other transactions are waiting, and have a time limit."""
+
 _PAUSES: Final = Backoff(first=0.5, longest=5.0)
 """Seconds between two attempts to write while the database cannot be reached."""
 
@@ -160,21 +163,28 @@ class PostgresJournal:
             if self._written >= wanted:
                 return  # by the task that had the lock before; later changes are not waited for
             changes, self._pending, recorded = self._pending, PendingChanges(), self._recorded
-            machines = {job: self._machines[job] for job in changes.added}
-            try:
-                written = await self.database.run(
-                    lambda connection: self.store.jobs.write(connection, changes, machines)
-                )
-            except BaseException:
-                changes.merge(self._pending)
-                self._pending = changes
-                raise
-            for job in changes.added:
-                self._machines.pop(job, None)
-            self.conflicts |= written.conflicts
+            lost: list[str] = []
+            while changes:
+                lost += await self._write(changes)
             self._written = recorded
-        if written.lost:
-            self.on_lost(written.lost)
+        if lost:
+            self.on_lost(lost)
+
+    async def _write(self, changes: PendingChanges) -> list[str]:
+        """Write a part of the changes, and return the jobs that belong to another process."""
+        part = changes.take(_MOST)
+        machines = {job: self._machines[job] for job in part.added}
+        try:
+            written = await self.database.run(lambda connection: self.store.jobs.write(connection, part, machines))
+        except BaseException:
+            part.merge(changes)
+            part.merge(self._pending)
+            self._pending = part
+            raise
+        for job in part.added:
+            self._machines.pop(job, None)
+        self.conflicts |= written.conflicts
+        return written.lost
 
     async def close(self) -> None:
         """Write the remaining changes, and end the lease."""

@@ -63,3 +63,21 @@ def test_merged_changes_equal_those_made_together(all_steps: list[tuple[str, str
         note(first if value < cut else second, kind, job, value)
     first.merge(second)
     assert first == together
+
+
+def test_parts_of_changes_have_the_effect_of_all() -> None:
+    whole = PendingChanges()
+    for number in range(5):
+        whole.added[f"new {number}"] = (number,)
+        whole.changed[f"old {number}"] = (number,)
+        whole.durations.append((number,))
+    whole.forget(["gone 1", "gone 2"])
+    expected = PendingChanges()
+    expected.merge(whole)
+    written = PendingChanges()
+    while whole:
+        part = whole.take(4)
+        assert len(part.forgotten) + len(part.added) + len(part.changed) + len(part.durations) <= 4
+        written.merge(part)
+    assert written == expected
+    assert list(written.added) == [f"new {number}" for number in range(5)]
