@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from attrs import define, field
 
 __all__ = ["PendingChanges", "Row", "Value"]
+
+T = TypeVar("T")
 
 Value: TypeAlias = "int | float | str | bytes | None"
 Row: TypeAlias = tuple[Value, ...]
@@ -49,15 +51,10 @@ class PendingChanges:
     def take(self, most: int) -> PendingChanges:
         """Remove up to `most` changes and return them; written one after the other, the parts have the same effect."""
         part = PendingChanges()
-        for mine, taken in (
-            (self.forgotten, part.forgotten),
-            (self.added, part.added),
-            (self.amended, part.amended),
-            (self.changed, part.changed),
-        ):
-            names = list(islice(mine, most))
-            taken.update({name: mine.pop(name) for name in names})  # type: ignore[misc]
-            most -= len(names)
+        most -= _move(self.forgotten, part.forgotten, most)
+        most -= _move(self.added, part.added, most)
+        most -= _move(self.amended, part.amended, most)
+        most -= _move(self.changed, part.changed, most)
         part.durations, self.durations = self.durations[:most], self.durations[most:]
         return part
 
@@ -68,3 +65,11 @@ class PendingChanges:
         self.amended |= later.amended
         self.changed |= later.changed
         self.durations += later.durations
+
+
+def _move(source: dict[str, T], target: dict[str, T], most: int) -> int:
+    """Move up to `most` items, the first ones first, and return how many."""
+    names = list(islice(source, most))
+    for name in names:
+        target[name] = source.pop(name)
+    return len(names)
