@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,6 +57,11 @@ class Answer(Protocol):
     async def edit(self, text: str, files: Sequence[Path] = ()) -> None: ...
 
 
+def key_of(place: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what tells a message from all others, from its place or from what a job's metadata says of it."""
+    return tuple(f"{name}={place[name]}" for name in sorted(place))
+
+
 class StemBot:
     """Separates songs for many users with one account. Each command is one call, in whatever task the chat gives it.
 
@@ -69,8 +74,8 @@ class StemBot:
         self._edit_every = edit_every
         self._receiving: dict[int, int] = defaultdict(int)
         """Songs of each user that are not a job yet."""
-        self._answering: set[str] = set()
-        """The jobs whose messages are edited here."""
+        self._answering: set[tuple[str, ...]] = set()
+        """The messages that are edited here."""
 
     async def separate(self, user: int, song: Attachment, answer: Answer, algorithm: str = "BS Roformer") -> None:
         """Answer `/separate`: this takes as long as the song does."""
@@ -81,6 +86,7 @@ class StemBot:
             await answer.edit(f"That is too large: {LARGEST_SONG >> 20} MB at the most.")
             return
         self._receiving[user] += 1
+        self._answering.add(key_of(answer.place))  # before `resume` can find the job
         try:
             job = await self._client.submit(
                 await song.read(),
@@ -91,6 +97,7 @@ class StemBot:
             )
         except MVSepError as error:  # every error of the client, and none of them holds the token
             await answer.edit(f"Sorry, {song.filename} could not be separated: {error}")
+            self._answering.discard(key_of(answer.place))
             return
         finally:
             self._receiving[user] -= 1
@@ -102,8 +109,8 @@ class StemBot:
             while True:
                 for job in self._client.jobs():
                     place = about(job).get("place")
-                    if isinstance(place, dict) and job.id not in self._answering:
-                        self._answering.add(job.id)
+                    if isinstance(place, dict) and key_of(place) not in self._answering:
+                        self._answering.add(key_of(place))
                         answer = answer_at({name: int(str(id)) for name, id in place.items()})
                         tasks.start_soon(self._answer, job, answer)
                 await anyio.sleep(LOOK_EVERY)
@@ -119,7 +126,6 @@ class StemBot:
         return [job for job in self._client.jobs() if not job.done() and about(job).get("user") == user]
 
     async def _answer(self, job: Job, answer: Answer) -> None:
-        self._answering.add(job.id)
         try:
             await self._show(job, answer)
             await self._hand_over(job, answer)
@@ -131,7 +137,7 @@ class StemBot:
             await answer.edit(f"Sorry, {about(job).get('song')} could not be separated: {error}")
         with suppress(MVSepError):  # a bot runs for months: what is handed over need not be known any longer
             await self._client.prune([job])
-            self._answering.discard(job.id)
+            self._answering.discard(key_of(answer.place))
 
     async def _show(self, job: Job, answer: Answer) -> None:
         """Edit the progress into the message, never more often than it may be edited.

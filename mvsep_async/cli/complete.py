@@ -84,13 +84,14 @@ if TYPE_CHECKING:
 else:
     from pathlib import Path
 
-    def _as_journal(type: Any, tokens: Any) -> Any:
-        from mvsep_async.postgres_url import journal_address
+    from mvsep_async.postgres_url import PostgresURL, journal_address
 
+    def _as_journal(type: Any, tokens: Any) -> Any:
         return journal_address(tokens[0].value)
 
-    # The two slashes of a URL would not survive becoming a path.
-    GivenJournal = Annotated[Path, Parameter(converter=_as_journal)]
+    # The two slashes of a URL would not survive becoming a path. Both types are named, since cyclopts validates the
+    # result where the program has imported pydantic.
+    GivenJournal = Annotated[Path | PostgresURL, Parameter(converter=_as_journal, accepts_keys=False, metavar="PATH")]
 
     # Shells complete what is declared as a path; a link would not survive becoming one.
     GivenSource = Annotated[Path, Parameter(converter=_as_typed, allow_leading_hyphen=False)]

@@ -11,10 +11,10 @@ import pytest
 from attrs import evolve
 
 from mvsep_async import OutputFormat, Pair, Stage, SubmissionUnknownError
+from mvsep_async.jobs import coordinator
 from mvsep_async.jobs.job import entry_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
-from mvsep_async.scheduling import scheduler
 from tests.conftest import NewClient
 
 from .support import calls, paid, reached, until
@@ -99,7 +99,7 @@ async def test_among_many_pages_by_a_clock_that_is_wrong(
     held: Sandbox, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
     held.quirks = evolve(Quirks(), current_queue="count")
-    monkeypatch.setattr(scheduler, "time", SimpleNamespace(time=lambda: time.time() + days * 86400))
+    monkeypatch.setattr(coordinator, "time", SimpleNamespace(time=lambda: time.time() + days * 86400))
     async with client_of(held) as client:
         held.faults.add(kind="lose_answer", path="separation/create")
         held.faults.add(kind="refuse", path="app/user", status=503, count=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -98,3 +99,10 @@ def test_mistakes(cli: Cli, service: Sandbox, words: tuple[str, ...], problem: s
     assert ran.code == 2
     assert problem in ran.err
     assert PASSWORD not in ran.out + ran.err
+
+
+def test_a_url_is_accepted_where_pydantic_is_imported(cli: Cli) -> None:
+    """As by `mvsep-async mcp`: cyclopts then validates what it has converted."""
+    importlib.import_module("pydantic")
+    ran = cli("journal", "--journal", "postgresql://127.0.0.1:1/x")
+    assert (ran.code, "cannot be reached" in ran.err) == (2, True)
