@@ -105,4 +105,4 @@ def test_a_url_is_accepted_where_pydantic_is_imported(cli: Cli) -> None:
     """As by `mvsep-async mcp`: cyclopts then validates what it has converted."""
     importlib.import_module("pydantic")
     ran = cli("journal", "--journal", "postgresql://127.0.0.1:1/x")
-    assert (ran.code, "cannot be reached" in ran.err) == (2, True)
+    assert "validation" not in ran.err, ran.err
