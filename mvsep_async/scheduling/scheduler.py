@@ -190,12 +190,10 @@ class Scheduler:
 
     async def cancel(self, job: JobEntry) -> bool:
         """Cancel a job at any stage; see `Job.cancel`."""
-        if self.registry.is_elsewhere(job):
-            return await self._cancel_elsewhere(job)
         was_over = job.state in OVER
         self.dispatcher.cancelling.add(job.id)
         try:
-            while True:
+            while not self.registry.is_elsewhere(job):
                 match job.state:
                     case JobState.QUEUED:
                         self.dispatcher.remove(job)
@@ -204,7 +202,12 @@ class Scheduler:
                         self.dispatcher.launcher.withdraw(job)
                         await wait_for_change(job, job.state)
                     case state if state in AT_SERVICE:
-                        await self.coordinator.confirm(job.id)
+                        try:
+                            await self.coordinator.confirm(job.id)
+                        except JournalError:
+                            if self.registry.is_elsewhere(job):
+                                continue
+                            raise
                         gone = await cancel_at_service(job, self.separations, self.poller)
                         if gone and job.state in AT_SERVICE:
                             mark_cancelled(job, self.registry, "at the service")
@@ -218,6 +221,8 @@ class Scheduler:
                         return False
         finally:
             self.dispatcher.cancelling.discard(job.id)
+        # It belongs to another client, which may have taken it over in the meantime.
+        return await self._cancel_elsewhere(job)
 
     async def delete(self, job: JobEntry) -> bool:
         """Delete a finished job at the service; see `Job.delete`."""

@@ -306,3 +306,27 @@ async def test_a_job_is_downloaded_on_the_machine_of_its_target(
         with anyio.fail_after(TIMEOUT):
             await same
         assert all(path.exists() for path in same.paths)
+
+
+async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client(
+    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm, taken = coordination.SharedCoordinator.confirm, list[str]()
+
+    async def take_away(self: coordination.SharedCoordinator, job: str, *, patient: bool = False) -> None:
+        if taken:
+            return await confirm(self, job, patient=patient)
+        taken.append(job)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("UPDATE mvsep.jobs SET owner = NULL")
+        self._lost(taken)
+        raise JournalError(f"job {job} was taken over by another process of this account")
+
+    async with client_of(held, journal=database) as one, client_of(held, journal=database, lease=2.0):
+        job = await one.submit(song, algorithm=40)
+        await until(job, Stage.WAITING)
+        monkeypatch.setattr(coordination.SharedCoordinator, "confirm", take_away)
+        with anyio.fail_after(TIMEOUT):
+            assert await job.cancel()
+    assert job.stage is Stage.CANCELLED
+    assert taken == [job.id]
