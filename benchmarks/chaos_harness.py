@@ -191,7 +191,7 @@ class _Victim:
         for _ in range(10):
             if await self._live(kill=False):
                 return
-        raise RuntimeError("ten processes that nobody killed did not bring all songs to their end")
+        raise RuntimeError("ten processes that were not killed did not finish all songs")
 
     def stray(self) -> list[Path]:
         """Return the files beside the journal that belong to nothing."""

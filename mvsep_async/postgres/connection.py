@@ -158,8 +158,11 @@ class Database:
             except TimeoutError:
                 await self._drop()
                 raise DatabaseUnavailableError(f"the journal's database {self.url} does not answer") from None
-            except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
-                # A server that became read-only is not the primary any longer.
+            except (
+                psycopg.OperationalError,
+                psycopg.errors.ReadOnlySqlTransaction,  # the server is not the primary any longer
+                psycopg.errors.IdleInTransactionSessionTimeout,  # this process was suspended in the transaction
+            ) as error:
                 await self._drop()
                 if fresh or lost:  # else the server was restarted since the last transaction
                     raise DatabaseUnavailableError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -27,6 +28,9 @@ from mvsep_async.submission.recovery import Recovery
 __all__ = ["Scheduler"]
 
 logger = logging.getLogger("mvsep_async")
+
+_REFUSAL_CHECK: Final = 1.0
+"""Seconds between two queries whether another client refused to cancel a job."""
 
 _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST})
 
@@ -176,16 +180,20 @@ class Scheduler:
 
         If that client has ended, the one that takes the job over cancels it.
         """
-        if job.state in OVER:
+        if job.done():
             return False
         await self.coordinator.request_cancel(job.id)
         subscription = job.subscribe()
-        while job.state not in OVER:
-            if await subscription.receive() is None:
-                raise job.closed_error()
+        while not job.done():
+            # A refusal changes no progress, so it is also looked for from time to time.
+            with anyio.move_on_after(_REFUSAL_CHECK):
+                if await subscription.receive() is None:
+                    raise job.closed_error()
             view = await self.coordinator.find(id=job.id)
-            if view is not None and not view.cancelling and view.record.state not in OVER:
+            if view is None:
                 return False
+            if not view.cancelling:
+                return view.record.state is JobState.CANCELLED
         return job.state is JobState.CANCELLED
 
     async def cancel(self, job: JobEntry) -> bool:

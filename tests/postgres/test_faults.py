@@ -15,11 +15,13 @@ import pytest
 
 from mvsep_async import Job, Stage
 from mvsep_async.errors import ClientClosedError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.postgres import connection as connection_module
 from mvsep_async.postgres import coordinator as coordination
 from mvsep_async.postgres.connection import Database, DatabaseUnavailableError
 from mvsep_async.postgres.jobs import JobTable
 from mvsep_async.postgres.processes import ProcessTable
 from mvsep_async.postgres.slots import SlotTable
+from mvsep_async.postgres_url import PostgresURL
 from mvsep_async.sandbox import Fault, FaultKind, Sandbox
 from tests.conftest import NewClient, wav
 from tests.postgres.proxy import proxy
@@ -330,3 +332,23 @@ async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client
             assert await job.cancel()
     assert job.stage is Stage.CANCELLED
     assert taken == [job.id]
+
+
+async def test_a_transaction_in_which_the_process_was_suspended_is_run_again(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_BEGIN", "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+    runs: list[int] = []
+
+    async def work(connection: Any) -> int:
+        runs.append(len(runs))
+        if len(runs) == 2:
+            await anyio.sleep(0.5)  # longer than the server lets a transaction be idle
+        (number,) = await (await connection.execute("SELECT 7")).fetchone()
+        return int(number)
+
+    tables = Database(PostgresURL(database))
+    assert await tables.run(work) == 7
+    assert await tables.run(work) == 7
+    assert len(runs) == 3
+    await tables.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -131,6 +132,30 @@ async def test_a_job_is_cancelled_from_elsewhere(held_clients: Clients, song: Pa
     assert await found.cancel()
     with pytest.raises(JobCancelledError):
         await job
+
+
+async def test_a_finished_job_cannot_be_cancelled_from_elsewhere(clients: Clients, song: Path) -> None:
+    one, other = clients
+    job = await one.submit(song, algorithm=40)
+    await job
+    found = await other.find(id=job.id)
+    assert found is not None
+    with anyio.fail_after(20):
+        assert not await found.cancel()
+
+
+async def test_a_job_that_is_being_downloaded_cannot_be_cancelled_from_elsewhere(
+    clients: Clients, service: Sandbox, song: Path, tmp_path: Path
+) -> None:
+    one, other = clients
+    service.faults.add(kind="stall", path="/storage/*", after_bytes=100, seconds=30, count=None)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(one.separate, song, tmp_path / "stems", algorithm=40, key="k"))
+        with anyio.fail_after(30):
+            while (found := await other.find(key="k")) is None or found.stage is not Stage.DOWNLOADING:
+                await anyio.sleep(0.02)
+            assert not await found.cancel()
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_job_is_downloaded_from_elsewhere(clients: Clients, song: Path, tmp_path: Path) -> None:
