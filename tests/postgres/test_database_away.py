@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -12,25 +11,11 @@ import pytest
 from mvsep_async import Job, MVSepClient, Stage
 from mvsep_async.errors import JournalError
 from mvsep_async.sandbox import Sandbox
-from tests.conftest import NewClient, wav
+from tests.conftest import NewClient
 from tests.postgres.proxy import proxy
+from tests.postgres.support import eventually, songs
 
 pytestmark = pytest.mark.slow
-
-
-def songs(folder: Path, count: int) -> list[Path]:
-    made = []
-    for number in range(count):
-        path = folder / f"song {number}.wav"
-        path.write_bytes(wav(0.1 + number / 100))
-        made.append(path)
-    return made
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.02)
 
 
 async def test_without_the_database_jobs_go_on_and_no_create_begins(

@@ -23,31 +23,11 @@ from mvsep_async.postgres.processes import ProcessTable
 from mvsep_async.postgres.slots import SlotTable
 from mvsep_async.postgres_url import PostgresURL
 from mvsep_async.sandbox import Fault, FaultKind, Sandbox
-from tests.conftest import NewClient, wav
+from tests.conftest import NewClient
 from tests.postgres.proxy import proxy
+from tests.postgres.support import eventually, songs, until
 
 TIMEOUT = 20.0
-
-
-def songs(folder: Path, count: int) -> list[Path]:
-    made = []
-    for number in range(count):
-        path = folder / f"song {number}.wav"
-        path.write_bytes(wav(0.1 + number / 100))
-        made.append(path)
-    return made
-
-
-async def until(job: Job, stage: Stage) -> None:
-    async for progress in job:
-        if progress.stage is stage:
-            return
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(TIMEOUT):
-        while not condition():
-            await anyio.sleep(0.02)
 
 
 def lose_answers(monkeypatch: pytest.MonkeyPatch, table: type, name: str, times: int = 1) -> None:

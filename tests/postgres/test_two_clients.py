@@ -15,7 +15,8 @@ from mvsep_async import Job, MVSepClient, Stage
 from mvsep_async.errors import JobCancelledError
 from mvsep_async.postgres.listener import Listener
 from mvsep_async.sandbox import Sandbox
-from tests.conftest import NewClient, wav
+from tests.conftest import NewClient
+from tests.postgres.support import songs, until
 
 Clients: TypeAlias = tuple[MVSepClient, MVSepClient]
 
@@ -36,21 +37,6 @@ async def clients(service: Sandbox, database: str, client_of: NewClient) -> Asyn
 async def held_clients(held: Sandbox, database: str, client_of: NewClient) -> AsyncIterator[Clients]:
     async with client_of(held, journal=database) as one, client_of(held, journal=database) as other:
         yield one, other
-
-
-def songs(folder: Path, count: int) -> list[Path]:
-    made = []
-    for number in range(count):
-        path = folder / f"song {number}.wav"
-        path.write_bytes(wav(0.1 + number / 100))
-        made.append(path)
-    return made
-
-
-async def until(job: Job, stage: Stage) -> None:
-    async for progress in job:
-        if progress.stage is stage:
-            return
 
 
 async def test_each_song_is_separated_once_and_the_limit_is_kept(
