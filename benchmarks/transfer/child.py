@@ -20,6 +20,7 @@ from typing import Any
 
 import anyio
 import psutil  # type: ignore[import-untyped]
+from anyio.abc import TaskStatus
 from attrs import frozen
 
 from benchmarks.transfer.bench import Bench, Scheme, upload
@@ -49,7 +50,9 @@ def crowd(bench: Bench, scheme: Scheme, *, uploads: int, downloads: int) -> Crow
     given = [str(bench.folder), scheme, bench.urls[scheme], str(uploads), str(downloads)]
     command = [sys.executable, "-m", "benchmarks.transfer.child"]
     with subprocess.Popen([*command, "idle"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle:
-        found = json.loads(subprocess.run([*command, *given], check=True, capture_output=True).stdout)
+        assert idle.stdout is not None
+        idle.stdout.readline()  # its timers run: a short crowd may be over before a busy machine has started it
+        found = json.loads(subprocess.run([*command, *given], check=True, stdout=subprocess.PIPE).stdout)
         out, _ = idle.communicate()
     return Crowd(**found, idle_lag=json.loads(out))
 
@@ -87,7 +90,7 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, selec
         poller.start()
         selector.passes.clear()
         async with anyio.create_task_group() as group:
-            group.start_soon(_tick, lags)
+            await group.start(_tick, lags)
             async with anyio.create_task_group() as transfers:
                 url = bench.urls[scheme]
                 for _ in range(uploads):
@@ -104,19 +107,22 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, selec
     }
 
 
-async def _tick(lags: list[float]) -> None:
-    """Note how late a timer is, again and again."""
+async def _tick(lags: list[float], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Note how late a timer is, again and again; started once there is a first figure."""
     while True:
         due = time.perf_counter() + _TICK
         await anyio.sleep(_TICK)
         lags.append(time.perf_counter() - due)
+        if len(lags) == 1:
+            task_status.started()
 
 
 async def _idle() -> float:
     """Return how late the timers of a loop are that does nothing else, until stdin ends."""
     lags: list[float] = []
     async with anyio.create_task_group() as group:
-        group.start_soon(_tick, lags)
+        await group.start(_tick, lags)
+        print("running", flush=True)
         await anyio.to_thread.run_sync(sys.stdin.read)
         group.cancel_scope.cancel()
     return _percentile(lags) * 1000
