@@ -1,4 +1,4 @@
-"""Classify a failed song by when it is worth retrying. Pure."""
+"""Classify a failed job by when it is worth trying again. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from enum import StrEnum
 from typing import Final
 
 from mvsep_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
     InvalidRequestError,
     JobCancelledError,
     JobFailedError,
+    JournalError,
     MVSepError,
+    ProtocolError,
+    RateLimitedError,
+    ServiceUnavailableError,
     SubmissionUnknownError,
+    WireError,
 )
 
-__all__ = ["FailureKind", "classify_failure"]
+__all__ = ["FailureKind", "classify_failure", "resumes_later"]
 
 
 class FailureKind(StrEnum):
@@ -33,8 +40,17 @@ _DAMAGED: Final = re.compile(
 )
 """Words that mean a damaged file. They are a guess: the service has no error code for it."""
 
-
 _ON_REQUEST: Final = (InvalidRequestError, JobCancelledError, JobFailedError, SubmissionUnknownError)
+
+_RESUMED: Final = (
+    AuthenticationError,
+    ConfigurationError,
+    JournalError,
+    ProtocolError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    WireError,
+)
 
 
 def classify_failure(error: MVSepError) -> FailureKind:
@@ -42,3 +58,12 @@ def classify_failure(error: MVSepError) -> FailureKind:
     if isinstance(error, JobFailedError | InvalidRequestError) and _DAMAGED.search(str(error)):
         return FailureKind.PERMANENT
     return FailureKind.ON_REQUEST if isinstance(error, _ON_REQUEST) else FailureKind.TEMPORARY
+
+
+def resumes_later(error: MVSepError | None) -> bool:
+    """Tell whether a job that failed with this error is resumed when the journal is opened the next time.
+
+    This is so if the service did not end the job: for an outage longer than `patience`, a full disk, a revoked token.
+    The journal keeps the state from before such an error.
+    """
+    return isinstance(error, _RESUMED) and not isinstance(error, SubmissionUnknownError)

@@ -5,27 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import inf, nextafter
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from anyio import CancelScope
 from attrs import define, evolve, field, frozen
 
-from mvsep_async.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    JournalError,
-    MVSepError,
-    ProtocolError,
-    RateLimitedError,
-    ServiceUnavailableError,
-    SubmissionUnknownError,
-    WireError,
-)
+from mvsep_async.errors import MVSepError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import NOTHING, Facts
+from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.lifecycle import JobEvent, JobState, next_state, stage_of
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
@@ -34,31 +25,15 @@ from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Listener, emitter
 from mvsep_async.sources import Data
 
-__all__ = ["Change", "JobRegistry", "resumes_later"]
+__all__ = ["Change", "JobRegistry"]
 
 logger = logging.getLogger("mvsep_async")
 
-_NOT_ACCEPTED = (JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST)
+_NOT_ACCEPTED: Final = (JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST)
 """States in which the song may have to be sent, for the first time or again."""
 
-_TRANSIENT = (
-    AuthenticationError,
-    ConfigurationError,
-    JournalError,
-    ProtocolError,
-    RateLimitedError,
-    ServiceUnavailableError,
-    WireError,
-)
-
-
-def resumes_later(error: MVSepError | None) -> bool:
-    """Tell whether a job that failed with this error is resumed when the journal is opened the next time.
-
-    This is so if the service did not end the job: for an outage longer than `patience`, a full disk, a revoked token.
-    The journal keeps the state from before such an error.
-    """
-    return isinstance(error, _TRANSIENT) and not isinstance(error, SubmissionUnknownError)
+_LOCAL: Final = ("planned", "paths")
+"""The facts that describe files on this machine."""
 
 
 @frozen
@@ -177,7 +152,7 @@ class JobRegistry:
         changes: dict[str, Any] = {"fingerprint": request.fingerprint}
         if job.state in _NOT_ACCEPTED:
             changes["source"] = request.source
-        self._drop_fingerprints(job)
+        self._remove_names(job)
         job.request = evolve(job.request, **changes)
         self._index(job)
         self.journal.amend(job.request)
@@ -187,12 +162,9 @@ class JobRegistry:
 
         Raises `IllegalEventError` for an event that is not allowed in the job's state.
         """
-        if self.is_elsewhere(job):
-            job.facts = evolve(job.facts, **_local(changes))
-            return
-        state, facts = self._next(job, event, changes)
-        self._record(job, state, facts)
-        self._set(job, state, facts, progress)
+        recorded = self._record(job, event, changes)
+        if recorded is not None:
+            self._set(job, *recorded, progress)
 
     async def commit(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
         """Apply an event to a job after the journal has it on disk, safe from a power loss; it is not cancellable.
@@ -200,26 +172,21 @@ class JobRegistry:
         Raises `JournalError` if the journal could not be written. The event is applied nevertheless, since it happened
         at the service, and the journal retries the write.
         """
-        if self.is_elsewhere(job):
-            job.facts = evolve(job.facts, **_local(changes))
+        recorded = self._record(job, event, changes)
+        if recorded is None:
             return
-        state, facts = self._next(job, event, changes)
-        self._record(job, state, facts)
         with CancelScope(shield=True):
             try:
                 await self.journal.flush(synced=True)
             finally:
-                self._set(job, state, facts, progress)
+                self._set(job, *recorded, progress)
 
     def refine(self, job: JobEntry, **changes: Any) -> None:
         """Change facts of a job without changing its state."""
-        if self.is_elsewhere(job):
-            job.facts = evolve(job.facts, **_local(changes))
-            return
-        facts = evolve(job.facts, **changes)
-        self._record(job, job.state, facts)
-        job.facts = facts
-        self._index_hashes(job)
+        recorded = self._record(job, None, changes)
+        if recorded is not None:
+            _, job.facts = recorded
+            self._index_hashes(job)
 
     def set_error(self, job: JobEntry, error: MVSepError) -> None:
         """Set the error of a job that is over, such as that of a later download; the journal does not record it."""
@@ -269,12 +236,7 @@ class JobRegistry:
     def _drop(self, job: JobEntry) -> None:
         self.jobs.pop(job.id, None)
         self._unrecorded.discard(job.id)
-        for index, name in ((self._by_hash, job.facts.hash), (self._by_hash, job.facts.remote)):
-            if name is not None and index.get(name) is job:  # not another entry of the same hash
-                del index[name]
-        if job.request.key is not None and self._by_key.get(job.request.key) is job:
-            del self._by_key[job.request.key]
-        self._drop_fingerprints(job)
+        self._remove_names(job)
 
     def _load(self, job: JobEntry, record: Record, progress: Progress | None) -> None:
         """Set everything of a job from the journal, and publish its progress."""
@@ -295,33 +257,47 @@ class JobRegistry:
     def _index(self, job: JobEntry) -> None:
         if not job.facts.archived:
             self.jobs[job.id] = job
-        if job.request.key is not None:
-            self._by_key[job.request.key] = job
-        if job.request.fingerprint is not None:
-            self._by_fingerprint[job.request.fingerprint] = job
-        if job.request.content is not None:
-            self._by_content[job.request.content] = job
-        if job.facts is not NOTHING:
-            self._index_hashes(job)
+        for index, name in self._names(job):
+            index[name] = job
 
-    def _drop_fingerprints(self, job: JobEntry) -> None:
-        request = job.request
-        for index, name in ((self._by_fingerprint, request.fingerprint), (self._by_content, request.content)):
-            if name is not None and index.get(name) is job:
+    def _remove_names(self, job: JobEntry) -> None:
+        for index, name in self._names(job):
+            if index.get(name) is job:  # not another job of the same name
                 del index[name]
+
+    def _names(self, job: JobEntry) -> Iterator[tuple[dict[str, JobEntry], str]]:
+        """Yield each name by which a job is found, with its index."""
+        request, facts = job.request, job.facts
+        if request.key is not None:
+            yield self._by_key, request.key
+        if request.fingerprint is not None:
+            yield self._by_fingerprint, request.fingerprint
+        if request.content is not None:
+            yield self._by_content, request.content
+        for hash in () if facts is NOTHING else (facts.hash, facts.remote):
+            if hash is not None:
+                yield self._by_hash, hash
 
     def _index_hashes(self, job: JobEntry) -> None:
         for name in (job.facts.hash, job.facts.remote):
             if name is not None:
                 self._by_hash[name] = job
 
-    def _next(self, job: JobEntry, event: JobEvent, changes: dict[str, Any]) -> tuple[JobState, Facts]:
-        return next_state(job.id, job.state, event), evolve(job.facts, **changes) if changes else job.facts
+    def _record(self, job: JobEntry, event: JobEvent | None, changes: dict[str, Any]) -> tuple[JobState, Facts] | None:
+        """Record a change in the journal, and return the state and facts that follow from it.
 
-    def _record(self, job: JobEntry, state: JobState, facts: Facts) -> None:
-        transient = state is JobState.FAILED and facts.error is not None and resumes_later(facts.error)
+        Returns `None` for another client's job: only the files on this machine are noted, since that client records the
+        rest.
+        """
+        if self.is_elsewhere(job):
+            job.facts = evolve(job.facts, **{name: changes[name] for name in _LOCAL if name in changes})
+            return None
+        state = job.state if event is None else next_state(job.id, job.state, event)
+        facts = evolve(job.facts, **changes) if changes else job.facts
+        transient = state is JobState.FAILED and resumes_later(facts.error)
         if job.id not in self._unrecorded and not transient:
             self.journal.update(job.id, state, facts)
+        return state, facts
 
     def _set(self, job: JobEntry, state: JobState, facts: Facts, progress: Progress | None) -> None:
         before = job.state
@@ -351,8 +327,3 @@ class JobRegistry:
     def _publish(self, job: JobEntry, progress: Progress) -> None:
         job.progress = progress
         job.publish(progress)
-
-
-def _local(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes that describe files on this machine."""
-    return {name: value for name, value in changes.items() if name in ("planned", "paths")}

@@ -11,8 +11,9 @@ import anyio
 from attrs import define, field
 
 from mvsep_async.concurrency import in_thread
+from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.lifecycle import AT_SERVICE
-from mvsep_async.jobs.registry import Change, JobRegistry, resumes_later
+from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.sources import Spooled
 
 __all__ = ["Cleanup"]

@@ -24,10 +24,11 @@ from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.job import Job, entry_of, wait_until_over
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import JobRegistry, resumes_later
+from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
 from mvsep_async.jobs.stream import JobStream
 from mvsep_async.models.separation import is_job_hash

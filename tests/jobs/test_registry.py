@@ -20,10 +20,11 @@ from mvsep_async.errors import (
 )
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import NoJournal, Record
 from mvsep_async.jobs.lifecycle import IllegalEventError, JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.registry import Change, JobRegistry, resumes_later
+from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.stage import Stage
 
