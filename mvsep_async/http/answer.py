@@ -88,7 +88,7 @@ def read_answer(call: Call, answer: HTTPResponse) -> Json:
     if _HTML.match(answer.body):
         raise _html(call, answer)
     data = parse_json(answer, call.path)
-    if answer.status >= 400 and not _is_refusal(answer.status, data):
+    if answer.status >= 400 and not _is_refusal(call, answer.status, data):
         raise ServiceUnavailableError(
             f"{answer.status} is not an answer of the service to {call.path}: it is down, or something in front of it "
             "answers; check the base URL, or try again later",
@@ -228,17 +228,19 @@ def _html(call: Call, answer: HTTPResponse) -> MVSepError:
     )
 
 
-def _is_refusal(status: int, data: Json) -> bool:
+def _is_refusal(call: Call, status: int, data: Json) -> bool:
     """Tell whether an answer with an error status is the service's own decision about the call.
 
-    A proxy, a firewall or a deployment answers 403 and 404 with JSON too, but without the service's envelope.
+    A proxy, a firewall or a deployment answers 403 and 404 with JSON too, but without the service's envelope. To a
+    create the service gives these statuses only in words that are known.
     """
     if status not in _REFUSALS or not isinstance(data, dict):
         return False
-    own = "success" in data or "status" in data
+    own = "success" in data or isinstance(data.get("status"), str)
     fields, texts = reasons(data)
     if status in (403, 404):
-        return own or classify_refusal_text("; ".join(texts)) is not None
+        known = classify_refusal_text("; ".join(texts)) is not None or _about_token(data)
+        return known or (own and call.path != "separation/create")
     return own or bool(fields or texts) or status == 401
 
 

@@ -126,7 +126,10 @@ def is_job_hash(hash: str) -> bool:
 def with_hash(raw: dict[str, Json]) -> dict[str, Json]:
     """Fill in a missing `hash` from the query of `link`: some answers have it only there."""
     link = raw.get("link")
-    if raw.get("hash") in (None, "") and isinstance(link, str):
+    hash = raw.get("hash")
+    if isinstance(hash, str):
+        raw["hash"] = hash = hash.strip() or None
+    if hash is None and isinstance(link, str):
         raw["hash"] = hash_in_link(link)
     return raw
 

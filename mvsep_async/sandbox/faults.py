@@ -46,6 +46,8 @@ class FaultKind(StrEnum):
     """An HTML page of the edge, with `status` (502 unless given); the handler never runs."""
     HTML_AFTER = "html_after"
     """The same page, but the request was handled."""
+    REFUSE_AFTER = "refuse_after"
+    """The request is handled to its end, then answered with `status`, `body` and `headers`."""
     RATE_LIMIT = "rate_limit"
     """429 with `Retry-After: retry_after`; None: without that header."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from enum import Enum
@@ -23,6 +24,7 @@ from mvsep_async.errors import (
     JournalError,
     MVSepError,
     NoFreeSlotError,
+    ProtocolError,
     RateLimitedError,
     UploadError,
 )
@@ -35,7 +37,7 @@ from mvsep_async.jobs.fingerprint import content_fingerprint_of, fingerprint_of
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
-from mvsep_async.jobs.request import JobRequest
+from mvsep_async.jobs.request import ID_PATTERN, JobRequest
 from mvsep_async.models.separation import Created
 from mvsep_async.models.stage import Stage
 from mvsep_async.models.user import User
@@ -56,6 +58,10 @@ logger = logging.getLogger("mvsep_async")
 _CLOSING: Final = 0.8
 """Seconds to wait for the response to a completely sent create when the client closes: most of the one second in which
 a program should stop."""
+
+
+_TAG: Final = re.compile(rf"\d{{14}}-[0-9a-f]{{10}}-({ID_PATTERN})(?![0-9a-z])")
+"""The hash of a job, with the tag at the front of the uploaded file's name."""
 
 
 class Fate(Enum):
@@ -87,13 +93,15 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
 
     `handed_over`: the last byte of the body was given to the network. Before that the service cannot have the job,
     since the body is shorter than its announced length and the request incomplete. After that, only the service's own
-    response to a create proves that the job was not accepted: a redirect, an error page or a broken response may follow
-    an accepted job.
+    response to a create proves that the job was not accepted: a redirect, the answer of a proxy, an error page or a
+    broken response may follow an accepted job.
     """
     match error:
-        case NoFreeSlotError() | DailyLimitError() | InvalidRequestError(status=400 | 422):
+        case NoFreeSlotError() | DailyLimitError() | InvalidRequestError(status=200 | 400 | 422):
             return Fate.REFUSED
-        case UploadError() | DownloadError() | ConfigurationError() | InvalidRequestError():
+        case UploadError() | DownloadError() | InvalidRequestError():
+            return Fate.REJECTED
+        case ConfigurationError() if not handed_over:
             return Fate.REJECTED
         case RateLimitedError() | AuthenticationError() | JournalError():
             return Fate.NOT_ACCEPTED
@@ -169,6 +177,7 @@ class Launcher:
                 async with self._line_for(job, parts, attempt):
                     with attempt.answer:
                         created = await self._create(job, _held(parts, attempt), attempt)
+                        self._check_own(job, created)
             if attempt.answer.cancelled_caught:
                 self.registry.apply(job, JobEvent.ANSWER_LOST)
                 return CreateResult(Fate.LOST)
@@ -223,6 +232,16 @@ class Launcher:
             before_last=partial(self.coordinator.confirm, job.id) if self.coordinator.shared else None,
             on_rate_limited=attempt.rate_limited,
         )
+
+    def _check_own(self, job: JobEntry, created: Created) -> None:
+        """Raise `ProtocolError` if the response names another job, as one from a cache does."""
+        known, tag = self.registry.find(hash=created.hash), _TAG.match(created.hash)
+        if known is not None and known is not job:
+            other = (known.request.source, known.request.settings) != (job.request.source, job.request.settings)
+        else:
+            other = tag is not None and tag[1] != job.id and not is_url(job.request.source)
+        if other:
+            raise ProtocolError(f"the answer to separation/create names another job, {created.hash}")
 
     def _show_sent(self, job: JobEntry, sent: int, total: int) -> None:
         if total and job.state in (JobState.UPLOADING, JobState.CREATING):  # else no file is uploaded

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.paging import MAX_PAGE, Page
-from mvsep_async.errors import MVSepError, SubmissionUnknownError
+from mvsep_async.errors import ConfigurationError, MVSepError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
@@ -75,7 +75,7 @@ class Recovery:
             hashes = await self._listed(lost, thorough=self.search.can_prove_absence(began))
         except MVSepError as error:
             logger.info("the search for %d lost jobs cannot read the service's lists: %s", len(lost), error)
-            if self.outage.failed(self.clock()):
+            if self.outage.failed(self.clock()) or isinstance(error, ConfigurationError):
                 for job in lost:
                     if job.state is JobState.LOST:
                         self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
@@ -117,8 +117,8 @@ class Recovery:
         while True:
             try:
                 page = await self.account.history_page(start, MAX_PAGE, priority=Priority.LIKELY)
-            except MVSepError:
-                if self.outage.failed(self.clock()):
+            except MVSepError as error:
+                if self.outage.failed(self.clock()) or isinstance(error, ConfigurationError):
                     raise
                 await anyio.sleep(self.outage.rest)
             else:

@@ -10,18 +10,27 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mvsep_async import OutputFormat, Pair, Stage, SubmissionUnknownError
+from mvsep_async import ConfigurationError, OutputFormat, Pair, Stage, SubmissionUnknownError
 from mvsep_async.jobs import coordinator
 from mvsep_async.jobs.job import entry_of
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
-from tests.conftest import NewClient
+from tests.conftest import NewClient, wav
 
 from .support import calls, paid, reached, until
 
 URL = "http://music.test/song.wav"
 AFTER = [{"kind": "lose_answer"}, {"kind": "lose_answer", "reset": True}, {"kind": "html_after"}, {"kind": "truncate"},
-         {"kind": "empty"}, {"kind": "garble"}, {"kind": "cut_response", "after_bytes": 5}]  # fmt: skip
+         {"kind": "empty"}, {"kind": "garble"}, {"kind": "cut_response", "after_bytes": 5},
+         *({"kind": "refuse_after", **answer} for answer in (
+             {"status": 407}, {"status": 204, "body": ""}, {"status": 304, "body": ""}, {"status": 527, "body": "x"},
+             {"status": 301, "headers": {"Location": "https://127.0.0.1/api/separation/create"}},
+             {"status": 404, "body": {"status": 404, "error": "Not Found"}},
+             {"status": 403, "body": {"success": False, "errors": [{"code": 7003, "message": "no route"}]}},
+             {"status": 200, "body": {"success": True}}, {"status": 200, "body": {"data": {"hash": ""}}},
+             {"status": 200, "body": {"data": {"hash": " "}}}, {"status": 200, "body": '{"success": true}{}'},
+             {"status": 200, "body": {"data": {"hash": "20230327071601-0e3e5c6c85-mv0123456789abcdef-x.mp3"}}},
+         ))]  # fmt: skip
 BEFORE = [{"kind": "html", "status": 502}, {"kind": "html", "status": 200}, {"kind": "refuse", "status": 503},
           {"kind": "cut_request", "after_bytes": 1}, {"kind": "drop"}, {"kind": "refuse", "status": 302}]  # fmt: skip
 
@@ -57,6 +66,41 @@ async def test_a_job_that_was_not_accepted_is_sent_again(
         job = await client.submit(song, algorithm=40)
         await reached(job, Stage.WAITING)
         assert entry_of(job).facts.attempts == 2
+    assert paid(held) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_answer_of_another_job_out_of_a_cache_is_not_believed(
+    held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path, known: bool
+) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(wav(0.2))
+    async with client_of(held) as client, client_of(held) as first:
+        before = await (client if known else first).submit(song, algorithm=40)
+        await reached(before, Stage.WAITING)
+        held.faults.add(kind="refuse_after", path="separation/create", status=200, body={"data": {"hash": before.hash}})
+        job = await client.submit(other, algorithm=40)
+        await reached(job, Stage.WAITING)
+        assert job.hash == held.jobs[1].hash
+    assert paid(held) == 2
+
+
+async def test_a_proxy_that_starts_to_ask_for_a_password_costs_nothing(
+    held: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.db"
+    async with client_of(held, journal=journal) as client:
+        held.faults.add(kind="refuse_after", path="separation/create", status=407)
+        await client.account.user()
+        proxy = held.faults.add(kind="refuse", path="app/*", status=407, count=None, skip=1)  # the plan is asked for
+        job = await client.submit(song, algorithm=40)
+        with pytest.raises(ConfigurationError, match="proxy"):
+            await job
+    held.faults.remove(proxy)
+    async with client_of(held, journal=journal) as client:
+        (job,) = client.jobs()
+        await reached(job, Stage.WAITING)
+        assert job.hash == held.jobs[0].hash
     assert paid(held) == 1
 
 

@@ -138,6 +138,24 @@ def test_refusals_have_their_own_errors(status: int, body: Json | bytes, kind: t
     assert getattr(error, "status", status) == status
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (404, {"timestamp": 1, "status": 404, "error": "Not Found", "path": "/api/x"}, ServiceUnavailableError),
+        (400, {"timestamp": 1, "status": 400, "error": "Bad Request", "path": "/api/x"}, InvalidRequestError),
+        (404, {"status": "error", "message": "no route"}, ServiceUnavailableError),
+        (404, {"success": False, "errors": ["no route"]}, ServiceUnavailableError),
+        (403, {"success": False, "errors": ["Forbidden"]}, ServiceUnavailableError),
+        (403, {"success": False, "errors": {"api_token": ["is wrong"]}}, AuthenticationError),
+        (404, {"success": False, "errors": ["Seperation type is not set"]}, InvalidRequestError),
+    ],
+)
+def test_a_gateway_that_answers_a_create_in_json_refuses_nothing(
+    status: int, body: Json, kind: type[MVSepError]
+) -> None:
+    assert type(said(status, body, CREATE)) is kind
+
+
 @pytest.mark.parametrize("success", [True, "true", 1, "1", None])
 def test_success_comes_in_many_forms(success: Json) -> None:
     assert read_answer(GET, HTTPResponse(200, {}, json.dumps({"success": success, "data": 1}).encode()))

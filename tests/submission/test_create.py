@@ -44,9 +44,9 @@ def test_without_an_answer_it_depends_on_whether_the_service_can_have_it(error: 
     [
         (NoFreeSlotError("full", status=400), Fate.REFUSED),
         (InvalidRequestError("?", status=400), Fate.REFUSED),
+        (InvalidRequestError("?", status=200), Fate.REFUSED),
         (InvalidRequestError("too large", status=413), Fate.REJECTED),
         (InvalidRequestError("ours"), Fate.REJECTED),
-        (ConfigurationError("no token"), Fate.REJECTED),
         (AuthenticationError("who?", status=401), Fate.NOT_ACCEPTED),
         (JournalError("disk full"), Fate.NOT_ACCEPTED),
         (UploadError("the file shrank"), Fate.REJECTED),
@@ -56,3 +56,9 @@ def test_without_an_answer_it_depends_on_whether_the_service_can_have_it(error: 
 )
 def test_with_an_answer_it_does_not(error: MVSepError, fate: Fate, handed_over: bool) -> None:
     assert fate_of(error, handed_over=handed_over) is fate
+
+
+def test_a_proxy_or_a_redirect_that_needs_other_settings_may_follow_an_accepted_job() -> None:
+    error = ConfigurationError("the proxy asks for a password")
+    assert fate_of(error, handed_over=True) is Fate.LOST
+    assert fate_of(error, handed_over=False) is Fate.REJECTED

@@ -97,7 +97,7 @@ class FaultInjector:
         await self._app(scope, receive, collect)
         if fault.kind is FaultKind.LOSE_ANSWER:
             self._break(fault, scope)
-        if fault.kind is FaultKind.HTML_AFTER:
+        if fault.kind in (FaultKind.HTML_AFTER, FaultKind.REFUSE_AFTER):
             await _instead(fault)(scope, receive, send)
             return
         changed = {
@@ -132,7 +132,7 @@ def _instead(fault: Fault) -> Response:
             headers["Retry-After"] = str(fault.retry_after)
         headers.setdefault("X-RateLimit-Remaining", "0")
         return JSONResponse({"message": "Too Many Attempts."}, fault.status or 429, headers)
-    if fault.kind is not FaultKind.REFUSE:
+    if fault.kind not in (FaultKind.REFUSE, FaultKind.REFUSE_AFTER):
         status = fault.status or 502
         return HTMLResponse(fault.body if isinstance(fault.body, str) else edge_page(status), status, headers)
     if isinstance(fault.body, str):
