@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import ContextVar
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
+    from mvsep_async.jobs.coordinator import Coordinator
     from mvsep_async.observe.events import Listener
 
 __all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "ClientConfig", "default_poll_interval", "time_scale_of"]
@@ -72,6 +74,8 @@ class ClientConfig:
     limit_rate: float | None
     compress_uploads: bool
     on_event: Listener | None
+    coordinator: Callable[[ClientConfig], Coordinator] | None = None
+    """Makes the coordinator of a client; by default, `journal` decides which one it is."""
 
     @property
     def time_scale(self) -> float:

@@ -12,7 +12,7 @@ from attrs import define, field
 from mvsep_async.errors import JournalError
 from mvsep_async.http.budget import DEFAULT_LIMIT
 from mvsep_async.http.call import Priority
-from mvsep_async.postgres.connection import Database
+from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.requests import RequestTable
 
 __all__ = ["LeasedRequests", "RequestLeaser"]
@@ -104,7 +104,7 @@ class RequestLeaser:
     """
 
     allowance: LeasedRequests
-    database: Database
+    database: Transactions
     requests: RequestTable
     fixed: int | None
     on_unavailable: Callable[[JournalError], None]

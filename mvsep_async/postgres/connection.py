@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 import anyio
 from attrs import define, field
@@ -20,7 +20,7 @@ from mvsep_async.postgres_url import PostgresURL
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Connection", "Database", "DatabaseUnavailableError", "connect"]
+__all__ = ["Connection", "Database", "DatabaseUnavailableError", "Transactions", "connect"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
@@ -50,6 +50,18 @@ _ATTEMPTS: Final = 8
 
 class DatabaseUnavailableError(JournalError):
     """The database cannot be reached or did not answer in time. The transaction may or may not be committed."""
+
+
+class Transactions(Protocol):
+    """Runs transactions in a database."""
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in a transaction, even if the task that waits for it is cancelled.
+
+        It may run twice, so it must be idempotent. Raises `DatabaseUnavailableError`, after which the transaction may
+        or may not be committed, and `JournalError` for any other error of the database.
+        """
+        ...
 
 
 async def connect(url: PostgresURL) -> Connection:

@@ -15,7 +15,7 @@ from uuid import uuid4
 import anyio
 from attrs import define, field
 
-from mvsep_async.concurrency import Yielder, in_thread
+from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import ConfigurationError, JournalError
 from mvsep_async.http.token import Token
 from mvsep_async.jobs.coordinator import Engine, JobView
@@ -24,18 +24,15 @@ from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
-from mvsep_async.postgres.connection import Connection, Database, DatabaseUnavailableError
+from mvsep_async.postgres.backend import Backend, PostgresBackend
+from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, Transactions
 from mvsep_async.postgres.decisions import TURN_PATIENCE, Lease, share_of
-from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
 from mvsep_async.postgres.journal import PostgresJournal
-from mvsep_async.postgres.listener import Listener
 from mvsep_async.postgres.mirrors import Mirrors, ReportedJobs
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.processes import Snapshot
 from mvsep_async.postgres.rows import ViewReader, needs_file
-from mvsep_async.postgres.schema import migrate
 from mvsep_async.postgres.slots import Claimed, LeaseOverError
-from mvsep_async.postgres.statements import Identity
 from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
 
@@ -77,7 +74,7 @@ def open_coordinator(
     """
     if token is None:
         raise ConfigurationError("a PostgreSQL journal needs an API token: set MVSEP_API_TOKEN, or pass api_token")
-    return SharedCoordinator(url, token, service, lease, shared_files, patience, requests_per_minute)
+    return SharedCoordinator(PostgresBackend(url, token, service), lease, shared_files, patience, requests_per_minute)
 
 
 def clock() -> float:
@@ -93,20 +90,22 @@ class SharedCoordinator:
     The process has a lease, which it renews by the database's clock. While the lease may have expired, no create is
     finished, no job is cancelled and no downloaded file gets its name, since another process may have taken over the
     jobs.
+
+    `clock`: the seconds of a clock that also runs while the process is suspended. `unix_time`: this machine's clock.
     """
 
-    _url: PostgresURL
-    _token: Token = field(repr=False)
-    _service: str
+    _backend: Backend
     _lease_seconds: float
     _shared_files: bool
     _patience: float
     _fixed_limit: int | None
+    _clock: Callable[[], float] = field(default=clock, kw_only=True)
+    _unix_time: Callable[[], float] = field(default=time.time, kw_only=True)
     shared: bool = True
     allowance: LeasedRequests = field(factory=lambda: LeasedRequests(anyio.current_time))
     slots_elsewhere: Mapping[str, str | None] = field(factory=dict)
     problem: str | None = None
-    _database: Database = field(init=False)
+    _database: Transactions = field(init=False)
     _journal: PostgresJournal = field(init=False)
     _lease: Lease = field(init=False)
     _engine: Engine | None = None
@@ -132,7 +131,7 @@ class SharedCoordinator:
     """Jobs taken over whose files are on another machine."""
 
     def __attrs_post_init__(self) -> None:
-        self._database = Database(self._url)
+        self._database = self._backend.transactions
         self._journal = PostgresJournal(self._database, self._shared_files, self._connect, self._disconnect, self._lost)
         self._lease = Lease(self._lease_seconds, self._lease_seconds * _MARGIN)
         self._mirrors = Mirrors(self._database, self._set_unavailable)
@@ -146,17 +145,14 @@ class SharedCoordinator:
         self._engine = engine
 
     def wall(self) -> float:
-        return time.time() + self._offset
+        return self._unix_time() + self._offset
 
     def closing(self) -> None:
-        self._database.closing()
+        self._backend.closing()
 
     async def _connect(self) -> tuple[Store, Path]:
         """Connect to the database, migrate its tables and get a lease."""
-        salt = await self._database.run(lambda connection: migrate(connection, self._url))
-        account = account_digest(self._token, self._service, salt)
-        store = Store(Identity(account, uuid4().hex, await in_thread(machine_name)))
-        spool = spool_folder(account)
+        store, spool = await self._backend.open()
         self._reader = ViewReader(spool=spool)
         await self._renew(store)
         return store, spool
@@ -169,7 +165,7 @@ class SharedCoordinator:
                 await self._database.run(self._journal.store.processes.leave)
         except JournalError as error:
             logger.info("the lease could not be ended and expires by itself: %s", error)
-        await self._database.close()
+        await self._backend.close()
 
     async def run(self) -> None:
         store, engine = self._journal.store, self._engine
@@ -183,8 +179,7 @@ class SharedCoordinator:
             tasks.start_soon(requests.run)
             tasks.start_soon(self._reported.run, store.jobs, engine)
             tasks.start_soon(self._mirrors.run, store.jobs, engine, self._view)
-            channel = Notice.channel(store.me.account)
-            await Listener(self._url, channel, self._on_notice, self._set_listening).run()
+            await self._backend.listen(self._on_notice, self._set_listening)
 
     def _on_notice(self, notice: Notice) -> None:
         mine = notice.about == self._journal.store.me.process
@@ -218,13 +213,13 @@ class SharedCoordinator:
 
     def _set_available(self) -> None:
         if self.problem is not None:
-            logger.warning("the shared journal %s can be reached again", self._url)
+            logger.warning("the shared journal %s can be reached again", self._backend)
         self.problem = None
 
     # Slots
 
     async def claim(self, candidate: JobEntry, *, limit: int, group_cap: int | None) -> str | None:
-        if self.problem is not None or not self._lease.valid(clock()):
+        if self.problem is not None or not self._lease.valid(self._clock()):
             self._renew_now.set()  # the dispatcher is woken when it is renewed
             return None
         token, store = self._claim or uuid4().hex, self._journal.store
@@ -342,7 +337,7 @@ class SharedCoordinator:
         await self._database.run(lambda connection: store.jobs.cancel_refused(connection, job))
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:
-        while not self._lease.valid(clock()):
+        while not self._lease.valid(self._clock()):
             self._renew_now.set()
             renewed = self._renewed
             with anyio.move_on_after(inf if patient else _CONFIRM) as scope:
@@ -392,7 +387,7 @@ class SharedCoordinator:
         engine.slots_changed()
 
     async def _renew(self, store: Store) -> Snapshot:
-        sent_at, wall = clock(), time.time()
+        sent_at, wall = self._clock(), self._unix_time()
         lapsed = not self._lease.valid(sent_at)
         snapshot = await self._database.run(
             lambda connection: store.processes.renew(
@@ -404,7 +399,7 @@ class SharedCoordinator:
             # A job that is not written yet cannot have been taken over.
             self._lost([job.id for job in own if job.id not in snapshot.own and not self._journal.is_new(job.id)])
         self._lease.renewed(sent_at)
-        self._offset = snapshot.now - (wall + time.time()) / 2
+        self._offset = snapshot.now - (wall + self._unix_time()) / 2
         self.allowance.processes = snapshot.processes
         self.slots_elsewhere = snapshot.elsewhere
         self.allowance.share = share_of(snapshot.holding, len(snapshot.elsewhere), snapshot.processes)

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobState
-from mvsep_async.journal.changes import PendingChanges, Row
+from mvsep_async.journal.changes import PendingChanges, Row, Value
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.notices import Notice, NoticeKind
@@ -71,19 +71,19 @@ class JobTable(Statements):
         if changes.added:
             await self._add(connection, changes.added, machines, written)
         for job, row in changes.amended.items():
-            await connection.execute(_AMEND, (*encoded(row), job, self.me.process))
+            await self._amend(connection, job, row)
         freed = False
         for job, row in changes.changed.items():
             if job in written.conflicts:
                 continue
             state = JobState(str(row[0]))
-            cursor = await connection.execute(_CHANGE, (*encoded(row), state not in OVER, job, self.me.process))
-            changed = await cursor.fetchone()
-            if changed is None:
+            followed = await self._change(connection, job, row, over=state in OVER)
+            if followed is None:
                 written.lost.append(job)
                 if state in AT_SERVICE:
-                    notices += await self._record_late_answer(connection, job, row)
-            elif changed[1]:
+                    owners = await self._record_late_answer(connection, job, dict(zip(FACT_COLUMNS, row, strict=True)))
+                    notices += [Notice(NoticeKind.OWNER, owner) for owner in owners]
+            elif followed:
                 notices.append(Notice(NoticeKind.CHANGED, job))
             freed = freed or state not in HOLDS_SLOT
         await self._learn(connection, changes.durations)
@@ -137,12 +137,20 @@ class JobTable(Statements):
             if same:
                 written.conflicts[job] = same[0][0]
 
-    async def _record_late_answer(self, connection: Connection, job: str, row: Row) -> list[Notice]:
-        """Record the answer to a create for the process that has taken over the job."""
-        facts = dict(zip(FACT_COLUMNS, encoded(row), strict=True))
-        values = [facts[name] for name in ("hash", "remote", "host", "accepted_at")]
+    async def _amend(self, connection: Connection, job: str, row: Row) -> None:
+        await connection.execute(_AMEND, (*encoded(row), job, self.me.process))
+
+    async def _change(self, connection: Connection, job: str, row: Row, *, over: bool) -> bool | None:
+        """Write the facts of a job of this process; return whether another process follows it, `None` for no job."""
+        cursor = await connection.execute(_CHANGE, (*encoded(row), not over, job, self.me.process))
+        changed = await cursor.fetchone()
+        return None if changed is None else bool(changed[1])
+
+    async def _record_late_answer(self, connection: Connection, job: str, facts: Mapping[str, Value]) -> list[str]:
+        """Record the answer to a create for the process that has taken over the job, and return that process."""
+        values = encoded(tuple(facts[name] for name in ("hash", "remote", "host", "accepted_at")))
         rows = await self.rows(connection, _LATE_ANSWER, (*values, job))
-        return [Notice(NoticeKind.OWNER, owner) for (owner,) in rows if owner is not None]
+        return [owner for (owner,) in rows if owner is not None]
 
     async def _learn(self, connection: Connection, durations: Sequence[Row]) -> None:
         for row in durations:

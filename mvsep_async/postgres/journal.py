@@ -18,7 +18,7 @@ from mvsep_async.jobs.lifecycle import HOLDS_SLOT, JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.changes import PendingChanges
 from mvsep_async.journal.rows import facts_row, request_row
-from mvsep_async.postgres.connection import Database
+from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.rows import machine_of, turn_group
 from mvsep_async.postgres.store import Store
 
@@ -45,7 +45,7 @@ class PostgresJournal:
     reached, `flush` raises `JournalError`; changes are kept in memory and written later.
     """
 
-    database: Database
+    database: Transactions
     shared_files: bool
     connect: Callable[[], Awaitable[tuple[Store, Path]]]
     """Connects to the database, and returns its tables and the folder for spooled songs."""

@@ -14,7 +14,7 @@ from mvsep_async.errors import JournalError
 from mvsep_async.jobs.coordinator import Engine, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.subscription import Subscription
-from mvsep_async.postgres.connection import Database
+from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.jobs import JobTable
 from mvsep_async.postgres.rows import progress_text
 
@@ -40,7 +40,7 @@ class Mirrors:
     `on_unavailable` is called when the database cannot be reached.
     """
 
-    database: Database
+    database: Transactions
     on_unavailable: Callable[[JournalError], None]
     _entries: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     _changed: set[str] = field(factory=set)
@@ -118,7 +118,7 @@ class Mirrors:
 class ReportedJobs:
     """This process's jobs that other processes mirror. A subscription makes the poller poll them more often."""
 
-    database: Database
+    database: Transactions
     on_unavailable: Callable[[JournalError], None]
     _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
     """The subscription to each job, and the progress that was written last."""

@@ -67,29 +67,9 @@ class ProcessTable(Statements):
 
     async def renew(self, connection: Connection, *, name: str, lease: float, all_jobs: bool) -> Snapshot:
         """Renew the lease and return a snapshot of the journal. `all_jobs`: include `Snapshot.own`."""
-        me = self.me
         await self.register(connection, name=name, lease=lease)
-        rows = await self.rows(
-            connection,
-            f"""
-            SELECT id, state IN ({HOLDING}), hash, remote, host, state IN ('creating', 'lost'), cancelling,
-                   coalesce(followed_until > clock_timestamp(), false)
-            FROM mvsep.jobs WHERE account = %s AND owner = %s AND state NOT IN ('finished', 'failed', 'cancelled')
-              AND (state IN ({HOLDING}) OR cancelling OR followed_until > clock_timestamp())
-            """,  # noqa: S608
-            (me.account, me.process),
-        )
-        now, processes, per_minute = (
-            await self.rows(
-                connection,
-                f"""
-                SELECT {EPOCH}, (SELECT count(*) FROM mvsep.processes
-                                  WHERE account = a.id AND lease_until > clock_timestamp()), per_minute
-                FROM mvsep.accounts a WHERE id = %s
-                """,  # noqa: S608
-                (me.account,),
-            )
-        )[0]
+        rows = await self._active(connection)
+        now, processes, per_minute = await self._account(connection)
         return Snapshot(
             now=now,
             elsewhere=await self.slots.elsewhere(connection),
@@ -103,6 +83,33 @@ class ProcessTable(Statements):
             },
             per_minute=per_minute,
         )
+
+    async def _active(self, connection: Connection) -> list[tuple[Any, ...]]:
+        """Return this process's jobs that hold a slot, or of which another process wants something."""
+        return await self.rows(
+            connection,
+            f"""
+            SELECT id, state IN ({HOLDING}), hash, remote, host, state IN ('creating', 'lost'), cancelling,
+                   coalesce(followed_until > clock_timestamp(), false)
+            FROM mvsep.jobs WHERE account = %s AND owner = %s AND state NOT IN ('finished', 'failed', 'cancelled')
+              AND (state IN ({HOLDING}) OR cancelling OR followed_until > clock_timestamp())
+            """,  # noqa: S608
+            (self.me.account, self.me.process),
+        )
+
+    async def _account(self, connection: Connection) -> tuple[float, int, int | None]:
+        """Return the time of the database, how many processes have a valid lease, and the limit of requests."""
+        rows = await self.rows(
+            connection,
+            f"""
+            SELECT {EPOCH}, (SELECT count(*) FROM mvsep.processes
+                              WHERE account = a.id AND lease_until > clock_timestamp()), per_minute
+            FROM mvsep.accounts a WHERE id = %s
+            """,  # noqa: S608
+            (self.me.account,),
+        )
+        now, processes, per_minute = rows[0]
+        return now, processes, per_minute
 
     async def own(self, connection: Connection) -> list[str]:
         """Return this process's unfinished jobs."""
@@ -123,8 +130,21 @@ class ProcessTable(Statements):
 
     async def take_over(self, connection: Connection, also: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         """Move jobs of processes that have ended to this process, and return their rows and those of `also`."""
-        me = self.me
-        rows = await self.rows(
+        ids = [
+            id
+            for id, state, file, target, machine in await self._left_jobs(connection)
+            if may_take(JobState(state), needs_file=file, has_target=target, machine=machine, mine=self.me.machine)
+        ]
+        if not ids and not also:
+            return []
+        await self._own(connection, ids)
+        await self._forget_processes(connection)
+        return await self._views(connection, [*ids, *also])
+
+    async def _left_jobs(self, connection: Connection) -> list[tuple[Any, ...]]:
+        """Return unfinished jobs of processes that have ended: id, state, whether they have a file and a target, and
+        their machine."""
+        return await self.rows(
             connection,
             f"""
             SELECT id, state, source_kind NOT IN ('url', 'none'), target IS NOT NULL, machine FROM mvsep.jobs
@@ -134,18 +154,15 @@ class ProcessTable(Statements):
                    OR state NOT IN ({WAITING}, 'done', 'downloading'))
             ORDER BY number LIMIT {_TAKEOVER_BATCH} FOR UPDATE SKIP LOCKED
             """,  # noqa: S608
-            {"account": me.account, "machine": me.machine},
+            {"account": self.me.account, "machine": self.me.machine},
         )
-        ids = [
-            id
-            for id, state, file, target, machine in rows
-            if may_take(JobState(state), needs_file=file, has_target=target, machine=machine, mine=me.machine)
-        ]
-        if not ids and not also:
-            return []
-        await connection.execute("UPDATE mvsep.jobs SET owner = %s WHERE id = ANY(%s)", (me.process, ids))
-        await self._forget_processes(connection)
-        return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s) ORDER BY j.number", ([*ids, *also],))
+
+    async def _own(self, connection: Connection, jobs: Sequence[str]) -> None:
+        """Make jobs this process's."""
+        await connection.execute("UPDATE mvsep.jobs SET owner = %s WHERE id = ANY(%s)", (self.me.process, list(jobs)))
+
+    async def _views(self, connection: Connection, jobs: Sequence[str]) -> list[tuple[Any, ...]]:
+        return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s) ORDER BY j.number", (list(jobs),))
 
     async def _forget_processes(self, connection: Connection) -> None:
         await connection.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import frozen
 
@@ -13,6 +14,9 @@ from mvsep_async.postgres.decisions import (
 from mvsep_async.postgres.statements import Statements
 
 __all__ = ["RequestTable"]
+
+_COUNTED: Final = 60.5
+"""Seconds for which the service counts a request, and some for the way there."""
 
 
 @frozen
@@ -37,15 +41,33 @@ class RequestTable(Statements):
         recorded is better. `valid`: seconds for which they may be used. `unused`: earlier blocks, and how many of each
         were not used.
         """
-        me = self.me
-        (known,) = (
-            await self.rows(connection, "SELECT per_minute FROM mvsep.accounts WHERE id = %s FOR UPDATE", (me.account,))
-        )[0]
-        for earlier, count in unused.items():
-            await connection.execute("UPDATE mvsep.requests SET count = count - %s WHERE block = %s", (count, earlier))
+        known = await self._per_minute(connection)
+        rows = await self._blocks(connection, unused)
+        for count, earlier, _ in rows:
+            if earlier == block:  # the outcome of the first transaction was not known
+                return count, 0.0
+        used = sum(count for count, *_ in rows)
+        allowed = min(limit, known or limit) if stated else known or limit
+        given = granted(asked, used=used, limit=allowed, urgent=urgent)
+        if given:
+            await self._add(connection, block, given, valid + _COUNTED)
+        return given, min((seconds for _, _, seconds in rows), default=1.0)
+
+    async def _per_minute(self, connection: Connection) -> int | None:
+        """Lock the account and return its limit of requests, if a process has recorded it."""
+        rows = await self.rows(
+            connection, "SELECT per_minute FROM mvsep.accounts WHERE id = %s FOR UPDATE", (self.me.account,)
+        )
+        known: int | None = rows[0][0]
+        return known
+
+    async def _blocks(self, connection: Connection, unused: Mapping[str, int]) -> list[tuple[int, str, float]]:
+        """Return unused requests of blocks, and return the blocks that still count: count, block, and for how long."""
+        for block, count in unused.items():
+            await connection.execute("UPDATE mvsep.requests SET count = count - %s WHERE block = %s", (count, block))
         await connection.execute(
             "DELETE FROM mvsep.requests WHERE account = %s AND (counts_until <= clock_timestamp() OR count <= 0)",
-            (me.account,),
+            (self.me.account,),
         )
         rows = await self.rows(
             connection,
@@ -53,22 +75,15 @@ class RequestTable(Statements):
             SELECT count, block, extract(epoch FROM counts_until - clock_timestamp())::float8
             FROM mvsep.requests WHERE account = %s ORDER BY counts_until
             """,
-            (me.account,),
+            (self.me.account,),
         )
-        for count, given, _ in rows:
-            if given == block:  # the outcome of the first transaction was not known
-                return count, 0.0
-        used = sum(count for count, *_ in rows)
-        allowed = min(limit, known or limit) if stated else known or limit
-        given = granted(asked, used=used, limit=allowed, urgent=urgent)
-        if given:
-            await connection.execute(
-                """
-                INSERT INTO mvsep.requests VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))
-                """,
-                (block, me.account, given, valid + 60.5),
-            )
-        return given, min((seconds for _, _, seconds in rows), default=1.0)
+        return [(count, block, seconds) for count, block, seconds in rows]
+
+    async def _add(self, connection: Connection, block: str, count: int, counts_for: float) -> None:
+        await connection.execute(
+            "INSERT INTO mvsep.requests VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
+            (block, self.me.account, count, counts_for),
+        )
 
     async def learned(self, connection: Connection, per_minute: int) -> None:
         """Record the account's limit of requests, as the service's headers give it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -14,6 +15,7 @@ from mvsep_async.postgres.decisions import (
     TURN_PATIENCE,
     Candidate,
     ProcessRow,
+    alive,
     choose,
     full_groups,
     ready,
@@ -22,7 +24,7 @@ from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.schema import HOLDING, WAITING
 from mvsep_async.postgres.statements import EPOCH, Statements
 
-__all__ = ["Claimed", "LeaseOverError", "SlotTable"]
+__all__ = ["Account", "Claimed", "LeaseOverError", "SlotTable"]
 
 _CANDIDATES: Final = f"""
     SELECT j.id, j.owner, t.turn_group, t.turn FROM mvsep.turns t CROSS JOIN LATERAL (
@@ -60,6 +62,21 @@ class LeaseOverError(Exception):
 
 
 @frozen
+class Account:
+    """An account while a slot is claimed: its processes, and the job for which a slot waits."""
+
+    stalled_job: str | None
+    stalled_for: float | None
+    """Seconds for which the slot has waited."""
+    now: float
+    processes: tuple[ProcessRow, ...]
+
+    def has_stalled(self, job: str) -> bool:
+        """Tell whether a slot has waited long enough for this job."""
+        return self.stalled_job == job and self.stalled_for is not None and self.stalled_for >= TURN_PATIENCE
+
+
+@frozen
 class Claimed:
     """The result of a claim. `job`: the job that has a slot now; `turn_of`: the process whose turn it is instead."""
 
@@ -83,67 +100,84 @@ class SlotTable(Statements):
         The same `token` gives the same job again, in case the outcome of the first transaction is unknown.
         """
         me = self.me
-        rows = await self.rows(connection, _PROCESSES, (me.account,))
-        if not rows:
+        account = await self._account(connection)
+        if account is None or me.process not in alive(account.processes, account.now):
             raise LeaseOverError
-        (stalled_job, stalled_for, now), processes = rows[0][:3], [ProcessRow(*row[3:]) for row in rows]
-        if me.process not in {process.id for process in processes if process.lease_until > now}:
-            raise LeaseOverError
-        rows = await self.rows(
-            connection,
-            f"""
-            SELECT id, turn_group, owner, claim, coalesce(hash, remote) FROM mvsep.jobs
-            WHERE account = %s AND state IN ({HOLDING})
-            """,  # noqa: S608
-            (me.account,),
-        )
+        rows = await self._holders(connection)
         elsewhere = {id: hash for id, _, owner, _, hash in rows if owner != me.process}
         for id, _, owner, claim, _ in rows:
             if claim == token and owner == me.process:
                 return Claimed(id, free=True, elsewhere=elsewhere)
         if len(rows) >= limit:
             return Claimed(elsewhere=elsewhere)
-        held: dict[str, int] = {}
-        for _, group, *_ in rows:
-            held[group] = held.get(group, 0) + 1
-        full = full_groups(held, group_cap)
-        owners = ready(processes, now, me.process)
+        full = full_groups(Counter(group for _, group, *_ in rows), group_cap)
+        owners = ready(account.processes, account.now, me.process)
         chosen = await self._choose(connection, owners, full)
         if chosen is not None and chosen.owner != me.process:
-            if stalled_job == chosen.job and stalled_for is not None and stalled_for >= TURN_PATIENCE:
-                await connection.execute(
-                    """
-                    UPDATE mvsep.processes SET skipped_until = clock_timestamp() + make_interval(secs => %s)
-                    WHERE id = %s
-                    """,
-                    (SKIPPED, chosen.owner),
-                )
+            if account.has_stalled(chosen.job):
+                await self._skip(connection, chosen.owner)
                 chosen = await self._choose(connection, owners - {chosen.owner}, full)
-            elif stalled_job != chosen.job:
-                await connection.execute(
-                    "UPDATE mvsep.accounts SET stalled_job = %s, stalled_at = clock_timestamp() WHERE id = %s",
-                    (chosen.job, me.account),
-                )
+            elif account.stalled_job != chosen.job:
+                await self._wait_for(connection, chosen.job)
                 await self.notify(connection, Notice(NoticeKind.TURN, chosen.owner))
         if chosen is None or chosen.owner != me.process:
             return Claimed(turn_of=None if chosen is None else chosen.owner, free=True, elsewhere=elsewhere)
+        await self._grant(connection, chosen, token, stamp)
+        if any(process.id == me.process and process.skipped_until > -inf for process in account.processes):
+            await self._unskip(connection)
+        if chosen.turn % _TURNS_UNTIL_TIDY == 0:
+            await self._drop_empty_turns(connection, chosen.turn)
+        return Claimed(chosen.job, free=len(rows) + 1 < limit, elsewhere=elsewhere)
+
+    async def _account(self, connection: Connection) -> Account | None:
+        """Lock the account and return it with its processes; `None` if it has no process."""
+        rows = await self.rows(connection, _PROCESSES, (self.me.account,))
+        if not rows:
+            return None
+        stalled_job, stalled_for, now = rows[0][:3]
+        return Account(stalled_job, stalled_for, now, tuple(ProcessRow(*row[3:]) for row in rows))
+
+    async def _holders(self, connection: Connection) -> list[tuple[Any, ...]]:
+        """Return the jobs that hold a slot: id, turn group, owner, claim and hash."""
+        return await self.rows(
+            connection,
+            f"""
+            SELECT id, turn_group, owner, claim, coalesce(hash, remote) FROM mvsep.jobs
+            WHERE account = %s AND state IN ({HOLDING})
+            """,  # noqa: S608
+            (self.me.account,),
+        )
+
+    async def _skip(self, connection: Connection, process: str) -> None:
+        """Give a process no turn for a while."""
+        await connection.execute(
+            "UPDATE mvsep.processes SET skipped_until = clock_timestamp() + make_interval(secs => %s) WHERE id = %s",
+            (SKIPPED, process),
+        )
+
+    async def _unskip(self, connection: Connection) -> None:
+        await connection.execute("UPDATE mvsep.processes SET skipped_until = NULL WHERE id = %s", (self.me.process,))
+
+    async def _wait_for(self, connection: Connection, job: str) -> None:
+        """Record that a slot waits for a job of another process."""
+        await connection.execute(
+            "UPDATE mvsep.accounts SET stalled_job = %s, stalled_at = clock_timestamp() WHERE id = %s",
+            (job, self.me.account),
+        )
+
+    async def _grant(self, connection: Connection, chosen: Candidate, token: str, stamp: float) -> None:
         await connection.execute(
             _GRANT,
             {
                 "stamp": stamp,
                 "token": token,
                 "job": chosen.job,
-                "account": me.account,
+                "account": self.me.account,
                 "group": chosen.group,
-                "channel": Notice.channel(me.account),
+                "channel": Notice.channel(self.me.account),
                 "notice": Notice(NoticeKind.SLOTS).text(),
             },
         )
-        if any(process.id == me.process and process.skipped_until > -inf for process in processes):
-            await connection.execute("UPDATE mvsep.processes SET skipped_until = NULL WHERE id = %s", (me.process,))
-        if chosen.turn % _TURNS_UNTIL_TIDY == 0:
-            await self._drop_empty_turns(connection, chosen.turn)
-        return Claimed(chosen.job, free=len(rows) + 1 < limit, elsewhere=elsewhere)
 
     async def _choose(self, connection: Connection, owners: Collection[str], full: Collection[str]) -> Candidate | None:
         rows = await self.rows(

@@ -18,9 +18,7 @@ class Store:
     """The transactions of one process."""
 
     me: Identity
-    jobs: JobTable = field(init=False, default=Factory(lambda self: JobTable(self.me), takes_self=True))
-    slots: SlotTable = field(init=False, default=Factory(lambda self: SlotTable(self.me), takes_self=True))
-    processes: ProcessTable = field(
-        init=False, default=Factory(lambda self: ProcessTable(self.me, self.slots), takes_self=True)
-    )
-    requests: RequestTable = field(init=False, default=Factory(lambda self: RequestTable(self.me), takes_self=True))
+    jobs: JobTable = field(default=Factory(lambda self: JobTable(self.me), takes_self=True))
+    slots: SlotTable = field(default=Factory(lambda self: SlotTable(self.me), takes_self=True))
+    processes: ProcessTable = field(default=Factory(lambda self: ProcessTable(self.me, self.slots), takes_self=True))
+    requests: RequestTable = field(default=Factory(lambda self: RequestTable(self.me), takes_self=True))

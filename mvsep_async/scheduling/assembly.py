@@ -73,7 +73,7 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
                 # Reading the certificate authorities takes about 20 ms, too long for the caller's event loop.
                 http = await in_thread(make_http, config.timeout)
                 stack.push_async_callback(_close_http, http)
-            coordinator = _coordinator(config)
+            coordinator = (config.coordinator or _coordinator)(config)
             journal = coordinator.journal
             records = await journal.open()
             stack.push_async_callback(_close_journal, journal)

@@ -15,6 +15,7 @@ import pytest
 
 from mvsep_async import Job, Stage
 from mvsep_async.errors import ClientClosedError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.postgres import backend
 from mvsep_async.postgres import connection as connection_module
 from mvsep_async.postgres import coordinator as coordination
 from mvsep_async.postgres.connection import Database, DatabaseUnavailableError
@@ -273,7 +274,7 @@ async def test_a_job_is_downloaded_on_the_machine_of_its_target(
         await eventually(lambda: any(job.stage is Stage.WAITING for job in one.jobs()))
         tasks.cancel_scope.cancel()
     with monkeypatch.context() as patch:
-        patch.setattr(coordination, "machine_name", lambda: "another machine")
+        patch.setattr(backend, "machine_name", lambda: "another machine")
         async with client_of(held, journal=database, lease=2.0) as other:
             found = await other.find(key="k")
             assert found is not None

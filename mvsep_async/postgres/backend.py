@@ -1,0 +1,84 @@
+"""The database of a shared journal as its coordinator uses it: tables, transactions and notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from attrs import define, field
+
+from mvsep_async.concurrency import in_thread
+from mvsep_async.http.token import Token
+from mvsep_async.postgres.connection import Database, Transactions
+from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
+from mvsep_async.postgres.listener import Listener
+from mvsep_async.postgres.notices import Notice
+from mvsep_async.postgres.schema import migrate
+from mvsep_async.postgres.statements import Identity
+from mvsep_async.postgres.store import Store
+from mvsep_async.postgres_url import PostgresURL
+
+__all__ = ["Backend", "PostgresBackend"]
+
+
+class Backend(Protocol):
+    """A database with the tables of a shared journal. `str` names it in messages."""
+
+    @property
+    def transactions(self) -> Transactions:
+        """Runs the transactions of one process."""
+        ...
+
+    async def open(self) -> tuple[Store, Path]:
+        """Connect, and return the tables in the name of a new process, and the folder for spooled songs."""
+        ...
+
+    def closing(self) -> None:
+        """Limit the time that further transactions may take, since the client closes."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection."""
+        ...
+
+    async def listen(self, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]) -> None:
+        """Call `on_notice` with each notice, and `on_listening` when notices start or stop arriving."""
+        ...
+
+
+@define(eq=False)
+class PostgresBackend:
+    """A PostgreSQL database. `token` and `service` name the account."""
+
+    url: PostgresURL
+    _token: Token = field(repr=False)
+    _service: str
+    transactions: Database = field(init=False)
+    _account: str = field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.transactions = Database(self.url)
+
+    async def open(self) -> tuple[Store, Path]:
+        """Create or migrate the tables; see `Backend.open`."""
+        salt = await self.transactions.run(lambda connection: migrate(connection, self.url))
+        self._account = account_digest(self._token, self._service, salt)
+        store = Store(Identity(self._account, uuid4().hex, await in_thread(machine_name)))
+        return store, spool_folder(self._account)
+
+    def closing(self) -> None:
+        """See `Backend.closing`."""
+        self.transactions.closing()
+
+    async def close(self) -> None:
+        """See `Backend.close`."""
+        await self.transactions.close()
+
+    async def listen(self, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]) -> None:
+        """See `Backend.listen`."""
+        await Listener(self.url, Notice.channel(self._account), on_notice, on_listening).run()
+
+    def __str__(self) -> str:
+        return str(self.url)
