@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Final
 
 from attrs import asdict, field, frozen
@@ -77,38 +78,24 @@ class AccountAPI:
         self, *, start: int = 0, limit: int = 10, priority: Priority = Priority.REST
     ) -> list[HistoryEntry]:
         """Return the account's separations, newest (`start=0`) first. More than 20 take several calls."""
-
-        async def page(start: int, limit: int) -> Page[HistoryEntry]:
-            return await self.history_page(start, limit, priority=priority)
-
+        page = partial(self.history_page, priority=priority)
         return await collect(page, key=_identity, start=start, limit=limit)
 
     def history_all(self, *, start: int = 0, priority: Priority = Priority.REST) -> AsyncGenerator[HistoryEntry]:
         """Iterate over all separations of the account, newest first, page by page."""
-
-        async def page(start: int, limit: int) -> Page[HistoryEntry]:
-            return await self.history_page(start, limit, priority=priority)
-
-        return pages(page, key=_identity, start=start)
+        return pages(partial(self.history_page, priority=priority), key=_identity, start=start)
 
     async def purchases(self, *, start: int = 0, limit: int = 20, status: str | None = None) -> list[Purchase]:
         """Return the account's purchases of credits, newest first. More than 100 take several calls.
 
         `status`: only those with this status.
         """
-
-        async def page(start: int, limit: int) -> Page[Purchase]:
-            return await self._purchases(start, limit, status)
-
+        page = partial(self._purchases, status=status)
         return await collect(page, key=_purchase_identity, start=start, limit=limit, page=_PURCHASES_PAGE)
 
     def purchases_all(self, *, start: int = 0, status: str | None = None) -> AsyncGenerator[Purchase]:
         """Iterate over all purchases of the account, newest first, page by page."""
-
-        async def page(start: int, limit: int) -> Page[Purchase]:
-            return await self._purchases(start, limit, status)
-
-        return pages(page, key=_purchase_identity, start=start, page=_PURCHASES_PAGE)
+        return pages(partial(self._purchases, status=status), key=_purchase_identity, start=start, page=_PURCHASES_PAGE)
 
     async def credit_alert(self) -> CreditAlert:
         """Return the number of credits below which the service sends a mail."""
@@ -156,7 +143,7 @@ class AccountAPI:
             rows = [None if isinstance(row, dict) and not row.get("hash") else row for row in rows]
         return page_of(rows, HistoryEntry, what=call.path)
 
-    async def _purchases(self, start: int, limit: int, status: str | None) -> Page[Purchase]:
+    async def _purchases(self, start: int, limit: int, *, status: str | None) -> Page[Purchase]:
         query: dict[str, str | int] = {"offset": start, "limit": limit}
         if status is not None:
             query["status"] = status

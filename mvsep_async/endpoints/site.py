@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -41,19 +42,11 @@ class SiteAPI:
 
     async def news(self, *, lang: str | None = None, start: int = 0, limit: int = 10) -> list[NewsItem]:
         """Return the news, newest first. `lang`: two letters. More than 20 take several calls."""
-
-        async def page(start: int, limit: int) -> Page[NewsItem]:
-            return await self._news(lang, start, limit)
-
-        return await collect(page, key=_news_identity, start=start, limit=limit)
+        return await collect(partial(self._news, lang=lang), key=_news_identity, start=start, limit=limit)
 
     def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncGenerator[NewsItem]:
         """Iterate over all news, newest first, page by page."""
-
-        async def page(start: int, limit: int) -> Page[NewsItem]:
-            return await self._news(lang, start, limit)
-
-        return pages(page, key=_news_identity, start=start)
+        return pages(partial(self._news, lang=lang), key=_news_identity, start=start)
 
     async def queue(self, *, priority: Priority = Priority.REST) -> Queue:
         """Return the number of jobs at the service, by plan.
@@ -84,23 +77,17 @@ class SiteAPI:
         `algorithm_id`, `options` (field → key): only those of this algorithm with these options. The links on the
         service's demo page have the algorithm's `sep_type` there.
         """
-
-        async def page(start: int, limit: int) -> Page[DemoEntry]:
-            return await self._demo(start, limit, algorithm_id, options)
-
+        page = partial(self._demo, algorithm_id=algorithm_id, options=options)
         return await collect(page, key=_demo_identity, start=start, limit=limit)
 
     def demo_all(
         self, *, start: int = 0, algorithm_id: int | None = None, options: Mapping[str, str | int] | None = None
     ) -> AsyncGenerator[DemoEntry]:
         """Iterate over all published separations, newest first, page by page; filters as in `demo`."""
-
-        async def page(start: int, limit: int) -> Page[DemoEntry]:
-            return await self._demo(start, limit, algorithm_id, options)
-
+        page = partial(self._demo, algorithm_id=algorithm_id, options=options)
         return pages(page, key=_demo_identity, start=start)
 
-    async def _news(self, lang: str | None, start: int, limit: int) -> Page[NewsItem]:
+    async def _news(self, start: int, limit: int, *, lang: str | None) -> Page[NewsItem]:
         query: dict[str, str | int] = {"start": start, "limit": limit}
         if lang is not None:
             query["lang"] = lang
@@ -108,7 +95,7 @@ class SiteAPI:
         return page_of(payload(await self._caller.call(call)), NewsItem, what=call.path)
 
     async def _demo(
-        self, start: int, limit: int, algorithm_id: int | None, options: Mapping[str, str | int] | None
+        self, start: int, limit: int, *, algorithm_id: int | None, options: Mapping[str, str | int] | None
     ) -> Page[DemoEntry]:
         query: dict[str, str | int] = {"start": start, "limit": limit}
         if algorithm_id is not None:
