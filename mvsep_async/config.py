@@ -17,7 +17,7 @@ from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
 from mvsep_async.http.token import Token
 from mvsep_async.postgres_url import PostgresURL
-from mvsep_async.transport.library import Timeouts
+from mvsep_async.transport.compat import Timeouts
 
 if TYPE_CHECKING:
     import httpx

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import ProtocolError
-from mvsep_async.transport.library import error_names
+from mvsep_async.transport.compat import error_names
 from mvsep_async.transport.reading import raw_body
 
 if TYPE_CHECKING:

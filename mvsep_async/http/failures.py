@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from mvsep_async.errors import ConfigurationError, MVSepError, TransportError
-from mvsep_async.transport.library import error_names, tls_error
+from mvsep_async.transport.compat import error_names, tls_error
 
 __all__ = ["failure_of", "was_sent", "without_frames"]
 

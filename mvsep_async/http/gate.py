@@ -13,7 +13,7 @@ from attrs import define, field
 
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Priority
-from mvsep_async.http.timing import limit_of, remaining_of
+from mvsep_async.http.rate_headers import limit_of, remaining_of
 
 __all__ = ["Allowance", "Gate", "Pass"]
 

@@ -18,16 +18,16 @@ from mvsep_async.errors import (
     RateLimitedError,
     TransportError,
 )
-from mvsep_async.http.answer import LARGE, MAX_BODY, HTTPResponse, read_answer
 from mvsep_async.http.body import ENCODINGS, read_body
 from mvsep_async.http.call import Auth, Call, Json
 from mvsep_async.http.failures import failure_of, was_sent, without_frames
 from mvsep_async.http.gate import Gate, Pass
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import MultipartBody
-from mvsep_async.http.timing import retry_after
+from mvsep_async.http.rate_headers import retry_after
+from mvsep_async.http.response import LARGE, MAX_BODY, HTTPResponse, decode_response
 from mvsep_async.http.token import Token
-from mvsep_async.transport.library import Timeouts, error_names
+from mvsep_async.transport.compat import Timeouts, error_names
 from mvsep_async.transport.pace import RateLimit
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ class Wire:
                 )
         try:
             if len(answer.body) < LARGE:
-                return read_answer(call, answer)
-            return await in_thread(read_answer, call, answer)
+                return decode_response(call, answer)
+            return await in_thread(decode_response, call, answer)
         except RecursionError:
             raise ProtocolError(f"the answer to {call.path} is nested too deeply", status=answer.status) from None
 
     def _check(self, call: Call) -> None:
         if call.auth is Auth.REQUIRED and self.token is None:
             raise ConfigurationError(
-                f"{call.path} needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. The token "
-                "stands on the account page of the service"
+                f"{call.path} needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. It is "
+                "shown on the account page of the service"
             )
         if call.host is not None and not call.host.is_sibling_of(self.base):
             raise ConfigurationError(f"{call.host} is not a host of the service at {self.base}: nothing is sent to it")

@@ -24,7 +24,8 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import KeyedLock
 from mvsep_async.errors import InvalidRequestError, MVSepError
 from mvsep_async.jobs.job import Job
-from mvsep_async.mcp.answers import (
+from mvsep_async.mcp.folders import AllowedFolders
+from mvsep_async.mcp.results import (
     AlgorithmDetails,
     AlgorithmSummary,
     EstimateResult,
@@ -34,7 +35,6 @@ from mvsep_async.mcp.answers import (
     describe,
     job_result,
 )
-from mvsep_async.mcp.folders import AllowedFolders
 from mvsep_async.mcp.spending import CreditLimit
 from mvsep_async.models.output_format import OutputFormat
 

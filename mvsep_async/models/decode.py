@@ -21,9 +21,9 @@ import attrs
 from cattrs import Converter
 
 from mvsep_async.errors import ProtocolError
-from mvsep_async.http.answer import excerpt
 from mvsep_async.http.call import Json
 from mvsep_async.http.redaction import redact
+from mvsep_async.http.response import excerpt
 from mvsep_async.http.token import Token
 from mvsep_async.models.values import (
     DROPPED_KEYS,

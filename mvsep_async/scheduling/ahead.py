@@ -13,7 +13,7 @@ from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE
 from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.scheduling.send_ahead import RECHECK, SendAhead, upload_size
-from mvsep_async.submission.line import UploadLine
+from mvsep_async.submission.upload_queue import UploadQueue
 
 __all__ = ["AheadUploads"]
 
@@ -22,7 +22,7 @@ __all__ = ["AheadUploads"]
 class AheadUploads:
     """Jobs that are `UPLOADING`; they get the next free slots. `wake` is called when another one may begin."""
 
-    line: UploadLine
+    uploads: UploadQueue
     policy: SendAhead
     wake: Callable[[], None]
     check_at: float = inf
@@ -51,7 +51,7 @@ class AheadUploads:
 
         The song's size is read by one of `tasks`, which wakes the caller.
         """
-        if not self.line.idle:
+        if not self.uploads.idle:
             return False
         if self._size[0] != job.id:
             self._size = job.id, None
@@ -62,7 +62,7 @@ class AheadUploads:
         delay = self.policy.delay(
             now,
             size=size,
-            rate=self.line.rate,
+            rate=self.uploads.rate,
             seconds_left=[holder.progress.seconds_left for holder in holders if holder.state in AT_SERVICE],
             ahead=len(self._jobs),
         )

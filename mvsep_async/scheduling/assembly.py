@@ -39,11 +39,11 @@ from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.session import Session
 from mvsep_async.submission.compress import Compressor
 from mvsep_async.submission.create import Launcher
-from mvsep_async.submission.line import UploadLine
 from mvsep_async.submission.prepare import RequestPreparer
 from mvsep_async.submission.recovery import Recovery
 from mvsep_async.submission.recovery_policy import Search
 from mvsep_async.submission.submit import Submitter
+from mvsep_async.submission.upload_queue import UploadQueue
 from mvsep_async.transport.client import make_http
 from mvsep_async.transport.pace import RateLimit
 
@@ -141,8 +141,8 @@ def _scheduler(
 ) -> Scheduler:
     time_scale, clock = config.time_scale, loop_clock()
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
-    line = UploadLine(clock)
-    launcher = Launcher(registry, coordinator, separations, config.base, clock, line)
+    uploads = UploadQueue(clock)
+    launcher = Launcher(registry, coordinator, separations, config.base, clock, uploads)
     if config.compress_uploads:
         launcher.compress = Compressor().compress
     dispatcher = Dispatcher(
@@ -155,7 +155,7 @@ def _scheduler(
         time_scale,
         config.group_cap,
         clock,
-        line,
+        uploads,
     )
     poller = Poller(
         registry,

@@ -36,7 +36,7 @@ from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_acc
 from mvsep_async.scheduling.send_ahead import SendAhead
 from mvsep_async.scheduling.slots import Slots, allowed, count_accepted, count_listed
 from mvsep_async.submission.create import CreateResult, Fate, Launcher
-from mvsep_async.submission.line import UploadLine
+from mvsep_async.submission.upload_queue import UploadQueue
 
 __all__ = ["Dispatcher"]
 
@@ -48,7 +48,7 @@ class Dispatcher:
     """Begins creates for queued jobs while there are free slots.
 
     `concurrency`: most unfinished jobs at one time, `None` for the account's limit. `group_cap`: most of one group.
-    `account`: what is known of the account. `line`: the upload line of the launcher.
+    `account`: what is known of the account. `uploads`: the upload queue of the launcher.
     `coordinator`: grants the slots, since other clients may share the account.
     """
 
@@ -61,7 +61,7 @@ class Dispatcher:
     time_scale: float
     group_cap: int | None
     clock: Callable[[], float]
-    line: UploadLine = field(default=Factory(lambda self: UploadLine(self.clock), takes_self=True))
+    uploads: UploadQueue = field(default=Factory(lambda self: UploadQueue(self.clock), takes_self=True))
     queue_progress: QueueProgress = field(init=False)
     cancelling: set[str] = field(factory=set)
     """Ids of jobs that a caller is cancelling: they are not queued again."""
@@ -84,8 +84,8 @@ class Dispatcher:
         self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
         self._groups = GroupSlots(self.group_cap)
         self._pause = QueuePause(self.patience, self.time_scale)
-        self._ahead = AheadUploads(self.line, SendAhead(self.time_scale), self._wake_up)
-        self.line.on_idle = self._wake_up
+        self._ahead = AheadUploads(self.uploads, SendAhead(self.time_scale), self._wake_up)
+        self.uploads.on_idle = self._wake_up
         self.queue_progress = QueueProgress(
             self._queue, self._slots, self._groups, self._pause_message, self.time_scale, self.clock
         )

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Final
 
 from mvsep_async.errors import InvalidRequestError, NoFreeSlotError
-from mvsep_async.http.answer import about_slots
+from mvsep_async.http.response import about_slots
 
 __all__ = ["Verdict", "classify_refusal", "needs_account"]
 

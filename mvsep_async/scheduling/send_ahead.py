@@ -12,7 +12,7 @@ from attrs import define, field
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url
 from mvsep_async.submission.attempt import HOLD_LIMIT
-from mvsep_async.submission.line import SMALL
+from mvsep_async.submission.upload_queue import SMALL
 
 __all__ = ["RECHECK", "SendAhead", "upload_size"]
 

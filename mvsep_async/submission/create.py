@@ -47,7 +47,7 @@ from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label, remo
 from mvsep_async.submission.attempt import Attempt
 from mvsep_async.submission.held_body import RESERVED, HeldContent
 from mvsep_async.submission.limits import RefusedSizes, check_limits
-from mvsep_async.submission.line import SMALL, UploadLine
+from mvsep_async.submission.upload_queue import SMALL, UploadQueue
 
 __all__ = ["CreateResult", "Fate", "Launcher", "fate_of"]
 
@@ -121,7 +121,7 @@ class Launcher:
     separations: SeparationsAPI
     base: Host
     clock: Callable[[], float]
-    line: UploadLine
+    uploads: UploadQueue
     compress: Callable[[tuple[Part, ...]], AbstractAsyncContextManager[tuple[Part, ...]]] = nullcontext
     """Replaces the files to send by smaller ones for the time of the upload; by default it does not."""
     _attempts: dict[str, Attempt] = field(factory=dict)
@@ -147,7 +147,7 @@ class Launcher:
         """Send the last bytes of a job that was sent ahead and has got a slot, so that it is `CREATING`."""
         attempt = self._attempts.get(job.id)
         if attempt is not None:  # else the create has not begun, and begins with the slot
-            self.line.promote(job.id, job.facts.intent_at or 0.0)
+            self.uploads.promote(job.id, job.facts.intent_at or 0.0)
             attempt.slot.set()
 
     def withdraw(self, job: JobEntry) -> None:
@@ -174,7 +174,7 @@ class Launcher:
                 if not attempt.ahead:
                     # The intent, which holds the tag, is on disk before the first byte is sent.
                     await self._record_intent()
-                async with self._line_for(job, parts, attempt):
+                async with self._upload_turn(job, parts, attempt):
                     with attempt.answer:
                         created = await self._create(job, _held(parts, attempt), attempt)
                         self._check_own(job, created)
@@ -202,16 +202,16 @@ class Launcher:
         await self.registry.journal.flush(synced=True)
 
     @asynccontextmanager
-    async def _line_for(self, job: JobEntry, parts: tuple[Part, ...], attempt: Attempt) -> AsyncIterator[None]:
+    async def _upload_turn(self, job: JobEntry, parts: tuple[Part, ...], attempt: Attempt) -> AsyncIterator[None]:
         """Wait for the job's turn to upload; the turn ends when all bytes that may be sent are sent."""
         size = sum(part.content.size for part in parts)
         if size <= SMALL:
             yield
             return
         order = None if job.state is JobState.UPLOADING else job.facts.intent_at
-        async with self.line.turn(job.id, size, order) as turn:
+        async with self.uploads.turn(job.id, size, order) as turn:
             attempt.began = self.clock()
-            attempt.on_full = lambda: self.line.release(turn)
+            attempt.on_full = lambda: self.uploads.release(turn)
             yield
 
     async def _create(self, job: JobEntry, parts: tuple[Part, ...], attempt: Attempt) -> Created:

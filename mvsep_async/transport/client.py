@@ -15,9 +15,9 @@ from attrs import define, field
 
 from mvsep_async._version import __version__
 from mvsep_async.concurrency import in_thread
+from mvsep_async.transport.compat import Timeouts
 from mvsep_async.transport.connection import Pool
 from mvsep_async.transport.environment import LOOPBACK, certificates_checked, proxies_checked
-from mvsep_async.transport.library import Timeouts
 from mvsep_async.transport.reading import READ_INTO
 
 __all__ = ["FastTransport", "make_http"]

@@ -18,7 +18,7 @@ from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.wire import Wire
 from mvsep_async.sandbox import Sandbox
-from mvsep_async.transport.library import Timeouts
+from mvsep_async.transport.compat import Timeouts
 from tests.conftest import NewClient, wav
 
 TOKEN = "Zx9-secret-7fLq0aPt"

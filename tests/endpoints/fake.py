@@ -6,8 +6,8 @@ import json
 from collections import deque
 from collections.abc import Callable
 
-from mvsep_async.http.answer import HTTPResponse, read_answer
 from mvsep_async.http.call import Call, Json
+from mvsep_async.http.response import HTTPResponse, decode_response
 
 __all__ = ["FakeCaller"]
 
@@ -28,7 +28,7 @@ class FakeCaller:
         answer = self._by(call) if self._by else self._answers.popleft()
         status, body = answer if isinstance(answer, tuple) else (200, answer)
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return read_answer(call, HTTPResponse(status=status, headers={}, body=content))
+        return decode_response(call, HTTPResponse(status=status, headers={}, body=content))
 
     @property
     def last(self) -> Call:

@@ -14,18 +14,18 @@ import pytest
 from attrs import evolve
 
 from mvsep_async.errors import ProtocolError, TransportError
-from mvsep_async.http.answer import MAX_BODY
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Auth, Call
 from mvsep_async.http.content import BytesContent
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
+from mvsep_async.http.response import MAX_BODY
 from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.token import Token
 from mvsep_async.http.wire import Wire
 from mvsep_async.transport.client import make_http
-from mvsep_async.transport.library import Timeouts
+from mvsep_async.transport.compat import Timeouts
 from tests.transport.servers import Answer, Connection, Request, serving
 
 USER = Call(method="GET", path="app/user", auth=Auth.REQUIRED, limit=0.2)

@@ -22,13 +22,13 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
     TransportError,
 )
-from mvsep_async.http.answer import MAX_BODY
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Auth, Call
 from mvsep_async.http.content import BytesContent
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
+from mvsep_async.http.response import MAX_BODY
 from mvsep_async.http.token import Token
 from mvsep_async.http.wire import Wire
 

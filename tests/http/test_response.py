@@ -19,9 +19,9 @@ from mvsep_async.errors import (
     ProtocolError,
     ServiceUnavailableError,
 )
-from mvsep_async.http.answer import MAX_BODY, HTTPResponse, about_slots, excerpt, read_answer, reasons
 from mvsep_async.http.call import Call, Json
 from mvsep_async.http.redaction import protect
+from mvsep_async.http.response import MAX_BODY, HTTPResponse, about_slots, decode_response, excerpt, reasons
 from mvsep_async.http.token import Token
 
 GET = Call(method="GET", path="app/queue")
@@ -70,7 +70,7 @@ def test_any_answer_is_understood_or_one_of_our_errors(
 def test_half_a_surrogate_pair_comes_as_a_replacement_character(body: bytes, text: str | None) -> None:
     answer = HTTPResponse(200, {}, body)
     if text is not None:
-        assert read_answer(GET, answer) == text
+        assert decode_response(GET, answer) == text
     else:
         assert isinstance(failure_of(GET, answer), ProtocolError)
 
@@ -85,7 +85,7 @@ def test_deep_nesting_ends_in_an_answer_or_an_error(depth: int, wrap: str) -> No
 
 def failure_of(call: Call, answer: HTTPResponse) -> MVSepError | None:
     try:
-        read_answer(call, answer)
+        decode_response(call, answer)
     except MVSepError as error:
         return error
     return None
@@ -94,7 +94,7 @@ def failure_of(call: Call, answer: HTTPResponse) -> MVSepError | None:
 def said(status: int, body: Json | bytes, call: Call = GET) -> MVSepError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(MVSepError) as caught:
-        read_answer(call, HTTPResponse(status, {}, raw))
+        decode_response(call, HTTPResponse(status, {}, raw))
     return caught.value
 
 
@@ -158,7 +158,7 @@ def test_a_gateway_that_answers_a_create_in_json_refuses_nothing(
 
 @pytest.mark.parametrize("success", [True, "true", 1, "1", None])
 def test_success_comes_in_many_forms(success: Json) -> None:
-    assert read_answer(GET, HTTPResponse(200, {}, json.dumps({"success": success, "data": 1}).encode()))
+    assert decode_response(GET, HTTPResponse(200, {}, json.dumps({"success": success, "data": 1}).encode()))
 
 
 def test_many_comments_before_nothing_are_told_apart_at_once() -> None:
@@ -168,13 +168,13 @@ def test_many_comments_before_nothing_are_told_apart_at_once() -> None:
 
 def test_an_answer_beyond_the_cap_is_not_parsed() -> None:
     with pytest.raises(ProtocolError, match=str(MAX_BODY)):
-        read_answer(GET, HTTPResponse(200, {}, b"{}", overlong=True))
+        decode_response(GET, HTTPResponse(200, {}, b"{}", overlong=True))
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
 def test_a_look_says_not_yet_by_a_refusal(status: int) -> None:
     body = {"success": False, "status": "not_found"}
-    assert read_answer(LOOK, HTTPResponse(status, {}, json.dumps(body).encode())) == body
+    assert decode_response(LOOK, HTTPResponse(status, {}, json.dumps(body).encode())) == body
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Read from an answer's headers how long to wait. Dates are compared with the service's own clock only."""
+"""Read the rate limit and the time to wait from a response's headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""httpx is imported in one folder, and what comes from httpx or httpx2 is told apart by name."""
+"""httpx is imported in one folder only, and errors of httpx and httpx2 are recognised by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 import mvsep_async
-from mvsep_async.transport.library import Timeouts, error_names, library_of
+from mvsep_async.transport.compat import Timeouts, error_names, library_of
 
 PACKAGE = Path(mvsep_async.__file__).parent
 SEPARATE = ("transport", "sandbox")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.http.timing import LONGEST_WAIT, limit_of, remaining_of, retry_after
+from mvsep_async.http.rate_headers import LONGEST_WAIT, limit_of, remaining_of, retry_after
 
 DATE = "Tue, 14 May 2024 10:00:00 GMT"
 EPOCH = 1_715_680_800  # the same moment

@@ -1,4 +1,4 @@
-"""httpx and httpx2 by what they have in common, so that a client of either can be used.
+"""Compatibility with httpx and httpx2: the caller may give a client of either.
 
 httpx2 is the maintained successor of httpx: the same API, but classes of its own. Code outside this folder imports
 neither for more than types. It builds requests by the client's own library and tells errors apart by their names.

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from attrs import define, field
 
-from mvsep_async.submission.line import LineWidth, UploadLine
+from mvsep_async.submission.upload_queue import UploadConcurrency, UploadQueue
 
 
 @define
@@ -14,19 +14,19 @@ class World:
     now: float = 0.0
     idle: int = 0
     begun: list[str] = field(factory=list)
-    line: UploadLine = field(init=False)
+    uploads: UploadQueue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.line = UploadLine(lambda: self.now, self._on_idle)
+        self.uploads = UploadQueue(lambda: self.now, self._on_idle)
 
     def _on_idle(self) -> None:
         self.idle += 1
 
     async def upload(self, job: str, order: float | None, until: anyio.Event, *, size: int = 100) -> None:
-        async with self.line.turn(job, size, order) as turn:
+        async with self.uploads.turn(job, size, order) as turn:
             self.begun.append(job)
             await until.wait()
-            self.line.release(turn)
+            self.uploads.release(turn)
 
 
 async def test_one_at_a_time_in_order_those_without_a_slot_last() -> None:
@@ -37,10 +37,10 @@ async def test_one_at_a_time_in_order_those_without_a_slot_last() -> None:
             await anyio.wait_all_tasks_blocked()
         for count, name in enumerate("abcd", start=1):
             assert world.begun == list("abcd"[:count])
-            assert not world.line.idle
+            assert not world.uploads.idle
             ends[name].set()
             await anyio.wait_all_tasks_blocked()
-    assert world.line.idle
+    assert world.uploads.idle
     assert world.idle == 1
 
 
@@ -50,8 +50,8 @@ async def test_a_job_that_gets_its_slot_moves_ahead() -> None:
         for name, order in (("a", 1.0), ("b", None), ("c", None)):
             tasks.start_soon(world.upload, name, order, ends[name])
             await anyio.wait_all_tasks_blocked()
-        world.line.promote("c", 2.0)
-        world.line.promote("nobody", 2.0)
+        world.uploads.promote("c", 2.0)
+        world.uploads.promote("nobody", 2.0)
         for end in ends.values():
             end.set()
     assert world.begun == ["a", "c", "b"]
@@ -78,21 +78,21 @@ async def test_a_cancelled_upload_ends_its_turn_waiting_or_sending() -> None:
         await anyio.wait_all_tasks_blocked()
         assert world.begun == ["first", "third"]
         end.set()
-    assert world.line.idle
+    assert world.uploads.idle
 
 
 async def test_the_rate_is_measured() -> None:
     world = World()
     for seconds in (2.0, 2.0, 1.0):
-        async with world.line.turn("job", 100, 1.0) as turn:
+        async with world.uploads.turn("job", 100, 1.0) as turn:
             world.now += seconds
-            world.line.release(turn)
-            world.line.release(turn)
-    assert world.line.rate == 50 + 0.3 * 50
+            world.uploads.release(turn)
+            world.uploads.release(turn)
+    assert world.uploads.rate == 50 + 0.3 * 50
 
 
 def test_two_uploads_are_tried_when_the_rate_of_one_is_known_and_others_wait() -> None:
-    width = LineWidth()
+    width = UploadConcurrency()
     assert width.next(waiting=9) == 1
     width.measured(1, 100.0)
     assert width.next(waiting=3) == 1
@@ -101,14 +101,14 @@ def test_two_uploads_are_tried_when_the_rate_of_one_is_known_and_others_wait() -
 
 @pytest.mark.parametrize(("together", "best"), [(119.0, 1), (120.0, 2)])
 def test_two_uploads_stay_if_they_send_a_fifth_more_than_one(together: float, best: int) -> None:
-    width = LineWidth()
+    width = UploadConcurrency()
     width.measured(1, 100.0)
     width.measured(2, together)
     assert width.best == width.next(waiting=9) == best
 
 
 def test_the_other_width_is_tried_again_now_and_then() -> None:
-    width = LineWidth()
+    width = UploadConcurrency()
     width.measured(1, 100.0)
     width.measured(2, 200.0)
     nexts = []
@@ -141,4 +141,4 @@ async def test_two_uploads_run_at_one_time_while_that_is_faster(seconds: float, 
         for name in "de":
             ends[name].set()
     assert seen == begun
-    assert world.line.idle
+    assert world.uploads.idle

@@ -1,4 +1,4 @@
-"""Classify an answer by status, headers and body: return the decoded JSON, or raise the error it stands for."""
+"""Decode a response of the API: return its JSON, or raise the error that status, headers and body stand for."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
 )
 from mvsep_async.http.call import Call, Json
+from mvsep_async.http.rate_headers import retry_after
 from mvsep_async.http.redaction import hide
 from mvsep_async.http.refusals import Refusal, about_slots, classify_refusal_text
-from mvsep_async.http.timing import retry_after
 
-__all__ = ["LARGE", "MAX_BODY", "HTTPResponse", "about_slots", "excerpt", "parse_json", "read_answer"]
+__all__ = ["LARGE", "MAX_BODY", "HTTPResponse", "about_slots", "decode_response", "excerpt", "parse_json"]
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes of JSON that are read. The largest answer known, `app/algorithms`, has about 1 MB; waveform `peaks` can
@@ -36,7 +36,6 @@ LARGE: Final = 64 * 1024
 
 _REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
 """Error statuses with which the service itself rejects a call; any other one may come from a proxy."""
-_EDGE_STATUSES = frozenset({500, 501, 502, 503, 504, *range(520, 525)})
 _HTML = re.compile(
     rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
 )
@@ -50,7 +49,6 @@ _VALUE_OF_TOKEN = re.compile(
 """The value of an unknown token, as in the answer to a login: what follows the word, if it is not an ordinary word."""
 _EXCERPT = 200
 
-
 _interruptible: Final = json.JSONDecoder(
     object_hook=lambda item: item, parse_float=lambda text: float(text), parse_int=lambda text: int(text)
 )
@@ -60,7 +58,7 @@ keeps the interpreter lock from the first byte to the last."""
 
 @frozen
 class HTTPResponse:
-    """One HTTP answer, read whole: status, lower-case headers, body (cut when longer than the cap)."""
+    """One HTTP response: status, lower-case headers, body. `overlong`: the body was cut at the limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,13 +66,13 @@ class HTTPResponse:
     overlong: bool = False
 
 
-def read_answer(call: Call, answer: HTTPResponse) -> Json:
+def decode_response(call: Call, answer: HTTPResponse) -> Json:
     """Return the decoded answer to `call`, or raise the error that it stands for."""
     if answer.status == 407:
         raise ConfigurationError(
             "the proxy asks for a user name and password (407): put them into the proxy's URL (HTTPS_PROXY)"
         )
-    if answer.status in _EDGE_STATUSES or answer.status >= 500:
+    if answer.status >= 500:
         raise ServiceUnavailableError(
             f"the service answered {answer.status} to {call.path}: it is down or overloaded, try again later",
             status=answer.status,
@@ -100,7 +98,10 @@ def read_answer(call: Call, answer: HTTPResponse) -> Json:
     if answer.status >= 400 or (isinstance(data, dict) and _failed(data)):
         raise refusal(call, answer.status, data)
     if answer.status >= 300:
-        raise ProtocolError(f"the service sent {call.path} elsewhere ({answer.status})", status=answer.status)
+        raise ProtocolError(
+            f"the service redirected {call.path} ({answer.status}) instead of answering: check the base URL",
+            status=answer.status,
+        )
     return data
 
 

@@ -1,4 +1,4 @@
-"""The order of uploads: one at a time, or two where that is faster, in the order of the queue."""
+"""Queue uploads: one runs at a time, or two where that is faster, in the order of the jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 from attrs import define, field
 
-__all__ = ["SMALL", "LineWidth", "UploadLine", "UploadTurn"]
+__all__ = ["SMALL", "UploadConcurrency", "UploadQueue", "UploadTurn"]
 
 SMALL: Final = 256 * 1024
 """Bytes up to which a song neither waits for its turn nor is sent ahead: uploading it takes about as long as opening a
@@ -21,19 +21,18 @@ connection."""
 _NEWEST: Final = 0.3
 """Weight of the latest upload in the measured rate: rates change, but one upload may have been slow by chance."""
 
-
 _GAIN: Final = 1.2
 """How much faster two uploads together must be than one to be worth it: with one, the first song is complete sooner."""
 
 _TRY_EVERY: Final = 16
-"""Uploads between two trials of the other width: a trial delays one song by the time of one upload."""
+"""Uploads between two trials of the other number: a trial delays one song by the time of one upload."""
 
 _TRY_WITH: Final = 4
-"""Uploads that wait at least when the other width is tried: what is learned has to be of use to some of them."""
+"""Fewest waiting uploads for a trial of the other number: some of them have to benefit from what is learned."""
 
 
 @define
-class LineWidth:
+class UploadConcurrency:
     """Learns from measured rates whether one upload fills the line or two at one time send more bytes per second.
 
     One connection may not fill the line where the server is far away or packets are lost.
@@ -46,18 +45,18 @@ class LineWidth:
     """Uploads measured since the last trial."""
 
     def next(self, waiting: int) -> int:
-        """Return how many uploads may run at one time while `waiting` wait: `best`, or the other width as a trial."""
+        """Return how many uploads may run at one time while `waiting` wait: `best`, or the other number as a trial."""
         due = len(self._rates) < 2 or self._measured >= _TRY_EVERY
         return 3 - self.best if due and self.best in self._rates and waiting >= _TRY_WITH else self.best
 
-    def measured(self, width: int, rate: float) -> None:
-        """Record the total bytes per second of `width` uploads at one time, and choose the best after a trial."""
-        if width == self.best:
-            known = self._rates.get(width, rate)
-            self._rates[width] = known + _NEWEST * (rate - known)
+    def measured(self, count: int, rate: float) -> None:
+        """Record the total bytes per second of `count` uploads at one time, and choose the best after a trial."""
+        if count == self.best:
+            known = self._rates.get(count, rate)
+            self._rates[count] = known + _NEWEST * (rate - known)
             self._measured += 1
         elif self.best in self._rates:
-            self._rates[width] = rate
+            self._rates[count] = rate
             self._measured = 0
             self.best = 2 if self._rates[2] >= _GAIN * self._rates[1] else 1
 
@@ -76,8 +75,8 @@ class UploadTurn:
 
 
 @define(eq=False)
-class UploadLine:
-    """Runs uploads in turn. Ten at once would all end late, and leave ten slots empty until then.
+class UploadQueue:
+    """Admits uploads in turn. Ten at once would all end late, and leave ten slots empty until then.
 
     `on_idle` is called when no upload runs or waits.
     """
@@ -89,8 +88,8 @@ class UploadLine:
     _sending: list[UploadTurn] = field(factory=list, init=False)
     _waiting: list[UploadTurn] = field(factory=list, init=False)
     _numbers: count[int] = field(factory=count, init=False)
-    _widths: LineWidth = field(factory=LineWidth)
-    _width: int = field(default=1, init=False)
+    _concurrency: UploadConcurrency = field(factory=UploadConcurrency)
+    _allowed: int = field(default=1, init=False)
     """Uploads at one time since the line was last free: a trial begins with all its uploads at once."""
     _share: float = field(default=0.0, init=False)
     """Seconds of sending that one upload has had if the uploads share the line equally."""
@@ -133,7 +132,7 @@ class UploadLine:
             self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
             together = (self.clock() - turn.began) / share
             if abs(together - round(together)) < 0.1:  # else it was alone for a part of the time
-                self._widths.measured(round(together), rate)
+                self._concurrency.measured(round(together), rate)
         self._end(turn)
 
     def _end(self, turn: UploadTurn) -> None:
@@ -147,10 +146,10 @@ class UploadLine:
 
     def _admit(self) -> None:
         self._count_share()
-        width = self._widths.next(len(self._waiting))
+        count = self._concurrency.next(len(self._waiting))
         if not self._sending:
-            self._width = width
-        while self._waiting and len(self._sending) < min(width, self._width):
+            self._allowed = count
+        while self._waiting and len(self._sending) < min(count, self._allowed):
             turn = self._waiting.pop(0)
             turn.began, turn.share_began = self.clock(), self._share
             self._sending.append(turn)
