@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +22,10 @@ NewClient: TypeAlias = Callable[..., MVSepClient]
 STRANGER = "no-account-has-4711"
 """A token that nobody knows. No ordinary word: it is hidden in every log of the process while a client has it."""
 
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+"""Workers and the processes that tests start compile each module once, not each of them again."""
 
 SLOW_TIMEOUT = 600.0
 """Seconds that a test marked `slow` may take: it starts processes, and the machine may be busy with others."""
@@ -45,6 +51,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what a process wrote whose failure fails the test: its exception does not."""
+    report = yield
+    failed = None if call.excinfo is None else call.excinfo.value
+    if isinstance(failed, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+        for name, written in (("stdout", failed.stdout), ("stderr", failed.stderr)):
+            if written:
+                text = written.decode(errors="replace") if isinstance(written, bytes) else str(written)
+                report.sections.append((f"{name} of {failed.cmd!r:.200}", text))
+    return report
 
 
 def wav(seconds: float = 0.1, *, rate: int = 8000) -> bytes:

@@ -61,7 +61,7 @@ async def test_an_unknown_hash_is_told_soon(sandbox: Sandbox, client_of: NewClie
     async with client_of(sandbox) as client:
         job = client.attach(hash)
         with pytest.raises(JobNotFoundError, match=hash) as caught:
-            await job.wait(timeout=5)
+            await job.wait(timeout=60)
         assert (caught.value.hash, caught.value.job) == (hash, job.id)
         assert job.stage is Stage.FAILED
 

@@ -158,7 +158,7 @@ async def test_a_wait_that_expires_leaves_the_job_alone(held: Sandbox, client_of
         assert str(job.hash) in str(caught.value)
         assert (job.stage, job.error) == (Stage.WAITING, None)
         held.finish(str(job.hash))
-        await job.wait(timeout=20)
+        await job.wait(timeout=60)
 
 
 async def test_awaiting_works_with_asyncios_own_tools(held: Sandbox, client_of: NewClient, song: Path) -> None:

@@ -24,7 +24,7 @@ from tests.docs.pages import ROOT, Block
 
 __all__ = ["Reader", "compiled"]
 
-_SECONDS: Final = 60.0
+_SECONDS: Final = 300.0
 _LOOSELY: Final = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -229,9 +228,7 @@ async def test_a_webhook_spares_most_polls(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_as_a_program_it_needs_a_token_and_stops_with_browsers_connected(tmp_path: Path) -> None:
     program = [sys.executable, str(ROOT / "examples" / "fastapi_app.py")]
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA": str(tmp_path / "data"), "PORT": str(port)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA": str(tmp_path / "data"), "PORT": "0"}
     environment.pop("MVSEP_API_TOKEN", None)
     without = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert without.returncode == 1
@@ -239,18 +236,21 @@ def test_as_a_program_it_needs_a_token_and_stops_with_browsers_connected(tmp_pat
     environment |= {"MVSEP_API_TOKEN": "some-token-of-a-test", "MVSEP_BASE_URL": "http://127.0.0.1:9"}
     with subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if "Uvicorn running" in line:
-                break
-        with httpx.stream("GET", f"http://127.0.0.1:{port}/events", trust_env=False, timeout=30) as answer:
-            assert answer.status_code == 200
-            process.send_signal(signal.SIGINT)
-            assert b"".join(answer.iter_raw()) == b""  # it ends, whole
-        rest = process.stderr.read()
-        assert process.wait(timeout=60) == 0, rest
-        assert "Traceback" not in rest
+        try:
+            seen = ""
+            while (running := re.search(r"Uvicorn running on (\S+)", seen)) is None:
+                line = process.stderr.readline()
+                assert line, seen
+                seen += line
+            with httpx.stream("GET", f"{running[1]}/events", trust_env=False, timeout=60) as answer:
+                assert answer.status_code == 200
+                process.send_signal(signal.SIGINT)
+                assert b"".join(answer.iter_raw()) == b""  # it ends, whole
+            rest = process.stderr.read()
+            assert process.wait() == 0, rest
+            assert "Traceback" not in rest
+        finally:
+            process.kill()
 
 
 async def test_songs_that_change_while_a_slow_browser_is_told_of_others(

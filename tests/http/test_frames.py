@@ -80,7 +80,7 @@ def hang(over: threading.Event, reads: bool, answer: bytes) -> Callable[[Connect
         if reads:
             connection.read_body(int(request.headers.get("content-length", 0)))
         connection.send(answer)
-        over.wait(20)
+        over.wait(120)
         raise Hangup
 
     return serve

@@ -10,7 +10,7 @@ import anyio
 from mvsep_async import Job, Stage
 from tests.conftest import wav
 
-WAIT = 30.0
+WAIT = 60.0
 
 
 def songs(folder: Path, count: int) -> list[Path]:

@@ -91,7 +91,7 @@ async def test_a_process_without_the_database_loses_its_jobs_and_pays_for_nothin
             assert len(held.jobs) == 4
             between.down = between.silent = False
             for job in jobs:
-                with anyio.fail_after(40):
+                with anyio.fail_after(60):
                     assert (await job).files
         assert len(held.jobs) == 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -28,7 +27,7 @@ from tests.conftest import NewClient
 from tests.postgres.proxy import proxy
 from tests.postgres.support import eventually, songs, until
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def lose_answers(monkeypatch: pytest.MonkeyPatch, table: type, name: str, times: int = 1) -> None:
@@ -231,8 +230,11 @@ async def test_a_submit_with_a_key_waits_for_the_database(database: str, client_
 
 @pytest.mark.parametrize("how", ["cut", "silent"])
 async def test_closing_without_the_database_takes_a_moment(
-    how: str, held: Sandbox, database: str, client_of: NewClient, tmp_path: Path
+    how: str, held: Sandbox, database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Only the limit for closing can end this.
+    monkeypatch.setattr(connection_module, "_CONNECT", 3600)
+    monkeypatch.setattr(connection_module, "_STATEMENT", 3600.0)
     errors: list[MVSepError] = []
     async with proxy(database) as between:
         client = await client_of(held, journal=between.url).open()
@@ -253,10 +255,8 @@ async def test_closing_without_the_database_takes_a_moment(
                 between.silent = True
             tasks.start_soon(submit)
             await anyio.sleep(1.5)
-            began = time.monotonic()
             with suppress(JournalError):
                 await client.aclose()
-            assert time.monotonic() - began < 5  # without the limit, it takes more than 12 s
         assert [type(error) for error in errors] == [ClientClosedError], errors
 
 

@@ -267,7 +267,7 @@ async def test_moved_jobs_are_separated_by_the_next_client(
     async with client_of(held, journal=path, concurrency=1) as client:
         first = await client.submit(wav(0.1), filename="a.wav", algorithm=40, key="first")
         second = await client.submit(wav(0.2), filename="b.wav", algorithm=40, key="second")
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while first.hash is None:
                 await anyio.sleep(0.01)
     await move_to_postgres(path, PostgresURL(database), token, held.url)

@@ -126,7 +126,7 @@ async def test_a_finished_job_cannot_be_cancelled_from_elsewhere(clients: Client
     await job
     found = await other.find(id=job.id)
     assert found is not None
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         assert not await found.cancel()
 
 
@@ -134,10 +134,10 @@ async def test_a_job_that_is_being_downloaded_cannot_be_cancelled_from_elsewhere
     clients: Clients, service: Sandbox, song: Path, tmp_path: Path
 ) -> None:
     one, other = clients
-    service.faults.add(kind="stall", path="/storage/*", after_bytes=100, seconds=30, count=None)
+    service.faults.add(kind="stall", path="/storage/*", after_bytes=100, seconds=600, count=None)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(one.separate, song, tmp_path / "stems", algorithm=40, key="k"))
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while (found := await other.find(key="k")) is None or found.stage is not Stage.DOWNLOADING:
                 await anyio.sleep(0.02)
             assert not await found.cancel()
@@ -178,7 +178,7 @@ async def test_the_jobs_of_a_closed_client_are_taken_over(
         found = [await other.find(key=f"song {number}.wav") for number in range(3)]
         for job in found:
             assert job is not None
-            with anyio.fail_after(8):
+            with anyio.fail_after(60):
                 await until(job, Stage.WAITING)
                 assert job.hash is not None
                 held.finish(job.hash)

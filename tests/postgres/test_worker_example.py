@@ -84,7 +84,7 @@ async def test_a_song_is_paid_once_and_delivered_though_its_worker_is_killed(
             workers = [start("worker.py") for _ in range(2)]
             one, other = (
                 httpx.AsyncClient(
-                    base_url="http://stems", transport=httpx.AsyncHTTPTransport(uds=str(path), retries=0), timeout=WAIT
+                    base_url="http://stems", transport=httpx.AsyncHTTPTransport(uds=str(path), retries=10), timeout=WAIT
                 )
                 for path in sockets
             )

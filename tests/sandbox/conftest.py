@@ -91,7 +91,7 @@ async def open_sandbox() -> AsyncIterator[Open]:
 
         async def open_(**settings: Any) -> Api:
             sandbox = await stack.enter_async_context(Sandbox(**{"stems": "copy", "manual": True, **settings}))
-            http = httpx.AsyncClient(base_url=f"{sandbox.url}/api/", timeout=10, verify=False)  # no TLS here
+            http = httpx.AsyncClient(base_url=f"{sandbox.url}/api/", timeout=60, verify=False)  # no TLS here
             return Api(sandbox, await stack.enter_async_context(http))
 
         yield open_

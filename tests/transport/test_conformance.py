@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -27,11 +28,11 @@ SONG = audio(2_000_000)
 NewHTTP: TypeAlias = Callable[..., Any]
 
 
-def ours(*, tls: ssl.SSLContext | None = None, timeout: Any = 10, **limits: Any) -> httpx.AsyncClient:
+def ours(*, tls: ssl.SSLContext | None = None, timeout: Any = 60, **limits: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=FastTransport(httpx.Limits(**limits), tls), timeout=timeout)
 
 
-def stock(library: Any, *, tls: ssl.SSLContext | None = None, timeout: Any = 10, **limits: Any) -> Any:
+def stock(library: Any, *, tls: ssl.SSLContext | None = None, timeout: Any = 60, **limits: Any) -> Any:
     if isinstance(timeout, httpx.Timeout):
         timeout = library.Timeout(**timeout.as_dict())
     verify = {} if tls is None else {"verify": tls}
@@ -75,9 +76,12 @@ def never() -> Iterator[threading.Event]:
     over.set()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Give a port on which connections are refused, and which no other process gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 def ok(connection: Connection, request: Request) -> None:
@@ -223,13 +227,13 @@ async def test_timeouts_and_refused_connections(new_http: NewHTTP, errors: Any, 
     def reset(connection: Connection, request: Request) -> None:
         raise Hangup(hard=True)
 
-    async with new_http(timeout=httpx.Timeout(10, read=0.05)) as http:
+    async with new_http(timeout=httpx.Timeout(60, read=0.05)) as http:
         with serving(reset) as server, pytest.raises(errors.ReadError):
             await http.get(server.url())
-        with serving(lambda connection, _: never.wait(20) and None) as server, pytest.raises(errors.ReadTimeout):
+        with serving(lambda connection, _: never.wait(120) and None) as server, pytest.raises(errors.ReadTimeout):
             await http.get(server.url())
-        with pytest.raises(errors.ConnectError):
-            await http.get(f"http://127.0.0.1:{free_port()}/")
+        with closed_port() as port, pytest.raises(errors.ConnectError):
+            await http.get(f"http://127.0.0.1:{port}/")
         with pytest.raises(errors.UnsupportedProtocol):
             await http.get("gopher://127.0.0.1/")
 
@@ -237,9 +241,9 @@ async def test_timeouts_and_refused_connections(new_http: NewHTTP, errors: Any, 
 async def test_a_body_that_stalls_times_out(new_http: NewHTTP, errors: Any, never: threading.Event) -> None:
     def stall(connection: Connection, request: Request) -> None:
         connection.answer("200 OK", {"Content-Length": 10}, b"123")
-        never.wait(20)
+        never.wait(120)
 
-    async with new_http(timeout=httpx.Timeout(10, read=0.05)) as http:
+    async with new_http(timeout=httpx.Timeout(60, read=0.05)) as http:
         with serving(stall) as server:
             for ask in (http.get, partial(download, http)):
                 with pytest.raises(errors.ReadTimeout):
@@ -247,8 +251,8 @@ async def test_a_body_that_stalls_times_out(new_http: NewHTTP, errors: Any, neve
 
 
 async def test_an_upload_that_is_not_read_times_out(new_http: NewHTTP, errors: Any, never: threading.Event) -> None:
-    async with new_http(timeout=httpx.Timeout(10, write=0.1, read=0.1)) as http:
-        with serving(lambda connection, _: never.wait(20) and None) as server, pytest.raises(errors.TimeoutException):
+    async with new_http(timeout=httpx.Timeout(60, write=0.1, read=0.1)) as http:
+        with serving(lambda connection, _: never.wait(120) and None) as server, pytest.raises(errors.TimeoutException):
             await upload(http, server.url(), data=bytes(64 << 20))
 
 
@@ -256,10 +260,10 @@ async def test_a_full_pool_times_out_and_recovers(new_http: NewHTTP, errors: Any
     gate = threading.Event()
 
     def held(connection: Connection, request: Request) -> None:
-        gate.wait(20)
+        gate.wait(120)
         ok(connection, request)
 
-    async with new_http(timeout=httpx.Timeout(10, pool=0.05), max_connections=1) as http:
+    async with new_http(timeout=httpx.Timeout(60, pool=0.05), max_connections=1) as http:
         with serving(held) as server:
             async with anyio.create_task_group() as group:
                 group.start_soon(http.get, server.url())
@@ -330,10 +334,10 @@ async def test_cancelled_requests_leave_no_connection_taken(new_http: NewHTTP) -
     gate = threading.Event()
 
     def held(connection: Connection, request: Request) -> None:
-        gate.wait(20)
+        gate.wait(120)
         ok(connection, request)
 
-    async with new_http(timeout=httpx.Timeout(10, pool=1), max_connections=2) as http:
+    async with new_http(timeout=httpx.Timeout(60, pool=60), max_connections=2) as http:
         with serving(held) as server:
             for steps in range(12):
                 task = asyncio.ensure_future(http.get(server.url()))
@@ -372,7 +376,7 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(new_http: N
             for _ in range(3):
                 closed.clear()
                 assert (await http.get(server.url())).is_success
-                assert closed.wait(5)
+                assert closed.wait(60)
                 pool = http._transport._pool
                 while any(not connection.has_expired() for connection in pool.connections):
                     await asyncio.sleep(0.001)
