@@ -31,6 +31,15 @@ _LONGEST: Final = 2.0
 """Seconds until the database is asked again while all requests are leased."""
 
 
+@define
+class _Block:
+    """Requests that may be sent until a time."""
+
+    count: int
+    until: float
+    sent: int = 0
+
+
 @define(eq=False)
 class LeasedRequests:
     """The blocks of requests leased by this process. `asked` is set when another block is needed.
@@ -49,9 +58,9 @@ class LeasedRequests:
     """Whether a create or a cancel waits for a request."""
     changed: anyio.Event = field(factory=anyio.Event)
     """Set when something more urgent waits than before."""
-    _blocks: dict[str, tuple[int, float]] = field(factory=dict)
-    """How many requests are left of each block, and until when."""
+    _blocks: dict[str, _Block] = field(factory=dict)
     _expired: dict[str, int] = field(factory=dict)
+    """Expired blocks that were not used up, and how many requests of each were sent."""
     _wake: Callable[[], None] = lambda: None
 
     def connect(self, wake: Callable[[], None]) -> None:
@@ -61,10 +70,10 @@ class LeasedRequests:
     def take(self, priority: Priority) -> bool:
         """Use one request. Returns `False` if there is none, and asks for another block."""
         self._expire()
-        for block, (left, until) in self._blocks.items():
-            self._blocks[block] = left - 1, until
-            if left == 1:
-                del self._blocks[block]
+        for name, block in self._blocks.items():
+            block.sent += 1
+            if block.sent == block.count:
+                del self._blocks[name]
             return True
         if not self.asked.is_set() or (priority <= Priority.CANCEL and not self.urgent):
             self.urgent = priority <= Priority.CANCEL
@@ -79,21 +88,21 @@ class LeasedRequests:
     def leased(self, block: str, count: int, until: float) -> None:
         """Add a block of requests that may be used until this time."""
         if count:
-            self._blocks[block] = count, until
+            self._blocks[block] = _Block(count, until)
             self._wake()
 
-    def unused(self) -> dict[str, int]:
-        """Return the unused requests of expired blocks, to return them to the budget."""
+    def sent(self) -> dict[str, int]:
+        """Return the expired blocks that were not used up, and how many requests of each were sent."""
         self._expire()
         expired, self._expired = self._expired, {}
         return expired
 
     def _expire(self) -> None:
         now = self.clock()
-        for block, (left, until) in list(self._blocks.items()):
-            if until <= now:
-                del self._blocks[block]
-                self._expired[block] = left
+        for name, block in list(self._blocks.items()):
+            if block.until <= now:
+                del self._blocks[name]
+                self._expired[name] = block.sent
 
 
 @define(eq=False)
@@ -142,7 +151,7 @@ class RequestLeaser:
         if self.allowance.limit not in (None, self._reported):
             await self.database.run(lambda connection: self.requests.learned(connection, limit))
             self._reported = self.allowance.limit
-        unused = self.allowance.unused()
+        sent = self.allowance.sent()
         count, wait = await self.database.run(
             lambda connection: self.requests.lease_requests(
                 connection,
@@ -152,7 +161,7 @@ class RequestLeaser:
                 limit=limit,
                 stated=self.allowance.limit is not None or self.fixed is not None,
                 valid=VALID,
-                unused=unused,
+                sent=sent,
             )
         )
         return block, count, wait

@@ -192,10 +192,10 @@ class Database:
         )
 
     async def _roll_back(self, connection: Connection) -> None:
-        try:
+        with suppress(_psycopg().Error), anyio.move_on_after(_STATEMENT):
             await connection.execute("ROLLBACK")
-        except _psycopg().Error:
-            await self._drop()
+            return
+        await self._drop()
 
     async def _connect(self) -> Connection:
         now = anyio.current_time()

@@ -70,10 +70,10 @@ class JobTable(Statements):
             await self._forget(connection, list(changes.forgotten))
         if changes.added:
             await self._add(connection, changes.added, machines, written)
-        for job, row in changes.amended.items():
+        for job, row in sorted(changes.amended.items()):
             await self._amend(connection, job, row)
         freed = False
-        for job, row in changes.changed.items():
+        for job, row in sorted(changes.changed.items()):  # in one order in all processes, so that none deadlock
             if job in written.conflicts:
                 continue
             state = JobState(str(row[0]))
@@ -110,32 +110,44 @@ class JobTable(Statements):
         written: Written,
     ) -> None:
         # So that no claim, which locks the account exclusively, removes a group's turn meanwhile.
-        await connection.execute("SELECT 1 FROM mvsep.accounts WHERE id = %s FOR SHARE", (self.me.account,))
+        await self.lock_account(connection, shared=True)
+        missing = dict(added)
+        while missing:  # once, unless the job with the same key or song is pruned after the insert
+            for job in await self._insert(connection, missing, machines):
+                del missing[job]
+            for job, row in list(missing.items()):
+                same = await self._same(connection, row)
+                if same is not None:
+                    written.conflicts[job] = same
+                    del missing[job]
+
+    async def _insert(
+        self, connection: Connection, added: Mapping[str, Row], machines: Mapping[str, tuple[str, str | None]]
+    ) -> list[str]:
+        """Insert jobs, except those whose key or song another job has; return those that are there."""
         me = self.me
+        rows = [
+            (me.account, *encoded(row), machines[job][0], me.process, machines[job][1]) for job, row in added.items()
+        ]
         async with connection.cursor() as cursor:
-            rows = [
-                (me.account, *encoded(row), machines[job][0], me.process, machines[job][1])
-                for job, row in added.items()
-            ]
             await cursor.executemany(_INSERT.encode(), rows)
             groups = {machines[job][0] for job in added}
             await cursor.executemany(_TURN, [(me.account, group) for group in sorted(groups)])
-        there = {
-            id for (id,) in await self.rows(connection, "SELECT id FROM mvsep.jobs WHERE id = ANY(%s)", (list(added),))
-        }
-        key, content = REQUEST_COLUMNS.index("owner_key"), REQUEST_COLUMNS.index("content")
-        for job in added.keys() - there:
-            row = encoded(added[job])
-            same = await self.rows(
-                connection,
-                """
-                SELECT id FROM mvsep.jobs WHERE account = %s
-                  AND ((md5(owner_key) = md5(%s) AND owner_key = %s) OR content = %s) LIMIT 1
-                """,
-                (me.account, row[key], row[key], row[content]),
-            )
-            if same:
-                written.conflicts[job] = same[0][0]
+        there = await self.rows(connection, "SELECT id FROM mvsep.jobs WHERE id = ANY(%s)", (list(added),))
+        return [job for (job,) in there]
+
+    async def _same(self, connection: Connection, row: Row) -> str | None:
+        """Return the job that has the key or the song of a request."""
+        request = dict(zip(REQUEST_COLUMNS, encoded(row), strict=True))
+        rows = await self.rows(
+            connection,
+            """
+            SELECT id FROM mvsep.jobs WHERE account = %(account)s
+              AND ((md5(owner_key) = md5(%(key)s) AND owner_key = %(key)s) OR content = %(content)s) LIMIT 1
+            """,
+            {"account": self.me.account, "key": request["owner_key"], "content": request["content"]},
+        )
+        return rows[0][0] if rows else None
 
     async def _amend(self, connection: Connection, job: str, row: Row) -> None:
         await connection.execute(_AMEND, (*encoded(row), job, self.me.process))

@@ -35,7 +35,7 @@ class Snapshot:
     holding: int
     """How many slots this process holds."""
     own: frozenset[str] | None
-    """This process's unfinished jobs, if asked for."""
+    """This process's unfinished jobs, if asked for, or if its lease was over."""
     cancelling: tuple[str, ...]
     """Own jobs that another process asks to cancel."""
     reported: tuple[str, ...]
@@ -51,10 +51,17 @@ class ProcessTable(Statements):
 
     slots: SlotTable
 
-    async def register(self, connection: Connection, *, name: str, lease: float) -> None:
-        """Add the account, if it is not known, and this process with a new lease."""
-        await connection.execute(
-            "INSERT INTO mvsep.accounts (id) VALUES (%s) ON CONFLICT DO NOTHING", (self.me.account,)
+    async def register(self, connection: Connection, *, name: str, lease: float) -> bool:
+        """Add the account, if it is not known, and this process with a new lease; return whether it had a valid one."""
+        if not await self.lock_account(connection, shared=True):
+            await connection.execute(
+                "INSERT INTO mvsep.accounts (id) VALUES (%s) ON CONFLICT DO NOTHING", (self.me.account,)
+            )
+            await self.lock_account(connection, shared=True)
+        valid = await self.rows(
+            connection,
+            "SELECT 1 FROM mvsep.processes WHERE id = %s AND lease_until > clock_timestamp()",
+            (self.me.process,),
         )
         await connection.execute(
             """
@@ -64,10 +71,15 @@ class ProcessTable(Statements):
             """,
             (self.me.process, self.me.account, self.me.machine, name, lease),
         )
+        return bool(valid)
 
     async def renew(self, connection: Connection, *, name: str, lease: float, all_jobs: bool) -> Snapshot:
-        """Renew the lease and return a snapshot of the journal. `all_jobs`: include `Snapshot.own`."""
-        await self.register(connection, name=name, lease=lease)
+        """Renew the lease and return a snapshot of the journal.
+
+        `all_jobs`: include `Snapshot.own`. It is also included if the lease was over, since this process may have lost
+        jobs.
+        """
+        all_jobs = not await self.register(connection, name=name, lease=lease) or all_jobs
         rows = await self._active(connection)
         now, processes, per_minute = await self._account(connection)
         return Snapshot(
@@ -130,9 +142,13 @@ class ProcessTable(Statements):
 
     async def take_over(self, connection: Connection, also: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         """Move jobs of processes that have ended to this process, and return their rows and those of `also`."""
+        jobs = await self._left_jobs(connection)
+        if jobs:  # most often there are none, which is found out without a lock
+            await self.lock_account(connection)
+            jobs = await self._left_jobs(connection, lock=True)
         ids = [
             id
-            for id, state, file, target, machine in await self._left_jobs(connection)
+            for id, state, file, target, machine in jobs
             if may_take(JobState(state), needs_file=file, has_target=target, machine=machine, mine=self.me.machine)
         ]
         if not ids and not also:
@@ -141,7 +157,7 @@ class ProcessTable(Statements):
         await self._forget_processes(connection)
         return await self._views(connection, [*ids, *also])
 
-    async def _left_jobs(self, connection: Connection) -> list[tuple[Any, ...]]:
+    async def _left_jobs(self, connection: Connection, *, lock: bool = False) -> list[tuple[Any, ...]]:
         """Return unfinished jobs of processes that have ended: id, state, whether they have a file and a target, and
         their machine."""
         return await self.rows(
@@ -152,7 +168,7 @@ class ProcessTable(Statements):
               AND NOT (state = 'done' AND target IS NULL)
               AND (machine IS NULL OR machine = %(machine)s OR source_kind IN ('url', 'none')
                    OR state NOT IN ({WAITING}, 'done', 'downloading'))
-            ORDER BY number LIMIT {_TAKEOVER_BATCH} FOR UPDATE SKIP LOCKED
+            ORDER BY number LIMIT {_TAKEOVER_BATCH} {"FOR UPDATE SKIP LOCKED" if lock else ""}
             """,  # noqa: S608
             {"account": self.me.account, "machine": self.me.machine},
         )

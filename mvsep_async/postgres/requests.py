@@ -33,16 +33,16 @@ class RequestTable(Statements):
         limit: int,
         stated: bool,
         valid: float,
-        unused: Mapping[str, int],
+        sent: Mapping[str, int],
     ) -> tuple[int, float]:
         """Lease requests of the current minute; return how many, and the seconds until there may be more.
 
         `stated`: whether `limit` is known from headers or a setting; else it is assumed, and what other processes have
-        recorded is better. `valid`: seconds for which they may be used. `unused`: earlier blocks, and how many of each
-        were not used.
+        recorded is better. `valid`: seconds for which they may be used. `sent`: expired blocks, and how many requests
+        of each were sent: the others are returned.
         """
         known = await self._per_minute(connection)
-        rows = await self._blocks(connection, unused)
+        rows = await self._blocks(connection, sent)
         for count, earlier, _ in rows:
             if earlier == block:  # the outcome of the first transaction was not known
                 return count, 0.0
@@ -55,16 +55,15 @@ class RequestTable(Statements):
 
     async def _per_minute(self, connection: Connection) -> int | None:
         """Lock the account and return its limit of requests, if a process has recorded it."""
-        rows = await self.rows(
-            connection, "SELECT per_minute FROM mvsep.accounts WHERE id = %s FOR UPDATE", (self.me.account,)
-        )
+        await self.lock_account(connection)
+        rows = await self.rows(connection, "SELECT per_minute FROM mvsep.accounts WHERE id = %s", (self.me.account,))
         known: int | None = rows[0][0]
         return known
 
-    async def _blocks(self, connection: Connection, unused: Mapping[str, int]) -> list[tuple[int, str, float]]:
-        """Return unused requests of blocks, and return the blocks that still count: count, block, and for how long."""
-        for block, count in unused.items():
-            await connection.execute("UPDATE mvsep.requests SET count = count - %s WHERE block = %s", (count, block))
+    async def _blocks(self, connection: Connection, sent: Mapping[str, int]) -> list[tuple[int, str, float]]:
+        """Reduce blocks to the requests that were sent, and return those that still count: count, block, how long."""
+        for block, count in sent.items():
+            await connection.execute("UPDATE mvsep.requests SET count = %s WHERE block = %s", (count, block))
         await connection.execute(
             "DELETE FROM mvsep.requests WHERE account = %s AND (counts_until <= clock_timestamp() OR count <= 0)",
             (self.me.account,),

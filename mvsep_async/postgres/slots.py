@@ -40,18 +40,18 @@ _PROCESSES: Final = f"""
     SELECT a.stalled_job, extract(epoch FROM clock_timestamp() - a.stalled_at)::float8, {EPOCH},
            p.id, extract(epoch FROM p.lease_until)::float8,
            coalesce(extract(epoch FROM p.skipped_until)::float8, '-infinity')
-    FROM mvsep.accounts a JOIN mvsep.processes p ON p.account = a.id WHERE a.id = %s FOR UPDATE OF a
+    FROM mvsep.accounts a JOIN mvsep.processes p ON p.account = a.id WHERE a.id = %s
 """  # noqa: S608
 
-_GRANT: Final = """
+_GRANT: Final = f"""
     WITH job AS (
         UPDATE mvsep.jobs SET state = 'creating', attempts = attempts + 1, intent_at = %(stamp)s, claim = %(token)s
-        WHERE id = %(job)s
+        WHERE id = %(job)s AND owner = %(me)s AND state IN ({WAITING}) RETURNING id
     ), turn AS (
         UPDATE mvsep.turns SET turn = nextval('mvsep.turn_numbers')
         WHERE account = %(account)s AND turn_group = %(group)s
-    ) SELECT pg_notify(%(channel)s, %(notice)s)
-"""
+    ) SELECT pg_notify(%(channel)s, %(notice)s) FROM job
+"""  # noqa: S608
 
 _TURNS_UNTIL_TIDY: Final = 16
 """Number of granted slots after which the turns of groups without jobs are removed."""
@@ -122,7 +122,8 @@ class SlotTable(Statements):
                 await self.notify(connection, Notice(NoticeKind.TURN, chosen.owner))
         if chosen is None or chosen.owner != me.process:
             return Claimed(turn_of=None if chosen is None else chosen.owner, free=True, elsewhere=elsewhere)
-        await self._grant(connection, chosen, token, stamp)
+        if not await self._grant(connection, chosen, token, stamp):
+            return Claimed(free=True, elsewhere=elsewhere)
         if any(process.id == me.process and process.skipped_until > -inf for process in account.processes):
             await self._unskip(connection)
         if chosen.turn % _TURNS_UNTIL_TIDY == 0:
@@ -131,7 +132,8 @@ class SlotTable(Statements):
 
     async def _account(self, connection: Connection) -> Account | None:
         """Lock the account and return it with its processes; `None` if it has no process."""
-        rows = await self.rows(connection, _PROCESSES, (self.me.account,))
+        await self.lock_account(connection)
+        rows = await self.rows(connection, _PROCESSES, (self.me.account,))  # with the time after the wait for the lock
         if not rows:
             return None
         stalled_job, stalled_for, now = rows[0][:3]
@@ -165,10 +167,13 @@ class SlotTable(Statements):
             (job, self.me.account),
         )
 
-    async def _grant(self, connection: Connection, chosen: Candidate, token: str, stamp: float) -> None:
-        await connection.execute(
+    async def _grant(self, connection: Connection, chosen: Candidate, token: str, stamp: float) -> bool:
+        """Give a slot to a job; `False` if it was moved or cancelled since it was chosen."""
+        granted = await self.rows(
+            connection,
             _GRANT,
             {
+                "me": self.me.process,
                 "stamp": stamp,
                 "token": token,
                 "job": chosen.job,
@@ -178,6 +183,7 @@ class SlotTable(Statements):
                 "notice": Notice(NoticeKind.SLOTS).text(),
             },
         )
+        return bool(granted)
 
     async def _choose(self, connection: Connection, owners: Collection[str], full: Collection[str]) -> Candidate | None:
         rows = await self.rows(

@@ -44,6 +44,15 @@ class Statements:
     async def notify(self, connection: Connection, notice: Notice) -> None:
         await connection.execute("SELECT pg_notify(%s, %s)", (Notice.channel(self.me.account), notice.text()))
 
+    async def lock_account(self, connection: Connection, *, shared: bool = False) -> bool:
+        """Lock the account's row until the transaction ends; `False` if there is none.
+
+        A process that moves jobs of others locks it exclusively, and one that renews its lease with others (`shared`).
+        So each sees what the other has done, and no job is continued by both.
+        """
+        query = f"SELECT 1 FROM mvsep.accounts WHERE id = %s FOR {'SHARE' if shared else 'NO KEY UPDATE'}"  # noqa: S608
+        return bool(await self.rows(connection, query, (self.me.account,)))
+
     async def rows(
         self, connection: Connection, query: str, arguments: Sequence[Any] | Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
