@@ -20,7 +20,7 @@ import httpx
 import trustme
 from attrs import field, frozen
 
-from mvsep_async.download.fetch import fetch
+from mvsep_async.download.fetch import Fetch
 from mvsep_async.http.content import FileContent
 from mvsep_async.http.multipart import MultipartBody, Part
 from mvsep_async.transport.client import FastTransport
@@ -144,7 +144,7 @@ async def our_upload(bench: Bench, scheme: Scheme) -> None:
 
 async def our_download(bench: Bench, scheme: Scheme) -> None:
     async with bench.client() as http:
-        await fetch(http, bench.urls[scheme], bench.out / "song.wav", root=bench.out)
+        await Fetch(http=http, url=bench.urls[scheme], target=bench.out / "song.wav", root=bench.out).run()
 
 
 async def upload(http: httpx.AsyncClient, bench: Bench, scheme: Scheme) -> None:

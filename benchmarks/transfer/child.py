@@ -14,7 +14,6 @@ import threading
 import time
 from asyncio import SelectorEventLoop
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from anyio.abc import TaskStatus
 from attrs import frozen
 
 from benchmarks.transfer.bench import Bench, Scheme, upload
-from mvsep_async.download.fetch import fetch
+from mvsep_async.download.fetch import Fetch
 
 _TICK = 0.002
 """Seconds between two looks at the loop's punctuality."""
@@ -96,7 +95,8 @@ async def _run(bench: Bench, scheme: Scheme, uploads: int, downloads: int, selec
                 for _ in range(uploads):
                     transfers.start_soon(upload, http, bench, scheme)
                 for number in range(downloads):
-                    transfers.start_soon(partial(fetch, http, url, bench.out / f"{number}.wav", root=bench.out))
+                    fetch = Fetch(http=http, url=url, target=bench.out / f"{number}.wav", root=bench.out)
+                    transfers.start_soon(fetch.run)
             group.cancel_scope.cancel()
         over.set()
         poller.join()

@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
-from mvsep_async.concurrency import KeyedLock, in_thread
-from mvsep_async.download.fetch import fetch
-from mvsep_async.download.folder import name_limit
-from mvsep_async.download.part_file import is_taken, remove_leftovers
-from mvsep_async.download.paths import PlannedFile, chosen, next_free, plan_paths, song_of
-from mvsep_async.download.target import os_reason
+from mvsep_async.concurrency import KeyedLock
+from mvsep_async.download.fetch import Fetch
+from mvsep_async.download.paths import PlannedFile, chosen, song_of
+from mvsep_async.download.planner import PathPlanner
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import DownloadError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
 from mvsep_async.jobs.entry import JobEntry
@@ -29,7 +26,7 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import Target
 from mvsep_async.models.separation import OutputFile
 from mvsep_async.models.stage import Stage
-from mvsep_async.naming import NAME_LIMIT, caseless, check_layout
+from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
 from mvsep_async.transport.pace import RateLimit
 
@@ -46,13 +43,10 @@ JOBS_AT_ONCE: Final = 4
 FILES_AT_ONCE: Final = 8
 """Files downloaded at the same time, of all jobs together: enough to use a fast line, with little memory."""
 
-_SUFFIX_ROOM: Final = 16
-"""Bytes that a file name keeps free for ` (999)` and `.part.json`."""
-
 
 @define(eq=False)
 class Downloader:
-    """Downloads results of jobs, for callers of `download` and in its own tasks for jobs that have a target."""
+    """Downloads the results of jobs: of those with a target in its own tasks, of others when `download` is called."""
 
     registry: JobRegistry
     http: httpx.AsyncClient
@@ -66,12 +60,10 @@ class Downloader:
     clock: Callable[[], float] = anyio.current_time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _files: CapacityLimiter = field(factory=lambda: CapacityLimiter(FILES_AT_ONCE))
-    _owners: dict[str, str] = field(factory=dict)
-    """The id of the job that owns each path; keys are from `caseless`."""
     _jobs: KeyedLock = field(factory=KeyedLock)
     _scopes: dict[str, CancelScope] = field(factory=dict)
     """The downloads in progress, by job."""
-    _planning: anyio.Lock = field(factory=anyio.Lock)
+    _planner: PathPlanner = field(default=Factory(lambda self: PathPlanner(self.registry), takes_self=True), init=False)
     _queue: deque[JobEntry] = field(factory=deque)
     _queued: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(0))
 
@@ -82,8 +74,7 @@ class Downloader:
 
     def reclaim(self, job: JobEntry) -> None:
         """Reserve the paths that a job of an earlier run has planned."""
-        for _, path in job.facts.planned:
-            self._owners.setdefault(caseless(path), job.id)
+        self._planner.reclaim(job)
 
     async def run(self) -> None:
         """Download the results of queued jobs, a few jobs at a time."""
@@ -131,15 +122,15 @@ class Downloader:
         assert separation is not None
         try:
             files = chosen(separation, target.stems, job=job.id)
-        except InvalidRequestError as error:
+            planned = await self._planner.plan(job, files, target, song_of(job.request, separation))
+        except (DownloadError, InvalidRequestError) as error:
             raise _with_command(error, job) from None
-        if not files:
+        if not planned:
             raise DownloadError(
                 f"the service lists no files for job {job.id}: they may have been deleted there",
                 job=job.id,
                 hash=separation.hash,
             )
-        planned = await self._plan(job, files, target, song_of(job.request, separation))
         self.registry.apply(
             job,
             JobEvent.DOWNLOAD_BEGAN,
@@ -174,50 +165,8 @@ class Downloader:
         except JournalError as error:
             logger.error("job %s is downloaded, but this is not in the journal yet: %s", job.id, error)
 
-    async def _plan(self, job: JobEntry, files: list[OutputFile], target: Target, song: str) -> list[PlannedFile]:
-        """Choose the paths, one job at a time, so that two jobs get different ones."""
-        root = Path(target.directory)
-
-        def plan() -> list[PlannedFile]:
-            limit = name_limit(root)
-            planned = plan_paths(
-                files,
-                target,
-                song=song,
-                earlier=job.facts.planned,
-                complete=job.facts.paths,
-                taken=lambda path: self._is_taken(path, job, target),
-                exists=lambda path: path.exists() or path.is_symlink() or is_taken(root, path),
-                name_limit=NAME_LIMIT if limit is None else max(min(NAME_LIMIT, limit - _SUFFIX_ROOM), _SUFFIX_ROOM),
-            )
-            _remove_leftovers(planned, root)
-            return planned
-
-        async with self._planning:
-            try:
-                planned = await in_thread(plan)
-            except (OSError, ValueError) as error:
-                raise _with_command(
-                    DownloadError(f"the folder {target.directory!r} cannot be used: {os_reason(error)}"), job
-                ) from None
-            for file in planned:
-                self._own(job, file.path)
-        return planned
-
-    async def _next_path(self, job: JobEntry, file: PlannedFile, target: Target, failed: Path) -> Path:
-        """Return the path to use instead of one that another process or program has taken since it was planned."""
-        owned = {caseless(path) for _, path in job.facts.planned}
-
-        def taken(path: Path) -> bool:
-            return caseless(path) in owned or self._is_taken(path, job, target)
-
-        async with self._planning:
-            path = await in_thread(lambda: next_free(file.wanted, taken))
-            self._own(job, path)
-        planned = tuple(
-            (name, path if (name, known) == (file.file.name, failed) else known) for name, known in job.facts.planned
-        )
-        self.registry.refine(job, planned=planned)
+    async def _next_path(self, job: JobEntry, file: PlannedFile, target: Target, taken: Path) -> Path:
+        path = await self._planner.replace(job, file, target, taken)
         await self._record_plan(job)
         return path
 
@@ -233,37 +182,6 @@ class Downloader:
                 raise
             logger.info("the planned files of job %s are not in the journal yet: %s", job.id, error)
 
-    def _is_taken(self, path: Path, job: JobEntry, target: Target) -> bool:
-        """Return whether another job, process or file has the path. Blocks."""
-        return self._is_reserved(path, job, target) or is_taken(
-            Path(target.directory), path, overwrite=target.overwrite
-        )
-
-    def _is_reserved(self, path: Path, job: JobEntry, target: Target) -> bool:
-        """Return whether another job is going to write the path. After it has, the existing file blocks the path.
-
-        If files may be overwritten, only the paths of downloads in progress are reserved.
-        """
-        key = caseless(path)
-        other = self.registry.jobs.get(self._owners.get(key, job.id))
-        if other is None or other is job:
-            return False
-        if target.overwrite:
-            return other.state is JobState.DOWNLOADING
-        return key not in map(caseless, other.facts.paths)
-
-    def _own(self, job: JobEntry, path: Path) -> None:
-        """Record that a path belongs to this job, and remove it from the job that owned it before."""
-        key = caseless(path)
-        before = self.registry.jobs.get(self._owners.get(key, job.id))
-        self._owners[key] = job.id
-        if before is not None and before is not job:
-            self.registry.refine(
-                before,
-                paths=tuple(known for known in before.facts.paths if caseless(known) != key),
-                planned=tuple((name, known) for name, known in before.facts.planned if caseless(known) != key),
-            )
-
     async def _fetch_all(self, job: JobEntry, planned: list[PlannedFile], target: Target) -> dict[int, Path]:
         """Download the missing files at the same time and return their paths; if one fails, the others continue."""
         total = sum(file.file.bytes or file.file.size_bytes or 0 for file in planned if not file.complete)
@@ -272,10 +190,10 @@ class Downloader:
         paths: dict[int, Path] = {}
 
         async def fetch_one(index: int, file: PlannedFile) -> None:
-            async with _Slot(self._files) as slot:
+            async with _Permit(self._files) as permit:
                 try:
                     paths[index] = await self._fetch(
-                        job, file, target, slot, lambda received: tally.count(index, received)
+                        job, file, target, permit, lambda received: tally.count(index, received)
                     )
                 except MVSepError as error:
                     errors.append(_with_command(error, job) if error.hash is None else error)
@@ -289,20 +207,20 @@ class Downloader:
         return paths
 
     async def _fetch(
-        self, job: JobEntry, file: PlannedFile, target: Target, slot: _Slot, on_bytes: Callable[[int], None]
+        self, job: JobEntry, file: PlannedFile, target: Target, permit: _Permit, on_bytes: Callable[[int], None]
     ) -> Path:
         began = self.clock()
-        fetched = await fetch(
-            self.http,
-            file.file.url,
-            file.path,
+        fetch = Fetch(
+            http=self.http,
+            url=file.file.url,
+            target=file.path,
             root=Path(target.directory),
             size=file.file.bytes or None,
             overwrite=target.overwrite,
             candidates=file.candidates,
             on_bytes=on_bytes,
             renew=lambda: self._renew(job, file.file),
-            next_path=lambda failed: self._next_path(job, file, target, failed),
+            next_path=lambda taken: self._next_path(job, file, target, taken),
             confirm=None if self.confirm is None else partial(self.confirm, job.id),
             keeps=lambda: not self.registry.is_elsewhere(job),
             on_retry=lambda reason: self.registry.emit(Retried("download", f"{file.path.name}: {reason}", job.id)),
@@ -310,8 +228,9 @@ class Downloader:
             may_be_private=self.may_be_private,
             rate_limit=self.rate_limit,
             clock=self.clock,
-            sleep=lambda seconds: slot.release_while(self.sleep, seconds * self.time_scale),
+            sleep=lambda seconds: permit.release_while(self.sleep, seconds * self.time_scale),
         )
+        fetched = await fetch.run()
         path = fetched.path
         self.registry.refine(job, paths=(*(known for known in job.facts.paths if known != path), path))
         self.registry.emit(Downloaded(job.id, path, fetched.size, fetched.received, self.clock() - began))
@@ -351,14 +270,6 @@ class Downloader:
         )
 
 
-def _remove_leftovers(planned: list[PlannedFile], root: Path) -> None:
-    """Remove unfinished files beside complete ones, left by a process that died between its last steps."""
-    for file in planned:
-        for path in (file.path, *file.candidates) if file.complete else file.candidates:
-            with suppress(OSError):  # another process may be writing there, or the folder is read-only
-                remove_leftovers(root, path)
-
-
 def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
     """Return the error with the job's hash and the command that downloads its results."""
     found = error.of(job.id, job.hash)
@@ -367,8 +278,8 @@ def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
 
 
 @define(eq=False)
-class _Slot:
-    """One of the `FILES_AT_ONCE` places for downloads, released while its file waits for a retry."""
+class _Permit:
+    """One of the `FILES_AT_ONCE` permits to download a file, released while the file waits for a retry."""
 
     _limiter: CapacityLimiter
     _held: bool = False
@@ -381,7 +292,7 @@ class _Slot:
         self._release()
 
     async def release_while(self, sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
-        """Sleep without the slot, then wait for one."""
+        """Release the permit, sleep, and acquire it again."""
         self._release()
         await sleep(seconds)
         await self._acquire()

@@ -1,4 +1,4 @@
-"""Fetch one file, resuming after interruptions and restarts; it gets its final name only when it is complete."""
+"""Fetch one file over HTTP, resuming after interruptions; it gets its final name when it is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import CancelScope
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from mvsep_async.audio.formats import HEAD
 from mvsep_async.concurrency import in_thread
@@ -43,7 +43,7 @@ from mvsep_async.transport.pace import RateLimit
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["PATIENCE", "Fetched", "fetch"]
+__all__ = ["PATIENCE", "Fetch", "Fetched"]
 
 PATIENCE: Final = 300.0
 """Seconds without one new byte before a download gives up."""
@@ -64,117 +64,117 @@ class Fetched:
     received: int
 
 
-async def fetch(
-    http: httpx.AsyncClient,
-    url: str,
-    target: Path,
-    *,
-    root: Path,
-    size: int | None = None,
-    overwrite: bool = False,
-    candidates: Collection[Path] = (),
-    on_bytes: Callable[[int], None] | None = None,
-    renew: Callable[[], Awaitable[str]] | None = None,
-    next_path: Callable[[Path], Awaitable[Path]] | None = None,
-    confirm: Callable[[], Awaitable[None]] | None = None,
-    keeps: Callable[[], bool] = lambda: True,
-    on_retry: Callable[[str], None] | None = None,
-    patience: float = PATIENCE,
-    may_be_private: Callable[[str], bool] = lambda url: True,
-    rate_limit: RateLimit | None = None,
-    clock: Callable[[], float] = anyio.current_time,
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-) -> Fetched:
-    """Fetch `url` to `target`, a path below `root`, resuming from the bytes of an earlier run in `<target>.part`.
+@define(eq=False, kw_only=True)
+class Fetch:
+    """Fetches a file from `url` to `target`, a path below `root`, resuming from the bytes in `<target>.part`.
 
-    `size`: the length in bytes that the file must have, if known. `overwrite`: whether a file of that name may be
-    replaced. `candidates`: files beside it that may be the result of an earlier run; if one has the same bytes, it is
-    kept and its path returned. `on_bytes(count)` is called with the number of bytes on disk, including those of earlier
-    runs; the number decreases if the download starts again. `renew()` returns a new URL for an expired link; while the
-    service does not answer it, it is called again within `patience`.
-    `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an error.
-    `confirm()` is awaited before the file gets its name, and may raise to prevent it. `keeps()`: whether an unfinished
-    file is kept, to be continued. `on_retry(reason)` is called before each further attempt. `patience`: seconds without
-    a new byte before it fails.
-    `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
-
-    When cancelled or failed it leaves a `.part` file to continue from, never an incomplete file under the final name.
-    Raises `DownloadError`, without the query of the URL in its message, and whatever `renew`, `next_path` and `confirm`
-    raise.
+    - `size`: the length in bytes that the file must have, if known.
+    - `overwrite`: whether a file of that name may be replaced. `candidates`: files beside it that may be the result of
+      an earlier run; if one has the same bytes, it is kept and its path returned.
+    - `on_bytes(count)` is called with the number of bytes on disk, including those of earlier runs; the number
+      decreases if the download starts again.
+    - `renew()` returns a new URL for an expired link; while the service does not answer it, it is called again within
+      `patience`. `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an
+      error. `confirm()` is awaited before the file gets its name, and may raise to prevent it.
+    - `keeps()`: whether an unfinished file is kept, to be continued. `on_retry(reason)` is called before each further
+      attempt. `patience`: seconds without a new byte before it fails.
+    - `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
     """
-    part = PartFile(root, target)
-    try:
-        while (taken := await _open(part, overwrite=overwrite)) is not None:
-            if next_path is None:
+
+    http: httpx.AsyncClient
+    url: str
+    target: Path
+    root: Path
+    size: int | None = None
+    overwrite: bool = False
+    candidates: Collection[Path] = ()
+    on_bytes: Callable[[int], None] = lambda count: None
+    renew: Callable[[], Awaitable[str]] | None = None
+    next_path: Callable[[Path], Awaitable[Path]] | None = None
+    confirm: Callable[[], Awaitable[None]] | None = None
+    keeps: Callable[[], bool] = lambda: True
+    on_retry: Callable[[str], None] = lambda reason: None
+    patience: float = PATIENCE
+    may_be_private: Callable[[str], bool] = lambda url: True
+    rate_limit: RateLimit | None = None
+    clock: Callable[[], float] = anyio.current_time
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    _part: PartFile = field(default=Factory(lambda self: PartFile(self.root, self.target), takes_self=True), init=False)
+    _received: int = field(default=0, init=False)
+
+    async def run(self) -> Fetched:
+        """Fetch the file and return its path.
+
+        When cancelled or failed it leaves a `.part` file to continue from, never an incomplete file under the final
+        name. Raises `DownloadError`, without the query of the URL in its message, and whatever `renew`, `next_path` and
+        `confirm` raise.
+        """
+        try:
+            await self._open()
+            resumed = self._part.have
+            self.on_bytes(resumed)
+            await self._complete()
+            size = self._part.have
+            if self.confirm is not None:
+                await self.confirm()
+            path = await self._finish()
+            return Fetched(path, size, resumed, self._received)
+        finally:
+            with CancelScope(shield=True):
+                await in_thread(self._part.keep if self.keeps() else self._part.abandon)
+
+    async def _open(self) -> None:
+        """Open the `.part` file, of the next path if this one is taken, and drop bytes of another file in it."""
+        while (taken := await _try_open(self._part, overwrite=self.overwrite)) is not None:
+            if self.next_path is None:
                 raise DownloadError(taken)
-            part = PartFile(root, await next_path(part.target))
-        state = part.state
-        if state is not None and (state.identity != identity(url) or (size and state.total not in (None, size))):
-            part.start_over()
-        resumed = part.have
-        transfer = _Transfer(http, url, part, size, on_bytes, may_be_private, rate_limit)
-        transfer.report(part.have)
-        retries = RetryState(patience, clock(), part.have, can_renew=renew is not None)
+            self._part = PartFile(self.root, await self.next_path(self._part.target))
+        state = self._part.state
+        if state is not None and (
+            state.identity != identity(self.url) or (self.size and state.total not in (None, self.size))
+        ):
+            self._part.start_over()
+
+    async def _complete(self) -> None:
+        """Make attempts until all bytes are on disk."""
+        retries = RetryState(self.patience, self.clock(), self._part.have, can_renew=self.renew is not None)
         from_start = False
-        while not transfer.complete():
-            outcome = await transfer.attempt(from_start=from_start)
-            retries, step = retries.next(outcome, part.have, clock())
+        while not self._is_complete():
+            outcome = await self._attempt(from_start=from_start)
+            retries, step = retries.next(outcome, self._part.have, self.clock())
             from_start = False
             if isinstance(step, RenewLink):
-                assert renew is not None
+                assert self.renew is not None
                 try:
-                    transfer.url = await renew()
+                    self.url = await self.renew()
                     continue
                 except _NO_ANSWER as error:
-                    retries, step = retries.renewal_failed(error.message, clock())
+                    retries, step = retries.renewal_failed(error.message, self.clock())
             match step:
                 case Finish():
-                    break
+                    return
                 case Retry(pause, reason, from_start):
-                    if on_retry is not None:
-                        on_retry(reason)
-                    await sleep(pause * uniform(1.0, 1.5))  # never shorter than the server asked for
+                    self.on_retry(reason)
+                    await self.sleep(pause * uniform(1.0, 1.5))  # never shorter than the server asked for
                 case Fail(reason):
-                    raise _failed(part, transfer.url, reason)
-        total = part.have
-        if confirm is not None:
-            await confirm()
-        path = await _finish(part, overwrite, candidates, next_path)
-        return Fetched(path, total, resumed, transfer.received)
-    finally:
-        with CancelScope(shield=True):
-            await in_thread(part.keep if keeps() else part.abandon)
+                    raise _failed(self._part, self.url, reason)
 
-
-@define(eq=False)
-class _Transfer:
-    """Attempts to complete the `.part` file from `url`."""
-
-    _http: httpx.AsyncClient
-    url: str
-    _part: PartFile
-    _promised: int | None
-    _on_bytes: Callable[[int], None] | None
-    _may_be_private: Callable[[str], bool]
-    _rate_limit: RateLimit | None
-    received: int = field(default=0, init=False)
-
-    def complete(self) -> bool:
-        """Return whether the bytes on disk are the whole file."""
+    def _is_complete(self) -> bool:
+        """Tell whether the bytes on disk are the whole file."""
         state = self._part.state
         return state is not None and 0 < self._part.have == state.total
 
-    async def attempt(self, *, from_start: bool) -> Outcome:
+    async def _attempt(self, *, from_start: bool) -> Outcome:
         """Send one request for the missing bytes, or for all of them, and write the bytes received."""
         state = self._part.state
         have = self._part.have if state is not None and state.resumable and not from_start else 0
         try:
             async with request_file(
-                self._http,
+                self.http,
                 self.url,
                 request_headers(have, state),
-                may_be_private=self._may_be_private,
-                rate_limit=self._rate_limit,
+                may_be_private=self.may_be_private,
+                rate_limit=self.rate_limit,
             ) as response:
                 verdict = classify_download_response(
                     response.status,
@@ -182,7 +182,7 @@ class _Transfer:
                     url=self.url,
                     have=have,
                     state=state,
-                    promised=self._promised,
+                    promised=self.size,
                 )
                 if not isinstance(verdict, Receive):
                     return verdict
@@ -216,13 +216,33 @@ class _Transfer:
         return Reject(f"the server sent {offset} bytes of {total}", temporary=True)
 
     def _count(self, new: int, offset: int) -> int:
-        self.received += new
-        self.report(offset + new)
+        self._received += new
+        self.on_bytes(offset + new)
         return offset + new
 
-    def report(self, have: int) -> None:
-        if self._on_bytes is not None:
-            self._on_bytes(have)
+    async def _finish(self) -> Path:
+        """Rename the file to its final name, or discard it if one of `candidates` is identical; return the path."""
+        part = self._part
+        try:
+            for known in self.candidates:
+                if await in_thread(part.equals, known.name):
+                    await in_thread(part.discard)
+                    return known
+            path = part.target
+            while True:
+                try:
+                    await in_thread(partial(part.finish, overwrite=self.overwrite, name=path.name))
+                except FileExistsError:
+                    if self.next_path is None:
+                        raise DownloadError(_exists(path)) from None
+                    path = await self.next_path(path)
+                else:
+                    return path
+        except OSError as error:
+            raise DownloadError(
+                f"{part.target} is downloaded but could not be completed on disk: {error.strerror or error}; "
+                f"{_kept(part)}"
+            ) from error
 
 
 async def _read_head(response: FileResponse) -> bytes:
@@ -234,7 +254,7 @@ async def _read_head(response: FileResponse) -> bytes:
     return bytes(buffer[:size])
 
 
-async def _open(part: PartFile, *, overwrite: bool) -> str | None:
+async def _try_open(part: PartFile, *, overwrite: bool) -> str | None:
     """Open the `.part` file, or return why the path is taken; raises `DownloadError` if it cannot be written."""
     try:
         await in_thread(part.open)
@@ -251,34 +271,6 @@ async def _open(part: PartFile, *, overwrite: bool) -> str | None:
     except OSError as error:
         raise DownloadError(
             f"{part.target} cannot be written ({error.strerror or error}): choose a writable folder"
-        ) from error
-
-
-async def _finish(
-    part: PartFile,
-    overwrite: bool,
-    candidates: Collection[Path],
-    next_path: Callable[[Path], Awaitable[Path]] | None,
-) -> Path:
-    """Rename the file to its final name, or discard it if one of `candidates` is identical; return the path."""
-    try:
-        for known in candidates:
-            if await in_thread(part.equals, known.name):
-                await in_thread(part.discard)
-                return known
-        path = part.target
-        while True:
-            try:
-                await in_thread(partial(part.finish, overwrite=overwrite, name=path.name))
-            except FileExistsError:
-                if next_path is None:
-                    raise DownloadError(_exists(path)) from None
-                path = await next_path(path)
-            else:
-                return path
-    except OSError as error:
-        raise DownloadError(
-            f"{part.target} is downloaded but could not be completed on disk: {error.strerror or error}; {_kept(part)}"
         ) from error
 
 

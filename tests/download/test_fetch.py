@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from mvsep_async.download import part_file as part_module
-from mvsep_async.download.fetch import Fetched, fetch
+from mvsep_async.download.fetch import Fetch, Fetched
 from mvsep_async.errors import DownloadError, ServiceUnavailableError
 from mvsep_async.transport.client import make_http
 from tests.transport.conftest import audio
@@ -38,7 +38,9 @@ class Time:
 
 async def get(http: httpx.AsyncClient, url: str, target: Path, time: Time | None = None, **more: Any) -> Fetched:
     time = time or Time()
-    return await fetch(http, url, target, root=target.parent, clock=time.clock, sleep=time.sleep, **more)
+    return await Fetch(
+        http=http, url=url, target=target, root=target.parent, clock=time.clock, sleep=time.sleep, **more
+    ).run()
 
 
 def names(folder: Path) -> list[str]:
@@ -70,7 +72,7 @@ async def test_a_file_arrives_whole_under_its_name_and_nothing_else_stays(
 async def test_missing_folders_below_the_root_are_made(http: httpx.AsyncClient, tmp_path: Path) -> None:
     root = tmp_path / "out"
     with serving(FileAnswer(SONG)) as server:
-        await fetch(http, server.url(), root / "song" / "x" / "a.wav", root=root)
+        await Fetch(http=http, url=server.url(), target=root / "song" / "x" / "a.wav", root=root).run()
     assert (root / "song" / "x" / "a.wav").read_bytes() == SONG
 
 
@@ -568,9 +570,8 @@ async def test_an_unwritable_folder_is_reported_before_anything_is_fetched(
     with serving(FileAnswer(SONG)) as server:
         for target in (tmp_path / "file" / "a.wav", Path("/proc/nowhere/a.wav"), tmp_path / ".." / "up.wav"):
             with pytest.raises(DownloadError, match=r"cannot be written|is not below"):
-                await fetch(
-                    http, server.url(), target, root=tmp_path if target.is_relative_to(tmp_path) else Path("/proc")
-                )
+                root = tmp_path if target.is_relative_to(tmp_path) else Path("/proc")
+                await Fetch(http=http, url=server.url(), target=target, root=root).run()
     assert server.requests == []
     assert not (tmp_path.parent / "up.wav").exists()
 
@@ -752,7 +753,13 @@ async def test_cancelled_at_any_await_it_leaves_what_can_be_continued(
 def test_the_same_on_either_event_loop_and_any_client(tmp_path: Path, backend: str, own: bool) -> None:
     async def main() -> None:
         async with make_http(httpx.Timeout(10)) if own else httpx.AsyncClient() as http:
-            await fetch(http, server.url(), tmp_path / "a.wav", root=tmp_path, sleep=lambda _: anyio.sleep(0))
+            await Fetch(
+                http=http,
+                url=server.url(),
+                target=tmp_path / "a.wav",
+                root=tmp_path,
+                sleep=lambda _: anyio.sleep(0),
+            ).run()
 
     with serving(FileAnswer(SONG, cut=400_000)) as server:
         anyio.run(main, backend=backend)

@@ -11,7 +11,7 @@ import httpx
 import httpx2
 import pytest
 
-from mvsep_async.download.fetch import fetch
+from mvsep_async.download.fetch import Fetch
 from mvsep_async.download.ranges import Reject
 from mvsep_async.download.response import RequestError, request_file
 from mvsep_async.download.retry import Fail, Retry, RetryState
@@ -41,10 +41,22 @@ async def test_links_and_redirects_to_private_addresses_are_refused(transport: s
 
     with serving(redirect) as server:
         async with NEW[transport]() as http:
-            await fetch(http, server.url("/stem.wav"), tmp_path / "a.wav", root=tmp_path, may_be_private=service_itself)
+            await Fetch(
+                http=http,
+                url=server.url("/stem.wav"),
+                target=tmp_path / "a.wav",
+                root=tmp_path,
+                may_be_private=service_itself,
+            ).run()
             for url in (server.url("/private"), server.url("/stem.wav").replace("127.0.0.1", "localhost")):
                 with pytest.raises(DownloadError, match=r"private network.*MVSEP_ALLOW_PRIVATE_DOWNLOADS"):
-                    await fetch(http, url, tmp_path / "b.wav", root=tmp_path, may_be_private=service_itself)
+                    await Fetch(
+                        http=http,
+                        url=url,
+                        target=tmp_path / "b.wav",
+                        root=tmp_path,
+                        may_be_private=service_itself,
+                    ).run()
     assert [request.target for request in server.requests] == ["/stem.wav", "/private"]
 
 
@@ -86,6 +98,6 @@ async def test_a_rate_limit_paces_a_download(tmp_path: Path) -> None:
         async with make_http(10.0) as http:
             limit = RateLimit(200_000)
             began = anyio.current_time()
-            await fetch(http, server.url(), tmp_path / "a.wav", root=tmp_path, rate_limit=limit)
+            await Fetch(http=http, url=server.url(), target=tmp_path / "a.wav", root=tmp_path, rate_limit=limit).run()
             assert anyio.current_time() - began > 0.15, "60 kB at 200 kB/s, less one piece"
     assert (tmp_path / "a.wav").read_bytes() == data

@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from mvsep_async.download import folder as folder_module
-from mvsep_async.download.fetch import Fetched, fetch
+from mvsep_async.download.fetch import Fetch, Fetched
 from mvsep_async.download.folder import Folder, NotOursError, name_limit, probe
 from mvsep_async.download.part_file import PartFile, is_taken, remove_leftovers
 from mvsep_async.download.ranges import ResumeState
@@ -33,7 +33,7 @@ async def download(target: Path, root: Path, **more: Any) -> Fetched:
 
     with serving(FileAnswer(SONG)) as server, anyio.fail_after(60):
         async with make_http(httpx.Timeout(10)) as http:
-            return await fetch(http, server.url(), target, root=root, **more)
+            return await Fetch(http=http, url=server.url(), target=target, root=root, **more).run()
 
 
 async def second(path: Path) -> Path:

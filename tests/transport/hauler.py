@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import httpx
 
-from mvsep_async.download.fetch import fetch
+from mvsep_async.download.fetch import Fetch
 from mvsep_async.http.content import FileContent
 from mvsep_async.http.multipart import MultipartBody, Part
 from mvsep_async.transport.client import make_http
@@ -43,7 +43,7 @@ async def main(folder: Path) -> None:
             body = MultipartBody({}, (Part("a", "b", await FileContent.open(song)),))
             before = highest()
             (await http.post(server.url(), content=body, headers=body.headers)).raise_for_status()
-            await fetch(http, server.url(), folder / "stem.wav", root=folder)
+            await Fetch(http=http, url=server.url(), target=folder / "stem.wav", root=folder).run()
     assert (folder / "stem.wav").stat().st_size == SIZE
     sys.stdout.write(f"{highest() - before}\n")
 
