@@ -8,6 +8,7 @@ from typing import Final
 from cyclopts import App, Group, Parameter
 
 from mvsep_async._version import __version__
+from mvsep_async.cli.help import FLAGS, OPTIONS
 
 __all__ = ["ALIASES", "COMMANDS", "COMPLETE", "app"]
 
@@ -15,7 +16,6 @@ COMPLETE: Final = "__complete"
 """The word that cyclopts' completion scripts call the program with."""
 
 _COMMANDS: Final = Group("Commands", sort_key=1)
-_OTHER: Final = Group("Options", sort_key=2)
 
 COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
     ("separate", "separate:separate", "Separate songs into stems: files, folders, links."),
@@ -58,19 +58,23 @@ def _place(below: str) -> str:
 app: Final = App(
     name="mvsep-async",
     help="Separate songs into vocals, drums, bass and more with MVSEP.",
-    help_epilogue="`mvsep-async COMMAND --help` explains a command. First: `mvsep-async login`.",
     version=__version__,
-    help_format="markdown",
+    help_flags=FLAGS,
+    help_format="plaintext",
     default_parameter=Parameter(negative=(), show_default=_default),
     result_action="return_value",
     group_commands=_COMMANDS,
+    group_parameters=OPTIONS,
 )
 _below: Final = {
     "service": App(
-        name="service", help="Public pages of the service: queue, news, quality checker.", help_epilogue="", sort_key=8
+        name="service",
+        help="Public pages of the service: queue, news, quality checker.",
+        help_flags=FLAGS,
+        sort_key=8,
     ),
     "more": App(
-        name="more", help="Recipes, prices, sandbox, MCP, configuration, completion.", help_epilogue="", sort_key=9
+        name="more", help="Recipes, prices, sandbox, MCP, configuration, completion.", help_flags=FLAGS, sort_key=9
     ),
 }
 for _index, (_words, _module, _help) in enumerate(COMMANDS):
@@ -78,5 +82,7 @@ for _index, (_words, _module, _help) in enumerate(COMMANDS):
     (_below[_parent] if _parent else app).command(_place(_module), name=_name, help=_help, sort_key=_index)
 for _app in _below.values():
     app.command(_app)
-app["--help"].group = _OTHER
-app["--version"].group = _OTHER
+app["--help"].group = OPTIONS
+app["--help"].help = "Explain a command; --help-all has all its options."
+app["--version"].group = OPTIONS
+app["--version"].help = "Print the version."

@@ -28,20 +28,21 @@ _DEFAULT: Final = "vocals"
 class SeparationOptions:
     """How songs are separated."""
 
-    algorithm: Annotated[AlgorithmName | None, Parameter(alias="-a")] = None
-    """Number (sep_type) or name, see `mvsep-async algorithms`."""
-    preset: PresetName | None = None
-    """A preset in place of an algorithm, see `mvsep-async algorithms`."""
+    algorithm: Annotated[AlgorithmName | None, Parameter(alias="-a", metavar="NAME")] = None
+    """Name or number, see `mvsep-async algorithms`. The number is what the service calls sep_type."""
+    preset: Annotated[PresetName | None, Parameter(metavar="NAME")] = None
+    """A preset in place of an algorithm, such as vocals. `mvsep-async algorithms` lists them."""
     vocals: bool = False
-    """Voice and accompaniment: the preset vocals, which is also the default."""
+    """Voice and accompaniment, the default. Short for --preset vocals."""
     karaoke: bool = False
-    """Lead voice apart from backing voices and music: the preset karaoke."""
+    """Lead voice, and the rest with the backing voices. Short for --preset karaoke."""
     drums: bool = False
-    """Drums and the rest: the preset drums."""
-    opt: Annotated[tuple[str, ...], Parameter(alias="-p")] = ()
-    """An option of the algorithm as NAME=VALUE, by its label or `add_optN`; repeatable."""
-    format: Annotated[FormatName | None, Parameter(alias="-f")] = None
-    """mp3, wav16, flac16, m4a, wav32 or flac24; wav and flac mean 16 bit. By default mp3."""
+    """Drums, and the rest. Short for --preset drums."""
+    opt: Annotated[tuple[str, ...], Parameter(alias="-p", metavar="NAME=VALUE")] = ()
+    """An option of the algorithm; repeatable. NAME is its label or add_optN, VALUE one of its choices; `mvsep-async
+    algorithms show` lists them."""
+    format: Annotated[FormatName | None, Parameter(alias="-f", metavar="FORMAT")] = None
+    """mp3 (the default), wav, flac, m4a, wav32 or flac24. wav is wav16, flac is flac16."""
 
     def output_format(self, config: CommandConfig) -> OutputFormat:
         """Return the format of the stems."""

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from attrs import define, frozen
-from cyclopts import Group, Parameter, validators
+from cyclopts import Parameter, validators
 
 from mvsep_async.cli import config_file
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.help import ADVANCED
+from mvsep_async.cli.help import COMMON as COMMON_OPTIONS
 from mvsep_async.cli.terminal import be_quiet, enable_debug_log, terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
@@ -46,7 +48,6 @@ NO_JOURNAL: Final = "off"
 
 Region: TypeAlias = Literal["de", "de2", "hk"]
 
-_EVERYWHERE: Final = Group("Common options", sort_key=100)
 _REPEAT: Final = 60.0
 """Seconds before it is reported again that the service does not answer."""
 
@@ -55,17 +56,17 @@ _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)", re.IGNORECASE)
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-@Parameter(name="*", group=_EVERYWHERE)
+@Parameter(name="*", group=COMMON_OPTIONS)
 @frozen(kw_only=True)
 class CommonOptions:
     """What every command takes."""
 
-    base_url: str | None = None
-    """Address of the service; by default MVSEP_BASE_URL."""
-    region: Region | None = None
-    """Region of the service."""
-    profile: str | None = None
-    """Use [profile.NAME] of the configuration file."""
+    base_url: Annotated[str | None, Parameter(metavar="URL")] = None
+    """Address of the service; by default MVSEP_BASE_URL, else https://mvsep.com."""
+    region: Annotated[Region | None, Parameter(metavar="REGION")] = None
+    """Region of the service, which by default is the nearest one: de, de2 or hk."""
+    profile: Annotated[str | None, Parameter(metavar="NAME")] = None
+    """Use the account of [profile.NAME] in the configuration file."""
     json: bool = False
     """Write JSON to standard output, and nothing else."""
     quiet: Annotated[bool, Parameter(alias="-q")] = False
@@ -77,19 +78,19 @@ class CommonOptions:
 COMMON: Final = CommonOptions()
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=ADVANCED)
 @frozen(kw_only=True)
 class TransferOptions:
     """How a command uses the service and the line."""
 
-    concurrency: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    concurrency: Annotated[int | None, Parameter(metavar="N", validator=validators.Number(gte=1))] = None
     """Most jobs at the service at one time; by default what the account allows."""
-    limit_rate: str | None = None
+    limit_rate: Annotated[str | None, Parameter(metavar="RATE")] = None
     """Bytes per second for all transfers together, such as 500K or 2M; by default no limit."""
     compress_uploads: bool = False
     """Send WAV and AIFF songs as FLAC: half the bytes, the same audio, but without tags."""
-    poll_interval: float | None = None
-    """Shortest interval between two polls of one job, in seconds."""
+    poll_interval: Annotated[float | None, Parameter(metavar="SECONDS")] = None
+    """Shortest interval between two polls of one job; by default 2 seconds."""
 
 
 TRANSFER: Final = TransferOptions()

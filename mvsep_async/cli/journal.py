@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import TRANSFER, CommandConfig, TransferOptions, connect
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import JournalError
@@ -42,13 +43,14 @@ _RETRY: Final = 0.5
 """Seconds between two attempts to lock a journal that another command uses."""
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=ADVANCED)
 @frozen(kw_only=True)
 class JournalOptions:
     """The file, or the PostgreSQL database, that records jobs, so that no song is paid twice."""
 
     journal: GivenJournal | None = None
-    """File that records the jobs, by default one for each account, or a postgresql:// URL."""
+    """File that records the jobs, so that nothing is paid twice, or a postgresql:// URL; by default a file for each
+    account."""
     no_journal: Annotated[bool, Parameter(negative=())] = False
     """Record nothing: songs that are separated again are paid again."""
 

@@ -9,11 +9,12 @@ from functools import partial
 from typing import cast
 
 import anyio
-from cyclopts import CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 from rich.console import Console
 
 from mvsep_async.cli.app import ALIASES, COMPLETE, app
 from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, error_line, exit_code, root_cause
+from mvsep_async.cli.help import print_help
 from mvsep_async.cli.signals import interruptible
 from mvsep_async.cli.terminal import Terminal, discard_output, open_terminal, terminal
 
@@ -56,13 +57,15 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
     try:
         command, bound, _ = app.parse_args(
             words,
-            console=Console(highlight=False),  # help is folded to 80 columns where there is no terminal
             exit_on_error=False,
             print_error=False,
         )
     except CycloptsError as error:
         here.error(_usage_line(error))
         return USAGE
+    if getattr(command, "__func__", None) is App.help_print:
+        print_help(app, words, Console(highlight=False, markup=False, emoji=False))
+        return DONE
     work = partial(command, *bound.args, **bound.kwargs)
     if inspect.iscoroutinefunction(command):
         return _awaited(cast("Work", work))

@@ -8,6 +8,7 @@ from attrs import frozen
 from cyclopts import App, Parameter, validators
 
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_of_hash
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.tables import Column, print_record, print_rows
@@ -21,7 +22,7 @@ from mvsep_async.models.user import Purchase
 
 __all__ = ["account", "history"]
 
-account = App(name="account", help="Log in, see credits and history, change settings.", help_epilogue="")
+account = App(name="account", help="Log in, see credits and history, change settings.", help_flags=FLAGS)
 for _name, _help in {
     "login": "Get the API token and store it for later commands.",
     "logout": "Remove the API token from the configuration file.",
@@ -98,7 +99,7 @@ async def purchases(
     Parameters
     ----------
     start
-        How many of the newest to skip.
+        Number of entries to skip.
     limit
         How many to list.
     all
@@ -184,7 +185,7 @@ async def history(*, start: int = 0, limit: int = 20, all: bool = False, common:
     Parameters
     ----------
     start
-        How many of the newest to skip.
+        Number of entries to skip.
     limit
         How many to list.
     all

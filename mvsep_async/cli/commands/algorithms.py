@@ -12,13 +12,14 @@ from mvsep_async.catalogue.fields import Condition, Field
 from mvsep_async.catalogue.presets import PRESETS, Preset
 from mvsep_async.cli.complete import AlgorithmName
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.http.call import Json
 
 __all__ = ["algorithms"]
 
-algorithms = App(name="algorithms", help="List, search and explain the algorithms.", help_epilogue="")
+algorithms = App(name="algorithms", help="List, search and explain the algorithms.", help_flags=FLAGS)
 
 _COLUMNS: Final[tuple[Column[Algorithm], ...]] = (
     Column("sep_type", lambda one: one.sep_type, justify="right"),

@@ -60,7 +60,7 @@ def completion(
     Parameters
     ----------
     shell
-        By default the one that this runs in.
+        bash, zsh or fish; by default the shell that runs this command.
     install
         Write the script to where the shell looks for it, and print what else to do.
     """

@@ -11,6 +11,7 @@ from cyclopts import App
 
 from mvsep_async.cli import config_file
 from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommandConfig, CommonOptions, load_config
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.library_config import library_settings
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -19,7 +20,7 @@ from mvsep_async.postgres_url import PostgresURL, journal_address
 
 __all__ = ["config"]
 
-config = App(name="config", help="Show and change the configuration.", help_epilogue="")
+config = App(name="config", help="Show and change the configuration.", help_flags=FLAGS)
 
 Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "limit_rate"]
 

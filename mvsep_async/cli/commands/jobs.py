@@ -17,6 +17,7 @@ from cyclopts import App, Parameter, validators
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
@@ -38,9 +39,9 @@ from mvsep_async.sources import label
 
 __all__ = ["jobs"]
 
-jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.", help_epilogue="")
+jobs = App(name="jobs", help="List, follow, fetch and cancel jobs.", help_flags=FLAGS)
 for _name, _help in {
-    "status": "Show where jobs stand, once.",
+    "status": "Show the state of jobs, once.",
     "watch": "Follow jobs until they are over.",
     "download": "Fetch the stems of jobs.",
     "cancel": "Cancel jobs.",
@@ -221,7 +222,7 @@ async def _unfinished(client: MVSepClient, ids: Sequence[str]) -> list[Job]:
 
 @jobs.command
 async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> int:
-    """Forget the jobs that are over.
+    """Remove finished jobs from the journal.
 
     Their files stay, and their songs are still known as separated.
     """

@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, load_config
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import record_label
 from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
@@ -25,7 +26,7 @@ from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
 __all__ = ["journal"]
 
-journal = App(name="journal", help="Show the journal, or move it into PostgreSQL and back.")
+journal = App(name="journal", help="Show the journal, or move it into PostgreSQL and back.", help_flags=FLAGS)
 
 _MEBIBYTE: Final = 1 << 20
 

@@ -20,6 +20,7 @@ from mvsep_async.cli.complete import AlgorithmName, FormatName, GivenJournal, Pr
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.libraries import JOURNAL, remember_library
 from mvsep_async.cli.library_config import Order, library_settings
@@ -39,6 +40,7 @@ from mvsep_async.recipes.run import HIDDEN
 __all__ = ["library"]
 
 _NOT_NEGATIVE: Final = validators.Number(gte=0)
+_MORE: Final = Parameter(group=ADVANCED)
 
 
 def library(
@@ -46,28 +48,28 @@ def library(
     target: Path | None = None,
     /,
     *,
-    algorithm: Annotated[tuple[AlgorithmName, ...], Parameter(alias="-a")] = (),
-    preset: tuple[PresetName, ...] = (),
-    recipe: Path | None = None,
-    opt: Annotated[tuple[str, ...], Parameter(alias="-p")] = (),
-    format: Annotated[FormatName | None, Parameter(alias="-f")] = None,
-    stems: tuple[str, ...] = (),
-    layout: str | None = None,
-    include: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
-    order: Order | None = None,
-    max_credits: Annotated[int | None, Parameter(validator=_NOT_NEGATIVE)] = None,
+    algorithm: Annotated[tuple[AlgorithmName, ...], Parameter(alias="-a", metavar="NAME")] = (),
+    preset: Annotated[tuple[PresetName, ...], Parameter(metavar="NAME")] = (),
+    recipe: Annotated[Path | None, _MORE] = None,
+    opt: Annotated[tuple[str, ...], Parameter(alias="-p", metavar="NAME=VALUE", group=ADVANCED)] = (),
+    format: Annotated[FormatName | None, Parameter(alias="-f", metavar="FORMAT")] = None,
+    stems: Annotated[tuple[str, ...], Parameter(metavar="STEM")] = (),
+    layout: Annotated[str | None, Parameter(metavar="PATTERN")] = None,
+    include: Annotated[tuple[str, ...], Parameter(metavar="PATTERN")] = (),
+    exclude: Annotated[tuple[str, ...], Parameter(metavar="PATTERN")] = (),
+    order: Annotated[Order | None, _MORE] = None,
+    max_credits: Annotated[int | None, Parameter(metavar="N", validator=_NOT_NEGATIVE)] = None,
     dry_run: bool = False,
     yes: Annotated[bool, Parameter(alias="-y")] = False,
-    retry_failed: bool = False,
+    retry_failed: Annotated[bool, _MORE] = False,
     watch: bool = False,
-    copy_tags: Annotated[bool | None, Parameter(negative="--no-copy-tags")] = None,
-    report: Path | None = None,
-    open: bool = False,
-    repeat: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 1,
-    transfer: Literal["url", "file"] = "url",
-    anyway: bool = False,
-    journal: GivenJournal | None = None,
+    copy_tags: Annotated[bool | None, Parameter(negative="--no-copy-tags", group=ADVANCED)] = None,
+    report: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    open: Annotated[bool, _MORE] = False,
+    repeat: Annotated[int, Parameter(metavar="N", validator=_NOT_NEGATIVE, group=ADVANCED)] = 1,
+    transfer: Annotated[Literal["url", "file"], _MORE] = "url",
+    anyway: Annotated[bool, _MORE] = False,
+    journal: Annotated[GivenJournal | None, _MORE] = None,
     line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
@@ -81,53 +83,54 @@ def library(
     source
         The folder with the music.
     target
-        The folder for the stems; it may be inside the other one.
+        The folder for the stems. It may be inside the folder with the music.
     algorithm
-        Number (sep_type) or name; several times for several ways to separate each song.
+        Name or number, see `mvsep-async algorithms`. Repeatable: with several, each song is separated by each.
     preset
-        A preset in place of an algorithm, see `mvsep-async algorithms`; repeatable.
+        A preset in place of an algorithm; repeatable. `mvsep-async algorithms` lists the presets.
     recipe
         A TOML file with a chain of separations in place of an algorithm.
     opt
-        An option of the algorithm as NAME=VALUE; repeatable.
+        An option of the algorithm; repeatable. NAME is its label or add_optN, VALUE one of its choices; `mvsep-async
+        algorithms show` lists them.
     format
-        mp3, wav16, flac16, m4a, wav32 or flac24; by default mp3.
+        mp3 (the default), wav, flac, m4a, wav32 or flac24. wav is wav16, flac is flac16.
     stems
-        Keep only this stem; repeatable.
+        Keep only this stem, such as Vocals; repeatable.
     layout
-        File names from tags, such as "{albumartist}/{album}/{track} {title}/{stem}.{ext}"; by default the folders are
-        mirrored.
+        File names from tags; by default as in SOURCE. For example "{artist}/{album}/{track} {title}/{stem}.{ext}".
     include
-        Only songs that match this pattern, such as "*.flac" or "live/*"; repeatable.
+        Only songs like this, such as "*.flac"; repeatable. A pattern with a slash, such as "live/*", is for paths below
+        SOURCE.
     exclude
-        No song that matches this pattern; repeatable.
+        No songs like this; repeatable.
     order
-        Which songs come first: as-found, the default, or shortest-first.
+        Which songs are sent first: as-found, the default, or shortest-first.
     max_credits
-        Stop before more credits than this are spent, by estimate.
+        Spend at most N credits, by estimate.
     dry_run
-        Show how many songs there are, how long they are and what they cost; nothing is sent.
+        Show the number of songs and the cost; send nothing.
     yes
         Spend more than 20 credits without a question.
     retry_failed
-        Separate again what failed in an earlier run.
+        Try songs again that failed in an earlier run.
     watch
-        When all songs are done, wait for new ones, until Ctrl-C.
+        When all songs are done, wait for new ones. Ctrl-C ends it.
     copy_tags
         Write each song's tags and cover into its stems.
     report
-        Write an HTML page about the run to this file.
+        Write a page that plays the stems, as HTML.
     open
         Open the report in the browser at the end of the run.
     repeat
-        How often failed songs are tried again at the end.
+        How often failed songs are tried again at the end of the run.
     transfer
         How a recipe's stems get to the next step: by their link at the service, or as a file that is downloaded and
         sent.
     anyway
-        Send what the account's plan does not seem to allow.
+        Send songs although the account's plan does not seem to allow it.
     journal
-        File that records the jobs, by default in the target folder; or a postgresql:// URL.
+        File that records the jobs, so that nothing is paid twice, or a postgresql:// URL; by default a file in TARGET.
     """
     config = load_config(common)
     default = library_settings(config)

@@ -39,7 +39,7 @@ def login(
     email
         The account's email; by default you are asked for it.
     token
-        You have the token already: it is asked for, tried and stored.
+        Store a token that you already have. It is asked for and tried first.
     password_stdin
         Read the password (or the token) from the first line of standard input.
     print

@@ -10,6 +10,7 @@ from typing import Final
 from cyclopts import App
 
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.prompts import ask_secret
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -18,7 +19,7 @@ from mvsep_async.models.quality import QualityEntry
 
 __all__ = ["quality"]
 
-quality = App(name="quality", help="The quality checker: measured separations.", help_epilogue="")
+quality = App(name="quality", help="The quality checker: measured separations.", help_flags=FLAGS)
 
 _ENTRIES: Final[tuple[Column[QualityEntry], ...]] = (
     Column("id", lambda one: one.id, justify="right"),
@@ -66,13 +67,13 @@ async def leaderboard(
     dataset
         The data set's number, 0 to 12.
     start
-        How many of the best to leave out.
+        Number of entries to skip.
     limit
         How many to list.
     name
-        Only those with this in the algorithm's name.
+        Only algorithms whose name contains this.
     sort
-        By which figure.
+        Metric to sort by.
     """
     async with connect(load_config(common)) as client:
         board = await client.quality.leaderboard(dataset, start=start, limit=limit, algo_name_filter=name, sort=sort)
@@ -116,11 +117,11 @@ def add(
     name
         The algorithm's name.
     text
-        What there is to say about it.
+        A description of the entry.
     dataset
         The data set's number.
     ensemble
-        It is an ensemble of several models.
+        Mark the entry as an ensemble of several models.
     password_stdin
         Read the password from the first line of standard input.
     """

@@ -16,6 +16,7 @@ from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.songs import Songs
@@ -32,7 +33,7 @@ from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recip
 __all__ = ["recipe"]
 
 recipe = App(
-    name="recipe", help="Chains of separations, in which a stem of one is the song of the next.", help_epilogue=""
+    name="recipe", help="Chains of separations, in which a stem of one is the song of the next.", help_flags=FLAGS
 )
 
 _PRESETS: Final[tuple[Column[Preset], ...]] = (
@@ -66,7 +67,7 @@ async def run(
     line: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Take songs through the steps of a recipe.
+    """Separate songs by the steps of a recipe.
 
     Parameters
     ----------

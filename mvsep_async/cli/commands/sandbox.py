@@ -24,18 +24,18 @@ _NOT_NEGATIVE: Final = validators.Number(gte=0)
 
 def sandbox(
     *,
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
-    speed: Annotated[float, Parameter(validator=_POSITIVE)] = 60.0,
-    job_seconds: Annotated[float | None, Parameter(validator=_NOT_NEGATIVE)] = None,
-    queue_seconds: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 0.0,
-    jobs_ahead: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 0,
-    requests_per_minute: Annotated[int, Parameter(validator=_POSITIVE)] = 120,
-    link_bytes_per_second: Annotated[float | None, Parameter(validator=_POSITIVE)] = None,
-    body_read_timeout: Annotated[float, Parameter(validator=_POSITIVE)] = 60.0,
-    premium_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 10,
-    premium_minutes: Annotated[float, Parameter(validator=_NOT_NEGATIVE)] = 1000.0,
-    free_limit: Annotated[int, Parameter(validator=_POSITIVE)] = 1,
-    free_per_day: Annotated[int, Parameter(validator=_NOT_NEGATIVE)] = 50,
+    port: Annotated[int, Parameter(metavar="N", validator=validators.Number(gte=0, lte=65535))] = 0,
+    speed: Annotated[float, Parameter(metavar="N", validator=_POSITIVE)] = 60.0,
+    job_seconds: Annotated[float | None, Parameter(metavar="SECONDS", validator=_NOT_NEGATIVE)] = None,
+    queue_seconds: Annotated[float, Parameter(metavar="SECONDS", validator=_NOT_NEGATIVE)] = 0.0,
+    jobs_ahead: Annotated[int, Parameter(metavar="N", validator=_NOT_NEGATIVE)] = 0,
+    requests_per_minute: Annotated[int, Parameter(metavar="N", validator=_POSITIVE)] = 120,
+    link_bytes_per_second: Annotated[float | None, Parameter(metavar="N", validator=_POSITIVE)] = None,
+    body_read_timeout: Annotated[float, Parameter(metavar="SECONDS", validator=_POSITIVE)] = 60.0,
+    premium_limit: Annotated[int, Parameter(metavar="N", validator=_POSITIVE)] = 10,
+    premium_minutes: Annotated[float, Parameter(metavar="N", validator=_NOT_NEGATIVE)] = 1000.0,
+    free_limit: Annotated[int, Parameter(metavar="N", validator=_POSITIVE)] = 1,
+    free_per_day: Annotated[int, Parameter(metavar="N", validator=_NOT_NEGATIVE)] = 50,
     manual: bool = False,
     common: CommonOptions = COMMON,
 ) -> int:
@@ -46,21 +46,21 @@ def sandbox(
     Parameters
     ----------
     port
-        The port on 127.0.0.1; 0: any that is free.
+        Port on 127.0.0.1, or 0 for any that is free.
     speed
-        Seconds of audio separated in a second.
+        Seconds of audio that are separated in a second.
     job_seconds
-        Exact processing time of each job; by default it depends on its length and the speed.
+        Processing time of each job. By default it depends on the song's length and --speed.
     queue_seconds
-        How long each job waits at least.
+        Shortest time that a job waits in the queue.
     jobs_ahead
         Other users' jobs ahead of each new one.
     requests_per_minute
-        Requests a minute before the answer is 429.
+        Requests a minute; more are answered by 429.
     link_bytes_per_second
-        Speed of uploads, and of downloads, of all connections together; by default there is no limit.
+        Speed of all uploads together, and of all downloads. By default there is no limit.
     body_read_timeout
-        Seconds that a request's body may pause before the connection is closed.
+        Longest pause within a request's body. Then the connection is closed.
     premium_limit
         Most unfinished jobs of the premium account.
     premium_minutes
@@ -68,9 +68,9 @@ def sandbox(
     free_limit
         Most unfinished jobs of the free account.
     free_per_day
-        Separations a day of the free account.
+        Separations of the free account a day.
     manual
-        Jobs advance only by POST to /_sandbox/start, finish and fail.
+        Advance jobs only on request. POST to /_sandbox/start, finish and fail.
     """
     apply_output_options(common)
     package = load_sandbox()

@@ -17,6 +17,7 @@ from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.folders import prepare_folder
+from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.outcome import shown_path
@@ -34,6 +35,7 @@ from mvsep_async.sources import Pair, RemoteType, Source
 __all__ = ["OUTPUT", "OutputOptions", "separate"]
 
 LAYOUT: Final = "{song}/{stem}"
+_MORE: Final = Parameter(group=ADVANCED)
 
 
 @Parameter(name="*")
@@ -41,13 +43,13 @@ LAYOUT: Final = "{song}/{stem}"
 class OutputOptions:
     """Where stems go."""
 
-    out: Annotated[Path | None, Parameter(alias="-o")] = None
+    out: Annotated[Path | None, Parameter(alias="-o", metavar="FOLDER")] = None
     """Folder for the stems, by default `stems`."""
-    stems: tuple[str, ...] = ()
-    """Keep only this stem; repeatable."""
-    layout: str = LAYOUT
+    stems: Annotated[tuple[str, ...], Parameter(metavar="STEM")] = ()
+    """Keep only this stem, such as Vocals; repeatable."""
+    layout: Annotated[str, Parameter(group=ADVANCED, metavar="PATTERN")] = LAYOUT
     """File names below the folder, made of {song} and {stem}."""
-    overwrite: bool = False
+    overwrite: Annotated[bool, Parameter(group=ADVANCED)] = False
     """Replace other files of the same name; by default the new ones get a number."""
 
     def folder(self, config: CommandConfig) -> Path:
@@ -61,18 +63,18 @@ OUTPUT: Final = OutputOptions()
 def separate(
     *sources: GivenSource,
     separation: SeparationOptions = SEPARATION,
-    recipe: Path | None = None,
+    recipe: Annotated[Path | None, _MORE] = None,
     output: OutputOptions = OUTPUT,
     dry_run: bool = False,
     yes: Annotated[bool, Parameter(alias="-y")] = False,
     force: bool = False,
-    retry_failed: bool = False,
+    retry_failed: Annotated[bool, _MORE] = False,
     journal: JournalOptions = JOURNAL,
-    reference: Path | None = None,
-    remote_type: RemoteType | None = None,
-    publish: bool = False,
-    on_unknown: Literal["raise", "resubmit"] = "raise",
-    anyway: bool = False,
+    reference: Annotated[Path | None, _MORE] = None,
+    remote_type: Annotated[RemoteType | None, _MORE] = None,
+    publish: Annotated[bool, _MORE] = False,
+    on_unknown: Annotated[Literal["raise", "resubmit"], _MORE] = "raise",
+    anyway: Annotated[bool, _MORE] = False,
     transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> Callable[[], Awaitable[int]]:
@@ -84,28 +86,28 @@ def separate(
     Parameters
     ----------
     sources
-        Files, folders (all audio below them), http(s) links, `.m3u` playlists, @FILE for a list, - for a list on
-        standard input. None for algorithms that generate.
+        Files, folders, links, .m3u playlists, @LIST, - for standard input. All audio below a folder is separated. A
+        list, in a file or on standard input, has one source a line. Algorithms that generate audio take no source.
     recipe
         A TOML file with a chain of separations in place of an algorithm.
     dry_run
-        Show how many songs there are and what they cost; nothing is sent.
+        Show the number of songs and the cost; send nothing.
     yes
         Spend more than 20 credits without a question.
     force
-        Separate again, and pay again, what was separated before; its stems are replaced.
+        Separate and pay again what was separated before. Its stems are replaced.
     retry_failed
-        Separate again what failed before.
+        Try songs again that failed in an earlier run.
     reference
         For matchering: the song that the others should sound like.
     remote_type
-        What kind of link an address is; by default recognised by its host.
+        Kind of the links that are given; by default recognised by their host.
     publish
         Show the results on the service's public demo page.
     on_unknown
-        What to do when it is unknown whether a link was accepted: fail, or submit it again and perhaps pay twice.
+        What to do if the service may or may not have accepted a link: fail, or submit it again and perhaps pay twice.
     anyway
-        Send what the account's plan does not seem to allow.
+        Send songs although the account's plan does not seem to allow it.
     """
     config = load_config(common)
     if recipe is not None:

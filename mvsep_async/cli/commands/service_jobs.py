@@ -35,12 +35,13 @@ from mvsep_async.naming import check_layout, fill, song_name
 __all__ = ["cancel", "delete", "download", "status", "watch"]
 
 HostName = Annotated[
-    str | None, Parameter(help="The regional address that has the jobs, such as https://de.mvsep.com.")
+    str | None,
+    Parameter(metavar="URL", help="Region that has the jobs. Its address, such as https://de.mvsep.com."),
 ]
 
 
 async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
-    """Show where jobs stand, once. With whole hashes it needs no token."""
+    """Show the state of jobs, once. With whole hashes it needs no token."""
     config = load_config(common)
     server = Host.parse(host) if host else None
     code = DONE
@@ -83,9 +84,9 @@ async def download(
     Parameters
     ----------
     last
-        Fetch those of the newest job.
+        Fetch the stems of the newest job.
     mirror
-        Fetch from the service's mirror, which can be faster. This costs one credit for each job.
+        Fetch from the service's mirror, for one credit a job. It can be faster.
     """
     config = load_config(common)
     check_layout(output.layout)

@@ -66,7 +66,7 @@ async def news(*, lang: str | None = None, start: int = 0, limit: int = 5, commo
     lang
         Two letters, such as en.
     start
-        How many of the newest to leave out.
+        Number of entries to skip.
     limit
         How many to show.
     """
@@ -96,11 +96,11 @@ async def demo_page(
     Parameters
     ----------
     algorithm
-        Only those of this algorithm: its number (sep_type) or name.
+        Only separations by this algorithm: its name or number.
     opt
-        Only those made with this option, as NAME=VALUE; repeatable.
+        Only separations with this option; repeatable.
     start
-        How many of the newest to leave out.
+        Number of entries to skip.
     limit
         How many to list.
     """
