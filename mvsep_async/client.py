@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, cast
 
 from mvsep_async.concurrency import HostTask, LoopGuard, in_thread
-from mvsep_async.config import ClientConfig
+from mvsep_async.config import ClientConfig, base_of, token_of
 from mvsep_async.errors import ClientClosedError, ConfigurationError, JournalError, MVSepError
 from mvsep_async.http.redaction import guard_logs
 from mvsep_async.models.output_format import OutputFormat
@@ -106,10 +106,9 @@ class MVSepClient:
         self.webhook_url = webhook_url
         place = None if journal is None else journal_address(journal)
         del journal  # a URL may hold a password, and an error would keep it in the variables of this frame
-        self._config = ClientConfig.of(
-            api_token=api_token,
-            base_url=base_url,
-            region=region,
+        self._config = ClientConfig(
+            token=token_of(api_token),
+            base=base_of(base_url, region),
             concurrency=concurrency,
             journal=place,
             shared_files=shared_files,
@@ -156,9 +155,8 @@ class MVSepClient:
 
     async def aclose(self) -> None:
         """Close the client. Unfinished jobs stay at the service, and in the journal."""
-        if self._host is None or self._session is None:
-            raise ClientClosedError("the client is not open: use `async with MVSepClient() as client:`")
-        self._check_loop()
+        self._opened()
+        assert self._host is not None
         await self._host.stop()
 
     @property
@@ -191,16 +189,13 @@ class MVSepClient:
 
     @property
     def user(self) -> User | None:
-        """The account as it was last seen; `None` while the client had no need to ask for it."""
+        """The account as last seen; `None` if the client has not asked for it yet."""
         return self._open().scheduler.dispatcher.account.user
 
     @property
     def paused_by(self) -> MVSepError | None:
-        """The error because of which no song is sent at the moment: an outage, a `JournalError` while the database of a
-        shared journal is away, or a `DailyLimitError`; else `None`.
-
-        The queued jobs wait, and are sent when it is over.
-        """
+        """Why no song is sent at the moment: an outage, a `DailyLimitError`, or a `JournalError` while the database of
+        a shared journal is out of reach; else `None`. The queued jobs are sent when it is over."""
         session = self._open()
         problem = session.coordinator.problem
         return session.scheduler.dispatcher.paused_by if problem is None else JournalError(problem)
@@ -211,7 +206,7 @@ class MVSepClient:
         return self._open().slots()
 
     async def catalogue(self, *, refresh: bool = False) -> Catalogue:
-        """Return the algorithms there are: fetched once, then kept; `refresh` asks again."""
+        """Return the service's algorithms. They are fetched once and kept; `refresh` fetches them again."""
         return await self._open().catalogue.get(refresh=refresh)
 
     async def estimate(
@@ -222,8 +217,7 @@ class MVSepClient:
     ) -> Estimate:
         """Return what these files, and the audio files in these folders, would cost as premium jobs, in credits.
 
-        Raises `InvalidRequestError` for an algorithm, an option or a path that cannot be, and `ConfigurationError`
-        without the extra `library`, which reads how long songs are.
+        Raises `InvalidRequestError` for an invalid algorithm or option, and for a path that does not exist.
         """
         from mvsep_async.catalogue.estimate import estimate
 
@@ -372,16 +366,17 @@ class MVSepClient:
         return {**arguments, "webhook_url": arguments.get("webhook_url") or self.webhook_url}
 
     def _open(self) -> Session:
-        if self._session is None:
-            raise ClientClosedError("the client is not open: use `async with MVSepClient() as client:`")
-        if self._session.closed:
+        session = self._opened()
+        if session.closed:
             raise ClientClosedError("the client is closed: create a new one")
-        self._check_loop()
-        return self._session
+        return session
 
-    def _check_loop(self) -> None:
-        if self._guard is not None:
-            self._guard.check()
+    def _opened(self) -> Session:
+        """Return the session, open or closed. Raises `ConfigurationError` in another process or thread."""
+        if self._session is None or self._guard is None:
+            raise ClientClosedError("the client is not open: use `async with MVSepClient() as client:`")
+        self._guard.check()
+        return self._session
 
     def __repr__(self) -> str:
         state = "new" if self._session is None else "closed" if self._session.closed else "open"

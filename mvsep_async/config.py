@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from mvsep_async.jobs.coordinator import Coordinator
     from mvsep_async.observe.events import Listener
 
-__all__ = ["PATIENCE", "POLL_INTERVAL", "TIMEOUT", "ClientConfig", "default_poll_interval", "time_scale_of"]
+__all__ = [
+    "PATIENCE",
+    "POLL_INTERVAL",
+    "TIMEOUT",
+    "ClientConfig",
+    "base_of",
+    "default_poll_interval",
+    "time_scale_of",
+    "token_of",
+]
 
 TIMEOUT: Final = 30.0
 """Seconds for each network operation, our choice: a service silent for longer has lost the call."""
@@ -36,7 +45,7 @@ PATIENCE: Final = 1800.0
 
 LEASE: Final = 30.0
 """Seconds for which a process keeps its jobs after the shared journal last heard of it, our choice: longer than a
-restart of the database, and short enough that nobody waits for the jobs of a process that has ended."""
+restart of the database, and short enough that the jobs of a process that has ended are continued soon."""
 
 POLL_INTERVAL: Final = 2.0
 """Shortest interval between two polls of one job, in seconds, our choice: separations take minutes."""
@@ -44,7 +53,8 @@ POLL_INTERVAL: Final = 2.0
 default_poll_interval: ContextVar[float] = ContextVar("default_poll_interval", default=POLL_INTERVAL)
 """The interval of clients that are created without one; tests make it small (`mvsep_async.testing.no_waiting`)."""
 
-_Number = TypeVar("_Number", int, float)
+_SHORTEST: Final = 0.001
+"""The least value in seconds of an interval or a timeout."""
 
 
 def time_scale_of(poll_interval: float, *, local: bool) -> float:
@@ -55,25 +65,72 @@ def time_scale_of(poll_interval: float, *, local: bool) -> float:
     return min(1.0, poll_interval / POLL_INTERVAL) if local else 1.0
 
 
+def _lease(given: float | None) -> float:
+    return LEASE if given is None else given
+
+
+def _poll_interval(given: float | None) -> float:
+    return default_poll_interval.get() if given is None else given
+
+
+def _timeouts(given: float | httpx.Timeout | httpx2.Timeout | None) -> Timeouts:
+    if isinstance(given, int | float) and not given >= _SHORTEST:  # also rejects NaN
+        raise ConfigurationError(f"timeout must be at least {_SHORTEST:g}, not {given}")
+    return Timeouts.of(TIMEOUT if given is None else given)
+
+
+def _patience(given: float | None) -> float:
+    return PATIENCE if given is None else given
+
+
+def _folder(given: str | PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _at_least(least: float) -> Callable[[object, Attribute[Any], Any], None]:
+    def check(_: object, attribute: Attribute[Any], value: float | None) -> None:
+        if value is not None and not value >= least:  # also rejects NaN
+            raise ConfigurationError(f"{attribute.name} must be at least {least:g}, not {value}")
+
+    return check
+
+
+def _check_journal(_: object, __: Attribute[Any], journal: Path | PostgresURL | None) -> None:
+    if isinstance(journal, PostgresURL):
+        journal.check()
+
+
+def _check_encoder(_: object, __: Attribute[Any], compress: bool) -> None:
+    if compress and find_spec("soundfile") is None:
+        raise ConfigurationError(
+            "compress_uploads needs the package soundfile: install it with `pip install 'mvsep-async[compress]'`"
+        )
+
+
+def _check_listener(_: object, __: Attribute[Any], listener: Listener | None) -> None:
+    if iscoroutinefunction(listener):
+        raise ConfigurationError("on_event is called, not awaited: give a plain function, which may start a task")
+
+
 @frozen(kw_only=True)
 class ClientConfig:
-    """A client's settings, checked."""
+    """A client's settings, checked; `None` stands for the default."""
 
-    token: Token | None
     base: Host
-    concurrency: int | None
-    journal: Path | PostgresURL | None
-    shared_files: bool
-    lease: float
-    requests_per_minute: int | None
-    poll_interval: float
-    timeout: Timeouts
-    patience: float
-    group_cap: int | None
-    cache: Path | None
-    limit_rate: float | None
-    compress_uploads: bool
-    on_event: Listener | None
+    token: Token | None
+    concurrency: int | None = field(default=None, validator=_at_least(1))
+    journal: Path | PostgresURL | None = field(default=None, validator=_check_journal)
+    shared_files: bool = False
+    lease: float = field(default=None, converter=_lease, validator=_at_least(1.0))
+    requests_per_minute: int | None = field(default=None, validator=_at_least(1))
+    poll_interval: float = field(default=None, converter=_poll_interval, validator=_at_least(_SHORTEST))
+    timeout: Timeouts = field(default=None, converter=_timeouts)
+    patience: float = field(default=None, converter=_patience, validator=_at_least(0))
+    group_cap: int | None = field(default=None, validator=_at_least(1))
+    cache: Path | None = field(default=None, converter=_folder)
+    limit_rate: float | None = field(default=None, validator=_at_least(1024.0))
+    compress_uploads: bool = field(default=False, validator=_check_encoder)
+    on_event: Listener | None = field(default=None, validator=_check_listener)
     coordinator: Callable[[ClientConfig], Coordinator] | None = None
     """Makes the coordinator of a client; by default, `journal` decides which one it is."""
 
@@ -88,55 +145,9 @@ class ClientConfig:
         allowed = os.environ.get("MVSEP_ALLOW_PRIVATE_DOWNLOADS", "0") not in ("", "0")
         return allowed or not self.base.is_public or Host.of_link(url, base=self.base) is not None
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        api_token: str | None,
-        base_url: str | None,
-        region: str | None,
-        concurrency: int | None,
-        journal: Path | PostgresURL | None,
-        shared_files: bool,
-        lease: float | None,
-        requests_per_minute: int | None,
-        poll_interval: float | None,
-        timeout: float | httpx.Timeout | httpx2.Timeout | None,
-        patience: float | None,
-        group_cap: int | None,
-        cache: str | PathLike[str] | None,
-        limit_rate: float | None,
-        compress_uploads: bool,
-        on_event: Listener | None,
-    ) -> Self:
-        """Check what a client was made with, and fill in what it was not, from the environment where it says so."""
-        if isinstance(journal, PostgresURL):
-            journal.check()
-        if compress_uploads and find_spec("soundfile") is None:
-            raise ConfigurationError(
-                "compress_uploads needs the package soundfile: install it with `pip install 'mvsep-async[compress]'`"
-            )
-        pause = default_poll_interval.get() if poll_interval is None else poll_interval
-        return cls(
-            token=_token(api_token),
-            base=_base(base_url, region),
-            concurrency=_limit("concurrency", concurrency),
-            journal=journal,
-            shared_files=shared_files,
-            lease=_at_least("lease", LEASE if lease is None else lease, 1.0),
-            requests_per_minute=_limit("requests_per_minute", requests_per_minute),
-            poll_interval=_at_least("poll_interval", pause, 0.001),
-            timeout=_timeout(timeout),
-            patience=_at_least("patience", PATIENCE if patience is None else patience, 0),
-            group_cap=_limit("group_cap", group_cap),
-            cache=None if cache is None else Path(cache),
-            limit_rate=None if limit_rate is None else _at_least("limit_rate", float(limit_rate), 1024.0),
-            compress_uploads=compress_uploads,
-            on_event=_plain(on_event),
-        )
 
-
-def _base(base_url: str | None, region: str | None) -> Host:
+def base_of(base_url: str | None, region: str | None) -> Host:
+    """Return the host of a base URL or of a region. Raises `ConfigurationError` for both, or for an unknown one."""
     if region is None:
         return Host.parse(base_url or os.environ.get("MVSEP_BASE_URL") or DEFAULT_BASE_URL)
     if base_url is not None:
@@ -147,32 +158,11 @@ def _base(base_url: str | None, region: str | None) -> Host:
     return evolve(default, name=f"{region}.{default.name}")
 
 
-def _token(given: str | None) -> Token | None:
+def token_of(given: str | None) -> Token | None:
+    """Return the token given, or that of the environment. Raises `ConfigurationError` for what is not a token."""
     value = (given if given is not None else os.environ.get("MVSEP_API_TOKEN", "")).strip()
     if not value:
         return None
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigurationError("the API token has characters that no token has: copy it again from the account page")
     return Token(value)
-
-
-def _plain(listener: Listener | None) -> Listener | None:
-    if iscoroutinefunction(listener):
-        raise ConfigurationError("on_event is called, not awaited: give a plain function, which may start a task")
-    return listener
-
-
-def _timeout(given: float | httpx.Timeout | httpx2.Timeout | None) -> Timeouts:
-    if given is None or isinstance(given, int | float):
-        return Timeouts.of(_at_least("timeout", TIMEOUT if given is None else given, 0.001))
-    return Timeouts.of(given)
-
-
-def _at_least(name: str, value: _Number, least: float) -> _Number:
-    if not value >= least:  # as a NaN is not
-        raise ConfigurationError(f"{name} must be at least {least:g}, not {value}")
-    return value
-
-
-def _limit(name: str, value: int | None) -> int | None:
-    return None if value is None else _at_least(name, value, 1)

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from mvsep_async.client import MVSepClient
-from mvsep_async.config import ClientConfig, default_poll_interval, time_scale_of
+from mvsep_async.config import ClientConfig, base_of, default_poll_interval, time_scale_of
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.testing import no_waiting
 from tests.conftest import STRANGER
 
-SETTINGS: dict[str, Any] = dict.fromkeys(
-    [
-        "api_token",
-        "base_url",
-        "region",
-        "concurrency",
-        "journal",
-        "shared_files",
-        "lease",
-        "requests_per_minute",
-        "poll_interval",
-        "timeout",
-        "patience",
-        "group_cap",
-        "cache",
-        "limit_rate",
-        "compress_uploads",
-        "on_event",
-    ]
-)
 
-
-def config(**settings: Any) -> ClientConfig:
-    return ClientConfig.of(**{**SETTINGS, **settings})
+def config(base_url: str, poll_interval: float | None = None) -> ClientConfig:
+    return ClientConfig(token=None, base=base_of(base_url, None), poll_interval=poll_interval)
 
 
 @pytest.mark.parametrize(
