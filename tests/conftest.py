@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import wave
@@ -22,6 +23,12 @@ NewClient: TypeAlias = Callable[..., MVSepClient]
 STRANGER = "no-account-has-4711"
 """A token that nobody knows. No ordinary word: it is hidden in every log of the process while a client has it."""
 
+
+_FOREIGN = re.compile(r"MVSEP_(?!TEST_)|PG|OTEL_|.*_proxy$", re.IGNORECASE)
+"""Settings of the client, of databases and of proxies: no test depends on the shell from which the tests are run."""
+
+for name in filter(_FOREIGN.match, list(os.environ)):
+    del os.environ[name]
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

@@ -36,8 +36,7 @@ def folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def completed(command: list[str], script: str) -> str:
-    ran = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
-    return ran.stdout
+    return subprocess.run(command, input=script, stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 script_of = cache(completion_script)

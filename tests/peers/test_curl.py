@@ -163,4 +163,4 @@ def test_wrong_tokens_by_status(sandbox: Sandbox, song: Path) -> None:
     url = f"{sandbox.url}/api/separation/create"
     parts = form(api_token="wrong", audiofile=f"@{song}", sep_type=40)
     assert curl("-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", url, *parts) == "401"
-    assert httpx.get(f"{sandbox.url}/api/app/user", params={"api_token": "wrong"}).status_code == 400
+    assert httpx.get(f"{sandbox.url}/api/app/user", params={"api_token": "wrong"}, timeout=60).status_code == 400

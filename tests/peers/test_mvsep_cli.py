@@ -140,6 +140,7 @@ def test_the_library_behind_it(sandbox: Sandbox, song: Path, tmp_path: Path, nam
         f"{sandbox.url}/api/separation/create",
         data={"api_token": sandbox.premium_token},
         files={"audiofile": (song.name, song.read_bytes())},
+        timeout=60,
     )
     hash_ = answer.json()["data"]["hash"]
     script = (

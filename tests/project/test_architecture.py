@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-PACKAGE: Final = Path(__file__).parents[2] / "mvsep_async"
+import mvsep_async
+
+pytestmark = pytest.mark.xdist_group("architecture")  # one worker reads the package, not each
+
+PACKAGE: Final = Path(mvsep_async.__file__).parent
 
 LAYERS: Final = (
     "cli",
@@ -45,9 +50,14 @@ def modules() -> dict[str, Path]:
 MODULES: Final = modules()
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imported(path: Path) -> Iterator[str]:
     """Yield the modules of the package that a file imports when it runs, inside functions too."""
-    for node in running(ast.parse(path.read_text("utf-8"))):
+    for node in running(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mvsep_async"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
@@ -62,7 +72,10 @@ def running(node: ast.AST) -> Iterator[ast.AST]:
         yield from running(child)
 
 
-IMPORTS: Final = {name: set(imported(path)) - {name, "mvsep_async"} for name, path in MODULES.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    """Return what each module imports of the package. Not when the tests are collected, which every worker does."""
+    return {name: set(imported(path)) - {name, "mvsep_async"} for name, path in MODULES.items()}
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
@@ -71,11 +84,11 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     def visit(name: str, path: tuple[str, ...]) -> None:
         assert name not in path, f"a circle: {' -> '.join((*path[path.index(name) :], name))}"
         if name not in done:
-            for other in IMPORTS[name] & set(IMPORTS):
+            for other in imports()[name] & MODULES.keys():
                 visit(other, (*path, name))
             done.add(name)
 
-    for name in IMPORTS:
+    for name in MODULES:
         visit(name, ())
 
 
@@ -92,7 +105,7 @@ def test_no_import_runs_up_or_sideways() -> None:
     level = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}
     wrong = [
         f"{name} imports {other}"
-        for name, others in IMPORTS.items()
+        for name, others in imports().items()
         for other in others
         if part_of(name) not in FREE
         and part_of(other) not in FREE
@@ -109,7 +122,7 @@ def test_only_the_registry_changes_a_job(attribute: str) -> None:
         f"{name}:{node.lineno}"
         for name, path in MODULES.items()
         if name != "mvsep_async.jobs.registry" and part_of(name) != "sandbox"
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
         and node.attr == attribute
@@ -124,7 +137,7 @@ def test_httpx_is_named_at_run_time_in_the_transport_alone() -> None:
         name
         for name, path in MODULES.items()
         if part_of(name) not in ("sandbox", "transport")
-        for node in running(ast.parse(path.read_text("utf-8")))
+        for node in running(parsed(path))
         if (isinstance(node, ast.Import) and any(alias.name in ("httpx", "httpx2") for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("httpx", "httpx2"))
     }

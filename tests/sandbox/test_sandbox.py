@@ -309,11 +309,14 @@ def test_serving_ends_with_a_signal(number: signal.Signals) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=_env()) as process:
         assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert httpx.get(f"{url}/api/app/queue").status_code == 200
-        process.send_signal(number)
-        assert process.stdout.read() == "ended\n"
-        assert process.wait() == 0
+        try:
+            url = process.stdout.readline().strip()
+            assert httpx.get(f"{url}/api/app/queue", timeout=60).status_code == 200
+            process.send_signal(number)
+            assert process.stdout.read() == "ended\n"
+            assert process.wait() == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "av"])
