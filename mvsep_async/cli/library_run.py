@@ -33,7 +33,7 @@ T = TypeVar("T")
 _SHORTEST: Final = 20
 """Columns that a song's name gets at least."""
 
-_NOT_RUNNING = (Stage.QUEUED, Stage.DONE, Stage.FINISHED, Stage.FAILED, Stage.CANCELLED)
+_NOT_RUNNING = (Stage.QUEUED, Stage.FINISHED, Stage.FAILED, Stage.CANCELLED)
 
 
 @define(eq=False)
@@ -48,7 +48,8 @@ class LibraryRun:
     tally: Tally = field(factory=Tally)
     _jobs: dict[str, tuple[str, str, Job]] = field(factory=dict)
     """Name, folder and job, by the job's id."""
-    _jobs_of_song: dict[tuple[Path | str | None, str | None], set[str]] = field(factory=dict)
+    _jobs_of_song: dict[tuple[Path | str | None, str | None], list[str]] = field(factory=dict)
+    """Ids of a song's jobs, one for each step that has begun."""
     _failed: dict[tuple[Path | str | None, str | None], dict[str, Json]] = field(factory=dict)
     """Documents of failed songs: written at the end, since a failed song is tried again."""
     _noted: set[tuple[Path | None, str | None]] = field(factory=set)
@@ -72,7 +73,9 @@ class LibraryRun:
         match event.kind:
             case EventKind.PROGRESS if event.job is not None:
                 self._jobs[event.job.id] = (*self._lane_name(event, event.job), event.job)
-                self._jobs_of_song.setdefault(song, set()).add(event.job.id)
+                jobs = self._jobs_of_song.setdefault(song, [])
+                if event.job.id not in jobs:
+                    jobs.append(event.job.id)
             case EventKind.SEPARATED | EventKind.FAILED:
                 for job in self._jobs_of_song.pop(song, ()):
                     self._jobs.pop(job, None)
@@ -115,17 +118,21 @@ class LibraryRun:
 
     def snapshot(self, client: MVSepClient) -> Snapshot:
         """Return the run as it is now."""
+        used = {id for jobs in self._jobs_of_song.values() for id in jobs[:-1]}  # by a recipe's next step
         running = {
             id: Running(name, job.progress, folder)
             for id, (name, folder, job) in self._jobs.items()
-            if job.stage not in _NOT_RUNNING
+            if job.stage not in _NOT_RUNNING and not (job.stage is Stage.DONE and id in used)
         }
+        begun = sum(
+            any(self._jobs[id][2].stage is not Stage.QUEUED for id in jobs) for jobs in self._jobs_of_song.values()
+        )
         tally = self.tally
         ahead = tally.found - tally.up_to_date if tally.total is None else tally.total
         return Snapshot(
             running=running,
             slots=client.slots,
-            queued=max(0, ahead - tally.separated - tally.failed - tally.skipped - len(running)),
+            queued=max(0, ahead - tally.separated - tally.failed - tally.skipped - begun),
             searching=tally.total is None,
             done=tally.separated,
             failed=tally.failed,

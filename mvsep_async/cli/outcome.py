@@ -84,15 +84,18 @@ class Outcome:
             line = Text.assemble((f"{glyphs.failed} ", "red"), visible(self.name))
             message = visible(" ".join(str(self.error).split()))
             return line.append(f"  {message}", style="dim" if self.status == "cancelled" else "red")
-        line = Text.assemble((f"{glyphs.done} ", "green"), visible(self.name))
-        if self.skipped:
-            line.append("  already separated: skipped", style="dim")
+        name = visible(self.name)
+        line = self._head(name, glyphs)
         if not self.files:
             return line
         folders = sorted({path.parent for path in self.files})
         folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
         stems = ", ".join(visible(path.relative_to(folder).with_suffix("").as_posix()) for path in self.files)
         where = f"{visible(shown_path(folder))}{os.sep}"
+        if width is not None and cell_len(line.plain) + cell_len(stems) + 2 > width:
+            room = width - cell_len(line.plain) + cell_len(name) - cell_len(stems) - 2
+            if room >= _SHORTEST:
+                line = self._head(cut_middle(name, room, glyphs), glyphs)
         if width is not None:
             room = width - cell_len(line.plain) - cell_len(stems) - 4
             where = cut_middle(where, room, glyphs) if _SHORTEST <= room < cell_len(where) else where
@@ -102,6 +105,10 @@ class Outcome:
         if where:
             line.append(f"  {where}", style="bold")
         return line if width is None else cut_end(line, width, glyphs)
+
+    def _head(self, name: str, glyphs: Glyphs) -> Text:
+        line = Text.assemble((f"{glyphs.done} ", "green"), name)
+        return line.append("  already separated: skipped", style="dim") if self.skipped else line
 
 
 def shown_path(path: Path) -> str:

@@ -92,3 +92,19 @@ async def test_what_is_queued_is_told_as_soon_as_songs_are_counted() -> None:
             )
             board = view.board(client)
             assert (board.searching, board.queued) == (searching, queued)
+
+
+async def test_a_song_that_waits_for_its_download_is_not_counted_as_queued(
+    held: Sandbox, client_of: NewClient, music: Path
+) -> None:
+    song = write_song(music / "one.wav")
+    async with client_of(held) as client:
+        job = await client.submit(song, algorithm=40)
+        async for progress in job:
+            if progress.stage is Stage.WAITING and job.hash is not None:
+                held.finish(job.hash)
+        view = LibraryRun(title="", json=False, source=music)
+        seen = {"path": song, "method": "A", "step": "A", "job": job, "progress": job.progress}
+        view.receive(LibraryEvent(kind=EventKind.PROGRESS, tally=Tally(found=2, total=2), **seen))
+        board = view.board(client)
+        assert ([lane.progress.stage for lane in board.lanes], board.queued) == ([Stage.DONE], 1)

@@ -25,7 +25,7 @@ from mvsep_async.models.user import User
 
 __all__ = ["Dashboard"]
 
-_ACCOUNT: Final = 60.0
+_ACCOUNT: Final = 20.0
 """Seconds between two requests for the account, whose credits are shown."""
 
 _SHARE: Final = 20

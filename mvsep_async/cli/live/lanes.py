@@ -7,27 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from mvsep_async.cli.live.board import Board, Lane, Speed, TimeLeft, makespan
+from mvsep_async.cli.live.board import Board, Flow, Lane, Speed, TimeLeft, makespan
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
 
 __all__ = ["LaneTracker", "Running", "Snapshot"]
 
-_EARLY: Final = 0.25
-"""A job first seen below this fraction is timed; one that was resumed half-way would make jobs look short."""
-
-_FIRST: Final = (Stage.QUEUED, Stage.UPLOADING, Stage.FETCHING)
-"""Stages in which a job that is there from the start has not been running before."""
-
 _OVERDUE: Final = 0.1
 """Share of a typical duration that a job is estimated to need which has already taken longer."""
 
-_SEPARATED: Final = (Stage.PROCESSING, Stage.MERGING, Stage.DONE, Stage.DOWNLOADING, Stage.FINISHED)
-
+_HELD: Final = 1 << 16
+"""Bytes at the end of an upload that may be kept back until a slot is free, or a little more."""
 
 _HAS_SLOT: Final = (Stage.FETCHING, Stage.WAITING, Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
+_SEPARATED: Final = (Stage.DONE, Stage.DOWNLOADING)
 
 
 @frozen
@@ -58,11 +53,10 @@ class Snapshot:
 
 @define
 class _Tracked:
-    began: float
-    timed: bool
-    stage_began: float = 0.0
     stage: Stage | None = None
-    speed: Speed = field(factory=Speed)
+    stage_began: float = 0.0
+    slot_began: float | None = None
+    """When the job came to the service; `None` before, and for one that was there before this run saw it."""
 
 
 @define(eq=False)
@@ -74,8 +68,11 @@ class LaneTracker:
     _start: float = field(init=False)
     _begun: bool = False
     _tracked: dict[str, _Tracked] = field(factory=dict)
-    _finished: int = 0
-    _finished_seconds: float = 0.0
+    _slots_timed: int = 0
+    _slot_seconds: float = 0.0
+    _uploads: Flow = field(factory=Flow)
+    _downloads: Flow = field(factory=Flow)
+    _speeds: dict[str, Speed] = field(factory=dict)
     _left: TimeLeft = field(factory=TimeLeft)
 
     def __attrs_post_init__(self) -> None:
@@ -89,36 +86,33 @@ class LaneTracker:
     def update(self, snapshot: Snapshot) -> tuple[Board, list[Lane]]:
         """Return what to show, and the lanes whose stage changed."""
         now = self.clock()
-        for id in self._tracked.keys() - snapshot.running.keys():
-            self._end(self._tracked.pop(id), now)
-        for id, job in snapshot.running.items():
-            if id not in self._tracked:
-                fresh = self._begun or job.progress.stage in _FIRST
-                self._tracked[id] = _Tracked(now, timed=fresh and (job.progress.fraction or 0.0) < _EARLY)
+        # A song whose upload waits for another one's is queued, whatever it is called elsewhere.
+        running = {id: job for id, job in snapshot.running.items() if not _waits_for_the_line(job.progress)}
+        snapshot = evolve(snapshot, running=running, queued=snapshot.queued + len(snapshot.running) - len(running))
+        for id in self._tracked.keys() - running.keys():
+            self._leave_slot(self._tracked.pop(id), now)
+            self._speeds.pop(id, None)
+        titles = Counter(job.name for job in running.values())
+        changed = [id for id, job in running.items() if self._follow(id, job.progress.stage, now)]
         self._begun = True
-        titles = Counter(job.name for job in snapshot.running.values())
-        lanes, changed = [], []
-        for id, tracked in self._tracked.items():
-            job = snapshot.running[id]
-            if tracked.stage is not job.progress.stage:
-                tracked.stage_began = now
-            lane = Lane(
-                name=job.name,
-                folder=job.folder if titles[job.name] > 1 else "",
-                progress=job.progress,
-                speed=tracked.speed.update(_bytes_moved(job.progress), now),
+        self._uploads.update(_moving(running, Stage.UPLOADING), now)
+        self._downloads.update(_moving(running, Stage.DOWNLOADING), now)
+        lanes = {
+            id: Lane(
+                name=running[id].name,
+                folder=running[id].folder if titles[running[id].name] > 1 else "",
+                progress=running[id].progress,
+                speed=self._speeds.setdefault(id, Speed()).update(_bytes_moved(running[id].progress), now),
                 elapsed=now - tracked.stage_began,
             )
-            lanes.append(lane)
-            if tracked.stage is not job.progress.stage:
-                tracked.stage = job.progress.stage
-                changed.append(lane)
+            for id, tracked in self._tracked.items()
+        }
         left = self._left.update(None if snapshot.searching else self._estimate(snapshot, now), now)
         if left is not None:  # it follows new estimates slowly, so a lane's could be longer
-            left = max([left, *(lane.progress.seconds_left or 0.0 for lane in lanes)])
+            left = max([left, *(lane.progress.seconds_left or 0.0 for lane in lanes.values())])
         board = Board(
             title=self.title,
-            lanes=tuple(lanes),
+            lanes=tuple(lanes.values()),
             queued=snapshot.queued,
             searching=snapshot.searching,
             done=snapshot.done,
@@ -128,45 +122,96 @@ class LaneTracker:
             left=None if snapshot.notice else left,
             notice=snapshot.notice,
         )
-        return board, changed
+        return board, [lanes[id] for id in changed]
 
-    def _end(self, tracked: _Tracked, now: float) -> None:
-        if tracked.timed and tracked.stage in _SEPARATED:
-            self._finished += 1
-            self._finished_seconds += now - tracked.began
+    def _follow(self, id: str, stage: Stage, now: float) -> bool:
+        """Follow a job to its stage; return whether the stage is another one than before."""
+        known = id in self._tracked
+        tracked = self._tracked.setdefault(id, _Tracked())
+        if tracked.stage is stage:
+            return False
+        if stage in _HAS_SLOT and tracked.stage not in _HAS_SLOT and (known or self._begun):
+            tracked.slot_began = now
+        elif stage not in _HAS_SLOT:
+            self._leave_slot(tracked, now, timed=stage in _SEPARATED)
+        tracked.stage, tracked.stage_began = stage, now
+        return True
+
+    def _leave_slot(self, tracked: _Tracked, now: float, *, timed: bool = True) -> None:
+        """Note how long a job had its slot."""
+        if tracked.slot_began is not None and timed:
+            self._slots_timed += 1
+            self._slot_seconds += now - tracked.slot_began
+        tracked.slot_began = None
 
     def _estimate(self, snapshot: Snapshot, now: float) -> float | None:
-        """Return the seconds left of the run; `None` while no job has ended and the running ones do not say."""
-        count, seconds = self._finished, self._finished_seconds
-        for id, job in snapshot.running.items():
-            if job.progress.seconds_left is not None and self._tracked[id].timed:
-                count += 1
-                seconds += now - self._tracked[id].began + job.progress.seconds_left
-        typical = seconds / count if count else None
-        slots, ahead = max(1, snapshot.slots), _sent_ahead(snapshot)
-        queued = snapshot.queued + len(ahead)
-        if typical is None and queued:
+        """Return the seconds left of the run; `None` while no job has ended and the running ones do not say.
+
+        The slots, the uploads and the downloads each bound it: the longest one counts, with what comes before its first
+        and after its last song.
+        """
+        at_service = {id: job.progress for id, job in snapshot.running.items() if job.progress.stage in _HAS_SLOT}
+        uploading = {
+            id: job.progress.bytes_sent or 0
+            for id, job in snapshot.running.items()
+            if job.progress.stage is Stage.UPLOADING
+        }
+        downloading = {
+            id: job.progress.bytes_received or 0
+            for id, job in snapshot.running.items()
+            if job.progress.stage in _SEPARATED
+        }
+        unsent = snapshot.queued + len(uploading)
+        if not (unsent or at_service or downloading):
             return None
-        running = []
-        for id, job in snapshot.running.items():
-            if id in ahead:
-                continue
-            left = job.progress.seconds_left
+        typical = self._typical_slot(at_service, now)
+        lefts = []
+        for id, progress in at_service.items():
+            left = progress.seconds_left
             if left is None:
                 if typical is None:
                     return None
-                left = max(typical - (now - self._tracked[id].began), _OVERDUE * typical)
-            running.append(left)
-        if not running and not queued:
+                began = self._tracked[id].slot_began
+                left = max(typical - (now - (self._start if began is None else began)), _OVERDUE * typical)
+            lefts.append(left)
+        if unsent and typical is None:
             return None
-        return makespan(running, queued, slots, typical or 0.0)
+        slots = makespan(lefts, unsent, max(1, snapshot.slots), typical or 0.0)
+        sent = (
+            self._uploads.seconds(unfinished=uploading, unknown=snapshot.queued) + (typical or 0.0) if unsent else 0.0
+        )
+        last = self._downloads.seconds(unfinished={}, unknown=1) if unsent or at_service else 0.0
+        received = self._downloads.seconds(unfinished=downloading, unknown=unsent + len(at_service))
+        return max(max(slots, sent) + last, received)
+
+    def _typical_slot(self, at_service: Mapping[str, Progress], now: float) -> float | None:
+        """Return how long a job has a slot: the mean of those that are over, and of what the running ones say."""
+        count, seconds = self._slots_timed, self._slot_seconds
+        for id, progress in at_service.items():
+            began = self._tracked[id].slot_began
+            if progress.seconds_left is not None and began is not None:
+                count += 1
+                seconds += now - began + progress.seconds_left
+        return seconds / count if count else None
 
 
-def _sent_ahead(snapshot: Snapshot) -> set[str]:
-    """Return the jobs that are uploaded while others have all the slots: they begin when a slot comes free."""
-    uploading = [id for id, job in snapshot.running.items() if job.progress.stage is Stage.UPLOADING]
-    at_service = sum(job.progress.stage in _HAS_SLOT for job in snapshot.running.values())
-    return set(uploading[max(0, snapshot.slots - at_service) :])
+def _waits_for_the_line(progress: Progress) -> bool:
+    return progress.stage is Stage.UPLOADING and not progress.bytes_sent and not progress.message
+
+
+def _moving(running: Mapping[str, Running], stage: Stage) -> dict[str, tuple[int, int | None]]:
+    """Return the bytes so far and in all of the jobs that are transferred, but for those that are held for a slot."""
+    moving = {}
+    for id, job in running.items():
+        progress = job.progress
+        if progress.stage is not stage:
+            continue
+        total = progress.bytes_total
+        if stage is Stage.DOWNLOADING:
+            moving[id] = (progress.bytes_received or 0, total)
+        elif total is None or total - (progress.bytes_sent or 0) > _HELD:
+            moving[id] = (progress.bytes_sent or 0, total)
+    return moving
 
 
 def _bytes_moved(progress: Progress) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -53,6 +54,12 @@ _STYLES: Final = {
     Stage.FAILED: "red",
     Stage.CANCELLED: "red",
 }
+_GROUPS: Final = {
+    Stage.UPLOADING: "uploading",
+    Stage.DONE: "downloading",
+    Stage.DOWNLOADING: "downloading",
+}
+"""How stages are counted apart from the jobs that run at the service."""
 _AT_WORK: Final = (Stage.DISTRIBUTING, Stage.PROCESSING, Stage.MERGING)
 _REDUNDANT: Final = re.compile(r"\b(?:is|are) being \w+$")
 """How the service's message says what the stage says already ("Your file is being processed")."""
@@ -165,11 +172,12 @@ def _percent(fraction: float | None) -> str:
 
 
 def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
-    parts: list[tuple[str, str]] = [
-        (f"{board.queued}{'+' if board.searching else ''} queued", "dim"),
-        (f"{len(board.lanes)} running", ""),
-        (f"{board.done} done", "green" if board.done else "dim"),
-    ]
+    moving = Counter(_GROUPS.get(lane.progress.stage, "running") for lane in board.lanes)
+    parts: list[tuple[str, str]] = [(f"{board.queued}{'+' if board.searching else ''} queued", "dim")]
+    parts += [(f"{moving['uploading']} uploading", "")] if moving["uploading"] else []
+    parts += [(f"{moving['running']} running", "")]
+    parts += [(f"{moving['downloading']} downloading", "")] if moving["downloading"] else []
+    parts += [(f"{board.done} done", "green" if board.done else "dim")]
     if board.failed:
         parts.append((f"{board.failed} failed", "red"))
     if board.credits is not None:

@@ -58,7 +58,7 @@ BS Roformer · flac16 · stems
 03 [bold]春の歌\\x1b[2J.mp3                ━━━━━━━━━━━━──────────── 50%  distributing, chunk 2 of 6
 https                                     ························      fetching
 track1  An Album                          ━━━━━━━━━━━━━━╸───────── 60%  processing, chunk 3 of 8, 0:40 left
-7+ queued · 5 running · 12 done · 1 failed · 998 credits · 1:23 · about 5:10 left"""
+7+ queued · 1 uploading · 4 running · 12 done · 1 failed · 998 credits · 1:23 · about 5:10 left"""
 
 USUAL = """\
 BS Roformer · flac16 · stems
@@ -67,7 +67,7 @@ BS Roformer · flac16 · stems
 03 [bold]春の歌\\x1b[2J.mp3   ━━━━━───── 50%  distributing, chunk 2 of 6
 https                        ··········      fetching
 track1  An Album             ━━━━━━──── 60%  processing, chunk 3 of 8, 0:40 left
-7+ queued · 5 running · 12 done · 1 failed · 998 credits · 1:23
+7+ queued · 1 uploading · 4 running · 12 done · 1 failed · 998 credits · 1:23
 about 5:10 left"""
 
 NARROW = """\
@@ -77,14 +77,14 @@ BS Roformer · flac16 · stems
 03 [bold]春の歌\\…b[2J.mp3 ━━━━━───── 50%
 https                     ··········
 track1  An Album          ━━━━━━──── 60%
-7+ queued · 5 running · 12 done
-1 failed · 998 credits · 1:23
+7+ queued · 1 uploading · 4 running
+12 done · 1 failed · 998 credits · 1:23
 about 5:10 left"""
 
 IN_ASCII = """\
 01 First Light.wav           #--------- 10%  uploading 12.0 of 48.0 MB, 3.4 MB/s
 02 A very long nam~ive).flac ##-------- 22%  waiting, 3rd of 12
-7+ queued | 2 running | 12 done | 1 failed | 998 credits | 1:23
+7+ queued | 1 uploading | 1 running | 12 done | 1 failed | 998 credits | 1:23
 about 5:10 left"""
 
 
