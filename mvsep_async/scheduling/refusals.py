@@ -35,7 +35,7 @@ def classify_refusal(
     limit: int,
     earlier_unexplained: int,
 ) -> Verdict:
-    """Decide whether a refused create (HTTP 400) means no free slot or an invalid request.
+    """Decide whether a refused create (HTTP 400, or 200) means no free slot or an invalid request.
 
     `unfinished`: number of unfinished jobs of the account just after the refusal, `None` if unknown. `ours`: number of
     unfinished jobs of this client, without this one. `earlier_unexplained`: earlier unexplained refusals of this job.
@@ -46,7 +46,7 @@ def classify_refusal(
     possible = at_service > 0 or unfinished is None
     if isinstance(error, NoFreeSlotError):
         return Verdict.NO_SLOT if possible else _again(earlier_unexplained, _SLOT_TEXT_TRIES)
-    if error.status != 400:
+    if error.status not in (200, 400):
         return Verdict.INVALID_REQUEST
     if error.fields:
         return Verdict.NO_SLOT if possible and _names_slots(error) else Verdict.INVALID_REQUEST

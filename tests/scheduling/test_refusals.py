@@ -10,6 +10,7 @@ from mvsep_async.errors import InvalidRequestError, NoFreeSlotError
 from mvsep_async.scheduling.refusals import Verdict, classify_refusal
 
 SILENT = InvalidRequestError("the service gave no reason (HTTP 400)", status=400)
+SILENT_200 = InvalidRequestError("?", status=200)
 NAMED = InvalidRequestError("bad sep_type", fields={"sep_type": ["The selected sep type is invalid."]}, status=400)
 SPOKEN_IN_A_FIELD = InvalidRequestError(
     "no", fields={"audiofile": ["You already have 10 jobs in the queue: wait until one finishes."]}, status=400
@@ -38,6 +39,8 @@ WORDS = NoFreeSlotError("the account has no free slot: too many concurrent jobs"
         (SILENT, 9, 10, 0, Verdict.NO_SLOT),
         (SILENT, None, 10, 0, Verdict.NO_SLOT),
         (SILENT, 9, 2, 0, Verdict.TRY_ONCE_MORE),
+        (SILENT_200, 9, 2, 0, Verdict.TRY_ONCE_MORE),
+        (SILENT_200, 10, 2, 0, Verdict.NO_SLOT),
         (SILENT, 9, 2, 1, Verdict.INVALID_REQUEST),
         (SILENT, None, 9, 0, Verdict.TRY_ONCE_MORE),
         (SILENT, None, 9, 1, Verdict.INVALID_REQUEST),

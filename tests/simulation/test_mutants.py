@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from attrs import evolve
@@ -13,7 +12,7 @@ from benchmarks.simulation.run import Result, run, shrink
 from benchmarks.simulation.scenario import Scenario
 from mvsep_async.errors import MVSepError, ProtocolError, ServiceUnavailableError
 from mvsep_async.jobs.registry import JobRegistry
-from mvsep_async.scheduling.dispatcher import Dispatcher
+from mvsep_async.scheduling.admission import Admission
 from mvsep_async.submission import create
 from mvsep_async.submission.create import Fate
 from mvsep_async.submission.recovery_policy import HistoryEnd
@@ -113,10 +112,10 @@ def test_it_finds_a_create_that_is_repeated_after_a_redirect(monkeypatch: pytest
 
 
 def test_it_finds_an_error_that_ends_the_whole_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail_all(dispatcher: Any, error: MVSepError) -> None:
-        await dispatcher._fail_queue(error)
+    async def fail_all(admission: Admission, error: MVSepError) -> None:
+        await admission.fail_queue(error)
 
-    monkeypatch.setattr(Dispatcher, "_pause_queue", fail_all)
+    monkeypatch.setattr(Admission, "pause_queue", fail_all)
     result = broken(ONE_ERROR, "a short fault ends no queued song")
     assert ServiceUnavailableError.__name__ in result.describe()
 

@@ -1,0 +1,154 @@
+"""What follows from the outcome of a create: the job is queued again or fails, or the whole queue pauses."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from attrs import define, field
+
+from mvsep_async.errors import DailyLimitError, InvalidRequestError, MVSepError, NoFreeSlotError
+from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.lifecycle import JobEvent
+from mvsep_async.jobs.outage import Outage
+from mvsep_async.jobs.registry import JobRegistry
+from mvsep_async.models.user import User
+from mvsep_async.naming import tag_in
+from mvsep_async.observe.events import Retried
+from mvsep_async.scheduling.admission import Admission
+from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
+from mvsep_async.scheduling.slots import count_accepted
+from mvsep_async.submission.create import CreateResult, Fate
+
+__all__ = ["CreateOutcomes"]
+
+logger = logging.getLogger("mvsep_async")
+
+
+@define(eq=False)
+class CreateOutcomes:
+    """Handles the outcomes of creates. `patience`: seconds of lost responses after which a job fails.
+
+    `holders` returns the jobs that hold a slot; `queue_again` puts a job at the front of the queue.
+    """
+
+    registry: JobRegistry
+    admission: Admission
+    patience: float
+    time_scale: float
+    clock: Callable[[], float]
+    holders: Callable[[], list[JobEntry]]
+    queue_again: Callable[[JobEntry], None]
+    _unexplained: Counter[str] = field(factory=Counter, init=False)
+    """How often the create of each job was refused for no known reason."""
+    _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict, init=False)
+    """Jobs whose creates get no response: how long that has lasted, and the last error."""
+
+    async def handle(self, job: JobEntry, result: CreateResult) -> None:
+        """Handle the outcome of a create with a slot."""
+        error = result.error
+        match result.fate:
+            case Fate.LOST if error is not None:
+                outage, _ = self._lost.get(job.id, (Outage(self.patience, self.time_scale), error))
+                outage.failed(self.clock())
+                self._lost[job.id] = outage, error
+            case Fate.WITHDRAWN:
+                self.queue_again(job)
+            case Fate.REJECTED if error is not None:
+                self.fail(job, error)
+            case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
+                await self._refused(job, error)
+            case Fate.REFUSED if isinstance(error, DailyLimitError):
+                self.admission.pause.answered()
+                self.registry.emit(Retried("create", str(error), job.id))
+                self.queue_again(job)
+                await self.admission.pause_for_quota(error)
+            case Fate.NOT_ACCEPTED if error is not None:
+                self.registry.emit(Retried("create", str(error), job.id))
+                self.queue_again(job)
+                await self.admission.pause_queue(error)
+
+    def handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
+        """Handle the outcome of a create that was sent ahead and got no slot. Only the uploaded bytes are lost."""
+        if result.fate is Fate.REJECTED and result.error is not None:
+            self.fail(job, result.error)
+            return
+        if result.error is not None:
+            self.registry.emit(Retried("upload", str(result.error), job.id))
+        if result.fate is Fate.REFUSED:
+            # The service refused it before the body was complete. It is sent again only when a slot is free.
+            logger.info("job %s was refused before it was sent: %s", job.id, result.error)
+        self.queue_again(job)
+
+    def handle_absent(self, job: JobEntry, *, cancelling: bool) -> None:
+        """Handle a lost create that did not reach the service: after `patience`, the job fails with the last error."""
+        self.registry.emit(Retried("create", "its answer was lost, and the service does not have the job", job.id))
+        outage, error = self._lost.get(job.id, (None, None))
+        over = outage is not None and outage.failed(self.clock())
+        if error is not None and over and not cancelling:
+            self.fail(job, error)
+        else:
+            self.queue_again(job)
+
+    def accepted(self, job: JobEntry) -> None:
+        """End the outage of a job whose create got a response."""
+        self._lost.pop(job.id, None)
+
+    def forget(self, job: JobEntry) -> None:
+        """Forget a job that is over, or another client's."""
+        self._unexplained.pop(job.id, None)
+        self._lost.pop(job.id, None)
+
+    def fail(self, job: JobEntry, error: MVSepError) -> None:
+        """Fail a job."""
+        self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
+
+    async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
+        self.admission.pause.answered()
+        self.registry.emit(Retried("create", str(error), job.id))
+        user = await self._account_after(error)
+        if job.done():
+            return  # cancelled during the request for the account
+        if user is not None and (hash := _listed(job, user)) is not None:
+            logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
+            for event in (JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST):
+                self.registry.apply(job, event)
+            self.registry.apply(job, JobEvent.FOUND, hash=hash)
+        elif self._classify(job, error, user) is Verdict.INVALID_REQUEST:
+            self.fail(job, error)
+        else:
+            self.queue_again(job)
+
+    async def _account_after(self, error: InvalidRequestError | NoFreeSlotError) -> User | None:
+        """Request the account if its unfinished jobs are needed to understand a refusal."""
+        if not needs_account(error):
+            return None
+        try:
+            return await self.admission.account.request()
+        except MVSepError as unanswered:
+            logger.info("the account could not be asked why a job was refused: %s", unanswered)
+            return None
+
+    def _classify(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError, user: User | None) -> Verdict:
+        """Decide whether a create was refused for lack of a slot or is invalid, and update the slots."""
+        slots = self.admission.slots
+        verdict = classify_refusal(
+            error,
+            unfinished=None if user is None else user.current_queue.count,
+            ours=count_accepted(self.holders()),
+            limit=slots.limit,
+            earlier_unexplained=self._unexplained[job.id],
+        )
+        if verdict is not Verdict.INVALID_REQUEST:
+            slots.refused(job.id, self.clock(), stated=isinstance(error, NoFreeSlotError) and error.stated)
+        if verdict is Verdict.TRY_ONCE_MORE:
+            self._unexplained[job.id] += 1
+        if user is not None:
+            self.admission.update_account(user)
+        return verdict
+
+
+def _listed(job: JobEntry, user: User) -> str | None:
+    """Return the hash under which the account lists a job, by the tag of its uploaded file; `None` if it does not."""
+    return next((entry.hash for entry in user.current_queue.jobs or () if tag_in(entry.hash, job.id)), None)
