@@ -151,7 +151,8 @@ class Coordinator(Protocol):
     ) -> JobView | None:
         """Return the job of another client with this id, hash, key or fingerprint.
 
-        Raises `JournalError` while the shared journal is out of reach; with `patient`, it waits for it.
+        Raises `JournalError` while the shared journal is out of reach. `patient`: for a submit, which waits for the
+        journal, and resumes a job that was released.
         """
         ...
 
@@ -165,6 +166,10 @@ class Coordinator(Protocol):
 
     async def acquire(self, job: str) -> bool:
         """Move a finished job of another client to this client, to download it; return whether that was possible."""
+        ...
+
+    def release(self, job: JobEntry) -> bool:
+        """Leave a job that failed temporarily to the other clients, and to later submits; `False` if there are none."""
         ...
 
     def can_continue(self, job: JobEntry) -> bool:
@@ -235,6 +240,9 @@ class LocalCoordinator:
         return
 
     async def acquire(self, job: str) -> bool:
+        return False
+
+    def release(self, job: JobEntry) -> bool:
         return False
 
     def can_continue(self, job: JobEntry) -> bool:

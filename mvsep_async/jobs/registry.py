@@ -229,6 +229,10 @@ class JobRegistry:
             self._drop(job)
         self.journal.forget([job.request for job in dropped])
 
+    def is_recorded(self, job: JobEntry) -> bool:
+        """Tell whether the journal has a job."""
+        return job.id not in self._unrecorded
+
     def is_elsewhere(self, job: JobEntry) -> bool:
         """Tell whether a job belongs to another client of the shared journal."""
         return self.elsewhere.get(job.id) is job

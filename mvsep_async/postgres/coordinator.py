@@ -155,6 +155,7 @@ class SharedCoordinator:
         store, spool = await self._backend.open()
         self._reader = ViewReader(spool=spool)
         await self._renew(store)
+        await self._database.run(store.jobs.resume)  # as an SQLite journal does when it is opened
         return store, spool
 
     async def _disconnect(self) -> None:
@@ -202,9 +203,10 @@ class SharedCoordinator:
         self._slots_changed.set()
         self._mirrors.listening(listening)
 
-    def _view(self, row: Sequence[object]) -> JobView:
+    def _view(self, row: Sequence[Any]) -> JobView:
         assert self._reader is not None
-        return self._reader.view(row)
+        *columns, failure = row
+        return self._reader.view(columns, failure=failure)
 
     def _set_unavailable(self, error: JournalError) -> None:
         if self.problem is None:
@@ -314,12 +316,25 @@ class SharedCoordinator:
             return await self._database.run(lambda connection: store.jobs.find(connection, column, value))
 
         row = await (self._patiently(look) if patient else look())
-        return None if row is None else self._view(row)
+        if row is None:
+            return None
+        *columns, failure = row
+        if patient and failure is not None:
+            id = self._view(row).record.request.id
+            await self._patiently(lambda: self._database.run(lambda connection: store.jobs.resume(connection, id)))
+            self._renew_now.set()
+            row = *columns, None
+        return self._view(row)
 
     async def acquire(self, job: str) -> bool:
         store = self._journal.store
         await self._journal.flush()
         return await self._database.run(lambda connection: store.jobs.acquire(connection, job))
+
+    def release(self, job: JobEntry) -> bool:
+        if job.facts.error is not None:
+            self._journal.release(job.id, job.facts.error)
+        return True
 
     def can_continue(self, job: JobEntry) -> bool:
         if job.id not in self._unreadable or not _needs_its_machine(job):

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from mvsep_async.errors import JobCancelledError
 from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobState
 from mvsep_async.journal.changes import PendingChanges, Row, Value
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.notices import Notice, NoticeKind
-from mvsep_async.postgres.rows import encoded
+from mvsep_async.postgres.rows import encoded, error_text
+from mvsep_async.postgres.schema import WAITING
 from mvsep_async.postgres.statements import FREE, VIEW, Statements
 
 __all__ = ["JobTable", "Written"]
@@ -42,6 +44,11 @@ _LATE_ANSWER: Final = """
 _TURN: Final = """
     INSERT INTO mvsep.turns VALUES (%s, %s, nextval('mvsep.turn_numbers')) ON CONFLICT DO NOTHING
 """
+
+_RESUME_FIRST: Final = 30.0
+_RESUME_LAST: Final = 3600.0
+"""Seconds until a job that was released after a temporary error is taken over again; they double each time. The error
+often concerns all processes, or lasts, such as a missing file."""
 
 _KEPT_DURATIONS: Final = 64
 
@@ -233,11 +240,42 @@ class JobTable(Statements):
             )
             await self.notify(connection, Notice(NoticeKind.CHANGED, job))
 
+    async def release(self, connection: Connection, failures: Mapping[str, Value]) -> None:
+        """Release jobs of this process after temporary errors, so that a process takes them over after a while."""
+        for job, failure in sorted(failures.items()):
+            await self._release(connection, job, failure)
+            await self.notify(connection, Notice(NoticeKind.CHANGED, job))
+        await self.notify(connection, Notice(NoticeKind.SLOTS))
+
+    async def _release(self, connection: Connection, job: str, failure: Value) -> None:
+        await connection.execute(
+            """
+            UPDATE mvsep.jobs SET owner = NULL, failure = %s, failures = failures + 1,
+              resume_at = clock_timestamp() + make_interval(secs => least(%s, %s * 2 ^ least(failures, 20)))
+            WHERE id = %s AND owner = %s
+            """,
+            (failure, _RESUME_LAST, _RESUME_FIRST, job, self.me.process),
+        )
+
+    async def resume(self, connection: Connection, job: str | None = None) -> None:
+        """Let a process take over a released job at once; without `job`, all of the account."""
+        cursor = await connection.execute(
+            """
+            UPDATE mvsep.jobs SET failure = NULL, failures = 0, resume_at = NULL
+            WHERE account = %(account)s AND (%(job)s::text IS NULL OR id = %(job)s)
+              AND owner IS NULL AND failure IS NOT NULL
+            """,
+            {"account": self.me.account, "job": job},
+        )
+        if cursor.rowcount:
+            await self.notify(connection, Notice(NoticeKind.JOBS))
+
     async def acquire(self, connection: Connection, job: str) -> bool:
         """Move a finished job to this process, unless its own process is still going to download it."""
         cursor = await connection.execute(
             f"""
-            UPDATE mvsep.jobs SET owner = %(me)s WHERE id = %(job)s AND separation IS NOT NULL
+            UPDATE mvsep.jobs SET owner = %(me)s, failure = NULL, resume_at = NULL
+            WHERE id = %(job)s AND separation IS NOT NULL
               AND (state IN ('finished', 'failed', 'cancelled') OR (state = 'done' AND target IS NULL) OR {FREE})
             """,  # noqa: S608
             {"me": self.me.process, "job": job, "account": self.me.account},
@@ -245,13 +283,37 @@ class JobTable(Statements):
         return cursor.rowcount == 1
 
     async def request_cancel(self, connection: Connection, job: str) -> None:
-        """Ask the process that has a job to cancel it."""
-        rows = await self.rows(
-            connection, "UPDATE mvsep.jobs SET cancelling = true WHERE id = %s RETURNING owner", (job,)
+        """Cancel a job that was not sent and whose process has ended; else ask the process that has it, or takes it
+        over, to cancel it."""
+        await self.lock_account(connection)  # so that its process does not renew its lease meanwhile
+        error = JobCancelledError(f"job {job} was cancelled before it was sent", job=job)
+        if await self._cancel_unsent(connection, job, error_text(error)):
+            await self.notify(connection, Notice(NoticeKind.CHANGED, job))
+            return
+        owners = await self._set_cancelling(connection, job)
+        for owner in owners:
+            notice = Notice(NoticeKind.JOBS) if owner is None else Notice(NoticeKind.OWNER, owner)
+            await self.notify(connection, notice)
+
+    async def _cancel_unsent(self, connection: Connection, job: str, error: Value) -> bool:
+        """Cancel a queued job of a process that has ended."""
+        cursor = await connection.execute(
+            f"""
+            UPDATE mvsep.jobs SET state = 'cancelled', error = %(error)s, failure = NULL
+            WHERE id = %(job)s AND state IN ({WAITING}) AND {FREE}
+            """,  # noqa: S608
+            {"job": job, "error": error, "account": self.me.account},
         )
-        for (owner,) in rows:
-            if owner is not None:
-                await self.notify(connection, Notice(NoticeKind.OWNER, owner))
+        return cursor.rowcount == 1
+
+    async def _set_cancelling(self, connection: Connection, job: str) -> list[str | None]:
+        """Record that a job is to be cancelled, and return its process."""
+        rows = await self.rows(
+            connection,
+            "UPDATE mvsep.jobs SET cancelling = true, failure = NULL, resume_at = NULL WHERE id = %s RETURNING owner",
+            (job,),
+        )
+        return [owner for (owner,) in rows]
 
     async def cancel_refused(self, connection: Connection, job: str) -> None:
         """Record that a job could not be cancelled."""

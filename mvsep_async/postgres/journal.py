@@ -11,15 +11,15 @@ import anyio
 from attrs import define, field
 
 from mvsep_async.backoff import Backoff
-from mvsep_async.errors import JournalError
+from mvsep_async.errors import JournalError, MVSepError
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT, JobState
 from mvsep_async.jobs.request import JobRequest
-from mvsep_async.journal.changes import PendingChanges
+from mvsep_async.journal.changes import PendingChanges, Value
 from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.postgres.connection import Transactions
-from mvsep_async.postgres.rows import machine_of, turn_group
+from mvsep_async.postgres.rows import error_text, machine_of, turn_group
 from mvsep_async.postgres.store import Store
 
 __all__ = ["PostgresJournal"]
@@ -59,6 +59,8 @@ class PostgresJournal:
     _pending: PendingChanges = field(factory=PendingChanges)
     _machines: dict[str, tuple[str, str | None]] = field(factory=dict)
     """The turn group and the machine of each job that is not added yet."""
+    _released: dict[str, Value] = field(factory=dict)
+    """Jobs to release → their temporary errors."""
     _holding: set[str] = field(factory=set)
     _recorded: int = 0
     """How many changes were recorded."""
@@ -139,12 +141,21 @@ class PostgresJournal:
     def forget(self, requests: Sequence[JobRequest]) -> None:
         """Remove the jobs of these requests."""
         self._pending.forget([request.id for request in requests])
+        for request in requests:
+            self._released.pop(request.id, None)
         self._record()
 
     def learn(self, duration: JobDuration) -> None:
         """Record how long a job took."""
         self._pending.durations.append((duration.algorithm, duration.size, duration.waiting, duration.processing))
         self._record()
+
+    def release(self, job: str, error: MVSepError) -> None:
+        """Release a job after a temporary error."""
+        self._released[job] = error_text(error)
+        self._holding.discard(job)
+        self._record()
+        self._urgent.set()
 
     def is_new(self, job: str) -> bool:
         """Tell whether a job is not added yet."""
@@ -154,6 +165,7 @@ class PostgresJournal:
         """Discard unwritten changes of a job that belongs to another process."""
         self._pending.amended.pop(job, None)
         self._pending.changed.pop(job, None)
+        self._released.pop(job, None)
         self._holding.discard(job)
 
     async def flush(self, *, synced: bool = False) -> None:
@@ -166,6 +178,8 @@ class PostgresJournal:
             lost: list[str] = []
             while changes:
                 lost += await self._write(changes)
+            if self._released:
+                await self._write_released()
             self._written = recorded
         if lost:
             self.on_lost(lost)
@@ -185,6 +199,14 @@ class PostgresJournal:
             self._machines.pop(job, None)
         self.conflicts |= written.conflicts
         return written.lost
+
+    async def _write_released(self) -> None:
+        released, self._released = self._released, {}
+        try:
+            await self.database.run(lambda connection: self.store.jobs.release(connection, released))
+        except BaseException:
+            self._released = released | self._released
+            raise
 
     async def close(self) -> None:
         """Write the remaining changes, and end the lease."""

@@ -165,7 +165,7 @@ class ProcessTable(Statements):
             f"""
             SELECT id, state, source_kind NOT IN ('url', 'none'), target IS NOT NULL, machine FROM mvsep.jobs
             WHERE account = %(account)s AND state NOT IN ('finished', 'failed', 'cancelled') AND {FREE}
-              AND NOT (state = 'done' AND target IS NULL)
+              AND NOT (state = 'done' AND target IS NULL) AND (resume_at IS NULL OR resume_at <= clock_timestamp())
               AND (machine IS NULL OR machine = %(machine)s OR source_kind IN ('url', 'none')
                    OR state NOT IN ({WAITING}, 'done', 'downloading'))
             ORDER BY number LIMIT {_TAKEOVER_BATCH} {"FOR UPDATE SKIP LOCKED" if lock else ""}
@@ -175,7 +175,10 @@ class ProcessTable(Statements):
 
     async def _own(self, connection: Connection, jobs: Sequence[str]) -> None:
         """Make jobs this process's."""
-        await connection.execute("UPDATE mvsep.jobs SET owner = %s WHERE id = ANY(%s)", (self.me.process, list(jobs)))
+        await connection.execute(
+            "UPDATE mvsep.jobs SET owner = %s, failure = NULL, resume_at = NULL WHERE id = ANY(%s)",
+            (self.me.process, list(jobs)),
+        )
 
     async def _views(self, connection: Connection, jobs: Sequence[str]) -> list[tuple[Any, ...]]:
         return await self.rows(connection, f"{VIEW} WHERE j.id = ANY(%s) ORDER BY j.number", (list(jobs),))

@@ -10,22 +10,42 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from mvsep_async.errors import JournalError
+from mvsep_async.errors import JournalError, MVSepError
 from mvsep_async.jobs.coordinator import JobView
+from mvsep_async.jobs.facts import Facts
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.changes import Row, Value
-from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
+from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader, facts_row
 from mvsep_async.models.stage import Stage
 from mvsep_async.sources import Spooled, is_url
 
-__all__ = ["VIEW_COLUMNS", "ViewReader", "encoded", "machine_of", "needs_file", "progress_text", "turn_group"]
+__all__ = [
+    "VIEW_COLUMNS",
+    "ViewReader",
+    "encoded",
+    "error_text",
+    "machine_of",
+    "needs_file",
+    "progress_text",
+    "turn_group",
+]
 
 VIEW_COLUMNS: Final = (*REQUEST_COLUMNS, *FACT_COLUMNS, "cancelling", "progress", "machine")
 """The columns that `ViewReader` reads."""
 
+_STATE: Final = VIEW_COLUMNS.index("state")
+_ERROR: Final = VIEW_COLUMNS.index("error")
+
 _MARK: Final = "\\x"
 """The beginning of a text that is stored in hexadecimal: PostgreSQL's texts have no NUL and are valid Unicode."""
+
+
+def error_text(error: MVSepError) -> Value:
+    """Return an error as a value of the column `error`."""
+    row = facts_row(JobState.FAILED, Facts(error=error))
+    return _encoded(row[FACT_COLUMNS.index("error")])
 
 
 def encoded(row: Row) -> list[Value]:
@@ -60,9 +80,14 @@ class ViewReader:
     def __init__(self, *, spool: Path) -> None:
         self._rows = RowReader(spool=spool)
 
-    def view(self, row: Sequence[Any]) -> JobView:
-        """Return the job of a row. Raises `JournalError` for a value that cannot be read."""
+    def view(self, row: Sequence[Any], *, failure: str | None = None) -> JobView:
+        """Return the job of a row. Raises `JournalError` for a value that cannot be read.
+
+        `failure`: the error of a released job, which is shown as a failed one.
+        """
         *values, cancelling, progress, machine = row
+        if failure is not None:
+            values[_STATE], values[_ERROR] = JobState.FAILED.value, failure
         record = self._rows.record([_decoded(value) for value in values])
         return JobView(record, None if progress is None else _progress(progress), bool(cancelling), machine)
 

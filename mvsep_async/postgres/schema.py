@@ -81,7 +81,10 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             claim         text,                                 -- the claim by which it got its slot
             cancelling    boolean NOT NULL DEFAULT false,
             followed_until timestamptz,                         -- until when another process wants its progress
-            progress      text
+            progress      text,
+            failure       text,                                 -- the temporary error after which a process released it
+            failures      integer NOT NULL DEFAULT 0,
+            resume_at     timestamptz                           -- when a released job is taken over again
         )
         """,
         "CREATE UNIQUE INDEX jobs_by_key ON mvsep.jobs (account, md5(owner_key)) WHERE owner_key IS NOT NULL",

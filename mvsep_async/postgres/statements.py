@@ -16,8 +16,8 @@ __all__ = ["EPOCH", "FREE", "VIEW", "Identity", "Statements"]
 EPOCH: Final = "extract(epoch FROM clock_timestamp())::float8"
 """The time of the database, as Unix time."""
 
-VIEW: Final = f"SELECT {', '.join(f'j.{name}' for name in VIEW_COLUMNS)} FROM mvsep.jobs j"  # noqa: S608
-"""Reads the jobs that `ViewReader` understands."""
+VIEW: Final = f"SELECT {', '.join(f'j.{name}' for name in VIEW_COLUMNS)}, j.failure FROM mvsep.jobs j"  # noqa: S608
+"""Reads the jobs that `ViewReader` understands, and the error after which each was released."""
 
 FREE: Final = """
     (owner IS NULL OR owner NOT IN (

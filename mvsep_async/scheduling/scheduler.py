@@ -15,6 +15,7 @@ from mvsep_async.errors import InvalidRequestError, JobNotFoundError, JournalErr
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.coordinator import Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobEvent, JobState
 from mvsep_async.jobs.registry import Change, JobRegistry
@@ -56,7 +57,13 @@ class Scheduler:
     def __attrs_post_init__(self) -> None:
         self.coordinator.connect(self)
         self._cleanup = Cleanup(self.registry)
-        for observer in (self.dispatcher.on_change, self._poll_and_recover, self._download, self._cleanup.on_change):
+        for observer in (
+            self.dispatcher.on_change,
+            self._poll_and_recover,
+            self._download,
+            self._cleanup.on_change,
+            self._release,  # the last one: it removes the job from the registry
+        ):
             self.registry.subscribe(observer)
 
     def resume(self, job: JobEntry) -> None:
@@ -267,6 +274,13 @@ class Scheduler:
         """Queue a finished job that has a target for its download."""
         if change.after is JobState.DONE and change.job.request.target is not None and not self._closing:
             self._put(change.job)
+
+    def _release(self, change: Change) -> None:
+        """Release a job of a shared journal that failed temporarily. Its handles here show the error."""
+        job = change.job
+        temporary = change.after is JobState.FAILED and resumes_later(job.facts.error)
+        if temporary and self.registry.is_recorded(job) and self.coordinator.release(job):
+            self.registry.release(job)
 
     def _put(self, job: JobEntry) -> None:
         if self.coordinator.can_continue(job):
