@@ -104,8 +104,12 @@ class JobRegistry:
         return job
 
     def acquire(self, record: Record) -> JobEntry:
-        """Add a job of another client that is this client's from now on. One that was pruned is listed again."""
-        return self.restore(evolve(record, facts=evolve(record.facts, archived=False)))
+        """Add a finished job of another client that is this client's from now on. One that was pruned is listed again.
+
+        If that client ended during its download, the download is left to the caller.
+        """
+        state = JobState.DONE if record.state is JobState.DOWNLOADING else record.state
+        return self.restore(evolve(record, state=state, facts=evolve(record.facts, archived=False)))
 
     def mirror(self, record: Record, progress: Progress | None = None) -> JobEntry:
         """Return the entry of a job of another client, with what the shared journal holds of it."""
