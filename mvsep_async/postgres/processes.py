@@ -13,7 +13,7 @@ from mvsep_async.postgres.decisions import (
     may_take,
 )
 from mvsep_async.postgres.notices import Notice, NoticeKind
-from mvsep_async.postgres.schema import HOLDING, WAITING
+from mvsep_async.postgres.schema import HOLDING, WAITING, check_version
 from mvsep_async.postgres.slots import SlotTable
 from mvsep_async.postgres.statements import EPOCH, FREE, VIEW, Statements
 
@@ -63,6 +63,8 @@ class ProcessTable(Statements):
             "SELECT 1 FROM mvsep.processes WHERE id = %s AND lease_until > clock_timestamp()",
             (self.me.process,),
         )
+        if not valid:
+            await check_version(connection)
         await connection.execute(
             """
             INSERT INTO mvsep.processes (id, account, machine, name, lease_until)

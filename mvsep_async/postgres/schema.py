@@ -10,7 +10,7 @@ from mvsep_async.jobs.lifecycle import HOLDS_SLOT
 from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError
 from mvsep_async.postgres_url import PostgresURL
 
-__all__ = ["HOLDING", "STEPS", "WAITING", "migrate"]
+__all__ = ["HOLDING", "STEPS", "WAITING", "check_version", "migrate"]
 
 _LOCK: Final = 0x4D565350
 """The number of the advisory lock under which the tables are created and migrated."""
@@ -186,16 +186,45 @@ async def _migrate(connection: Connection, url: PostgresURL) -> str:
         await connection.execute("INSERT INTO mvsep.version VALUES (0, %s)", (secrets.token_hex(32),))
     version, salt = await _one(connection, "SELECT version, salt FROM mvsep.version")
     if version > len(STEPS):
-        raise JournalError(
-            f"the journal in {url} has version {version}, and this mvsep-async knows versions up to {len(STEPS)}: "
-            "update mvsep-async"
-        )
+        raise _newer(version)
+    if 0 < version < len(STEPS):
+        await _check_unused(connection, url)
     for step in STEPS[version:]:
         for statement in step:
             await connection.execute(statement)
     if version < len(STEPS):
         await connection.execute("UPDATE mvsep.version SET version = %s", (len(STEPS),))
     return str(salt)
+
+
+async def check_version(connection: Connection) -> None:
+    """Raise `JournalError` if the tables were migrated since this process has opened the journal."""
+    (version,) = await _one(connection, "SELECT version FROM mvsep.version")
+    if version != len(STEPS):
+        raise _newer(version)
+
+
+async def _check_unused(connection: Connection, url: PostgresURL) -> None:
+    """Raise `JournalError` if a process of an older version uses the tables; none gets a lease before the commit.
+
+    A process that is suspended meanwhile has no valid lease afterwards, and calls `check_version` to get one.
+    """
+    await connection.execute("LOCK TABLE mvsep.processes IN ACCESS EXCLUSIVE MODE")
+    (names,) = await _one(
+        connection,
+        "SELECT string_agg(name, ', ' ORDER BY opened_at) FROM mvsep.processes WHERE lease_until > clock_timestamp()",
+    )
+    if names is not None:
+        raise JournalError(
+            f"the journal {url} must be migrated, and processes of an older mvsep-async use it ({names}): stop them "
+            "before the first newer one starts"
+        )
+
+
+def _newer(version: int) -> JournalError:
+    return JournalError(
+        f"the journal has version {version}, and this mvsep-async knows versions up to {len(STEPS)}: update mvsep-async"
+    )
 
 
 async def _one(connection: Connection, query: str) -> tuple[Any, ...]:

@@ -370,6 +370,40 @@ async def test_a_journal_of_a_newer_version(sandbox: Sandbox, database: str, cli
     assert len(sandbox.requests) == before
 
 
+async def test_tables_are_not_migrated_while_a_process_of_an_older_version_uses_them(
+    sandbox: Sandbox, database: str, client_of: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = (*schema.STEPS, ("ALTER TABLE mvsep.jobs ADD COLUMN more integer",))
+    async with client_of(sandbox, journal=database):
+        with monkeypatch.context() as patch:
+            patch.setattr(schema, "STEPS", steps)
+            with pytest.raises(JournalError, match=rf"older mvsep-async use it \({socket.gethostname()} ") as caught:
+                async with client_of(sandbox, journal=database):
+                    pass
+            check(caught.value)
+    monkeypatch.setattr(schema, "STEPS", steps)
+    async with client_of(sandbox, journal=database):
+        pass
+
+
+async def test_a_process_without_a_lease_gets_none_after_a_migration(
+    sandbox: Sandbox, database: str, client_of: NewClient, song: Path
+) -> None:
+    """As one that was suspended during the migration."""
+    async with client_of(sandbox, journal=database, lease=1.0) as client:
+        with psycopg.connect(database) as admin:
+            admin.execute("LOCK TABLE mvsep.processes IN ACCESS EXCLUSIVE MODE")
+            admin.execute("UPDATE mvsep.processes SET lease_until = clock_timestamp()")
+            admin.execute("UPDATE mvsep.version SET version = version + 1")
+        with anyio.fail_after(30):
+            while client.paused_by is None:
+                await anyio.sleep(0.02)
+        await client.submit(song, algorithm=40)
+        assert "update mvsep-async" in str(client.paused_by)
+        await anyio.sleep(0.5)  # time in which a create would begin
+        assert not sandbox.jobs
+
+
 # The environment
 
 
