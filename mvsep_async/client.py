@@ -311,8 +311,8 @@ class MVSepClient:
     ) -> JobStream:
         """Separate many songs; iterate over the result to receive the jobs as they finish, the failed ones too.
 
-        `sources` is read lazily, a few beyond the slots. A source that cannot be sent gives a failed job, and the rest
-        goes on. With `directory`, which may be a function from the source to its folder, the stems of each job are
+        `sources` is read lazily, a few beyond the slots. A source that cannot be sent gives a failed job; the others
+        continue. With `directory`, which may be a function from the source to its folder, the stems of each job are
         downloaded before it is yielded. With a journal, a song that it holds with the same settings is resumed, never
         submitted again: it is known by path, size and time, otherwise by its audio, so it may be renamed, moved, copied
         or retagged. `retry_failed`: songs that failed before are submitted again, unless their files are damaged.

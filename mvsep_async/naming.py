@@ -1,4 +1,4 @@
-"""Names of files: safe on every file system, from layouts, and with the tag that identifies an upload."""
+"""Safe file names: of songs and stems, by layouts, and of uploads."""
 
 from __future__ import annotations
 
@@ -155,6 +155,28 @@ def stem_path(layout: str, *, ext: str, limit: int = NAME_LIMIT, **values: str) 
     return PurePosixPath(*parts)
 
 
+def fill(pattern: str, values: Mapping[str, str]) -> str:
+    """Replace the placeholders that have a value by it, made safe for file names; keep the others."""
+    parts = []
+    for text, name, _, _ in Formatter().parse(pattern):
+        parts.append(escaped(text))
+        if name is not None and name in values:
+            parts.append(escaped(safe_name(values[name])) if values[name].strip() else "")
+        elif name is not None:
+            parts.append(f"{{{name}}}")
+    return "".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Return text for use in a layout, with its braces doubled."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def placeholders(pattern: str) -> frozenset[str]:
+    """Return the names of the placeholders in a layout."""
+    return frozenset(name for _, name, _, _ in Formatter().parse(pattern) if name is not None)
+
+
 def _filled(segment: str, values: Mapping[str, str]) -> str:
     return "".join(
         text + ("" if name is None else safe_name(values[name])) for text, name, _, _ in Formatter().parse(segment)
@@ -199,25 +221,3 @@ def _url_path(url: str) -> str:
         return urlsplit(url).path
     except ValueError:
         return url
-
-
-def fill(pattern: str, values: Mapping[str, str]) -> str:
-    """Replace the placeholders that have a value by it, made safe for file names; keep the others."""
-    parts = []
-    for text, name, _, _ in Formatter().parse(pattern):
-        parts.append(escaped(text))
-        if name is not None and name in values:
-            parts.append(escaped(safe_name(values[name])) if values[name].strip() else "")
-        elif name is not None:
-            parts.append(f"{{{name}}}")
-    return "".join(parts)
-
-
-def escaped(text: str) -> str:
-    """Return text for use in a layout, with its braces doubled."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def placeholders(pattern: str) -> frozenset[str]:
-    """Return the names of the placeholders in a layout."""
-    return frozenset(name for _, name, _, _ in Formatter().parse(pattern) if name is not None)

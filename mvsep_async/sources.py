@@ -60,7 +60,7 @@ class Data:
     size: int = field(default=Factory(lambda self: len(self.data), takes_self=True))
 
     def emptied(self) -> Data:
-        """Return it without its bytes."""
+        """Return the same song without its bytes."""
         return evolve(self, data=b"")
 
     def __repr__(self) -> str:

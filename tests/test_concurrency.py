@@ -58,7 +58,7 @@ async def test_a_cancelled_one_leaves_the_way_free() -> None:
     assert not turns._locks
 
 
-async def test_who_waits_is_ended_and_may_put_down_what_he_holds() -> None:
+async def test_callers_are_cancelled_and_may_clean_up() -> None:
     callers, begun, kept = CallerScopes(), anyio.Event(), []
 
     async def download() -> None:
@@ -79,13 +79,13 @@ async def test_who_waits_is_ended_and_may_put_down_what_he_holds() -> None:
         assert kept == ["what arrived"]
 
 
-async def test_nobody_is_let_in_after_the_end() -> None:
+async def test_entering_after_the_end_raises() -> None:
     callers = CallerScopes(closed=True)
     with pytest.raises(ClientClosedError, match="closed"), callers.enter():
         pytest.fail("was let in")
 
 
-async def test_who_is_cancelled_by_his_own_scope_is_told_nothing_of_closing() -> None:
+async def test_a_caller_cancelled_by_its_own_scope_gets_no_closed_error() -> None:
     callers = CallerScopes()
     with anyio.CancelScope() as own, callers.enter():
         own.cancel()
@@ -93,7 +93,7 @@ async def test_who_is_cancelled_by_his_own_scope_is_told_nothing_of_closing() ->
     assert own.cancelled_caught
 
 
-async def test_who_let_others_run_is_told_that_one_of_them_closed_the_client() -> None:
+async def test_yielding_raises_if_the_client_was_closed_meanwhile() -> None:
     callers = CallerScopes()
 
     async def close() -> None:

@@ -150,7 +150,7 @@ def _mpeg(head: bytes) -> bool:
         len(head) >= 3
         and head[0] == 0xFF
         and head[1] & 0xE0 == 0xE0
-        and head[1] != 0xFE  # layer I, which nobody encodes in: this is how text in UTF-16 begins
+        and head[1] != 0xFE  # layer I, which is not in use: text in UTF-16 begins like this
         and head[1] & 0x06 != 0x00
         and head[1] & 0x18 != 0x08
         and head[2] & 0xF0 != 0xF0

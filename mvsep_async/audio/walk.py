@@ -83,7 +83,7 @@ def walk(
             continue
         below: list[_Folder] = []
         for name in names:
-            found = _look(here, name, root, excluded, accepts)
+            found = _inspect(here, name, root, excluded, accepts)
             if isinstance(found, _Folder):
                 below.append(found)
             else:
@@ -121,7 +121,7 @@ def is_inside(path: str, folder: str | None) -> bool:
     return folder is not None and path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _look(
+def _inspect(
     folder: _Folder, name: str, root: str, excluded: str | None, accepts: Callable[[str], bool]
 ) -> AudioFile | SkippedFile | _Folder | None:
     path = os.path.join(folder.path, name)  # noqa: PTH118

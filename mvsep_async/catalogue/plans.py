@@ -16,7 +16,7 @@ FREE_SECONDS: Final = 600.0
 FREE_BYTES: Final = 200 * 1024 * 1024
 PREMIUM_BYTES: Final = 2 * 1024 * 1024 * 1024
 """The largest limits that independent clients have seen. The service changes them from time to time: what is below them
-may still be refused, and what is above them may be allowed one day, so `anyway` gets past them."""
+may still be refused, and what is above them may be allowed one day, so `anyway` skips these checks."""
 
 _WHO: Final = {
     AccountPlan.EVERYONE: "everyone",

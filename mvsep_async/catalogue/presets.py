@@ -1,4 +1,4 @@
-"""Names for common separations, so that one need not know the numbers."""
+"""Presets: names for common separations."""
 
 from __future__ import annotations
 

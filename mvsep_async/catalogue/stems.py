@@ -44,7 +44,7 @@ def outputs_for(algorithm: Algorithm, options: Options | None = None) -> dict[st
 
 
 def check_stems(algorithm: Algorithm, options: Options | None, stems: Iterable[str] | None) -> None:
-    """Raise `InvalidRequestError` for a stem that does not come out, where the service says which ones do."""
+    """Raise `InvalidRequestError` for a stem that the algorithm does not return, if the service lists its stems."""
     outputs = outputs_for(algorithm, options)
     if stems is None or not outputs:
         return

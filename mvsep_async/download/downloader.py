@@ -173,7 +173,8 @@ class Downloader:
     async def _record_plan(self, job: JobEntry) -> None:
         """Write to the journal that the planned files are this job's, so that it is known even after a power cut.
 
-        While a shared journal is out of reach, the download goes on: only after a crash would it get other names.
+        While a shared journal is out of reach, the download continues: only after a crash would its files get other
+        names.
         """
         try:
             await self.registry.journal.flush(synced=True)

@@ -1,4 +1,4 @@
-"""Reading an answer's body piece by piece, decompressed, up to a number of bytes."""
+"""Read and decompress the body of a response in pieces, up to a limit."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Decoder:
             )
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield what a piece of the body stands for, at most 64 KiB at a time."""
+        """Yield the decompressed bytes of a piece of the body, at most 64 KiB at a time."""
         inflater = self._inflater
         if inflater is None:
             yield piece

@@ -41,7 +41,7 @@ class Budget:
     _out: int = 0
     _answered: deque[float] = field(factory=deque)
     _forgotten: deque[float] = field(factory=deque)
-    """When requests ended to count, as far back as an answer on its way may still count them."""
+    """When requests stopped counting, as far back as the headers of an in-flight response may still count them."""
     _others: deque[tuple[float, int]] = field(factory=deque)
     _blocked_until: float = float("-inf")
 
@@ -54,7 +54,7 @@ class Budget:
     def wait(self, priority: Priority, now: float) -> float:
         """Return the seconds until a request of this priority may go out; 0 means now.
 
-        While only answers still under way could make room, the time is `inf`: ask again when one is in.
+        If only in-flight requests could make room, it is `inf`: ask again when one of them has ended.
         """
         self._forget(now)
         blocked = max(0.0, self._blocked_until - now)
@@ -76,9 +76,9 @@ class Budget:
     ) -> None:
         """Count the end of a request, answered or not, with the limits that its headers give.
 
-        What the service counted beyond our own requests was made by others with the same account, and counts here
-        for as long as it may count there. `took`: seconds since the request was sent; what ended to count meanwhile may
-        still be in the headers.
+        Requests that the service counts beyond our own come from other programs of the account. They count here for as
+        long as they may count there. `took`: seconds since the request was sent; requests that stopped counting
+        meanwhile may still be in the headers.
         """
         self._out -= 1
         self._answered.append(now)
@@ -102,7 +102,7 @@ class Budget:
         wait = UNKNOWN_WAIT if retry_after is None else max(retry_after, SHORTEST_WAIT)
         self._blocked_until = max(self._blocked_until, now + wait)
         if retry_after is not None:
-            # The service says that there is room again then, whoever used it up.
+            # By then the service has room again, also for the requests of other programs.
             self._others = deque((min(until, self._blocked_until), n) for until, n in self._others)
 
     def spare(self, now: float) -> int:

@@ -18,8 +18,8 @@ from mvsep_async.http.file_reader import FileReader
 __all__ = ["CHUNK", "BytesContent", "Content", "FileContent", "spool"]
 
 CHUNK: Final = 320 * 1024
-"""Bytes a piece: large enough that the work per piece is small beside moving it, small enough (below a millisecond
-with TLS) that one step of a transfer does not make the loop late."""
+"""Bytes a piece: large enough that the work per piece is small compared with moving it, small enough (below a
+millisecond with TLS) that one step of a transfer does not make the loop late."""
 
 _SPOOL_BATCH: Final = 1024 * 1024
 """Bytes collected before a thread writes them: handing work to a thread costs as much as writing 256 KiB."""

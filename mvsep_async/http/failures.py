@@ -1,4 +1,4 @@
-"""What an error of the HTTP library, or of a caller's transport, means: one of our errors. No I/O."""
+"""Map errors of the HTTP library, or of a caller's transport, to errors of this package. No I/O."""
 
 from __future__ import annotations
 

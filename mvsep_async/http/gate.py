@@ -31,7 +31,7 @@ class Allowance(Protocol):
         ...
 
     def take(self, priority: Priority) -> bool:
-        """Use one request of this priority; `False` if there is none, and one is being asked for."""
+        """Use one request of this priority. If none is left, return `False` and ask for more."""
         ...
 
     def learned(self, limit: int) -> None:

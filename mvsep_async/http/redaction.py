@@ -43,7 +43,7 @@ def protect(token: Token) -> None:
 
 def redact(text: str) -> str:
     """Return `text` with every known token hidden, and every value of a parameter that is a token or a password."""
-    # Parameters first: a mask that is there already would be taken for a value, and masked again.
+    # Parameters first, or a mask would be taken for a value and masked again.
     return hide(_PARAMETER.sub(rf"\g<1>{Token.MASK}", text))
 
 

@@ -1,4 +1,4 @@
-"""The meaning of the text of a refusal, by the exact words that the service is known to use."""
+"""Classify the text of a refusal by the words that the service is known to use."""
 
 from __future__ import annotations
 

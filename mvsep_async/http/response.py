@@ -185,7 +185,7 @@ def _create_refusal(
 def reasons(data: Json) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Collect a refusal's reasons: by field, and as texts.
 
-    They may stand in `data.message`, `message` or `errors`, as a text, a list or a mapping of fields to lists.
+    They may be in `data.message`, `message` or `errors`, as a text, a list or a mapping of fields to lists.
     """
     if not isinstance(data, dict):
         return {}, ()

@@ -1,4 +1,4 @@
-"""Send one call: add the token, keep the budget, read the answer, turn failures into our errors."""
+"""Send API calls: add the token, keep to the request budget, read the response, map errors."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _PRIMARY: Final = 0xFF
 def explained(path: Path, error: OSError | sqlite3.Error) -> JournalError:
     """Return the `JournalError` for an error of the system or of SQLite."""
     if isinstance(error, OSError):
-        return JournalError(f"the journal {path} cannot be used: {_reason(error)}; {_elsewhere(path)}")
+        return JournalError(f"the journal {path} cannot be used: {_reason(error)}; {_requirements(path)}")
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in _DAMAGED:
         return damaged(path, str(error))
@@ -34,7 +34,7 @@ def explained(path: Path, error: OSError | sqlite3.Error) -> JournalError:
             "written then"
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return JournalError(f"the journal {path} cannot be written: {error}; {_elsewhere(path)}")
+        return JournalError(f"the journal {path} cannot be written: {error}; {_requirements(path)}")
     return JournalError(f"the journal {path} could not be read or written: {error}; check its disk")
 
 
@@ -90,5 +90,5 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _elsewhere(path: Path) -> str:
+def _requirements(path: Path) -> str:
     return f"it needs a folder on a local disk where files beside it can be written ({path.name}-wal, {path.name}.lock)"

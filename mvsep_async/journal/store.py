@@ -97,7 +97,7 @@ class Store:
                 self._check_file()
             except FileNotFoundError:
                 raise JournalError(f"there is no journal at {self.path}") from None
-            with closing(self._connect_to_look()) as connection:
+            with closing(self._connect_read_only()) as connection:
                 if self._known_version(connection) < len(self._steps):
                     raise JournalError(
                         f"the journal {self.path} was written by an older mvsep-async: open it once with a client"
@@ -297,7 +297,7 @@ class Store:
     def _connect(self, query: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self.path.as_uri()}?{query}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
 
-    def _connect_to_look(self) -> sqlite3.Connection:
+    def _connect_read_only(self) -> sqlite3.Connection:
         """Connect without changing anything, also by closing, and without leaving files beside a closed journal."""
         log = self._beside("-wal")
         logged = log.exists() and log.stat().st_size > 0
@@ -306,7 +306,7 @@ class Store:
 
     def _check(self) -> None:
         """Check that the file is a journal and intact before anything in it can change."""
-        with closing(self._connect_to_look()) as connection:
+        with closing(self._connect_read_only()) as connection:
             self._known_version(connection)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -1,4 +1,4 @@
-"""What a journal holds, in numbers, without opening it as a client does."""
+"""Count the jobs and processes of a journal without opening it for writing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JournalProcess:
 
 @frozen
 class JournalSummary:
-    """What a journal holds. `states`: the number of jobs in each state; those that were pruned are counted apart."""
+    """The contents of a journal. `states`: the number of jobs in each state, without those that were pruned."""
 
     version: int
     bytes: int

@@ -21,9 +21,9 @@ _BYTES: Final = 15
 def keys_of(recipe: Recipe, source: str) -> Mapping[str, str]:
     """Return the idempotency key of each step, by its name, for a resolved recipe.
 
-    `source` stands for the song's audio. A key covers all that determines a step's result: the song, and the algorithm,
-    the options and the format of the step and of those before it. Other steps, names and the stems that are kept can
-    change without anything being paid again.
+    `source`: the identity of the song's audio. A key covers all that determines a step's result: the song, and the
+    algorithm, the options and the format of the step and of those before it. Other steps, names and the stems that are
+    kept can change without anything being paid again.
     """
     keys: dict[str, str] = {}
     for step in recipe.steps:
@@ -33,7 +33,7 @@ def keys_of(recipe: Recipe, source: str) -> Mapping[str, str]:
 
 
 def content_key(content: AudioContent) -> str:
-    """Return what stands for a song's audio in `keys_of`."""
+    """Return the identity of a song's audio, as `keys_of` takes it."""
     return f"audio {content.digest}"
 
 

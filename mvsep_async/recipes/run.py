@@ -131,7 +131,7 @@ def _remove_empty(scratch: Path) -> None:
 
 
 async def _song_key(source: str | PathLike[str] | bytes) -> str:
-    """Return what stands for the song in the keys of its jobs: its audio, or its URL."""
+    """Return the identity of the song for the keys of its jobs: its audio, or its URL."""
     if isinstance(source, bytes):
         digest = await in_thread(lambda: hashlib.blake2b(source, digest_size=15).hexdigest())
         return f"bytes {digest}"

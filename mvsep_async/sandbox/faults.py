@@ -35,7 +35,7 @@ class FaultKind(StrEnum):
     LOSE_ANSWER = "lose_answer"
     """The request is handled to its end, then the connection is broken instead of an answer."""
     STALL = "stall"
-    """The answer's body stops after `after_bytes` for `seconds`, then goes on."""
+    """The answer's body stops after `after_bytes` for `seconds`, then continues."""
     GARBLE = "garble"
     """The answer's body is not valid JSON, but as long as it was."""
     TRUNCATE = "truncate"

@@ -98,9 +98,9 @@ class Job:
     work_done_at: float | None = None
     """When its results were really made (or found to be impossible)."""
     manual: bool = False
-    """It goes on only when told to."""
+    """It advances only on request."""
     foreign: bool = False
-    """It stands for a job of another program that uses the account."""
+    """It represents a job of another program that uses the account."""
     free_use: float | None = None
     """Its entry in the account's `free_uses`, if it has one."""
     started_at: float | None = None

@@ -83,7 +83,7 @@ class Sandbox(SandboxSettings):
             await anyio.to_thread.run_sync(self._end)
 
     async def go_down(self) -> None:
-        """Become unreachable: open connections break, new ones are refused. Jobs go on."""
+        """Become unreachable: open connections break, new ones are refused. Jobs continue."""
         await anyio.to_thread.run_sync(self._call_async, self._close)
 
     async def come_back(self) -> None:

@@ -95,7 +95,7 @@ class SandboxSettings:
     workers: int = 12
     """Jobs processed at one time, of all accounts; with more than ten a premium account never waits for itself."""
     manual: bool = False
-    """Jobs go on only when told to (`start`, `show`, `finish`, `fail`)."""
+    """Jobs advance only on request (`start`, `show`, `finish`, `fail`)."""
     long_seconds: float = 600.0
     """Audio longer than this is distributed over several machines."""
     chunk_seconds: float = 120.0

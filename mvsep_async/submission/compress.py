@@ -73,7 +73,7 @@ async def _smaller(part: Part, target: Path) -> Part:
 async def encode_flac(source: Path, target: Path) -> bool:
     """Write a WAV or AIFF file as FLAC; return whether that holds the same samples bit by bit.
 
-    False also for all other formats, and where the file cannot be decoded or the copy not be written.
+    Returns `False` for all other formats too, and if the file cannot be decoded or the copy cannot be written.
     """
     with suppress(await in_thread(_library_errors)):
         song = await in_thread(_open_song, source)

@@ -1,4 +1,4 @@
-"""Which addresses are private: a server on the internet has no business sending a client there."""
+"""Recognise private IP addresses, to which no server on the internet should send a client."""
 
 from __future__ import annotations
 

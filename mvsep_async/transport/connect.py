@@ -1,4 +1,4 @@
-"""Connecting to a host name or address, over IPv6 and IPv4 side by side (RFC 8305, "Happy Eyeballs")."""
+"""Connect to a host over IPv6 and IPv4 at the same time (RFC 8305, "Happy Eyeballs")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mvsep_async.transport.streams import SocketStream, mapped
 __all__ = ["connect_tcp"]
 
 _HEAD_START: Final = 0.25
-"""Seconds that one address is tried alone before the next one is tried beside it."""
+"""Seconds that one address is tried before the next one is tried at the same time."""
 
 
 async def connect_tcp(host: str, port: int, timeout: float | None = None, *, public_only: bool = False) -> SocketStream:

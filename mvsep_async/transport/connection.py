@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection for httpcore's pool, whose downloads go from the socket into the reader's own memory.
+"""One HTTP/1.1 connection for httpcore's pool, which receives downloads directly into the caller's buffers.
 
 h11 speaks the protocol: heads, chunked bodies, keep-alive. It moves every byte of a body through its own buffer, with
 three copies each, so a body of known length can also be read past it: over loopback that takes 1.0 times as long as
@@ -237,7 +237,7 @@ class _Exchange:
 
 @define(eq=False)
 class _Body:
-    """The body of a response: iterated, or read into memory of the reader's own. Closing it frees the connection."""
+    """The body of a response: iterate over it, or read it into buffers. Closing it frees the connection."""
 
     _exchange: _Exchange
     length: int | None
@@ -251,7 +251,7 @@ class _Body:
             yield bytes(event.data)
 
     async def read_into(self, buffer: memoryview) -> int:
-        """Read what is there into `buffer`, and return how many bytes; 0 at the end. For all of a body, or none."""
+        """Read into `buffer` and return how many bytes, 0 at the end. Use it for all of a body, or for none of it."""
         if self._left is None:
             self._left = self.length or 0
             self._early = self._exchange.buffered()

@@ -1,4 +1,4 @@
-"""Proxies and certificates that the environment names, and which of its variables is wrong when httpx refuses them."""
+"""Report invalid proxies and certificates by the environment variables that name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast transfers may be, all together, and how slow one may be before it is cut."""
+"""Rate limits of transfers: the highest rate of all together, and the lowest of a single one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a response's body into memory of the reader's own, whatever transport it came by."""
+"""Read a response's body into the caller's buffers, with any transport."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def body_reader(response: httpx.Response) -> Callable[[memoryview], Awaitable[in
 
 
 async def raw_body(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Iterate a body as it comes; one that a hook or a mock transport has read already is there in one piece."""
+    """Yield a body as it arrives; one that a hook or a mock transport has already read is yielded in one piece."""
     if response.is_stream_consumed:
         yield response.content
         return
@@ -37,7 +37,7 @@ async def raw_body(response: httpx.Response) -> AsyncIterator[bytes]:
 
 @define(eq=False)
 class _Pieces:
-    """A body that comes in pieces of its own."""
+    """A body that arrives in pieces of any size."""
 
     _pieces: AsyncIterator[bytes]
     _rest: memoryview = field(default=memoryview(b""), init=False)

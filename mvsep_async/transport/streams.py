@@ -1,6 +1,6 @@
 """Plain and encrypted sockets under any event loop that anyio runs on.
 
-httpcore's own backend stands on anyio's streams, which move up to 64 KiB a step through a protocol object and a queue,
+httpcore's own backend uses anyio's streams, which move up to 64 KiB a step through a protocol object and a queue,
 and one TLS record (16 KiB) a step where there is TLS. Here a step is up to 256 KiB on a non-blocking socket, tried at
 once and waited for only if need be. TLS works on the socket too: through memory, as `asyncio` has it, each byte is
 copied three times more, which takes 1.2 times the processor time.
@@ -29,7 +29,8 @@ T = TypeVar("T")
 _Wait: TypeAlias = Callable[[socket.socket], Awaitable[None]]
 
 RECEIVE: Final = 256 * 1024
-"""Bytes a receive asks for: from here on the system call costs little beside the copying, and the loop stays free."""
+"""Bytes a receive asks for: with this many, the system call costs little compared with the copying, and the loop stays
+free."""
 
 _SEND: Final = 320 * 1024
 """Most bytes of one send. Encrypting them takes half a millisecond, which is not late for the loop's timers."""

@@ -28,14 +28,14 @@ def test_songs_come_folder_by_folder_in_the_order_of_names(music: Path) -> None:
     assert names(music) == ["a.flac", "b.wav", "c/1.wav", "c/d/2.ogg", "z/1.mp3"]
 
 
-def test_a_song_is_told_with_its_size_time_and_format(music: Path) -> None:
+def test_a_song_is_reported_with_its_size_time_and_format(music: Path) -> None:
     path = write_song(music / "one.flac")
     (found,) = [item for item in walk(music) if isinstance(item, AudioFile)]
     entry = path.stat()
     assert found == AudioFile(str(path), "one.flac", entry.st_size, entry.st_mtime_ns, "flac")
 
 
-def test_what_cannot_be_taken_is_reported_and_the_rest_goes_on(music: Path) -> None:
+def test_what_cannot_be_taken_is_reported_and_the_rest_continues(music: Path) -> None:
     (music / "text.mp3").write_text("Not a song at all.")
     (music / "zero.wav").touch()
     write_song(music / "song.wav")

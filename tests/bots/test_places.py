@@ -41,7 +41,7 @@ async def end_one(sandbox: Sandbox) -> None:
     sandbox.finish(next(job.hash for job in sandbox.jobs if job.done_at is None))
 
 
-async def test_a_waiting_job_is_told_each_place_that_it_moves_up_to(
+async def test_a_waiting_job_shows_each_place_that_it_moves_up_to(
     held: Sandbox, client_of: NewClient, song: Path
 ) -> None:
     async with client_of(held, concurrency=1) as client:
@@ -58,7 +58,7 @@ async def test_a_waiting_job_is_told_each_place_that_it_moves_up_to(
         assert (await place_of(changes, None)).stage is not Stage.QUEUED
 
 
-async def test_a_job_is_told_when_one_before_it_is_cancelled_or_one_comes_in_between(
+async def test_a_queued_job_moves_when_one_before_it_is_cancelled_or_one_comes_in_between(
     held: Sandbox, client_of: NewClient, song: Path
 ) -> None:
     async with client_of(held, concurrency=1) as client:

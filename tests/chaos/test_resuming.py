@@ -107,7 +107,7 @@ async def begun_and_left(client: MVSepClient, sandbox: Sandbox, song: Path, dire
     sandbox.faults.remove(fault)
 
 
-async def test_what_somebody_else_has_put_there_meanwhile_is_not_taken_for_the_result(
+async def test_a_file_of_another_program_is_not_taken_for_the_result(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     stems, other = tmp_path / "stems", tmp_path / "other" / song.name

@@ -30,7 +30,7 @@ def configured(text: str) -> Path:
     return file
 
 
-def test_there_is_none() -> None:
+def test_a_missing_file_is_an_empty_configuration() -> None:
     assert read(the_file()) == {}
 
 
@@ -192,12 +192,12 @@ def test_a_rate_is_written_as_for_curl(text: str, rate: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["fast", "-1", "0", "2T", "M", "1..2"])
-def test_a_rate_that_is_none_is_reported(cli: Cli, text: str) -> None:
+def test_an_invalid_rate_is_reported(cli: Cli, text: str) -> None:
     ran = cli("separate", "a.wav", "--limit-rate=" + text)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
 
 
-def test_a_user_without_a_home_directory_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_directory_the_error_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container that runs under a user id without a passwd entry."""
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)

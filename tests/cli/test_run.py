@@ -108,7 +108,7 @@ def test_a_service_that_is_down_is_one_line(cli: Cli, monkeypatch: pytest.Monkey
     assert ran.err.count("\n") == 1
 
 
-def test_who_waits_for_a_service_that_does_not_answer_is_told_why(child: Any, service: Sandbox) -> None:
+def test_waiting_for_a_service_that_does_not_answer_says_why(child: Any, service: Sandbox) -> None:
     service.faults.add(kind="html", status=503, path="app/user", count=2)
     _, err = child("account").communicate()
     assert err == "asking again: the service answered 503 to app/user: it is down or overloaded, try again later\n"

@@ -130,7 +130,7 @@ def test_nothing_that_could_be_run_is_bad_usage(cli: Cli, service: Sandbox) -> N
         (["--reference", "nope.wav"], "nope.wav"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_sent(
+def test_invalid_settings_are_reported_before_anything_is_sent(
     cli: Cli, service: Sandbox, songs: list[str], words: list[str], told: str
 ) -> None:
     ran = cli("separate", *songs, *words, *FAST)

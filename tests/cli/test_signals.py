@@ -50,7 +50,7 @@ def test_once_leaves_the_jobs_and_says_how_to_fetch_them(
     assert sorted(one["hash"] for one in ran.documents) == sorted(hashes)
 
 
-def test_once_with_a_journal_the_same_command_goes_on(
+def test_once_with_a_journal_the_same_command_continues(
     child: Child, cli: Cli, holding: Sandbox, songs: list[str]
 ) -> None:
     words = ("separate", *songs, "--concurrency", "2", "--journal", "run.db", "--json", *FAST)
@@ -123,7 +123,7 @@ def test_the_first_signal_cancels_and_the_second_leaves(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_watching_ends_and_the_job_goes_on(child: Child, holding: Sandbox) -> None:
+def test_watching_ends_and_the_job_continues(child: Child, holding: Sandbox) -> None:
     (hash,) = holding.occupy(TOKEN)
     process = child("watch", hash, *FAST)
     until(lambda: any(request.path.endswith("separation/get") for request in holding.requests))

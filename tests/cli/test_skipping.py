@@ -140,7 +140,7 @@ def test_folders_are_mirrored_so_that_songs_of_one_name_stay_apart(cli: Cli, ser
 
 
 @pytest.mark.parametrize("command", [("separate",), ("estimate",)])
-def test_a_stem_that_does_not_come_out_is_told_before_anything_is_paid(
+def test_a_stem_that_does_not_come_out_is_reported_before_anything_is_paid(
     cli: Cli, service: Sandbox, songs: list[str], command: tuple[str, ...]
 ) -> None:
     ran = cli(*command, songs[0], "-a", "40", "--stems", "Drums")

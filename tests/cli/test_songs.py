@@ -39,7 +39,7 @@ async def test_the_songs_of_a_folder_and_not_those_of_the_output(tmp_path: Path)
     assert len(await found(Songs([str(tmp_path)], exclude=tmp_path / "b"))) == 1
 
 
-async def test_what_only_looks_like_a_song_in_a_folder_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_what_only_looks_like_a_song_in_a_folder_is_reported_and_the_rest_continues(tmp_path: Path) -> None:
     tree(tmp_path)
     bad: dict[str, str] = {}
     songs = Songs([str(tmp_path)], exclude=None)

@@ -57,7 +57,7 @@ async def test_of_ones_own_job_it_is_the_same_handle(held: Sandbox, client_of: N
 
 
 @pytest.mark.parametrize("hash", ["20230327071601-0e3e5c6c85-13-dimensions.mp3", "n2AwBjy4KsFZfqqR"])
-async def test_an_unknown_hash_is_told_soon(sandbox: Sandbox, client_of: NewClient, hash: str) -> None:
+async def test_an_unknown_hash_is_reported_soon(sandbox: Sandbox, client_of: NewClient, hash: str) -> None:
     async with client_of(sandbox) as client:
         job = client.attach(hash)
         with pytest.raises(JobNotFoundError, match=hash) as caught:

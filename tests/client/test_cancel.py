@@ -129,7 +129,7 @@ async def test_a_job_too_young_to_be_found_is_cancelled_as_soon_as_it_is(client_
         assert sandbox.jobs[0].cancelled
 
 
-async def test_one_that_cannot_be_stopped_goes_on(client_of: NewClient, song: Path) -> None:
+async def test_one_that_cannot_be_stopped_continues(client_of: NewClient, song: Path) -> None:
     quirks = Quirks(cancel_processing="refuse")
     async with Sandbox(stems="copy", manual=True, quirks=quirks) as sandbox, client_of(sandbox) as client:
         job = await client.submit(song, algorithm=40)
@@ -187,7 +187,7 @@ async def test_two_who_cancel_at_once(held: Sandbox, client_of: NewClient, song:
     assert [made.cancelled for made in held.jobs] == [True]
 
 
-async def test_who_gives_up_cancelling_leaves_the_job_as_it_is(held: Sandbox, client_of: NewClient, song: Path) -> None:
+async def test_a_cancelled_cancel_leaves_the_job_as_it_is(held: Sandbox, client_of: NewClient, song: Path) -> None:
     held.faults.add(kind="delay", path="separation/create", seconds=0.1)
     async with client_of(held) as client:
         job = await client.submit(song, algorithm=40)

@@ -213,7 +213,7 @@ async def test_a_slow_reader_sees_every_stage_and_the_latest_numbers_of_each(
     assert seen[-2].chunks_done == 3
 
 
-async def test_the_separation_is_there_while_somebody_else_downloads(
+async def test_the_separation_is_returned_while_another_task_downloads(
     sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
     async with client_of(sandbox) as client:

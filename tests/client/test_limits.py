@@ -151,7 +151,7 @@ async def test_a_request_that_cannot_be_fails_at_once_where_no_job_is_unfinished
         await reached(await client.submit(song, algorithm=40), Stage.WAITING)
 
 
-async def test_a_named_mistake_fails_at_once_and_the_others_go_on(
+async def test_a_named_mistake_fails_at_once_and_the_others_continue(
     held: Sandbox, client_of: NewClient, song: Path
 ) -> None:
     async with client_of(held) as client:

@@ -149,7 +149,7 @@ async def test_the_first_to_finish_is_given_first(held: Sandbox, client_of: NewC
         assert order == backwards
 
 
-async def test_bad_songs_are_failed_jobs_and_the_rest_goes_on(
+async def test_bad_songs_are_failed_jobs_and_the_rest_continues(
     sandbox: Sandbox, client_of: NewClient, songs: Songs, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.wav").touch()

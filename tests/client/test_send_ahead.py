@@ -152,7 +152,7 @@ async def test_a_killed_process_has_lost_nothing_of_what_it_sent_ahead(
     assert calls(held, "app/separation_history") == 0
 
 
-async def test_somebody_else_takes_the_slot_meanwhile(client_of: NewClient, songs: list[Path]) -> None:
+async def test_another_program_takes_the_slot_meanwhile(client_of: NewClient, songs: list[Path]) -> None:
     async with Sandbox(stems="copy", manual=True, premium_limit=1) as service:
         async with client_of(service, concurrency=1) as client:
             first, second = await first_and_held(client, songs)

@@ -39,7 +39,7 @@ async def test_a_browser_sends_a_song_and_hears_of_it_until_it_is_over(defined: 
 
 
 @pytest.mark.parametrize("defined", ["web.md"], indirect=True)
-async def test_a_browser_is_told_what_cannot_be(defined: dict[str, Any]) -> None:
+async def test_a_browser_gets_an_error_for_invalid_requests(defined: dict[str, Any]) -> None:
     async with served(defined["app"]) as address, httpx.AsyncClient(base_url=address) as browser:
         refused = await browser.post("/jobs", params={"name": "a.flac", "algorithm": "no such"}, content=b"some bytes")
         assert refused.status_code == 422

@@ -134,7 +134,7 @@ async def test_queued_jobs_are_downloaded_to_their_targets(fake: Fixture) -> Non
     assert [job.facts.paths[0].parent.name for job in jobs] == [str(number) for number in range(9)]
 
 
-async def test_a_queued_job_that_cannot_be_downloaded_fails_and_the_next_ones_go_on(fake: Fixture) -> None:
+async def test_a_queued_job_that_cannot_be_downloaded_fails_and_the_next_ones_continue(fake: Fixture) -> None:
     fake.service.respond = lambda request: httpx.Response(400) if request.url.path == "/bad" else None
     bad, good = fake.job("bad", target=fake.target()), fake.job("good", target=fake.target())
     for job in (bad, good):

@@ -156,7 +156,7 @@ async def test_purchases_in_every_shape(answer: Json) -> None:
     assert [purchase.id for purchase in await AccountAPI(FakeCaller(answer, [])).purchases()] == [1]
 
 
-async def test_purchases_without_an_id_are_told_apart_by_their_fields() -> None:
+async def test_purchases_without_an_id_are_distinguished_by_their_fields() -> None:
     answer = [{"created_at": "a", "plan": "x"}, {"created_at": "a", "plan": "y"}]
     assert len(await AccountAPI(FakeCaller(answer, [])).purchases()) == 2
 

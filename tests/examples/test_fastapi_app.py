@@ -122,7 +122,9 @@ async def browser_first(browser: Browser) -> AsyncIterator[dict[str, Any]]:
         return
 
 
-async def test_a_restart_goes_on_with_the_songs_there_were(held: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
+async def test_a_restart_continues_with_the_songs_there_were(
+    held: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
     journal = tmp_path / "journal.sqlite"
     async with browser_of(client_of(held, journal=journal), tmp_path) as browser:
         song = (await browser.upload(wav())).json()["id"]
@@ -138,7 +140,7 @@ async def test_a_restart_goes_on_with_the_songs_there_were(held: Sandbox, client
     assert paid(held) == 1
 
 
-async def test_mistakes_are_told_in_words(sandbox: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
+async def test_mistakes_are_reported_in_words(sandbox: Sandbox, client_of: NewClient, tmp_path: Path) -> None:
     async with browser_of(client_of(sandbox), tmp_path, max_upload_mb=1) as browser:
         empty = await browser.upload(b"")
         assert (empty.status_code, "is empty" in empty.json()["detail"]) == (422, True)
@@ -171,7 +173,7 @@ async def test_a_song_that_fails_says_why(held: Sandbox, client_of: NewClient, t
         assert "no audio in it" in (await browser.over(song))["error"]
 
 
-async def test_stems_that_cannot_be_stored_are_told_and_fetched_by_the_next_start(
+async def test_stems_that_cannot_be_stored_are_reported_and_fetched_by_the_next_start(
     sandbox: Sandbox, client_of: NewClient, tmp_path: Path
 ) -> None:
     journal = tmp_path / "journal.sqlite"
@@ -253,7 +255,7 @@ def test_as_a_program_it_needs_a_token_and_stops_with_browsers_connected(tmp_pat
             process.kill()
 
 
-async def test_songs_that_change_while_a_slow_browser_is_told_of_others(
+async def test_songs_that_change_while_a_slow_browser_receives_others(
     held: Sandbox, client_of: NewClient, tmp_path: Path
 ) -> None:
     async with browser_of(client_of(held), tmp_path) as browser:

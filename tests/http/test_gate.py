@@ -91,7 +91,7 @@ def test_a_refusal_holds_everybody_back() -> None:
     in_virtual_time(scene)
 
 
-def test_waiting_is_told_once_and_as_seconds() -> None:
+def test_waiting_is_reported_once_and_as_seconds() -> None:
     async def scene() -> None:
         told: list[float] = []
         gate = Gate(Budget(fixed=1), on_wait=told.append)
@@ -105,7 +105,7 @@ def test_waiting_is_told_once_and_as_seconds() -> None:
     in_virtual_time(scene)
 
 
-def test_waiters_that_are_cancelled_lose_nothing_and_stall_nobody() -> None:
+def test_cancelled_waiters_lose_nothing_and_stall_no_other() -> None:
     async def scene() -> None:
         lot = random.Random(5)
         gate, sent = Gate(Budget(fixed=3)), list[tuple[str, float]]()

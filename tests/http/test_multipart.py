@@ -140,7 +140,7 @@ async def test_progress_counts_what_was_taken_and_begins_anew() -> None:
     assert seen[4:] == seen[:4]
 
 
-async def test_handed_over_is_told_just_before_the_last_bytes() -> None:
+async def test_handed_over_is_reported_just_before_the_last_bytes() -> None:
     body = MultipartBody({"x": "y"}, (Part("a", "a", BytesContent(b"1" * 10)),))
     before: list[bool] = []
     async for _ in body:

@@ -161,7 +161,7 @@ def test_success_comes_in_many_forms(success: Json) -> None:
     assert decode_response(GET, HTTPResponse(200, {}, json.dumps({"success": success, "data": 1}).encode()))
 
 
-def test_many_comments_before_nothing_are_told_apart_at_once() -> None:
+def test_many_comments_before_nothing_are_distinguished_at_once() -> None:
     assert isinstance(said(200, b"<!--a-->" * 20_000 + b"x"), ProtocolError)
     assert isinstance(said(200, b"<!--" * 20_000), ProtocolError)
 

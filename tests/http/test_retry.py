@@ -59,7 +59,7 @@ async def test_what_is_not_repeatable_is_sent_once() -> None:
     assert wire.calls == 1
 
 
-async def test_nobody_waits_longer_than_their_patience_though_the_service_asks_for_it() -> None:
+async def test_a_call_fails_after_its_patience_despite_a_longer_retry_after() -> None:
     wire = Failing(ServiceUnavailableError("in maintenance", retry_after=31.0))
     told: list[str] = []
     with pytest.raises(ServiceUnavailableError, match="in maintenance"):

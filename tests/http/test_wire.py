@@ -187,7 +187,7 @@ async def test_a_hook_of_the_callers_that_raises_for_a_status_changes_nothing_of
 
 
 @respx.mock
-async def test_429_without_end_is_told_at_last(wire: Wire) -> None:
+async def test_endless_429_fails_in_the_end(wire: Wire) -> None:
     class Patient(Budget):
         def refused(self, now: float, retry_after: float | None) -> None:
             pass

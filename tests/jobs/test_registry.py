@@ -206,7 +206,7 @@ def test_an_error_that_passes_leaves_the_journal_where_it_was(error: MVSepError,
     assert world.notes.said[-1][1] is (JobState.WAITING if later else JobState.FAILED)
 
 
-def test_guests_are_not_journaled() -> None:
+def test_attached_jobs_are_not_recorded() -> None:
     world = World()
     job = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     world.registry.apply(job, JobEvent.STATUS_PROCESSING)

@@ -37,7 +37,7 @@ async def test_every_stage_is_seen_in_order_with_its_latest_numbers(steps: list[
     assert seen[-1:] == put[-1:]
 
 
-async def test_a_box_stays_small_however_many_bytes_pass() -> None:
+async def test_a_subscription_stays_small_however_many_bytes_pass() -> None:
     box = Subscription()
     for sent in range(10_000):
         box.put(moment(Stage.UPLOADING, sent))
@@ -53,7 +53,7 @@ async def test_closing_lets_what_is_there_be_taken_first() -> None:
     assert await box.receive() is None
 
 
-async def test_two_tasks_at_one_box_both_wake() -> None:
+async def test_two_tasks_that_wait_for_one_subscription_both_wake() -> None:
     box = Subscription()
     taken = []
 
@@ -71,7 +71,7 @@ async def test_two_tasks_at_one_box_both_wake() -> None:
     assert {progress.stage for progress in taken if progress} == {Stage.WAITING, Stage.DONE}
 
 
-async def test_a_dropped_box_needs_no_goodbye() -> None:
+async def test_a_dropped_subscription_needs_no_close() -> None:
     subscribers = Subscribers()
     subscription = subscribers.add()
     subscribers.publish(moment(Stage.WAITING))

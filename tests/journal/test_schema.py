@@ -17,7 +17,7 @@ def columns(connection: sqlite3.Connection) -> set[str]:
     return {name for _, name, *_ in connection.execute("PRAGMA table_info(jobs)")}
 
 
-def test_steps_are_taken_from_where_the_file_stands() -> None:
+def test_migration_starts_at_the_version_of_the_file() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, STEPS)
         assert version_of(connection) == len(STEPS)

@@ -241,7 +241,9 @@ def test_what_cannot_be_is_bad_usage(cli: Cli, service: Sandbox, songs: Path, wo
     assert not service.jobs
 
 
-def test_a_wrong_folder_is_told_before_anything_is_written(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+def test_a_wrong_folder_is_reported_before_anything_is_written(
+    cli: Cli, service: Sandbox, songs: Path, home: Path
+) -> None:
     for source, target in (("Musik", "Stems"), ("Music", "Music")):
         ran = cli("library", source, target, "-a", "40")
         assert (ran.code, "the source folder" in ran.err) == (2, True)
@@ -249,7 +251,9 @@ def test_a_wrong_folder_is_told_before_anything_is_written(cli: Cli, service: Sa
     assert not (songs / ".mvsep").exists()
 
 
-def test_a_recipe_with_a_mistake_is_told_with_its_place(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
+def test_a_recipe_with_a_mistake_is_reported_with_its_place(
+    cli: Cli, service: Sandbox, songs: Path, home: Path
+) -> None:
     (home / "r.toml").write_text('[[step]]\nname = "a"\nalgorithm = "BS Roformr"\n')
     ran = cli("library", "Music", "Stems", "--recipe", "r.toml")
     assert ran.code == 2

@@ -55,7 +55,7 @@ async def kill_when(ready: Ready, sandbox: Sandbox, music: Path, stems: Path, *w
 
 
 @pytest.mark.parametrize("words", [("-a", "40"), ("-a", "40", "-a", "48", "--copy-tags")], ids=["plain", "tagged"])
-async def test_a_killed_library_goes_on_and_pays_once(
+async def test_a_killed_library_continues_and_pays_once(
     sandbox: Sandbox, music: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     stems = tmp_path / "Stems"
@@ -85,7 +85,7 @@ async def test_a_killed_library_goes_on_and_pays_once(
                 assert copy.read_bytes() == song.read_bytes()
 
 
-async def test_a_killed_recipe_goes_on_and_pays_once(sandbox: Sandbox, music: Path, tmp_path: Path) -> None:
+async def test_a_killed_recipe_continues_and_pays_once(sandbox: Sandbox, music: Path, tmp_path: Path) -> None:
     stems = tmp_path / "Stems"
     sandbox.job_seconds = 0.2
     for number in range(6):

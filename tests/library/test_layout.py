@@ -57,7 +57,7 @@ def test_a_layout_that_cannot_be_is_refused(text: str, why: str) -> None:
     assert why in str(caught.value)
 
 
-def test_several_separations_must_be_told_apart() -> None:
+def test_several_separations_must_be_distinguished() -> None:
     with pytest.raises(InvalidRequestError, match="algorithm"):
         Layout.parse("{song}/{stem}", several=True)
     for text in ("{song}/{step}/{stem}", "{algorithm}/{song}/{stem}"):

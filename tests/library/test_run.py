@@ -75,7 +75,7 @@ async def test_a_library_is_mirrored_and_then_left_alone(
     assert set(paths) == {"/api/app/user", "/api/app/algorithms"}, "no request for any finished song"
 
 
-async def test_the_daily_limit_is_reported_and_the_run_goes_on_by_itself(
+async def test_the_daily_limit_is_reported_and_the_run_continues_by_itself(
     client_of: NewClient, music: Path, stems: Path
 ) -> None:
     for number in range(3):
@@ -253,7 +253,9 @@ async def test_patterns_choose_the_songs(separate: Separate, music: Path, stems:
     assert "a/one/Vocals.mp3" in made(stems)
 
 
-async def test_bad_files_are_told_by_name_and_the_rest_goes_on(separate: Separate, music: Path, stems: Path) -> None:
+async def test_bad_files_are_reported_by_name_and_the_rest_continues(
+    separate: Separate, music: Path, stems: Path
+) -> None:
     (music / "text.mp3").write_text("hello")
     (music / "zero.flac").touch()
     write_song(music / "good.wav")
@@ -529,7 +531,7 @@ async def test_jobs_of_done_songs_leave_the_journal(
         assert client.jobs() == []
 
 
-async def test_a_run_that_is_stopped_goes_on(
+async def test_a_run_that_is_stopped_continues(
     held: Sandbox, client_of: NewClient, music: Path, stems: Path, tmp_path: Path
 ) -> None:
     for name in ("a.wav", "b.wav"):

@@ -65,7 +65,7 @@ async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch
     assert display.lines == [f"- {name} is text" for name in names]
 
 
-async def test_the_ways_of_a_song_are_told_apart_where_there_are_several(
+async def test_the_ways_of_a_song_are_distinguished_where_there_are_several(
     held: Sandbox, client_of: NewClient, music: Path
 ) -> None:
     song = write_song(music / "one.wav")
@@ -81,7 +81,7 @@ async def test_the_ways_of_a_song_are_told_apart_where_there_are_several(
             assert [lane.name for lane in view.board(client).lanes] == [name]
 
 
-async def test_what_is_queued_is_told_as_soon_as_songs_are_counted() -> None:
+async def test_what_is_queued_is_reported_as_soon_as_songs_are_counted() -> None:
     async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
         view = LibraryRun(title="", json=False, source=Path("Music"))
         for ahead, searching, queued in ((None, True, 2), (100, False, 96)):

@@ -189,7 +189,7 @@ async def test_a_free_account_pays_no_credits_and_is_not_limited_by_them(
         assert (await call(client, "separate", song="song 2.wav"))["done"]
 
 
-async def test_a_server_that_is_started_again_goes_on_with_its_jobs(held: Sandbox, assistant: Assistant) -> None:
+async def test_a_server_that_is_started_again_continues_with_its_jobs(held: Sandbox, assistant: Assistant) -> None:
     async with assistant(held) as client:
         first = await call(client, "separate", song="song 2.wav", wait_seconds=0)
         await until(lambda: held.jobs)

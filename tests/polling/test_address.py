@@ -66,6 +66,6 @@ def test_hash_and_link_of_a_create_say_whether_the_song_is_still_fetched(
         ("https://music.test/", False),
     ],
 )
-def test_a_hash_is_told_by_the_file_name_in_the_url(url: str, same: bool) -> None:
+def test_a_hash_is_recognised_by_the_file_name_in_the_url(url: str, same: bool) -> None:
     assert is_of_url(LONG, url) is same
     assert not is_of_url(SHORT, url)

@@ -124,7 +124,7 @@ def test_the_time_left_is_right_at_half_time(every: float, learned: float) -> No
     assert all(later <= earlier for earlier, later in pairwise(told))  # type: ignore[operator]
 
 
-def test_the_wait_is_told_by_how_the_job_moves_up_where_no_other_has_waited() -> None:
+def test_the_wait_is_estimated_from_how_the_job_moves_up_where_no_other_has_waited() -> None:
     shown = play(a_job(60, places=20), until=60, every=6.0, processing=100.0)
     assert shown[0][1].seconds_left is None
     at, known = next((at, it) for at, it in shown if it.seconds_left is not None and at > 30)

@@ -112,7 +112,7 @@ def test_followed_jobs_are_polled_in_turn(jobs: int, per_minute: int, longest: f
         assert sum(start <= at < start + 1 for at in begun) <= 3, "spread over the minute"
 
 
-def test_jobs_that_somebody_follows_go_first_and_no_job_starves() -> None:
+def test_followed_jobs_are_polled_first_and_no_job_starves() -> None:
     world = World()
     world.watch(10)
     world.followed = {f"job{i}" for i in range(5)}
@@ -289,7 +289,7 @@ def test_a_sandbox_is_polled_at_its_own_pace() -> None:
         max_size=60,
     )
 )
-def test_whatever_happens_in_whatever_order_it_goes_on(course: list[tuple[str, object]]) -> None:
+def test_whatever_happens_in_whatever_order_it_continues(course: list[tuple[str, object]]) -> None:
     policy, now, begun = PollPolicy(), 0.0, dict[str, float]()
     watched = set[str]()
     for what, value in course:

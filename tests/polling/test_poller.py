@@ -214,7 +214,7 @@ def test_numbers_of_every_poll_are_shown() -> None:
     play(scene)
 
 
-def test_the_bar_moves_every_second_while_somebody_follows_and_not_else() -> None:
+def test_the_fraction_moves_every_second_while_a_job_is_followed() -> None:
     async def scene(world: World) -> None:
         world.known["get", BASE, LONG] = always(JobKind.PROCESSING)
         jobs = [world.accept() for _ in range(10)]
@@ -246,7 +246,7 @@ def test_an_end_is_applied_and_its_duration_learned() -> None:
     assert (took.algorithm, took.waiting, took.processing) == (40, pytest.approx(20, abs=3), pytest.approx(100, abs=3))
 
 
-def test_the_time_left_is_told_by_what_earlier_runs_learned() -> None:
+def test_the_time_left_is_estimated_from_earlier_runs() -> None:
     earlier = JobDuration(algorithm=40, size=None, waiting=20.0, processing=100.0)
 
     async def scene(world: World) -> None:
@@ -335,7 +335,7 @@ def test_a_cancel_under_way_says_itself_what_it_means_that_the_job_is_gone() -> 
     play(scene)
 
 
-def test_a_job_that_another_host_has_goes_on_there() -> None:
+def test_a_job_that_another_host_has_continues_there() -> None:
     async def scene(world: World) -> None:
         world.known["get", DE, LONG] = life(0, 250, LONG)
         job = world.accept()

@@ -18,7 +18,7 @@ from tests.postgres.support import eventually, songs
 pytestmark = pytest.mark.slow
 
 
-async def test_without_the_database_jobs_go_on_and_no_create_begins(
+async def test_without_the_database_jobs_continue_and_no_create_begins(
     held: Sandbox, database: str, client_of: NewClient, tmp_path: Path
 ) -> None:
     async with proxy(database) as between:

@@ -72,7 +72,7 @@ async def test_a_slot_granted_by_a_lost_answer_is_used(
                 assert (await job).files
 
 
-async def test_jobs_taken_over_by_a_lost_answer_go_on(
+async def test_jobs_taken_over_by_a_lost_answer_continue(
     held: Sandbox, database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with client_of(held, journal=database, lease=2.0) as one:
@@ -138,7 +138,7 @@ async def test_closing_during_a_claim_returns_the_slot(
         assert connection.execute("SELECT state, attempts FROM mvsep.jobs").fetchall() == [("queued", 0)]
 
 
-async def test_the_client_goes_on_if_a_refused_cancel_cannot_be_reported(
+async def test_the_client_continues_if_a_refused_cancel_cannot_be_reported(
     held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with client_of(held, journal=database, lease=2.0) as one, client_of(held, journal=database) as other:

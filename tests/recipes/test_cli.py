@@ -83,7 +83,7 @@ def test_a_recipe_is_checked_without_being_run(cli: Cli, service: Sandbox) -> No
     assert not service.jobs
 
 
-def test_a_mistake_is_told_with_its_place(cli: Cli, service: Sandbox, recipe: Path) -> None:
+def test_a_mistake_is_reported_with_its_place(cli: Cli, service: Sandbox, recipe: Path) -> None:
     recipe.write_text(RECIPE.replace("voice.Vocals", "voice.Trumpet"))
     for words in (("check", "r.toml"), ("run", "r.toml", "song.wav")):
         ran = cli("recipe", *words)

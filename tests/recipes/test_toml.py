@@ -83,7 +83,7 @@ def test_a_recipe_without_a_name_is_called_after_its_file(tmp_path: Path) -> Non
         ('name = "Dry lead"', "nam = 5", "nam", "did you mean 'name'"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, old: str, new: str, place: str, why: str) -> None:
+def test_what_is_wrong_is_reported_with_its_place(tmp_path: Path, old: str, new: str, place: str, why: str) -> None:
     assert old in GOOD
     path = written(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(RecipeError) as caught:

@@ -126,7 +126,7 @@ async def test_accounts_can_be_added(open_sandbox: Open) -> None:
         api.sandbox.minutes("unknown")
 
 
-async def test_jobs_go_on_by_themselves_unless_manual(open_sandbox: Open) -> None:
+async def test_jobs_continue_by_themselves_unless_manual(open_sandbox: Open) -> None:
     api = await open_sandbox(manual=False, job_seconds=lambda serial: 100.0 * (serial + 1))
     first, second = await api.made(), await api.made()
     api.sandbox.advance(101)

@@ -155,7 +155,7 @@ def test_between_two_pops_of_a_group_every_other_has_one(sizes: dict[str, int]) 
     assert not any(left.values())
 
 
-def test_what_is_popped_or_removed_is_let_go() -> None:
+def test_popped_and_removed_jobs_are_not_referenced() -> None:
     queue = FairQueue[int]()
     for number in range(1000):
         queue.push(number, group=str(number), priority=number)

@@ -119,7 +119,7 @@ def test_absence_is_believed_after_all_the_time_that_the_service_may_need() -> N
     searched(Account(history=OTHERS), absent)
 
 
-def test_a_page_that_fails_is_asked_for_again_and_the_search_goes_on() -> None:
+def test_a_page_that_fails_is_asked_for_again_and_the_search_continues() -> None:
     """With every second request failing, a search of many pages still comes to its end."""
     account = Account(history=[*OTHERS, hash_of("mv1")], page=5, fails=frozenset(range(1, 2000, 2)))
     searched(account, found)

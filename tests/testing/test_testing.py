@@ -22,7 +22,7 @@ def test_only_clients_made_in_the_block_hurry() -> None:
     assert default_poll_interval.get() == POLL_INTERVAL
 
 
-async def test_other_tasks_go_on_as_they_did() -> None:
+async def test_other_tasks_continue_as_they_did() -> None:
     seen: list[float] = []
 
     async def look(begun: anyio.Event, *, task_status: anyio.abc.TaskStatus[None]) -> None:

@@ -29,7 +29,7 @@ class Passes:
             self.count += 1
 
 
-async def test_who_is_alone_goes_on_until_the_quantum_is_over() -> None:
+async def test_a_lone_transfer_continues_until_its_quantum_is_over() -> None:
     clock, passes = Clock(), Passes()
     taken = FairStep(clock)
     async with anyio.create_task_group() as group:
@@ -84,7 +84,7 @@ async def test_the_loop_runs_between_two_steps_of_many() -> None:
     assert len(set(seen)) >= 48, "hardly ever two steps in one pass"
 
 
-async def test_who_is_cancelled_in_line_lets_the_others_pass() -> None:
+async def test_a_cancelled_waiter_lets_the_others_pass() -> None:
     taken, had = FairStep(), []
 
     async def transfer(name: str, scope: anyio.CancelScope) -> None:

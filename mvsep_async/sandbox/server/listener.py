@@ -103,7 +103,7 @@ async def _stop_accepting(server: asyncio.Server) -> None:
     for listening in server.sockets:
         with suppress(NotImplementedError):  # by the proactor of Windows
             loop.remove_reader(listening)
-    for _ in range(3):  # a task makes the transport, whose protocol is told one iteration later
+    for _ in range(3):  # a task makes the transport; the protocol is notified one iteration later
         await asyncio.sleep(0)
     server.close()
 
