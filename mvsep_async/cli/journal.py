@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -107,23 +107,26 @@ async def when_unlocked(work: Callable[[], Awaitable[T]], hint: str = "") -> T:
         await anyio.sleep(_RETRY)
 
 
-async def drop_unsent(journal: JournalAddress | None) -> None:
-    """Make a journal's folder, and drop the jobs that an earlier command queued and never sent.
+async def drop_unsent(journal: JournalAddress | None) -> Sequence[Record]:
+    """Make a journal's folder, drop the jobs that an earlier command queued and never sent, and return the others.
 
     A command pays only for the songs that it was given. Nothing is lost: the command that queued the others queues
     them again. In a database, queued jobs may be those of other programs, and stay.
     """
     if journal is None or isinstance(journal, PostgresURL):
-        return
+        return ()
     await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
-    await when_unlocked(lambda: _drop_unsent(journal), OTHER_JOURNAL)
+    return await when_unlocked(lambda: _drop_unsent(journal), OTHER_JOURNAL)
 
 
-async def _drop_unsent(journal: Path) -> None:
+async def _drop_unsent(journal: Path) -> Sequence[Record]:
     from mvsep_async.journal.sqlite import SqliteJournal
 
-    if not await anyio.Path(journal).exists() or not any(map(_is_unsent, await SqliteJournal.peek(journal))):
-        return
+    if not await anyio.Path(journal).exists():
+        return ()
+    found = await SqliteJournal.peek(journal)
+    if not any(map(_is_unsent, found)):
+        return found
     opened = SqliteJournal(journal)
     records = await opened.open()
     try:
@@ -131,6 +134,7 @@ async def _drop_unsent(journal: Path) -> None:
         await opened.flush()
     finally:
         await opened.close()
+    return [record for record in records if not _is_unsent(record)]
 
 
 def _is_unsent(record: Record) -> bool:

@@ -16,7 +16,7 @@ from attrs import define, field
 
 from mvsep_async.audio.walk import AudioFile, rejection, walk
 from mvsep_async.errors import InvalidRequestError
-from mvsep_async.naming import caseless, song_name
+from mvsep_async.naming import caseless, safe_name, song_name
 from mvsep_async.sources import is_url
 
 __all__ = ["Songs"]
@@ -47,6 +47,7 @@ class Songs:
     _waiting: deque[str] = field(factory=deque)
     _change: anyio.Event = field(factory=anyio.Event)
     _folders: list[str] = field(factory=list)
+    _several_folders: bool = False
     _names: Counter[str] = field(factory=Counter)
     """How many of the files given by themselves have each name."""
 
@@ -79,24 +80,32 @@ class Songs:
                 return
             await self._change.wait()
 
-    def folder_of(self, source: str) -> PurePath:
-        """Return the folder for a song's stems, relative to the target.
+    def folders_of(self, source: str) -> list[PurePath]:
+        """Return the folder for a song's stems, relative to the target, and then those where it may have some already.
 
-        The folders that were given are mirrored, each below its own name, so that the `track1` of two albums do not
-        collide. Files given by themselves go below the name of their folder only where several have the same name.
+        A folder that is given is mirrored, as a library is. Of several folders, each is mirrored below its own name, so
+        that the `track1` of two albums do not collide. Files given by themselves go below the name of their folder only
+        where several have the same name.
         """
         if is_url(source):
-            return PurePath()
+            return [PurePath()]
         for folder in self._folders:
             if source.startswith(folder.rstrip(os.sep) + os.sep):
-                return PurePath(_folder_name(folder), os.path.relpath(os.path.dirname(source), folder))  # noqa: PTH120
+                inside = PurePath(os.path.relpath(os.path.dirname(source), folder))  # noqa: PTH120
+                mirrored = PurePath(*map(safe_name, inside.parts))
+                named = PurePath(_folder_name(folder), mirrored)
+                unchanged = PurePath(_folder_name(folder), inside)  # with names that not every file system has
+                chosen = [named, mirrored] if self._several_folders else [mirrored, named]
+                return list(dict.fromkeys([*chosen, unchanged]))
         if self._names[_name(source)] > 1:
-            return PurePath(_folder_name(os.path.dirname(source) or "."))  # noqa: PTH120
-        return PurePath()
+            return [PurePath(_folder_name(os.path.dirname(source) or "."))]  # noqa: PTH120
+        return [PurePath()]
 
     def _sources(self, bad: list[tuple[str, InvalidRequestError]]) -> Iterator[str]:
         known: set[str] = set()
-        for source in _listed(self.given, bad):
+        listed = list(_listed(self.given, bad))
+        self._several_folders = sum(map(os.path.isdir, dict.fromkeys(listed))) > 1
+        for source in listed:
             for song in self._songs_of(source, bad):
                 mark = song if is_url(song) else os.path.abspath(song)  # noqa: PTH100 -- many of them
                 if mark not in known:

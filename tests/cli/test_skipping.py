@@ -139,6 +139,35 @@ def test_folders_are_mirrored_so_that_songs_of_one_name_stay_apart(cli: Cli, ser
     assert made(home, "files") == ["A/track1/Vocals.mp3", "B/track1/Vocals.mp3"]
 
 
+def test_separate_and_library_put_stems_in_the_same_places(cli: Cli, service: Sandbox, home: Path) -> None:
+    for number, folder in enumerate((".", "Live", "Live/Disc 1.", "C D")):
+        (home / "music" / folder).mkdir(parents=True, exist_ok=True)
+        (home / "music" / folder / f"song {number}.wav").write_bytes(wav(0.1 + number / 100))
+    assert cli("separate", "music", "-a", "40", "-o", "one", *FAST).code == 0
+    assert cli("library", "music", "other", "-a", "40", *FAST).code == 0
+    assert made(home, "one") == made(home, "other")
+    assert "Live/Disc 1/song 2/Vocals.mp3" in made(home, "one")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "places"),
+    [
+        (["A", "B"], ["A"], ["A/track1/Vocals.mp3", "B/track1/Vocals.mp3"]),
+        (["A"], ["A", "B"], ["B/track1/Vocals.mp3", "track1/Vocals.mp3"]),
+    ],
+)
+def test_stems_stay_where_they_are_whatever_folders_are_given_with_theirs(
+    cli: Cli, service: Sandbox, home: Path, first: list[str], then: list[str], places: list[str]
+) -> None:
+    for number, album in enumerate("AB"):
+        (home / album).mkdir()
+        (home / album / "track1.wav").write_bytes(wav(0.1 + number / 100))
+    assert cli("separate", *first, "--stems", "Vocals", "-o", "out", *FAST).code == 0
+    again = cli("separate", *then, "--stems", "Vocals", "-o", "out", *FAST)
+    assert (again.code, again.out.count("already separated: skipped")) == (0, 1)
+    assert (made(home, "out"), len(service.jobs)) == (places, 2)
+
+
 @pytest.mark.parametrize("command", [("separate",), ("estimate",)])
 def test_a_stem_that_does_not_come_out_is_reported_before_anything_is_paid(
     cli: Cli, service: Sandbox, songs: list[str], command: tuple[str, ...]

@@ -29,6 +29,7 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recipe
+from mvsep_async.recipes.run import HIDDEN
 
 __all__ = ["recipe"]
 
@@ -176,7 +177,7 @@ class _RecipeRun:
                 self.client,
                 self.recipe,
                 source,
-                self.folder / self.songs.folder_of(source),
+                await self._folder_of(source),
                 layout=self.layout,
                 transfer=self.transfer,
                 anyway=self.anyway,
@@ -195,6 +196,14 @@ class _RecipeRun:
         else:
             self._tally = evolve(self._tally, separated=self._tally.separated + 1)
             self._report(EventKind.SEPARATED, source, paths=paths)
+
+    async def _folder_of(self, source: str) -> Path:
+        """Return the folder for a song: the one of an earlier run, with what it knows of the song, if there is one."""
+        folders = [self.folder / folder for folder in self.songs.folders_of(source)]
+        for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+            if len(folders) > 1 and await anyio.Path(folder, HIDDEN).is_dir():
+                return folder
+        return folders[0]
 
     def _fail(self, source: str, error: str, paths: tuple[Path, ...] = ()) -> None:
         self._tally = evolve(self._tally, failed=self._tally.failed + 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -27,6 +28,7 @@ from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.journal import Record
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
 from mvsep_async.postgres_url import JournalAddress
@@ -179,7 +181,7 @@ class _Run:
         run = JobRun(title=self._title(self.choice.label), json=self.json, songs=songs, slots=self.transfer.concurrency)
         songs.on_bad = run.reject
         try:
-            await drop_unsent(self.journal)
+            before = _placed(await drop_unsent(self.journal))
             async with connect_with_journal(
                 self.config, self.journal, transfer=self.transfer, on_event=run.receive, hint=OTHER_JOURNAL
             ) as client:
@@ -189,7 +191,7 @@ class _Run:
                 await prepare_folder(self.out)
                 stream = client.map(
                     given,
-                    directory=partial(self._folder_of, songs),
+                    directory=partial(self._folder_of, songs, before),
                     stems=self.choice.stems,
                     layout=self.output.layout,
                     overwrite=self.output.overwrite or self.force,
@@ -232,9 +234,17 @@ class _Run:
             )
         return given
 
-    def _folder_of(self, songs: Songs, source: Source) -> Path:
+    def _folder_of(self, songs: Songs, before: Mapping[str, tuple[Path, ...]], source: Source) -> Path:
+        """Return the folder for a song: the one with its stems of an earlier run, if it is one of those it may have."""
         given = source.target if isinstance(source, Pair) else source
-        return self.out / songs.folder_of(given) if isinstance(given, str) else self.out
+        if not isinstance(given, str):
+            return self.out
+        folders = [self.out / folder for folder in songs.folders_of(given)]
+        if len(folders) > 1 and (paths := before.get(os.path.abspath(given))):  # noqa: PTH100 -- as the journal has it
+            for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+                if any(path.is_relative_to(os.path.abspath(folder)) for path in paths):  # noqa: PTH100
+                    return folder
+        return folders[0]
 
     def _separate_again(self, run: JobRun, source: Source, job: Job) -> bool:
         """Tell whether a job of an earlier run is to be paid once more; not one that was just rejected here."""
@@ -242,6 +252,15 @@ class _Run:
         if isinstance(given, str):
             run.name(job, given)
         return self.force and job.hash is not None
+
+
+def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
+    """Return the stems of the songs in a journal, by the songs' paths."""
+    return {
+        os.path.abspath(record.request.source): record.facts.paths  # noqa: PTH100
+        for record in records
+        if record.facts.paths and isinstance(record.request.source, str | os.PathLike)
+    }
 
 
 async def _pairs(songs: Songs, reference: Path) -> AsyncIterator[Source]:
