@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 from anyio import to_thread
 from attrs import frozen
 
-from mvsep_async.audio.extents import Extent, Source, find_extents
+from mvsep_async.audio.extents import AudioData, Extent, find_extents
 from mvsep_async.audio.ogg import last_position, packets
 from mvsep_async.concurrency import thread_limiter
 
@@ -56,7 +56,7 @@ def content_of(path: str | os.PathLike[str], *, stop: Callable[[], bool] = lambd
     """
     with _opened(path) as file:
         before = os.fstat(file.fileno())
-        source = Source(file, before.st_size)
+        source = AudioData(file, before.st_size)
         digest = blake2b(digest_size=_BYTES)
         for piece in _pieces(source):
             if stop():
@@ -84,21 +84,21 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     return Path(path).open("rb")
 
 
-def _source(file: BinaryIO) -> Source:
-    return Source(file, os.fstat(file.fileno()).st_size)
+def _source(file: BinaryIO) -> AudioData:
+    return AudioData(file, os.fstat(file.fileno()).st_size)
 
 
-def _is_ogg(source: Source) -> bool:
+def _is_ogg(source: AudioData) -> bool:
     return source.read(0, 4) == b"OggS"
 
 
-def _length(source: Source) -> int:
+def _length(source: AudioData) -> int:
     if _is_ogg(source):
         return last_position(source)
     return sum(last - first for first, last in find_extents(source))
 
 
-def _pieces(source: Source) -> Iterator[bytes | memoryview]:
+def _pieces(source: AudioData) -> Iterator[bytes | memoryview]:
     if _is_ogg(source):
         yield from packets(source)
         return

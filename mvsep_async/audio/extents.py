@@ -10,7 +10,7 @@ from attrs import define
 
 from mvsep_async.audio.formats import HEAD, detect_format
 
-__all__ = ["Extent", "Source", "find_extents"]
+__all__ = ["AudioData", "Extent", "find_extents"]
 
 Extent: TypeAlias = tuple[int, int]
 """First byte, and the one behind the last."""
@@ -21,19 +21,19 @@ _ZEROS: Final = 1024 * 1024
 
 
 @define(eq=False)
-class Source:
-    """A file that is read at any place; what lies beyond its end is missing from the answer."""
+class AudioData:
+    """The bytes of an audio file, read at any position; what lies beyond the end is left out."""
 
     file: BinaryIO
     size: int
 
     def read(self, at: int, count: int) -> bytes:
-        """Return up to `count` bytes from a place."""
+        """Return up to `count` bytes from a position."""
         self.file.seek(at)
         return self.file.read(max(0, min(count, self.size - at)))
 
 
-def find_extents(source: Source) -> tuple[Extent, ...]:
+def find_extents(source: AudioData) -> tuple[Extent, ...]:
     """Return the parts of a file that hold audio and what describes it: sample rate, channels, codec.
 
     What is left out can be edited by a tagger: ID3, APE and Lyrics3 tags, comments and pictures of FLAC, MP4 metadata
@@ -56,7 +56,7 @@ def _clipped(extents: Iterator[Extent], end: int) -> Iterator[Extent]:
             yield first, min(last, end)
 
 
-def _between_tags(source: Source) -> Extent:
+def _between_tags(source: AudioData) -> Extent:
     """Return the file without ID3v1, ID3v2, APEv2 and Lyrics3 tags at its start and end."""
     start, end = 0, source.size
     while length := _tag_at_start(source.read(start, 32)):
@@ -91,13 +91,13 @@ def _synchsafe(value: bytes) -> int:
     return value[0] << 21 | value[1] << 14 | value[2] << 7 | value[3]
 
 
-def _after_zeros(source: Source, start: int, end: int) -> int:
+def _after_zeros(source: AudioData, start: int, end: int) -> int:
     """Return where the zeros end that taggers leave in the place of a tag."""
     block = source.read(start, min(_ZEROS, end - start))
     return start + len(block) - len(block.lstrip(b"\0"))
 
 
-def _flac(source: Source, start: int, end: int) -> Iterator[Extent]:
+def _flac(source: AudioData, start: int, end: int) -> Iterator[Extent]:
     at, last = start + 4, False
     while not last and at < end:
         header = source.read(at, 4)
@@ -108,7 +108,7 @@ def _flac(source: Source, start: int, end: int) -> Iterator[Extent]:
     yield at, end
 
 
-def _riff(source: Source, start: int, end: int) -> Iterator[Extent]:
+def _riff(source: AudioData, start: int, end: int) -> Iterator[Extent]:
     at, long_size = start + 12, None
     while at + 8 <= end:
         name, size = struct.unpack("<4sI", source.read(at, 8))
@@ -122,7 +122,7 @@ def _riff(source: Source, start: int, end: int) -> Iterator[Extent]:
         at += 8 + size + size % 2
 
 
-def _aiff(source: Source, start: int, end: int) -> Iterator[Extent]:
+def _aiff(source: AudioData, start: int, end: int) -> Iterator[Extent]:
     at = start + 12
     while at + 8 <= end:
         name, size = struct.unpack(">4sI", source.read(at, 8))
@@ -134,7 +134,7 @@ def _aiff(source: Source, start: int, end: int) -> Iterator[Extent]:
 _MP4_PARENTS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 
 
-def _mp4(source: Source, start: int, end: int) -> Iterator[Extent]:
+def _mp4(source: AudioData, start: int, end: int) -> Iterator[Extent]:
     at = start
     while at + 8 <= end:
         size, name = struct.unpack(">I4s", source.read(at, 8))
@@ -155,7 +155,7 @@ def _mp4(source: Source, start: int, end: int) -> Iterator[Extent]:
 _EBML_HEADER, _SEGMENT, _TRACKS, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0x1F43B675
 
 
-def _matroska(source: Source, start: int, end: int) -> Iterator[Extent]:
+def _matroska(source: AudioData, start: int, end: int) -> Iterator[Extent]:
     at = start
     while at < end:
         head = source.read(at, 12)
@@ -182,7 +182,7 @@ def _ebml_number(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
     return (value if keep_marker else value & (1 << 7 * length) - 1), length
 
 
-_PARSERS: Final[Mapping[str, Callable[[Source, int, int], Iterator[Extent]]]] = {
+_PARSERS: Final[Mapping[str, Callable[[AudioData, int, int], Iterator[Extent]]]] = {
     "flac": _flac,
     "wav": _riff,
     "aiff": _aiff,

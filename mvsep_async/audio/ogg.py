@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import define
 
-from mvsep_async.audio.extents import Source
+from mvsep_async.audio.extents import AudioData
 
 __all__ = ["last_position", "packets"]
 
@@ -28,7 +28,7 @@ class _Stream:
     """Whether the header packets are over, so that all that follows is audio."""
 
 
-def packets(source: Source) -> Iterator[bytes]:
+def packets(source: AudioData) -> Iterator[bytes]:
     """Yield the data of all packets but the comments, in pieces; bytes outside of pages as they are.
 
     A tagger splits the headers into other pages and renumbers all pages, so packets are compared, not pages.
@@ -49,7 +49,7 @@ def packets(source: Source) -> Iterator[bytes]:
         at += _HEADER + len(lacing) + len(body)
 
 
-def last_position(source: Source) -> int:
+def last_position(source: AudioData) -> int:
     """Return the number of samples that the last page says the file has, 0 where none is found."""
     tail = source.read(max(0, source.size - _LARGEST_PAGE), _LARGEST_PAGE)
     at = tail.rfind(b"OggS")

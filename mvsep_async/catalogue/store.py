@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mvsep_async.catalogue.cache import DiskCache
     from mvsep_async.catalogue.catalogue import Catalogue
 
-__all__ = ["SCOPES", "AlgorithmsCall", "CatalogueStore"]
+__all__ = ["SCOPES", "CatalogueStore"]
 
 SCOPES: Final = ("single_upload", "no_upload", "matchering_upload")
 """The known values of `scopes`; the first is the service's default."""
@@ -30,24 +30,17 @@ SCOPES: Final = ("single_upload", "no_upload", "matchering_upload")
 DAY: Final = 86_400.0
 
 
-class AlgorithmsCall(Protocol):
-    """Fetches algorithms, as `client.site.algorithms` does."""
-
-    async def __call__(self, scopes: str | None = None, /) -> Catalogue:
-        """Return the algorithms of one scope."""
-        ...
-
-
 class CatalogueStore:
     """Fetches the catalogue once and shares it; concurrent callers cause one fetch.
 
+    `algorithms`: returns the algorithms of a scope, as `client.site.algorithms` does.
     `max_age`: seconds that a catalogue on disk is valid, a day by our choice: the service changes its algorithms every
     few days. While the service cannot be reached, one of any age is used.
     """
 
     def __init__(
         self,
-        algorithms: AlgorithmsCall,
+        algorithms: Callable[[str], Awaitable[Catalogue]],
         *,
         cache: DiskCache | None = None,
         max_age: float = DAY,

@@ -51,8 +51,8 @@ def _write(path: Path, seconds: int, *, root: float) -> None:
     import numpy as np
     import soundfile
 
+    from mvsep_async.models.output_format import OutputFormat
     from mvsep_async.sandbox.audio.encode import open_output
-    from mvsep_async.sandbox.audio.formats import Format
 
     time = np.arange(RATE * seconds) / RATE
 
@@ -74,7 +74,7 @@ def _write(path: Path, seconds: int, *, root: float) -> None:
     left, right = voice * 0.16 + chord * 0.09, voice * 0.16 - chord * 0.09
     song = np.stack((left, right), axis=1)
     if path.suffix == ".m4a":
-        with open_output(path, Format.M4A, RATE) as file:
+        with open_output(path, OutputFormat.M4A, RATE) as file:
             file.write(song.astype(np.float32))
     else:
         soundfile.write(path, song, RATE)

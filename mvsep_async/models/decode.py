@@ -152,7 +152,7 @@ def _sequence_factory(make: Callable[[Any], Any], cls: Any) -> Callable[[Any, An
 
 
 @attrs.frozen
-class _Slot:
+class _Attribute:
     """How one attribute is found and decoded."""
 
     name: str
@@ -170,14 +170,14 @@ def _reader(wanted: Any, first: Callable[[Any], Any] | None = None) -> Callable[
     return lambda value: hook(first(value) if first else value, wanted)
 
 
-def _slot(attribute: "attrs.Attribute[Any]") -> _Slot:
+def _described(attribute: "attrs.Attribute[Any]") -> _Attribute:
     wanted: Any = attribute.type
     arguments = typing.get_args(wanted)
     may_be_none = isinstance(wanted, types.UnionType) and len(arguments) == 2 and type(None) in arguments
     via, first = attribute.metadata.get("via"), attribute.metadata.get("first")
     if may_be_none:
         wanted = next(argument for argument in arguments if argument is not type(None))
-    return _Slot(
+    return _Attribute(
         name=attribute.alias or attribute.name,
         keys=attribute.metadata.get("keys") or (attribute.name,),
         read=via or _reader(wanted, first),
@@ -188,8 +188,10 @@ def _slot(attribute: "attrs.Attribute[Any]") -> _Slot:
 
 
 def _object_factory(cls: Any) -> Callable[[Any, Any], Any]:
-    slots = tuple(_slot(attribute) for attribute in attrs.fields(cls) if attribute.init and attribute.name != "extra")
-    known = frozenset(key for slot in slots for key in slot.keys)
+    described = tuple(
+        _described(attribute) for attribute in attrs.fields(cls) if attribute.init and attribute.name != "extra"
+    )
+    known = frozenset(key for one in described for key in one.keys)
     keeps_extra = hasattr(attrs.fields(cls), "extra")
     prepare: Callable[[dict[str, Json]], dict[str, Json]] | None = getattr(cls, "__from_wire__", None)
 
@@ -200,10 +202,10 @@ def _object_factory(cls: Any) -> Callable[[Any, Any], Any]:
         if known.isdisjoint(rest):
             raise Unfit(f"an object with {' or '.join(sorted(known)[:6])}", raw)
         values = {}
-        for slot in slots:
-            found, value = _take(slot, rest)
+        for one in described:
+            found, value = _take(one, rest)
             if found:
-                values[slot.name] = value
+                values[one.name] = value
         if keeps_extra:
             values["extra"] = cleaned(typing.cast("Json", rest))
         return cls(**values)
@@ -211,29 +213,29 @@ def _object_factory(cls: Any) -> Callable[[Any, Any], Any]:
     return structure
 
 
-def _take(slot: _Slot, rest: dict[str, Json]) -> tuple[bool, Any]:
-    """Return whether a slot has a value, and the value, removed from `rest` if it was read."""
+def _take(attribute: _Attribute, rest: dict[str, Json]) -> tuple[bool, Any]:
+    """Return whether an attribute has a value, and the value, removed from `rest` if it was read."""
     misfit: Unfit | None = None
-    for key in slot.keys:
+    for key in attribute.keys:
         value = rest.get(key)
         if value is None:
             rest.pop(key, None)
             continue
         try:
-            read = slot.read(value)
+            read = attribute.read(value)
         except Unfit as unfit:
             if value == []:
                 del rest[key]
             else:
                 misfit = misfit or unfit.inside(key)
             continue
-        if not slot.stays:
+        if not attribute.stays:
             del rest[key]
         return True, read
-    if misfit and not slot.dispensable:
+    if misfit and not attribute.dispensable:
         raise misfit
-    if slot.required:
-        raise Unfit("there", None, (slot.keys[0],))
+    if attribute.required:
+        raise Unfit("there", None, (attribute.keys[0],))
     return False, None
 
 

@@ -8,8 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
+from mvsep_async.models.output_format import OutputFormat
+
 from .accounts import Account
-from .audio.formats import ENCODINGS, Format
+from .audio.formats import ENCODINGS
 from .catalogue import DEFAULT_SEP_TYPE, Algorithm, algorithms
 from .form import Form, Upload
 from .parameters import flag, integer, is_loopback
@@ -26,7 +28,7 @@ class CreateRequest:
     account: Account
     algorithm: Algorithm
     options: dict[str, str]
-    output_format: Format
+    output_format: OutputFormat
     uploads: Sequence[Upload]
     url: str | None
     filename: str
@@ -77,14 +79,14 @@ def _algorithm(fields: Mapping[str, str], account: Account) -> Algorithm:
     return algorithm
 
 
-def _format(fields: Mapping[str, str], account: Account) -> Format:
-    number = integer(fields, "output_format", Format.MP3)
-    if number not in set(Format):
+def _format(fields: Mapping[str, str], account: Account) -> OutputFormat:
+    number = integer(fields, "output_format", OutputFormat.MP3)
+    if number not in set(OutputFormat):
         raise invalid("output_format", "The selected output format is invalid.")
-    encoding = ENCODINGS[Format(number)]
+    encoding = ENCODINGS[OutputFormat(number)]
     if encoding.premium and not account.premium:
         raise invalid("output_format", f"The output format {encoding.label} is available for premium users only")
-    return Format(number)
+    return OutputFormat(number)
 
 
 def _options(fields: Mapping[str, str], algorithm: Algorithm) -> dict[str, str]:

@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from attrs import define
 
-from .audio.formats import ENCODINGS, Format
+from mvsep_async.models.output_format import OutputFormat
+
+from .audio.formats import ENCODINGS
 from .catalogue import algorithms, brief
 from .clock import Clock
 from .engine import Engine
@@ -122,7 +124,7 @@ class Renderer:
             "algorithm": algorithm.name,
             "algorithm_description": algorithm.entry["description"],
             "size": size_text(job.bytes),
-            "output_format": ENCODINGS[Format(job.output_format)].label,
+            "output_format": ENCODINGS[OutputFormat(job.output_format)].label,
             "tags": None if quirks.null_tags else _tags(job, extension),
             "files": [] if quirks.empty_files else [self._file(job, file) for file in job.results.files],
             "date": self._date(job.created),

@@ -13,8 +13,9 @@ import anyio.to_thread
 from anyio.from_thread import check_cancelled
 from attrs import define, evolve, field
 
+from mvsep_async.models.output_format import OutputFormat
+
 from .accounts import Account, Accounts, credits_for
-from .audio.formats import Format
 from .catalogue import algorithms
 from .clock import Clock
 from .create_request import CreateRequest
@@ -311,7 +312,7 @@ class Service:
             inputs=job.inputs,
             algorithm=algorithm,
             options=dict(job.options),
-            output_format=Format(job.output_format),
+            output_format=OutputFormat(job.output_format),
             mode=self.settings.stems,
             folder=self.folder / "results" / str(job.serial),
             base=result_base(job, algorithm),
@@ -343,7 +344,7 @@ class Service:
             filename="Made elsewhere.mp3",
             sep_type=40,
             options={},
-            output_format=Format.MP3,
+            output_format=OutputFormat.MP3,
             created=now,
             priority=Priority.PREMIUM if account.premium else Priority.REGISTERED,
             manual=True,

@@ -9,9 +9,10 @@ from typing import Literal
 
 from attrs import frozen
 
+from mvsep_async.models.output_format import OutputFormat
+
 from .audio import separate
 from .audio.decode import NotAudioError, audio_seconds
-from .audio.formats import ENCODINGS, Format
 from .catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm
 from .jobs import Job, ResultFile, Results
 from .names import slug, split_extension
@@ -38,7 +39,7 @@ class Task:
     inputs: Sequence[Path]
     algorithm: Algorithm
     options: dict[str, str]
-    output_format: Format
+    output_format: OutputFormat
     mode: Literal["separate", "copy"]
     folder: Path
     base: str
@@ -70,7 +71,7 @@ def perform(task: Task, check: Callable[[], None] = lambda: None) -> Results:
         path.write_bytes(_MIDI)
         return Results((_result(task, path, "notes", "mid"),))
     stems = task.algorithm.stems(task.options)
-    extension = ENCODINGS[task.output_format].extension
+    extension = task.output_format.extension
     if task.mode == "copy" and task.inputs:
         return Results(tuple(_result(task, task.inputs[0], stem, extension) for stem in stems))
     paths = [_target(task, f"{number}-{slug(stem, 40)}", extension) for number, stem in enumerate(stems)]

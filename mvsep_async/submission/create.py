@@ -269,7 +269,7 @@ def _held(parts: tuple[Part, ...], attempt: Attempt) -> tuple[Part, ...]:
     """Return the parts; if the create is sent ahead, the last bytes of the last part wait for the slot."""
     if not parts or not attempt.ahead:
         return parts
-    return (*parts[:-1], evolve(parts[-1], content=HeldContent(parts[-1].content, attempt)))
+    return (*parts[:-1], evolve(parts[-1], content=HeldContent(parts[-1].content, attempt.wait)))
 
 
 async def _parts(request: JobRequest) -> tuple[Part, ...]:

@@ -112,36 +112,35 @@ class RequestPreparer:
             if len(self._checked) >= _MOST_CACHED:
                 self._checked.clear()
                 self._checked_stems.clear()
+            wanted = JobSettings(
+                options=given,
+                output_format=_format(output_format),
+                remote_type=remote_type,
+                demo=demo,
+                webhook_url=webhook_url,
+                on_unknown=on_unknown,
+                anyway=anyway,
+            )
             with self.callers.enter():
-                known = self._checked[arguments] = await self._check(
-                    name, dict(given), _format(output_format), remote_type, demo, webhook_url, on_unknown, anyway
-                )
+                known = self._checked[arguments] = await self._check(name, wanted)
         return known
 
-    async def _check(
-        self,
-        name: int | str | None,
-        options: dict[str, str],
-        output_format: OutputFormat,
-        remote_type: RemoteType | None,
-        demo: bool,
-        webhook_url: str | None,
-        on_unknown: OnUnknown,
-        anyway: bool,
-    ) -> JobSettings:
+    async def _check(self, name: int | str | None, wanted: JobSettings) -> JobSettings:
+        """Return the settings with the number of the algorithm and the options as the service takes them."""
         if self.token is None:
             raise ConfigurationError(
                 "separating needs an API token: set MVSEP_API_TOKEN, or pass api_token to the client. It is shown on "
                 "the account page of the service"
             )
         number = int(name) if isinstance(name, str) and name.strip().isdecimal() else name
-        if webhook_url is not None and not is_url(webhook_url):
-            raise InvalidRequestError(f"webhook_url must be an http(s) URL, not {webhook_url[:120]!r}")
-        if on_unknown not in ("raise", "resubmit"):
-            raise InvalidRequestError(f"on_unknown must be 'raise' or 'resubmit', not {on_unknown!r}")
+        options = dict(wanted.options)
+        if wanted.webhook_url is not None and not is_url(wanted.webhook_url):
+            raise InvalidRequestError(f"webhook_url must be an http(s) URL, not {wanted.webhook_url[:120]!r}")
+        if wanted.on_unknown not in ("raise", "resubmit"):
+            raise InvalidRequestError(f"on_unknown must be 'raise' or 'resubmit', not {wanted.on_unknown!r}")
         if number is None and options:
             raise InvalidRequestError("options need an algorithm: name the algorithm too")
-        premium_only = output_format.premium and not anyway
+        premium_only = wanted.output_format.premium and not wanted.anyway
         known = (await in_thread(sep_types)).get(number) if isinstance(number, int) else None
         free = known is not None and known.orientation < AccountPlan.PREMIUM
         # A known free algorithm without options needs no check against the catalogue.
@@ -149,24 +148,15 @@ class RequestPreparer:
             catalogue = await self.catalogue()
             algorithm = catalogue.find(number)
             options, number = catalogue.validate(algorithm, options), algorithm.sep_type
-            if not anyway:
+            if not wanted.anyway:
                 user = await self.user() if premium_only or algorithm.plan is AccountPlan.PREMIUM else None
-                catalogue.check_plan(algorithm, output_format, user, options)
+                catalogue.check_plan(algorithm, wanted.output_format, user, options)
         elif premium_only and not (await self.user()).is_premium:
             raise InvalidRequestError(
-                f"the format {output_format.label} needs a premium account with credits left and spending enabled: "
-                "choose mp3, wav16, flac16 or m4a"
+                f"the format {wanted.output_format.label} needs a premium account with credits left and spending "
+                "enabled: choose mp3, wav16, flac16 or m4a"
             )
-        return JobSettings(
-            algorithm=number,
-            options=tuple(sorted(options.items())),
-            output_format=output_format,
-            remote_type=remote_type,
-            demo=demo,
-            webhook_url=webhook_url,
-            on_unknown=on_unknown,
-            anyway=anyway,
-        )
+        return evolve(wanted, algorithm=number, options=tuple(sorted(options.items())))
 
     async def check_stems(self, settings: JobSettings, stems: tuple[str, ...]) -> None:
         """Raise `InvalidRequestError` for stems that the algorithm does not return, as far as the catalogue lists them.

@@ -19,7 +19,7 @@ from mutagen.id3 import ID3, TIT2
 
 from mvsep_async.audio import digest as module
 from mvsep_async.audio.digest import audio_length, content_of, read_content
-from mvsep_async.audio.extents import Source, find_extents
+from mvsep_async.audio.extents import AudioData, find_extents
 from mvsep_async.audio.ogg import packets
 from tests.audio.songs import write_plain_tags, write_song
 
@@ -149,7 +149,7 @@ def test_a_cut_file_has_a_digest_too(tmp_path: Path, suffix: str, cut: int) -> N
     st.binary(max_size=300),
 )
 def test_no_content_breaks_it(magic: bytes, rest: bytes) -> None:
-    source = Source(io.BytesIO(magic + rest), len(magic + rest))
+    source = AudioData(io.BytesIO(magic + rest), len(magic + rest))
     extents = find_extents(source)
     assert all(0 <= first <= last <= source.size for first, last in extents)
     assert sum(map(len, packets(source))) <= source.size

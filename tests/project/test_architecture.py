@@ -36,7 +36,7 @@ LAYERS: Final = (
 """The parts of the package from the top: a part imports those below it, and none beside or above it."""
 
 FREE: Final = frozenset({"sandbox", "__init__", "__main__", "_lazy", "_version"})
-"""The sandbox serves and imports no other part of the client; the rest only names what is elsewhere."""
+"""The sandbox is a server, not a part of the client; the others only name what is elsewhere."""
 
 
 def modules() -> dict[str, Path]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sandbox.audio.decode import NotAudioError, audio_seconds, open_audio
-from mvsep_async.sandbox.audio.formats import Format
 from mvsep_async.sandbox.audio.separate import separate
 
 from .conftest import SECONDS, Open, make_song
@@ -63,16 +63,16 @@ async def test_every_upload_format_is_separated(open_sandbox: Open, tmp_path: Pa
         assert loudest_hertz(path) == pytest.approx(hertz, abs=3)
 
 
-@pytest.mark.parametrize("output_format", Format)
-async def test_every_output_format_is_made(open_sandbox: Open, song: bytes, output_format: Format) -> None:
+@pytest.mark.parametrize("output_format", OutputFormat)
+async def test_every_output_format_is_made(open_sandbox: Open, song: bytes, output_format: OutputFormat) -> None:
     api = await open_sandbox(stems="separate", manual=False, job_seconds=0)
     hash_ = await api.made(song, output_format=str(output_format.value))
     file = (await api.until(hash_, "done"))["data"]["files"][0]
     answer = await api.http.get(file["url"])
     expected = {
-        Format.MP3: ("mp3", "mp3float", "audio/mpeg"), Format.WAV_16: ("wav", "pcm_s16le", "audio/x-wav"),
-        Format.FLAC_16: ("flac", "flac", "audio/flac"), Format.M4A: ("m4a", "aac", "audio/mp4"),
-        Format.WAV_32: ("wav", "pcm_f32le", "audio/x-wav"), Format.FLAC_24: ("flac", "flac", "audio/flac"),
+        OutputFormat.MP3: ("mp3", "mp3float", "audio/mpeg"), OutputFormat.WAV_16: ("wav", "pcm_s16le", "audio/x-wav"),
+        OutputFormat.FLAC_16: ("flac", "flac", "audio/flac"), OutputFormat.M4A: ("m4a", "aac", "audio/mp4"),
+        OutputFormat.WAV_32: ("wav", "pcm_f32le", "audio/x-wav"), OutputFormat.FLAC_24: ("flac", "flac", "audio/flac"),
     }[output_format]  # fmt: skip
     with av.open(io.BytesIO(answer.content)) as container:
         stream = container.streams.audio[0]
@@ -85,7 +85,7 @@ async def test_every_output_format_is_made(open_sandbox: Open, song: bytes, outp
 def test_m4a_of_any_source(tmp_path: Path, channels: int, rate: int) -> None:
     source, stems = tmp_path / "song", [tmp_path / "a", tmp_path / "b"]
     source.write_bytes(make_song(rate=rate, channels=channels))
-    separate(source, stems, Format.M4A)
+    separate(source, stems, OutputFormat.M4A)
     for stem in stems:
         assert audio_seconds(stem) == pytest.approx(SECONDS, abs=0.1)
 

@@ -7,8 +7,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sandbox.audio.decode import NotAudioError, audio_seconds
-from mvsep_async.sandbox.audio.formats import Format, writable_rate
+from mvsep_async.sandbox.audio.formats import writable_rate
 from mvsep_async.sandbox.audio.separate import generate, master, separate, split
 
 from .conftest import SECONDS, make_song
@@ -29,9 +30,11 @@ def test_stems_add_up_to_the_song(count: int, channels: int, frames: int, seed: 
     np.testing.assert_allclose(np.sum(stems, axis=0), np.broadcast_to(block, (frames, 2)), atol=1e-5)
 
 
-@pytest.mark.parametrize("output_format", [f for f in Format if f is not Format.M4A])
+@pytest.mark.parametrize("output_format", [f for f in OutputFormat if f is not OutputFormat.M4A])
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
-def test_voice_and_guitar_come_apart_in_every_format(tmp_path: Path, container: str, output_format: Format) -> None:
+def test_voice_and_guitar_come_apart_in_every_format(
+    tmp_path: Path, container: str, output_format: OutputFormat
+) -> None:
     source = tmp_path / "song"
     source.write_bytes(make_song(container, rate=44100))
     voice, rest = tmp_path / "voice", tmp_path / "rest"
@@ -47,15 +50,15 @@ def test_voice_and_guitar_come_apart_in_every_format(tmp_path: Path, container: 
 @pytest.mark.parametrize(
     ("output_format", "container", "subtype"),
     [
-        (Format.MP3, "MP3", "MPEG_LAYER_III"),
-        (Format.WAV_16, "WAV", "PCM_16"),
-        (Format.FLAC_16, "FLAC", "PCM_16"),
-        (Format.WAV_32, "WAV", "FLOAT"),
-        (Format.FLAC_24, "FLAC", "PCM_24"),
+        (OutputFormat.MP3, "MP3", "MPEG_LAYER_III"),
+        (OutputFormat.WAV_16, "WAV", "PCM_16"),
+        (OutputFormat.FLAC_16, "FLAC", "PCM_16"),
+        (OutputFormat.WAV_32, "WAV", "FLOAT"),
+        (OutputFormat.FLAC_24, "FLAC", "PCM_24"),
     ],
 )
 def test_output_formats_have_the_right_encoding(
-    tmp_path: Path, output_format: Format, container: str, subtype: str, song: bytes
+    tmp_path: Path, output_format: OutputFormat, container: str, subtype: str, song: bytes
 ) -> None:
     source, target = tmp_path / "song", tmp_path / "stem"
     source.write_bytes(song)
@@ -67,16 +70,21 @@ def test_output_formats_have_the_right_encoding(
 def test_mp3_is_of_320_kbps(tmp_path: Path) -> None:
     source, target = tmp_path / "song", tmp_path / "stem"
     source.write_bytes(make_song(seconds=10, rate=44100))
-    separate(source, [target], Format.MP3)
+    separate(source, [target], OutputFormat.MP3)
     assert target.stat().st_size * 8 / 10 == pytest.approx(320_000, rel=0.02)
 
 
 def test_mp3_is_resampled_to_a_rate_that_it_supports(tmp_path: Path) -> None:
-    assert [writable_rate(rate, Format.MP3) for rate in (96000, 44100, 7000, 23000)] == [48000, 44100, 8000, 22050]
-    assert writable_rate(96000, Format.WAV_16) == 96000
+    assert [writable_rate(rate, OutputFormat.MP3) for rate in (96000, 44100, 7000, 23000)] == [
+        48000,
+        44100,
+        8000,
+        22050,
+    ]
+    assert writable_rate(96000, OutputFormat.WAV_16) == 96000
     source, target = tmp_path / "song", tmp_path / "stem"
     source.write_bytes(make_song(rate=96000))
-    separate(source, [target, tmp_path / "rest"], Format.MP3)
+    separate(source, [target, tmp_path / "rest"], OutputFormat.MP3)
     assert soundfile.info(target).samplerate == 48000
     assert loudest_hertz(target) == pytest.approx(880, abs=2)
 
@@ -85,7 +93,7 @@ def test_a_mono_song_gives_bands_that_are_stereo(tmp_path: Path) -> None:
     source = tmp_path / "song"
     source.write_bytes(make_song(channels=1))
     stems = [tmp_path / "low", tmp_path / "high"]
-    separate(source, stems, Format.WAV_16)
+    separate(source, stems, OutputFormat.WAV_16)
     assert [soundfile.info(stem).channels for stem in stems] == [2, 2]
 
 
@@ -94,7 +102,7 @@ def test_files_that_are_not_audio_are_refused(tmp_path: Path) -> None:
     source.write_bytes(b"<html>not audio</html>")
     assert audio_seconds(source) is None
     with pytest.raises(NotAudioError):
-        separate(source, [tmp_path / "stem"], Format.WAV_16)
+        separate(source, [tmp_path / "stem"], OutputFormat.WAV_16)
 
 
 def test_matchering_makes_the_target_as_loud_as_the_reference(tmp_path: Path) -> None:
@@ -102,11 +110,11 @@ def test_matchering_makes_the_target_as_loud_as_the_reference(tmp_path: Path) ->
     samples, rate = soundfile.read(io.BytesIO(make_song()))
     soundfile.write(quiet, samples / 8, rate, format="WAV")
     soundfile.write(loud, samples, rate, format="WAV")
-    master(quiet, loud, out, Format.WAV_16)
+    master(quiet, loud, out, OutputFormat.WAV_16)
     assert np.sqrt(np.mean(soundfile.read(out)[0] ** 2)) == pytest.approx(np.sqrt(np.mean(samples**2)), rel=0.01)
 
 
 def test_generated_music_is_as_long_as_asked(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    generate("a calm piano", 3.0, out, Format.FLAC_16)
+    generate("a calm piano", 3.0, out, OutputFormat.FLAC_16)
     assert soundfile.info(out).duration == pytest.approx(3.0)

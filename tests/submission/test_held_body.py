@@ -29,7 +29,7 @@ class Trickles:
 @given(st.integers(0, 2 * RESERVED) | st.integers(0, 2_000_000), st.integers(0, 300))
 def test_the_bytes_are_the_same_whatever_is_held_back(size: int, trickles: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
-    content = HeldContent(BytesContent(data[:size]), Trickles(trickles))
+    content = HeldContent(BytesContent(data[:size]), Trickles(trickles).wait)
 
     async def read() -> list[bytes]:
         return [chunk async for chunk in content.chunks()]
@@ -47,7 +47,7 @@ def test_a_whole_hold_uses_a_small_part_of_the_reserve() -> None:
 async def test_the_file_is_closed_while_the_end_waits(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(b"x" * 10_000)
-    chunks = HeldContent(await FileContent.open(path), Trickles(1)).chunks()
+    chunks = HeldContent(await FileContent.open(path), Trickles(1).wait).chunks()
     assert len(await anext(chunks)) == 10_000 - RESERVED
     assert len(await anext(chunks)) == TRICKLE
     path.write_bytes(b"another song")

@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 from attrs import define
 
+from mvsep_async.models.output_format import OutputFormat
+
 from .decode import Block
-from .formats import ENCODINGS, Format
+from .formats import ENCODINGS
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -31,14 +33,14 @@ class AudioWriter(Protocol):
 
 
 @contextmanager
-def open_output(path: Path, output_format: Format, rate: int) -> Iterator[AudioWriter]:
+def open_output(path: Path, output_format: OutputFormat, rate: int) -> Iterator[AudioWriter]:
     """Open `path` for writing stereo samples of that rate."""
     encoding = ENCODINGS[output_format]
     if encoding.container is None:
         with _open_m4a(path, rate) as writer:
             yield writer
         return
-    constant = {"compression_level": 0.0, "bitrate_mode": "CONSTANT"} if output_format is Format.MP3 else {}
+    constant = {"compression_level": 0.0, "bitrate_mode": "CONSTANT"} if output_format is OutputFormat.MP3 else {}
     with soundfile.SoundFile(
         path, "w", samplerate=rate, channels=2, format=encoding.container, subtype=encoding.subtype, **constant
     ) as file:

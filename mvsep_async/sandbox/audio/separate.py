@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mvsep_async.models.output_format import OutputFormat
+
 from .decode import Block, open_audio
 from .encode import open_output
-from .formats import Format, writable_rate
+from .formats import writable_rate
 
 BLOCK_FRAMES = 1 << 17
 """Three seconds at 44.1 kHz: a mebibyte of stereo float32."""
@@ -27,7 +29,7 @@ _HIGHEST_SPLIT = 6000.0
 
 
 def separate(
-    source: Path, targets: Sequence[Path], output_format: Format, check: Callable[[], None] = lambda: None
+    source: Path, targets: Sequence[Path], output_format: OutputFormat, check: Callable[[], None] = lambda: None
 ) -> None:
     """Split `source` into as many stems as there are `targets`.
 
@@ -60,7 +62,7 @@ def split(block: Block, count: int, rate: int) -> Iterator[Block]:
         yield from (np.stack((band, -band), axis=1) for band in _bands(side, count - 1, rate))
 
 
-def master(target: Path, reference: Path, output: Path, output_format: Format) -> None:
+def master(target: Path, reference: Path, output: Path, output_format: OutputFormat) -> None:
     """Match a song to a reference, in the simplest way: make `target` as loud as `reference`."""
     gain = np.float32(_loudness(reference) / max(_loudness(target), 1e-9))
     with open_audio(target) as song:
@@ -71,7 +73,7 @@ def master(target: Path, reference: Path, output: Path, output_format: Format) -
                 out.write(_resampled(np.clip(whole * gain, -1, 1), song.rate, rate))
 
 
-def generate(prompt: str, seconds: float, output: Path, output_format: Format) -> None:
+def generate(prompt: str, seconds: float, output: Path, output_format: OutputFormat) -> None:
     """Generate music from words, in the simplest way: a chord whose notes come from the letters of `prompt`."""
     rate = 44100
     time = np.arange(int(rate * seconds), dtype=np.float32) / rate
