@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
 from attrs import define, field
 
 from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.paging import MAX_PAGE
 from mvsep_async.endpoints.site import SiteAPI
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.call import Priority
+from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.site import FreeSeparations
 from mvsep_async.models.user import User
 
@@ -50,6 +52,10 @@ class AccountWatch:
     async def request(self) -> User:
         """Request the account with the priority of a create."""
         return await self.api.user(priority=Priority.CREATE)
+
+    async def recent_jobs(self) -> Sequence[HistoryEntry]:
+        """Request the newest page of the account's history with the priority of a create."""
+        return (await self.api.history_page(0, MAX_PAGE, priority=Priority.CREATE)).entries
 
     async def free_separations(self) -> FreeSeparations | None:
         """Request how many free separations are left; `None` if the service does not say."""

@@ -107,10 +107,10 @@ class CreateOutcomes:
     async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
         self.admission.pause.answered()
         self.registry.emit(Retried("create", str(error), job.id))
-        user = await self._account_after(error)
+        user, hash = await self._ask_account(job) if needs_account(error) else (None, None)
         if job.done():
             return  # cancelled during the request for the account
-        if user is not None and (hash := _listed(job, user)) is not None:
+        if hash is not None:
             logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
             for event in (JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST):
                 self.registry.apply(job, event)
@@ -120,15 +120,21 @@ class CreateOutcomes:
         else:
             self.queue_again(job)
 
-    async def _account_after(self, error: InvalidRequestError | NoFreeSlotError) -> User | None:
-        """Request the account if its unfinished jobs are needed to understand a refusal."""
-        if not needs_account(error):
-            return None
+    async def _ask_account(self, job: JobEntry) -> tuple[User | None, str | None]:
+        """Request the account, to understand a refusal, and return it with the hash under which it lists the job.
+
+        A refused job is listed if the answer came from a proxy, or if a proxy sent the request twice. The job is known
+        by the tag of its uploaded file.
+        """
+        user, account = None, self.admission.account
         try:
-            return await self.admission.account.request()
+            user = await account.request()
+            unfinished = [entry.hash for entry in user.current_queue.jobs or ()]
+            recent = [entry.hash for entry in await account.recent_jobs()]
         except MVSepError as unanswered:
             logger.info("the account could not be asked why a job was refused: %s", unanswered)
-            return None
+            return user, None
+        return user, next((hash for hash in (*unfinished, *recent) if tag_in(hash, job.id)), None)
 
     def _classify(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError, user: User | None) -> Verdict:
         """Decide whether a create was refused for lack of a slot or is invalid, and update the slots."""
@@ -147,8 +153,3 @@ class CreateOutcomes:
         if user is not None:
             self.admission.update_account(user)
         return verdict
-
-
-def _listed(job: JobEntry, user: User) -> str | None:
-    """Return the hash under which the account lists a job, by the tag of its uploaded file; `None` if it does not."""
-    return next((entry.hash for entry in user.current_queue.jobs or () if tag_in(entry.hash, job.id)), None)

@@ -14,6 +14,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvsep_async.endpoints.paging import Page
 from mvsep_async.errors import (
     AuthenticationError,
     DailyLimitError,
@@ -31,6 +32,7 @@ from mvsep_async.jobs.journal import NoJournal
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
+from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.site import FreeSeparations, Queue
 from mvsep_async.models.user import CurrentQueue, User
 from mvsep_async.scheduling import ahead as ahead_module
@@ -59,6 +61,7 @@ class Service:
     creates: list[tuple[float, str]] = field(factory=list)
     others: int | None = None
     """Unfinished jobs of other programs; `None`: the account does not list its jobs."""
+    history_answer: list[str] | MVSepError = field(factory=list)
     account_requests: int = 0
     asked: list[float] = field(factory=list)
     unfinished: int = 0
@@ -96,6 +99,11 @@ class Service:
         if isinstance(answer, MVSepError):
             raise answer
         return answer
+
+    async def history_page(self, start: int, limit: int, **_: object) -> Page[HistoryEntry]:
+        if isinstance(self.history_answer, MVSepError):
+            raise self.history_answer
+        return Page([HistoryEntry(hash=hash) for hash in self.history_answer], len(self.history_answer))
 
     async def queue(self, **_: object) -> Queue:
         self.asked.append(anyio.current_time())
@@ -330,6 +338,36 @@ def test_invalid_parameters_fail_that_job_alone() -> None:
             here.submit(2)
             await anyio.sleep(2 * JOB_SECONDS)
             assert here.states() == [JobState.FAILED, JobState.DONE]
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("refusal", [InvalidRequestError("?", status=400), NO_SLOT], ids=repr)
+def test_a_refused_job_that_the_account_lists_is_not_sent_again(refusal: MVSepError) -> None:
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(refusal)
+            here.service.history_answer = ["20230327071601-0e3e5c6c85-mv0-song.wav"]
+            (job,) = here.submit()
+            await anyio.sleep(1.5)
+            assert (job.state, job.hash) == (JobState.WAITING, here.service.history_answer[0])
+            assert len(here.dispatcher._slots.held) == 1
+            await anyio.sleep(JOB_SECONDS)
+            assert job.state is JobState.DONE
+            assert len(here.service.creates) == 1
+            assert not here.dispatcher._slots.held
+
+    run_virtually(run)
+
+
+def test_a_history_that_cannot_be_read_changes_no_verdict() -> None:
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(InvalidRequestError("?", status=400))
+            here.service.history_answer, here.service.others = DOWN, 0
+            (job,) = here.submit()
+            await anyio.sleep(1.5)
+            assert isinstance(job.facts.error, InvalidRequestError)
 
     run_virtually(run)
 
