@@ -18,13 +18,20 @@ from mvsep_async.download.fetch import Fetch
 from mvsep_async.download.paths import PlannedFile, chosen, song_of
 from mvsep_async.download.planner import PathPlanner
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import DownloadError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.errors import (
+    DownloadError,
+    InvalidRequestError,
+    JobNotFoundError,
+    JournalError,
+    MVSepError,
+    ProtocolError,
+)
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import Target
-from mvsep_async.models.separation import OutputFile
+from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
@@ -120,6 +127,8 @@ class Downloader:
     async def _download(self, job: JobEntry, target: Target, mirror: bool) -> list[Path]:
         separation = job.facts.separation
         assert separation is not None
+        if not separation.files:
+            separation = await self._refresh(job, separation)  # they may be listed late
         try:
             files = chosen(separation, target.stems, job=job.id)
             planned = await self._planner.plan(job, files, target, song_of(job.request, separation))
@@ -258,17 +267,29 @@ class Downloader:
         """Ask the service for a new link to the same file."""
         separation = job.facts.separation
         assert separation is not None
-        status = await self.separations.get(separation.hash, host=job.facts.host)
-        if status.separation is not None:
-            for fresh in status.separation.files:
-                if fresh.name == file.name and fresh.stem == file.stem:
-                    self.registry.refine(job, separation=status.separation)
-                    return fresh.url
+        fresh = (await self._refresh(job, separation)).files
+        same = [one for one in fresh if (one.name, one.stem) == (file.name, file.stem)]
+        same = same or [one for one in fresh if one.stem == file.stem]
+        if len(same) == 1:
+            return same[0].url
         raise DownloadError(
             f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
             job=job.id,
             hash=separation.hash,
         )
+
+    async def _refresh(self, job: JobEntry, separation: Separation) -> Separation:
+        """Ask the service for the result of a finished job, and record it if it lists files.
+
+        Raises `ProtocolError` if the service reports a stage of an unfinished job.
+        """
+        status = await self.separations.get(separation.hash, host=job.facts.host)
+        if not status.kind.final:
+            raise ProtocolError(f"the service reports the finished job {separation.hash} as {status.status}")
+        if status.separation is None or not status.separation.files:
+            return evolve(separation, files=())
+        self.registry.refine(job, separation=status.separation)
+        return status.separation
 
 
 def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:

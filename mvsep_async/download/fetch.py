@@ -200,8 +200,8 @@ class Fetch:
             content_type = response.headers.get("content-type", "")
             if found := detect_wrong_content(head, self._part.name, content_type=content_type):
                 if found.page:
-                    return Reject(found.why, temporary=True, wrong_content=True)
-                return LinkGone(found.why)
+                    return Reject(found.why, temporary=True)
+                return LinkGone(found.why, wrong_content=True)
         await in_thread(self._part.begin, offset, verdict.state)
         async with writing(self._part) as writer:
             await writer.put(head)

@@ -71,18 +71,21 @@ class Restart:
 
 @frozen
 class LinkGone:
-    """The link does not lead to the file, for example because it expired: ask the service for a new one."""
+    """The link does not lead to the file, for example because it expired: ask the service for a new one.
+
+    `wrong_content`: it leads to something that is not the file.
+    """
 
     reason: str
+    wrong_content: bool = False
 
 
 @frozen
 class Reject:
     """The response is not the file.
 
-    `temporary`: a later attempt may succeed. `wrong_content`: the server sent something else instead, such as an HTML
-    page of a proxy. `retry_after`: the seconds that the server asked to wait. `slow`: bytes were received, but too few
-    to count as progress.
+    `temporary`: a later attempt may succeed. `wrong_content`: the server has another file instead. `retry_after`: the
+    seconds that the server asked to wait. `slow`: bytes were received, but too few to count as progress.
     """
 
     reason: str
@@ -135,9 +138,8 @@ def classify_download_response(
     if status in _LINK_GONE:
         return LinkGone(f"the server answered {status}")
     # Any other status may be a page of a proxy or a firewall, which goes away again.
-    odd = status < 500 and status not in _TEMPORARY
     retry_after = _number(headers.get("retry-after"))
-    return Reject(f"the server answered {status}", temporary=True, wrong_content=odd, retry_after=retry_after)
+    return Reject(f"the server answered {status}", temporary=True, retry_after=retry_after)
 
 
 def _whole(headers: Mapping[str, str], url: str, promised: int | None) -> Verdict:

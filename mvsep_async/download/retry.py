@@ -12,7 +12,7 @@ from mvsep_async.download.ranges import Complete, LinkGone, Reject, Restart
 __all__ = ["Fail", "Finish", "NextStep", "Outcome", "RenewLink", "Retry", "RetryState"]
 
 _MAX_WRONG_ANSWERS: Final = 6
-"""Answers in a row with wrong content (a web page, another length) before the download fails: about half a minute."""
+"""Answers in a row with another file before the download fails. Pages of a proxy or a firewall are waited out."""
 
 _PAUSES: Final = Backoff(first=0.5, longest=30.0)
 """Seconds after a second failure in a row and the ones that follow; after the first one there is no pause."""
@@ -58,8 +58,8 @@ class RetryState:
     """The attempts since the file last grew.
 
     `patience`: seconds without a new byte before the download fails. `have`: the most bytes that were on disk; `since`:
-    when the last of them arrived. `can_renew`: whether the service can be asked for a new link, which is done at most
-    once until new bytes arrive.
+    when the last of them arrived. `can_renew`: whether the service can be asked for a new link. `renewed`: whether the
+    link is new; one that leads nowhere either is used again after a pause, and then renewed again.
     """
 
     patience: float
@@ -82,8 +82,11 @@ class RetryState:
                 return state, Finish()
             case LinkGone() if self.can_renew and not state.renewed:
                 return evolve(state, renewed=True), RenewLink()
-            case LinkGone(reason):
+            case LinkGone(reason) if not self.can_renew:
                 return state, Fail(f"{reason}; the link has expired or the file was deleted at the service")
+            case LinkGone(reason, wrong_content):
+                state = evolve(state, renewed=False)
+                outcome = Reject(f"{reason}, also with a new link", temporary=True, wrong_content=wrong_content)
             case Reject(reason, temporary=False):
                 return state, Fail(reason)
         asked = 0.0

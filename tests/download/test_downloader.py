@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +12,14 @@ import pytest
 
 from mvsep_async.download.downloader import FILES_AT_ONCE, Downloader
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import DownloadError, JobNotFoundError, MVSepError
+from mvsep_async.errors import DownloadError, MVSepError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import NoJournal
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
-from mvsep_async.models.job_status import JobStatus
+from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.models.separation import OutputFile, Separation
 
 HASH = "20230327071601-0e3e5c6c85-song.mp3"
@@ -45,6 +45,7 @@ class FakeService(httpx.AsyncBaseTransport):
         self.in_flight = self.most_in_flight = 0
         self.respond: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
         self.renewed: list[OutputFile] | None = None
+        self.kinds: Iterator[JobKind] = iter(())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requested.append(request.url.path)
@@ -55,10 +56,9 @@ class FakeService(httpx.AsyncBaseTransport):
         return self.respond(request) or httpx.Response(200, stream=Body(audio(request.url.path)))
 
     async def get(self, hash: str, **_: object) -> JobStatus:
-        if self.renewed is None:
-            raise JobNotFoundError("no such job")
-        separation = Separation(hash=hash, files=tuple(self.renewed))
-        return cast("JobStatus", type("Status", (), {"separation": separation}))
+        kind = JobKind.NOT_FOUND if self.renewed is None else next(self.kinds, JobKind.DONE)
+        separation = Separation(hash=hash, files=tuple(self.renewed or ())) if kind is JobKind.DONE else None
+        return JobStatus(kind=kind, status=kind.value, hash=hash, separation=separation)
 
 
 class Time:
@@ -208,7 +208,7 @@ async def test_a_cancelled_download_gives_its_slots_back(fake: Fixture) -> None:
 async def test_an_expired_link_is_renewed_and_one_that_is_gone_is_an_error(fake: Fixture) -> None:
     fake.service.respond = lambda request: httpx.Response(403) if "old" in request.url.path else None
     job = fake.job("old")
-    with pytest.raises(JobNotFoundError):
+    with pytest.raises(DownloadError, match="no longer at the service"):
         await fake.downloader.download(job, fake.target())
     fake.service.renewed = [OutputFile(url="https://files.test/other", name="other.mp3", stem="other")]
     with pytest.raises(DownloadError, match="no longer at the service"):
@@ -261,3 +261,26 @@ async def test_a_queued_job_that_is_over_is_skipped(fake: Fixture, state: JobSta
 async def test_a_job_without_files_is_an_error(fake: Fixture) -> None:
     with pytest.raises(MVSepError, match="lists no files"):
         await fake.downloader.download(fake.job(), fake.target())
+
+
+async def test_files_that_are_listed_late_are_asked_for_again(fake: Fixture) -> None:
+    job, later = fake.job(), fake.job("Vocals")
+    assert later.facts.separation is not None
+    fake.service.renewed = list(later.facts.separation.files)
+    (path,) = await fake.downloader.download(job, fake.target())
+    assert path.read_bytes() == audio("/Vocals")
+
+
+async def test_a_new_link_is_found_by_its_stem_if_the_file_was_renamed(fake: Fixture) -> None:
+    fake.service.respond = lambda request: httpx.Response(403) if request.url.path == "/Vocals" else None
+    fake.service.renewed = [OutputFile(url="https://files.test/renamed", name="renamed.mp3", stem="Vocals")]
+    (path,) = await fake.downloader.download(fake.job("Vocals"), fake.target())
+    assert path.read_bytes() == audio("/renamed")
+
+
+async def test_a_finished_job_that_the_service_reports_as_waiting_is_waited_for(fake: Fixture) -> None:
+    fake.service.respond = lambda request: None if request.url.path == "/new" else httpx.Response(403)
+    fake.service.renewed = [OutputFile(url="https://files.test/new", name="Vocals.mp3", stem="Vocals")]
+    fake.service.kinds = iter([JobKind.WAITING, JobKind.UNKNOWN])
+    (path,) = await fake.downloader.download(fake.job("Vocals"), fake.target())
+    assert path.read_bytes() == audio("/new")

@@ -6,7 +6,7 @@ from mvsep_async.download.ranges import Complete, LinkGone, Reject, Restart
 from mvsep_async.download.retry import Fail, Finish, Outcome, RenewLink, Retry, RetryState
 
 CUT = Reject("cut", temporary=True)
-PAGE = Reject("a page", temporary=True, wrong_content=True)
+OTHER_FILE = Reject("another length", temporary=True, wrong_content=True)
 
 
 def steps(state: RetryState, *attempts: tuple[Outcome, int, float]) -> list[object]:
@@ -48,11 +48,21 @@ def test_a_restart_asks_for_the_whole_file() -> None:
     assert steps(RetryState(60, 0), (Restart("changed"), 5, 1)) == [Retry(0, "changed", from_start=True)]
 
 
-def test_a_link_is_renewed_once_between_two_bytes() -> None:
+def test_a_link_is_renewed_again_after_a_pause_within_patience() -> None:
     gone = LinkGone("404")
     state = RetryState(60, 0, can_renew=True)
-    found = steps(state, (gone, 0, 1), (CUT, 5, 2), (gone, 5, 3), (gone, 5, 4))
-    assert [type(step) for step in found] == [RenewLink, Retry, RenewLink, Fail]
+    found = steps(state, (gone, 0, 1), (CUT, 5, 2), (gone, 5, 3), (gone, 5, 4), (gone, 5, 5), (gone, 5, 63))
+    assert [type(step) for step in found] == [RenewLink, Retry, RenewLink, Retry, RenewLink, Fail]
+    assert found[-1] == Fail("404, also with a new link; no new byte in 61 s")
+
+
+def test_a_new_link_to_something_else_is_tried_a_few_times() -> None:
+    found = steps(RetryState(6000, 0, can_renew=True), *[(LinkGone("text", wrong_content=True), 0, 1.0)] * 12)
+    assert [type(step) for step in found] == [RenewLink, Retry] * 5 + [RenewLink, Fail]
+
+
+def test_a_link_that_cannot_be_renewed_ends_the_download() -> None:
+    gone = LinkGone("404")
     assert steps(RetryState(60, 0), (gone, 0, 1)) == [
         Fail("404; the link has expired or the file was deleted at the service")
     ]
@@ -68,20 +78,20 @@ def test_the_server_may_ask_for_a_longer_pause_up_to_a_minute() -> None:
 
 
 def test_six_wrong_answers_in_a_row_are_believed() -> None:
-    found = steps(RetryState(600, 0), *[(PAGE, 0, 1.0)] * 5, (CUT, 0, 1), (PAGE, 0, 1))
+    found = steps(RetryState(600, 0), *[(OTHER_FILE, 0, 1.0)] * 5, (CUT, 0, 1), (OTHER_FILE, 0, 1))
     assert [type(step) for step in found] == [Retry] * 6 + [Fail]
-    found = steps(RetryState(600, 0), *[(PAGE, 0, 1.0)] * 5, (CUT, 1, 1), (PAGE, 1, 1))
+    found = steps(RetryState(600, 0), *[(OTHER_FILE, 0, 1.0)] * 5, (CUT, 1, 1), (OTHER_FILE, 1, 1))
     assert Fail not in map(type, found)
 
 
-OUTCOMES: list[Outcome] = [CUT, PAGE, Restart("r"), LinkGone("g"), Reject("s", temporary=True, retry_after=9.0)]
+OUTCOMES: list[Outcome] = [CUT, OTHER_FILE, Restart("r"), LinkGone("g"), Reject("s", temporary=True, retry_after=9.0)]
 
 
 @given(st.lists(st.tuples(st.sampled_from(OUTCOMES), st.integers(0, 3)), min_size=1), st.floats(1, 1000))
 def test_no_sequence_of_outcomes_retries_for_ever(outcomes: list[tuple[Outcome, int]], patience: float) -> None:
     """With at least a second between attempts, the longest run without progress is bounded by the patience."""
     state, now, since, furthest = RetryState(patience, 0.0, can_renew=True), 0.0, 0.0, 0
-    for outcome, have in outcomes * 40:
+    for outcome, have in outcomes * 100:
         if have > furthest:
             furthest, since = have, now
         state, step = state.next(outcome, have, now)
