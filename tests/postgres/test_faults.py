@@ -291,6 +291,39 @@ async def test_a_job_is_downloaded_on_the_machine_of_its_target(
         assert all(path.exists() for path in same.paths)
 
 
+async def test_a_lost_job_that_was_not_accepted_is_sent_from_the_machine_of_its_song(
+    database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Sandbox(stems="copy", job_seconds=0.1) as sandbox:
+
+        def created() -> int:
+            return sum(not job.foreign for job in sandbox.jobs)
+
+        sandbox.occupy(sandbox.premium_token, 10)
+        async with client_of(sandbox, journal=database, concurrency=10, lease=2.0) as one:
+            job = await one.submit(song, algorithm=40, key="k")
+        sandbox.release(sandbox.premium_token)
+        with psycopg.connect(database, autocommit=True) as connection:
+            # As if its process had been killed in the middle of the create.
+            connection.execute(
+                "UPDATE mvsep.jobs SET state = 'creating', attempts = 1, intent_at = extract(epoch FROM now())"
+            )
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "machine_name", lambda: "another machine")
+            async with client_of(sandbox, journal=database, concurrency=10, lease=2.0) as other:
+                await eventually(lambda: [own.id for own in other.jobs()] == [job.id])  # it searches for the job
+                with anyio.fail_after(TIMEOUT):
+                    while other.jobs():  # until it hands the job back
+                        await anyio.sleep(0.02)
+                assert not created()
+        async with client_of(sandbox, journal=database, concurrency=10, lease=2.0) as one:
+            same = await one.find(key="k")
+            assert same is not None
+            with anyio.fail_after(TIMEOUT):
+                assert (await same).files
+        assert created() == 1
+
+
 async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client(
     held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

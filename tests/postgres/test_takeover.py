@@ -13,6 +13,7 @@ import pytest
 from mvsep_async.sandbox import Fault, FaultKind, Sandbox
 from tests.conftest import wav
 from tests.postgres.processes import LEASE, Workers, wait_for, workers
+from tests.postgres.support import songs as write_songs
 
 pytestmark = pytest.mark.slow
 
@@ -94,3 +95,35 @@ def test_a_suspended_process_pays_for_nothing_that_was_taken_over(state: str, da
         wait_for(lambda: sum(words[0] == "done" for words in first.said()) == len(songs), made)
         check(sandbox, made, songs)
         assert other.process.poll() is None
+
+
+def test_a_job_is_found_whose_process_was_killed_before_the_answer_to_its_create(database: str, tmp_path: Path) -> None:
+    with two_songs(database, tmp_path) as (sandbox, made, songs):
+        sandbox.faults.add(Fault(kind=FaultKind.STALL, path="separation/create", after_bytes=1, seconds=600, count=2))
+        first = made.start(songs, concurrency=10)
+        wait_for(lambda: len(sandbox.jobs) == len(songs), made)
+        assert set(made.states().values()) == {"creating"}
+        first.kill()
+        made.start([], stays=True, concurrency=10)
+        check(sandbox, made, songs)
+
+
+def test_an_answer_that_arrives_after_the_takeover_is_used(database: str, tmp_path: Path) -> None:
+    with two_songs(database, tmp_path) as (sandbox, made, songs):
+        sandbox.faults.add(Fault(kind=FaultKind.STALL, path="separation/create", after_bytes=1, seconds=10, count=2))
+        # The other process cannot find the jobs in the service's lists.
+        sandbox.faults.add(Fault(kind=FaultKind.REFUSE, path="app/*", status=503, count=None))
+        first = made.start(songs, stays=True, concurrency=10)
+        other = made.start([], stays=True, concurrency=10)
+        wait_for(lambda: len(sandbox.jobs) == len(songs), made)
+        first.signal(signal.SIGSTOP)
+        made.wait_for_state("lost")
+        first.signal(signal.SIGCONT)
+        check(sandbox, made, songs)
+        assert other.process.poll() is None
+
+
+@contextmanager
+def two_songs(database: str, folder: Path) -> Iterator[tuple[Sandbox, Workers, list[Path]]]:
+    with Sandbox(stems="copy", job_seconds=0.5) as sandbox, workers(sandbox, database, folder) as made:
+        yield sandbox, made, write_songs(folder, 2)
