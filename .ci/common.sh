@@ -7,6 +7,9 @@ esac
 
 step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
+# Tests of what differs between Pythons most, in a minute.
+fast="tests/endpoints tests/http tests/jobs tests/journal tests/models tests/polling tests/submission tests/test_*.py"
+
 # Prints the Pythons of the package's classifiers.
 versions() { sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml; }
 

