@@ -18,6 +18,9 @@ __all__ = ["LaneTracker", "Running", "Snapshot"]
 _OVERDUE: Final = 0.1
 """Share of a typical duration that a job is estimated to need which has already taken longer."""
 
+_LATE: Final = 1.5
+"""A job that has its slot for so many times as long as others had makes the run's end unknown."""
+
 _HELD: Final = 1 << 16
 """Bytes at the end of an upload that may be kept back until a slot is free, or a little more."""
 
@@ -165,6 +168,8 @@ class LaneTracker:
         if not (unsent or at_service or downloading):
             return None
         typical = self._typical_slot(at_service, now)
+        if self._is_late(at_service, now):
+            return None
         lefts = []
         for id, progress in at_service.items():
             left = progress.seconds_left
@@ -183,6 +188,14 @@ class LaneTracker:
         last = self._downloads.seconds(unfinished={}, unknown=1) if unsent or at_service else 0.0
         received = self._downloads.seconds(unfinished=downloading, unknown=unsent + len(at_service))
         return max(max(slots, sent) + last, received)
+
+    def _is_late(self, at_service: Mapping[str, Progress], now: float) -> bool:
+        """Tell whether a job takes much longer than those before it did: then nothing is known about its end."""
+        if not self._slots_timed:
+            return False
+        longest = _LATE * self._slot_seconds / self._slots_timed
+        begans = (self._tracked[id].slot_began for id in at_service)
+        return any(began is not None and now - began > longest for began in begans)
 
     def _typical_slot(self, at_service: Mapping[str, Progress], now: float) -> float | None:
         """Return how long a job has a slot: the mean of those that are over, and of what the running ones say."""

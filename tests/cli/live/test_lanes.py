@@ -139,6 +139,16 @@ def test_results_that_are_still_to_be_received_bound_the_run() -> None:
     assert board.left == pytest.approx(3.5 * 20, abs=2)  # half a result and three whole ones, 20 seconds each
 
 
+def test_a_job_that_takes_much_longer_than_others_leaves_no_estimate() -> None:
+    tracked = run()
+    late = running(Stage.PROCESSING, 0.8, seconds_left=2.0)
+    tracked.at(0.0, searching=True)
+    tracked.at(0.0, searching=True, a=running(Stage.WAITING), b=running(Stage.WAITING))
+    tracked.at(10.0, searching=True, a=running(Stage.DONE), b=late)
+    assert tracked.at(14.0, b=late)[0].left is not None
+    assert tracked.at(16.0, b=late)[0].left is None
+
+
 def test_songs_that_are_still_to_be_sent_bound_the_run() -> None:
     tracked = run()
     tracked.at(0.0, 4, a=running(Stage.UPLOADING, moved=1))
