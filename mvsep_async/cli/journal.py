@@ -17,11 +17,13 @@ from mvsep_async.cli.config import TRANSFER, CommandConfig, TransferOptions, con
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.terminal import terminal
+from mvsep_async.cli.text import amount
 from mvsep_async.client import MVSepClient
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.lock import LockedError
+from mvsep_async.journal.summary import is_over
 from mvsep_async.observe.events import Listener
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
@@ -36,11 +38,13 @@ __all__ = [
 
 T = TypeVar("T")
 
-OTHER_JOURNAL: Final = "; --journal FILE starts at once"
+OTHER_JOURNAL: Final = "; with --journal FILE it starts at once, and knows nothing of the songs in this journal"
 """What to do instead of waiting, for songs that are not part of a library."""
 
 _RETRY: Final = 0.5
 """Seconds between two attempts to lock a journal that another command uses."""
+_REPEAT: Final = 60.0
+"""Seconds until it is said again what a command waits for, if that has changed."""
 
 
 @Parameter(name="*", group=ADVANCED)
@@ -80,31 +84,47 @@ async def connect_with_journal(
         return await client.open()
 
     async with AsyncExitStack() as stack:
-        client = await when_unlocked(opened, hint)
+        client = await when_unlocked(opened, hint, journal)
         stack.push_async_exit(client)
         yield client
 
 
-async def when_unlocked(work: Callable[[], Awaitable[T]], hint: str = "") -> T:
+async def when_unlocked(work: Callable[[], Awaitable[T]], hint: str = "", journal: JournalAddress | None = None) -> T:
     """Do what needs a journal or a library that one command at a time can use; wait while another one uses it.
 
-    `hint`: what to do instead of waiting, for the line that says so.
-    Two commands share the account's slots, so that the second one gains little by running beside the first.
+    What it waits for is said at once, and each minute while it changes. `hint`: what to do instead of waiting;
+    `journal`: the one whose unfinished jobs are counted. Two commands share the account's slots, so that the second one
+    gains little by running beside the first, and only one that knows the other's songs never pays twice for one.
     """
-    waiting = False
+    said, again = "", 0.0
     while True:
         try:
             return await work()
         except JournalError as error:
             if not isinstance(error.__cause__, LockedError):
                 raise
-            if not waiting:
+            if anyio.current_time() >= again:
                 holder = "another command" if error.__cause__.pid is None else f"process {error.__cause__.pid}"
-                terminal().note(
-                    f"{holder} uses the journal: this command starts when that one ends (Ctrl-C stops it{hint})"
-                )
-            waiting = True
+                left = await _unfinished(journal)
+                waiting = f"{holder} uses the journal{left}: this command starts when that one ends"
+                if waiting != said:
+                    terminal().note(waiting if said else f"{waiting} (Ctrl-C stops it{hint})")
+                said, again = waiting, anyio.current_time() + _REPEAT
         await anyio.sleep(_RETRY)
+
+
+async def _unfinished(journal: JournalAddress | None) -> str:
+    """Return how many jobs of a journal are not over, for the line that says what is waited for."""
+    if not isinstance(journal, Path):
+        return ""
+    from mvsep_async.journal.sqlite import SqliteJournal
+
+    try:
+        records = await SqliteJournal.peek(journal)
+    except JournalError:
+        return ""
+    count = sum(not is_over(record) for record in records)
+    return f" and has {amount(count, 'unfinished job')}" if count else ""
 
 
 async def drop_unsent(journal: JournalAddress | None) -> Sequence[Record]:
@@ -116,7 +136,7 @@ async def drop_unsent(journal: JournalAddress | None) -> Sequence[Record]:
     if journal is None or isinstance(journal, PostgresURL):
         return ()
     await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
-    return await when_unlocked(lambda: _drop_unsent(journal), OTHER_JOURNAL)
+    return await when_unlocked(lambda: _drop_unsent(journal), OTHER_JOURNAL, journal)
 
 
 async def _drop_unsent(journal: Path) -> Sequence[Record]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import groupby
 from pathlib import Path
@@ -17,13 +17,22 @@ from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.errors import JournalError
+from mvsep_async.http.call import Json
 from mvsep_async.jobs.journal import Record
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.records import SeparatedSong
 from mvsep_async.library.run import MANIFEST
 from mvsep_async.recipes.run import HIDDEN
 
-__all__ = ["JOURNAL", "LibraryJob", "library_jobs", "library_records", "remember_library"]
+__all__ = [
+    "JOURNAL",
+    "KnownLibrary",
+    "LibraryJob",
+    "known_libraries",
+    "library_jobs",
+    "library_records",
+    "remember_library",
+]
 
 JOURNAL = f"{HIDDEN}/journal.sqlite"
 """Path of a library's journal below its target folder: it has the jobs that are not over."""
@@ -40,17 +49,30 @@ class LibraryJob:
     files: tuple[Path, ...]
 
 
-async def remember_library(config: CommandConfig, target: Path) -> None:
-    """Add a library's target folder to those of the account."""
+@frozen
+class KnownLibrary:
+    """A library of the account. `options`: those that its last run had, by their names in Python; `None` if unknown."""
+
+    target: Path
+    options: Mapping[str, Json] | None = None
+
+    @property
+    def journal(self) -> Path:
+        """The library's own journal."""
+        return self.target / JOURNAL
+
+
+async def remember_library(config: CommandConfig, target: Path, options: Mapping[str, Json] | None) -> None:
+    """Add a library's target folder to those of the account, with what is needed to finish its jobs later."""
 
     def remember() -> None:
-        path, folder = _list(config), target.absolute()
-        if folder in _known(config):
+        path, library = _list(config), KnownLibrary(target.absolute(), options)
+        if library in known_libraries(config):
             return
         # The list is a convenience: a library is separated without a home folder, too.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            line = json.dumps(os.fspath(folder)) + "\n"
+            line = json.dumps({"target": os.fspath(library.target), "options": options}) + "\n"
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 os.write(file, line.encode())  # in one piece, since two commands may do so at once
@@ -65,7 +87,7 @@ async def library_jobs(config: CommandConfig) -> list[LibraryJob]:
 
     def read() -> list[LibraryJob]:
         found: list[LibraryJob] = []
-        for target in _known(config):
+        for target in (library.target for library in known_libraries(config)):
             if not (target / MANIFEST).exists():
                 continue  # removed since, or on a drive that is not there
             try:
@@ -81,8 +103,8 @@ async def library_jobs(config: CommandConfig) -> list[LibraryJob]:
 async def library_records(config: CommandConfig) -> list[Record]:
     """Return the jobs in the journals of the account's libraries, those that are not over among them."""
     found: list[Record] = []
-    for target in await to_thread.run_sync(_known, config):
-        found += await read_journal(target / JOURNAL, config)
+    for library in await to_thread.run_sync(known_libraries, config):
+        found += await read_journal(library.journal, config)
     return found
 
 
@@ -93,16 +115,19 @@ def _jobs_of(song: SeparatedSong, target: Path) -> Iterator[LibraryJob]:
             yield LibraryJob(hash, song.source, song.method_name, song.finished, paths)
 
 
-def _known(config: CommandConfig) -> Sequence[Path]:
+def known_libraries(config: CommandConfig) -> Sequence[KnownLibrary]:
+    """Return the account's libraries, each as it was last separated."""
     try:
         lines = _list(config).read_text("utf-8").splitlines()
     except OSError:
         return ()
-    found: dict[Path, None] = {}
+    found: dict[Path, KnownLibrary] = {}
     for line in lines:
-        with suppress(ValueError, TypeError):  # a line that was cut by a power failure
-            found[Path(json.loads(line))] = None
-    return tuple(found)
+        with suppress(ValueError, TypeError, KeyError):  # a line that was cut by a power failure
+            entry = json.loads(line)
+            target, options = (entry["target"], entry["options"]) if isinstance(entry, dict) else (entry, None)
+            found[Path(target)] = KnownLibrary(Path(target), options)
+    return tuple(found.values())
 
 
 def _list(config: CommandConfig) -> Path:

@@ -89,11 +89,14 @@ def is_tried_again(failed: FailedSong, *, retry_failed: bool) -> bool:
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Tell whether a song's path below the source folder, or its file name, matches a pattern, in any case.
 
-    `*` stands for any text, `?` for a character, `[a-f]` for one of several; a pattern with `/` is for the path.
+    `*` stands for any text, `?` for a character, `[a-f]` for one of several. A pattern with `/` is for the path; at its
+    beginning, `/` stands for the source folder.
     """
     path = name.casefold()
     file = path.rpartition("/")[2]
-    return any(fnmatchcase(path if "/" in pattern else file, pattern.casefold()) for pattern in patterns)
+    return any(
+        fnmatchcase(path if "/" in pattern else file, pattern.casefold().removeprefix("/")) for pattern in patterns
+    )
 
 
 def seconds_until_quiet(mtime_ns: int, now: float) -> float:

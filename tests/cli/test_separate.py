@@ -67,7 +67,7 @@ def test_a_second_command_waits_for_the_first_while_others_read(
     line = second.stderr.readline()
     while "uses the journal" not in line:
         line = second.stderr.readline()
-    assert f"process {first.pid} uses the journal" in line
+    assert f"process {first.pid} uses the journal and has 1 unfinished job" in line
     (row,) = cli("jobs", "--json").document
     assert row["state"] == "waiting"
     id = row["id"].removeprefix("mv")[:4]

@@ -5,23 +5,26 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import Annotated, Final, Self
 
 import anyio
+from anyio import to_thread
 from attrs import evolve, frozen
 from cyclopts import App, Parameter, validators
 
+from mvsep_async.cli.commands.library import finish_library
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
-from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
-from mvsep_async.cli.libraries import LibraryJob, library_jobs, library_records
+from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries, library_jobs, library_records
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
@@ -29,10 +32,13 @@ from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount
 from mvsep_async.client import MVSepClient
+from mvsep_async.errors import JournalError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.journal.lock import LockedError
+from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.sources import label
@@ -50,7 +56,11 @@ for _name, _help in {
     jobs.command(f"mvsep_async.cli.commands.service_jobs:{_name}", name=_name, help=_help)
 
 Journal = Annotated[
-    GivenJournal | None, Parameter(help="The journal: a file or a postgresql:// URL; by default the account's own.")
+    GivenJournal | None,
+    Parameter(
+        metavar="FILE",
+        help="A file or a postgresql:// URL; by default the account's journal and those of its libraries.",
+    ),
 ]
 
 _NEWEST: Final = 20
@@ -189,20 +199,35 @@ async def resume(
     transfer: TransferOptions = TRANSFER,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Finish every job of a journal.
+    """Finish all jobs of the account and of its libraries.
 
     What was not sent is sent, what was not fetched is fetched.
     """
     config = load_config(common)
     records = await _records(config, journal)
-    if not records:
-        terminal().note("nothing is left to do")
-        return 0
     unfinished = [record.request.id for record in records if not is_over(record)]
-    path = journal or config.journal_path
+    libraries = [] if journal is not None else await _unfinished_libraries(config)
+    code = DONE
+    if unfinished:
+        code = await _resume(config, journal or config.journal_path, unfinished, transfer, common)
+    elif not libraries:
+        terminal().note("nothing is left to do")
+    for library, jobs in libraries:
+        code = max(code, await _resume_library(library, jobs, transfer, common))
+    return code
+
+
+async def _resume(
+    config: CommandConfig,
+    journal: JournalAddress | None,
+    unfinished: Sequence[str],
+    transfer: TransferOptions,
+    common: CommonOptions,
+) -> int:
+    """Finish these jobs of a journal."""
     run = JobRun(title="resuming", json=common.json, slots=transfer.concurrency)
     try:
-        async with connect_with_journal(config, path, transfer=transfer) as client:
+        async with connect_with_journal(config, journal, transfer=transfer) as client:
             left = await _unfinished(client, unfinished)
             actions = JobActions(left, Job.wait)
             if not left:
@@ -210,7 +235,7 @@ async def resume(
             return await run.follow(client, actions, actions.run)
     except BaseException as error:
         if was_stopped(error):
-            print_resume_hint(run, journal=path)
+            print_resume_hint(run, journal=journal)
         raise
 
 
@@ -220,25 +245,103 @@ async def _unfinished(client: MVSepClient, ids: Sequence[str]) -> list[Job]:
     return [job for job in found if job is not None and not job.done()]
 
 
+async def _unfinished_libraries(config: CommandConfig) -> list[tuple[KnownLibrary, list[Record]]]:
+    """Return the libraries with jobs that are not finished, but for those that another command works on."""
+    found = []
+    fetched = {job.hash for job in await library_jobs(config)}
+    for library in await to_thread.run_sync(known_libraries, config):
+        records = await read_journal(library.journal, config)
+        left = [record for record in records if not record.facts.archived and not _is_over(record, fetched)]
+        if left and await _is_free(library):
+            found.append((library, left))
+    return found
+
+
+def _is_over(record: Record, fetched: Collection[str]) -> bool:
+    """Tell whether a job of a library is over; the library itself fetches stems after a job is done at the service."""
+    if record.state in (JobState.FAILED, JobState.CANCELLED):
+        return True
+    return is_over(record) and (bool(record.facts.paths) or record.facts.hash in fetched)
+
+
+async def _is_free(library: KnownLibrary) -> bool:
+    """Tell whether no command uses a library at this moment; a note says so of one that is in use."""
+    opened = SqliteJournal(library.journal)
+    try:
+        await opened.open()
+    except JournalError as error:
+        if not isinstance(error.__cause__, LockedError):
+            raise
+        terminal().note(f"skipping the library {shown_path(library.target)}: another command is working on it")
+        return False
+    await opened.close()
+    return True
+
+
+async def _resume_library(
+    library: KnownLibrary, jobs: Sequence[Record], transfer: TransferOptions, common: CommonOptions
+) -> int:
+    """Finish these jobs of a library: what was not sent is sent, and the stems go to their places."""
+    options = library.options
+    source = None if options is None else str(options["source"])
+    songs = [_below(source, record) for record in jobs] if source is not None else []
+    if options is None or None in songs:
+        terminal().note(
+            f"the library {shown_path(library.target)} has {amount(len(jobs), 'unfinished job')}: run the same "
+            "`mvsep-async library` command again to finish them"
+        )
+        return DONE
+    wanted = list(dict.fromkeys(song for song in songs if song is not None))
+    terminal().note(f"resuming {amount(len(wanted), 'song')} of the library {shown_path(library.target)}")
+    return await finish_library(library.target, options, wanted, line=transfer, common=common)()
+
+
+def _below(folder: str, record: Record) -> str | None:
+    """Return the path of a job's song below a folder; `None` for what is no file there, as the steps of recipes."""
+    source = record.request.source
+    if not isinstance(source, str | os.PathLike):
+        return None
+    try:
+        return Path(source).relative_to(folder).as_posix()
+    except ValueError:
+        return None
+
+
 @jobs.command
 async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> int:
-    """Remove finished jobs from the journal.
+    """Remove finished jobs from the journals of the account and of its libraries.
 
     Their files stay, and their songs are still known as separated.
     """
-    from mvsep_async.journal.sqlite import SqliteJournal
-
     config = load_config(common)
     path = journal or config.journal_path
+    count = 0
     if isinstance(path, PostgresURL):
         from mvsep_async.postgres.account import open_account
 
         async with open_account(path, config.token, str(config.host.main)) as tables:
-            return _pruned(await tables.prune(), json=common.json)
-    over = [record for record in await _records(config, journal) if is_over(record)]
+            count = await tables.prune()
+    elif path is not None:
+        await _records(config, journal)  # raises for a journal that does not exist
+        count = await _prune(path, config)
+    if journal is None:
+        fetched = {job.hash for job in await library_jobs(config)}
+        for library in await to_thread.run_sync(known_libraries, config):
+            if await anyio.Path(library.journal).exists() and await _is_free(library):
+                count += await _prune(library.journal, config, partial(_is_over, fetched=fetched))
+    if common.json:
+        terminal().document({"pruned": count})
+    else:
+        terminal().result(f"{amount(count, 'job')} forgotten")
+    return DONE
+
+
+async def _prune(journal: Path, config: CommandConfig, over_by: Callable[[Record], bool] = is_over) -> int:
+    """Remove the finished jobs of a file, and return how many they were."""
+    over = [record for record in await read_journal(journal, config) if over_by(record) and not record.facts.archived]
     separated = [record for record in over if record.request.content and record.facts.separation]
-    if over and path is not None:
-        opened = SqliteJournal(path)
+    if over:
+        opened = SqliteJournal(journal)
         await when_unlocked(opened.open)
         try:
             for record in separated:
@@ -247,15 +350,7 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
             await opened.flush()
         finally:
             await opened.close()
-    return _pruned(len(over), json=common.json)
-
-
-def _pruned(count: int, *, json: bool) -> int:
-    if json:
-        terminal().document({"pruned": count})
-    else:
-        terminal().result(f"{amount(count, 'job')} forgotten")
-    return 0
+    return len(over)
 
 
 async def _records(config: CommandConfig, journal: JournalAddress | None) -> Sequence[Record]:

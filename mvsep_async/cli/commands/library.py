@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from glob import escape as escape_pattern
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -30,14 +31,15 @@ from mvsep_async.cli.plan import confirm, interactive
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.client import MVSepClient
+from mvsep_async.http.call import Json
 from mvsep_async.library import LibraryResult, separate_library, watch_library
 from mvsep_async.library.run import check_folders
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.postgres_url import JournalAddress
+from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.recipes import Recipe, read_recipe
 from mvsep_async.recipes.run import HIDDEN
 
-__all__ = ["library"]
+__all__ = ["finish_library", "library"]
 
 _NOT_NEGATIVE: Final = validators.Number(gte=0)
 _MORE: Final = Parameter(group=ADVANCED)
@@ -150,6 +152,19 @@ def library(
         config=config,
         source=source,
         target=target,
+        remembered=_remembered(
+            source=source,
+            algorithm=algorithm or ((config.algorithm.value,) if not (preset or recipe) else ()),
+            preset=preset,
+            recipe=recipe,
+            opt=opt,
+            format=format or default.format,
+            stems=stems or default.stems,
+            layout=layout or default.layout,
+            copy_tags=default.copy_tags if copy_tags is None else copy_tags,
+            transfer=transfer,
+            anyway=anyway,
+        ),
         algorithms=_algorithms(algorithm, preset, recipe, config.algorithm.value),
         recipe=recipe,
         arguments={
@@ -188,6 +203,8 @@ class _Run:
     config: CommandConfig
     source: Path
     target: Path
+    remembered: dict[str, Json]
+    """The options with which its unfinished songs can be finished later."""
     algorithms: Sequence[int | str | Algorithm | Preset | Recipe]
     recipe: Path | None
     arguments: dict[str, Any]
@@ -218,7 +235,9 @@ class _Run:
         journal = None if dry_run else self.journal or self.target / JOURNAL
         if not dry_run:
             await prepare_folder(self.target / HIDDEN)
-            await remember_library(self.config, self.target)
+            # The address of a database may have a password.
+            known = None if isinstance(self.journal, PostgresURL) else self.remembered
+            await remember_library(self.config, self.target, known)
         view = LibraryRun(
             title=f"{shown_path(self.source)} > {shown_path(self.target)}",
             json=self.json,
@@ -265,6 +284,38 @@ class _Run:
         chain = await to_thread.run_sync(read_recipe, self.recipe)
         user = None if dry_run or self.arguments["anyway"] else await client.account.user()
         return [chain.resolve(await client.catalogue(), user)]
+
+
+def _remembered(**options: Any) -> dict[str, Json]:
+    """Return options in a form that can be stored, paths absolute."""
+    return {
+        name: str(value.absolute()) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+    }
+
+
+def finish_library(
+    target: Path,
+    options: Mapping[str, Json],
+    songs: Sequence[str],
+    *,
+    line: TransferOptions,
+    common: CommonOptions,
+) -> Callable[[], Awaitable[int]]:
+    """Return the work of `library` for some songs of a known library: their paths below the source folder."""
+    given: dict[str, Any] = dict(options)
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    source, recipe = Path(given.pop("source")), given.pop("recipe")
+    return library(
+        source,
+        target,
+        recipe=None if recipe is None else Path(recipe),
+        include=tuple("/" + escape_pattern(song) for song in songs),
+        yes=True,
+        line=line,
+        common=common,
+        **given,
+    )
 
 
 def _algorithms(
