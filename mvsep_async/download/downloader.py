@@ -129,6 +129,7 @@ class Downloader:
         assert separation is not None
         if not separation.files:
             separation = await self._refresh(job, separation)  # they may be listed late
+            self.registry.refine(job, separation=separation)
         try:
             files = chosen(separation, target.stems, job=job.id)
             planned = await self._planner.plan(job, files, target, song_of(job.request, separation))
@@ -267,10 +268,11 @@ class Downloader:
         """Ask the service for a new link to the same file."""
         separation = job.facts.separation
         assert separation is not None
-        fresh = (await self._refresh(job, separation)).files
-        same = [one for one in fresh if (one.name, one.stem) == (file.name, file.stem)]
-        same = same or [one for one in fresh if one.stem == file.stem]
+        fresh = await self._refresh(job, separation)
+        same = [one for one in fresh.files if (one.name, one.stem) == (file.name, file.stem)]
+        same = same or [one for one in fresh.files if one.stem == file.stem]
         if len(same) == 1:
+            self.registry.refine(job, separation=fresh)
             return same[0].url
         raise DownloadError(
             f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
@@ -279,17 +281,14 @@ class Downloader:
         )
 
     async def _refresh(self, job: JobEntry, separation: Separation) -> Separation:
-        """Ask the service for the result of a finished job, and record it if it lists files.
+        """Ask the service for the result of a finished job; without files if it does not list any.
 
         Raises `ProtocolError` if the service reports a stage of an unfinished job.
         """
         status = await self.separations.get(separation.hash, host=job.facts.host)
         if not status.kind.final:
             raise ProtocolError(f"the service reports the finished job {separation.hash} as {status.status}")
-        if status.separation is None or not status.separation.files:
-            return evolve(separation, files=())
-        self.registry.refine(job, separation=status.separation)
-        return status.separation
+        return status.separation or evolve(separation, files=())
 
 
 def _with_command(error: MVSepError, job: JobEntry) -> MVSepError:
