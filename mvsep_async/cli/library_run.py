@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from rich.cells import cell_len
 from rich.text import Text
 
@@ -23,6 +23,7 @@ from mvsep_async.cli.text import amount, visible
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
+from mvsep_async.jobs.progress import Progress, fraction_range
 from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
 from mvsep_async.models.stage import Stage
 
@@ -120,7 +121,7 @@ class LibraryRun:
         """Return the run as it is now."""
         used = {id for jobs in self._jobs_of_song.values() for id in jobs[:-1]}  # by a recipe's next step
         running = {
-            id: Running(name, job.progress, folder)
+            id: Running(name, _with_download(job.progress), folder)
             for id, (name, folder, job) in self._jobs.items()
             if job.stage not in _NOT_RUNNING and not (job.stage is Stage.DONE and id in used)
         }
@@ -198,3 +199,10 @@ class LibraryRun:
             with suppress(ValueError):
                 return path.relative_to(folder)
         return path
+
+
+def _with_download(progress: Progress) -> Progress:
+    """Return the progress of a job with the download of its stems, which the library begins itself."""
+    if progress.stage not in (Stage.DONE, Stage.DOWNLOADING):
+        return progress
+    return evolve(progress, fraction=fraction_range(progress, downloads=True)[0])

@@ -48,6 +48,7 @@ from mvsep_async.library.records import FailedSong
 from mvsep_async.library.separator import JobObserver, SongSeparator
 from mvsep_async.library.spending import Spending
 from mvsep_async.library.stems import StemStore
+from mvsep_async.models.stage import Stage
 from mvsep_async.recipes.recipe import Step
 from mvsep_async.recipes.runner import Transfer
 
@@ -89,6 +90,8 @@ class LibraryEngine:
     _counting: bool = False
     _waiting: bool = False
     _running: int = 0
+    _downloading: int = 0
+    """Of those running: songs that are separated, whose stems are downloaded. They need no slot."""
     _fatal: MVSepError | None = None
     _room: anyio.Event = field(factory=anyio.Event)
     _in_flight: Counter[str] = field(factory=Counter)
@@ -212,7 +215,7 @@ class LibraryEngine:
                 await queued.wait()  # so that songs are sent in their order
 
     async def _wait_for_room(self, tasks: TaskGroup) -> None:
-        while self._running >= self.client.slots + _AHEAD and self._fatal is None:
+        while self._running - self._downloading >= self.client.slots + _AHEAD and self._fatal is None:
             if not self._counting:
                 self._counting = True
                 tasks.start_soon(self._count_ahead)
@@ -247,8 +250,15 @@ class LibraryEngine:
         return None if again else recalled
 
     async def _process(self, item: PlannedSong, tasks: TaskGroup, queued: anyio.Event) -> None:
+        separated = False
+
         def report(step: Step, job: Job, progress: Progress) -> None:
+            nonlocal separated
             queued.set()
+            if self._makes_room(item, progress) and not separated:
+                separated = True
+                self._downloading += 1
+                self._room.set()
             self._check_daily_limit(tasks)
             name = item.method.steps[step.name]
             self.progress.emit(EventKind.PROGRESS, item, step=name, job=job, progress=progress)
@@ -270,7 +280,13 @@ class LibraryEngine:
             self._spending.forget(item)
             self._in_flight[_audio_key(item)] -= 1
             self._running -= 1
+            self._downloading -= separated
             self._room.set()
+
+    def _makes_room(self, item: PlannedSong, progress: Progress) -> bool:
+        """Tell whether a song is separated, so that another one can be sent while its stems are downloaded."""
+        single = len(item.method.recipe.steps) == 1
+        return single and progress.stage is Stage.DONE and self._downloading < self.client.slots + _AHEAD
 
     async def _bring_stems(self, item: PlannedSong, observer: JobObserver) -> None:
         """Do what was planned: nothing else works on the same audio by the same method meanwhile."""

@@ -554,3 +554,20 @@ async def test_a_run_that_is_stopped_continues(
         result = await separate_library(client, music, stems, algorithms=40, max_credits=0)
     assert result.complete, "what was paid before counts for nothing under a limit"
     assert len(held.jobs) == 2
+
+
+async def test_songs_are_sent_while_the_stems_of_others_are_downloaded(
+    sandbox: Sandbox, client_of: NewClient, music: Path, stems: Path
+) -> None:
+    for number in range(9):
+        write_song(music / f"{number}.wav", 0.1 + number / 100)
+    sandbox.faults.add(kind="stall", path="/storage/")
+    async with client_of(sandbox, concurrency=1) as client, anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await separate_library(client, music, stems, algorithms=40)
+
+        tasks.start_soon(run)
+        while creates(sandbox) < 9:  # beyond the slot and the four songs that are started ahead
+            await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()

@@ -107,4 +107,6 @@ async def test_a_song_that_waits_for_its_download_is_not_counted_as_queued(
         seen = {"path": song, "method": "A", "step": "A", "job": job, "progress": job.progress}
         view.receive(LibraryEvent(kind=EventKind.PROGRESS, tally=Tally(found=2, total=2), **seen))
         board = view.board(client)
-        assert ([lane.progress.stage for lane in board.lanes], board.queued) == ([Stage.DONE], 1)
+        (lane,) = board.lanes
+        assert (lane.progress.stage, board.queued) == (Stage.DONE, 1)
+        assert lane.progress.fraction == 0.9
