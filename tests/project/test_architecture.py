@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -142,3 +146,29 @@ def test_httpx_is_named_at_run_time_in_the_transport_alone() -> None:
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("httpx", "httpx2"))
     }
     assert naming <= {"mvsep_async.client", "mvsep_async.config"}
+
+
+def test_every_package_that_is_imported_is_required() -> None:
+    """What is there because another package requires it may be gone with that package's next version."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    required = {normalized(re.split(r"[^\w.-]", line)[0]) for line in lines}
+    homes = packages_distributions()
+    imports = {
+        (name, top)
+        for name, path in MODULES.items()
+        for node in running(parsed(path))
+        for top in top_packages(node) - sys.stdlib_module_names - {"mvsep_async"}
+    }
+    assert len(imports) > 20
+    assert [(name, top) for name, top in imports if not required & set(map(normalized, homes.get(top, ())))] == []
+
+
+def top_packages(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    return {node.module.split(".")[0]} if isinstance(node, ast.ImportFrom) and node.module and not node.level else set()
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
