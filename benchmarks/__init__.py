@@ -1,1 +1,1 @@
-"""Measurements of the client against its peers, in one run: `python -m benchmarks [NAME...] [--quick]`."""
+"""Benchmarks of the client and its peers: `python -m benchmarks [NAME...] [--quick]`."""

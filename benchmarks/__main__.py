@@ -1,6 +1,7 @@
-"""`python -m benchmarks [NAME...] [--quick]`: results of measurements beside their goals.
+"""`python -m benchmarks [NAME...] [--quick]`: run benchmarks and compare them with their goals.
 
-`--json FILE`, `--markdown FILE` and `--svg FILE` also write them: as figures, as a page's table, and as its picture.
+`--json FILE`, `--markdown FILE` and `--svg FILE` also write the results, as JSON, as a table and
+as a picture.
 """
 
 from __future__ import annotations

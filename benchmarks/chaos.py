@@ -1,8 +1,7 @@
-"""`python -m benchmarks.chaos [--kills N] [--songs N] [--seed N]`: what is left of many songs after many kills.
+"""`python -m benchmarks.chaos [--kills N] [--songs N] [--seed N]`: kill processes many times and check all songs.
 
-Two processes of one account separate songs against the sandbox, over a line on which everything goes wrong now and
-then, with clocks that are set again and again; they are killed again and again. Prints the table that stands in
-docs/guarantees.md.
+Two processes of one account separate songs against the sandbox, over an unreliable network, with clocks
+that are set again and again, and are killed again and again. Prints the table of docs/guarantees.md.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _MEGABYTE: Final = 1_000_000
 
 
 def measure(quick: bool) -> list[Row]:
-    """Kill and count; `quick` kills only a few times."""
+    """Run the series of kills; `quick` kills only a few times."""
     outcome = anyio.run(_chaos, *((5, 4) if quick else (200, 60)), 1)
     ratio = anyio.run(cuts, 3 if quick else 20)
     name = f"chaos: {outcome.kills} kills, {outcome.songs} songs: "
@@ -72,9 +71,9 @@ def _table(outcome: Outcome, ratio: float) -> str:
 
     rows = [
         ("kills", f"{outcome.kills} ({some(outcome.signals)})", "≥ 200"),
-        ("jobs caught half-way by them, by their state", some(outcome.caught), ""),
+        ("unfinished jobs at the kills, by state", some(outcome.caught), ""),
         ("times a clock was set, by up to days", f"{outcome.clock_steps}", ""),
-        ("requests struck by a fault", f"{outcome.faults}", ""),
+        ("requests with an injected fault", f"{outcome.faults}", ""),
         ("times the service was down", f"{outcome.outages}", ""),
         ("songs", f"{outcome.songs}", "≥ 60"),
         ("songs lost", f"{outcome.lost}", "0"),

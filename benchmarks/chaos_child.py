@@ -1,8 +1,8 @@
-"""The process that is killed: it separates all songs of a folder, and tells on stdout how far it is.
+"""The process that is killed: it separates all songs of a folder, and reports its progress on stdout.
 
 `python -m benchmarks.chaos_child URL SONGS JOURNAL STEMS [--no-names SECONDS] [--clock SEED]`, with the token in
-MVSEP_API_TOKEN. For the first seconds no name is found; with a seed, the wall clock is set again and again. With
-`--soak SECONDS` it makes songs for so long itself, and leaves nothing of them behind.
+MVSEP_API_TOKEN. For the first seconds no host name is resolved; with a seed, the wall clock is set again and again.
+With `--soak SECONDS` it makes songs itself for that time, and removes everything of them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ async def soak(url: str, songs: Path, journal: Path, stems: Path, seconds: float
 
 
 def new_songs(folder: Path, seconds: float) -> Iterator[Path]:
-    """Make a song whenever one is asked for, until the time is over."""
+    """Yield new songs until the time is over."""
     until, drawn = time.monotonic() + seconds, random.Random(1)
     for number in count():
         if time.monotonic() > until:
@@ -77,7 +77,7 @@ def new_songs(folder: Path, seconds: float) -> Iterator[Path]:
 
 
 def fail_names_for(seconds: float) -> None:
-    """Let the resolver know no name for a while."""
+    """Make name resolution fail for a while."""
     until, ask = time.monotonic() + seconds, socket.getaddrinfo
 
     def unsure(*args: Any, **kwargs: Any) -> Any:

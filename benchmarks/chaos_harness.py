@@ -1,4 +1,4 @@
-"""Kill processes that separate songs over a bad line, again and again, and count what is there in the end."""
+"""Kill processes that separate songs over an unreliable network, and check the results at the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MARKS: Final = ("", "open", "Submitted", "SlotTaken", "Uploaded", "Answered", "
 """What the process tells that a kill may follow: all parts of a job's life. The first is its start."""
 
 _LONGEST_LIFE: Final = 4.0
-"""Seconds from the opening of its client until a process is killed that has not told what was waited for."""
+"""Seconds from the opening of its client until a process is killed that has not printed the awaited line."""
 
 _LONGEST_START: Final = 60.0
 """The same from its start, for a busy machine."""
@@ -45,7 +45,7 @@ _ALLOWED: Final = frozenset({"journal.db", "journal.db.lock", "stderr.txt"})
 
 @frozen(kw_only=True)
 class Outcome:
-    """What there was at the end."""
+    """The results at the end."""
 
     songs: int
     kills: int
@@ -80,7 +80,7 @@ class Outcome:
 
 @define
 class Chaos:
-    """One series of kills. `songs` is the least number of them; `seed` draws everything but the clock's luck.
+    """One series of kills. `songs` is the least number of them; `seed` determines everything except timing.
 
     Each process has songs and a journal of its own. They share the account and the folder for the stems.
     """
@@ -96,7 +96,7 @@ class Chaos:
         return self.folder / "stems"
 
     async def run(self) -> Outcome:
-        """Kill, begin again, until all is done; raises `RuntimeError` when it never will be."""
+        """Kill and restart until all songs are done; raises `RuntimeError` if they never are."""
         began = anyio.current_time()
         quirks = Quirks(early_not_found=0.2, history_delay=0.3)
         weather = Weather(random.Random(self.seed))
@@ -180,7 +180,7 @@ class _Victim:
         return self.folder / "journal.db"
 
     async def be_killed(self) -> None:
-        """Run until the last kill."""
+        """Run the process until its last kill."""
         self.source.mkdir(parents=True)
         while self.killed < self.kills:
             await self._make_songs()
@@ -194,12 +194,12 @@ class _Victim:
         raise RuntimeError("ten processes that were not killed did not finish all songs")
 
     def stray(self) -> list[Path]:
-        """Return the files beside the journal that belong to nothing."""
+        """Return the files beside the journal that belong to no job."""
         beside = (path for path in self.folder.iterdir() if path != self.source)
         return [path for path in beside if path.name not in _ALLOWED]
 
     async def _make_songs(self) -> None:
-        """Put songs into the folder: enough that there is something to do, and some of them of the same name."""
+        """Write songs to the folder, some of them with the same name."""
         fair = self.songs * self.killed // max(self.kills, 1)
         while self._made < max(self._through, fair) + _AHEAD or (
             self.killed == self.kills - 1 and self._made < self.songs
@@ -213,7 +213,7 @@ class _Victim:
             self._made += 1
 
     async def _live(self, *, kill: bool) -> bool:
-        """Run one process until it is killed or ends; tell whether it ended with all songs done."""
+        """Run one process until it is killed or ends; return whether it ended with all songs done."""
         mark, times = self.random.choice(_MARKS), self.random.randint(1, 5)
         moment = self.random.choice((0.0, 0.002, 0.01, 0.05, 0.3)) * self.random.random()
         url = self.sandbox.url.replace("127.0.0.1", "localhost")
@@ -234,16 +234,16 @@ class _Victim:
                     await anyio.sleep(moment)
                 if kill and process.returncode is None:
                     await self._kill(process)
-                told = [line async for line in self._lines(process)]
+                printed = [line async for line in self._lines(process)]
                 code = await process.wait()
         if kill:
             return False
         if code != 0:
             raise RuntimeError(f"the process ended with {code}: {errors.read_text()[-2000:]}")
-        return "end" in told and not any(line.startswith("failed") for line in told)
+        return "end" in printed and not any(line.startswith("failed") for line in printed)
 
     async def _wait_for(self, process: Process, mark: str, times: int) -> bool:
-        """Wait until the process has told `mark` so often; `False` when it ended before."""
+        """Wait until the process has printed `mark` that many times; return `False` if it ended before."""
         if not mark:
             return True
         with anyio.move_on_after(_LONGEST_START) as scope:
@@ -271,7 +271,7 @@ class _Victim:
             self.caught.update({state.value: count for state, count in states.items()})
 
     async def _lines(self, process: Process) -> AsyncIterator[str]:
-        """Give what a process tells, line by line, to its end."""
+        """Yield the lines that a process prints, to its end."""
         assert process.stdout is not None
         rest = ""
         async for text in TextReceiveStream(process.stdout):
@@ -282,5 +282,5 @@ class _Victim:
 
 
 def _share(total: int, *, count: int, number: int) -> int:
-    """Return part `number` of a total that is divided into `count` parts that differ by one at most."""
+    """Return the size of part `number` of a total divided into `count` nearly equal parts."""
     return total // count + (number < total % count)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between a client and the service, as faults of the sandbox."""
+"""Random faults of the network and the service, for a sandbox."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PAGES: Final = {"separation/create": 0.12, "*": 0.03, "/storage/*": 0.04}
 
 @define
 class Weather:
-    """Faults of every kind, each now and then, short outages, and history pages whose length changes."""
+    """Random faults of every kind, short outages, and history pages of changing length."""
 
     random: random.Random
     outages: int = field(default=0, init=False)
@@ -36,7 +36,7 @@ class Weather:
 
     @asynccontextmanager
     async def over(self, sandbox: Sandbox) -> AsyncIterator[None]:
-        """Add the faults to a sandbox, and have it go down and change its pages until the block ends."""
+        """Apply them to a sandbox until the block ends."""
         for fault in self._faults():
             sandbox.faults.add(fault)
         async with anyio.create_task_group() as tasks:

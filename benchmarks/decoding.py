@@ -1,4 +1,4 @@
-"""What the catalogue costs beside the `json.loads` that its megabyte needs anyway.
+"""The time to decode the catalogue, compared with `json.loads` of its megabyte.
 
 Ratios of the best of several rounds in one run, so that a slow machine does not matter. The catalogue is the sandbox's,
 which has the size of the real one, brought to the 117 algorithms of the real one.
@@ -34,7 +34,7 @@ def answer() -> bytes:
 
 
 def measure(quick: bool) -> list[Row]:
-    """Time decoding the catalogue, alone and with what one does with it next."""
+    """Time decoding the catalogue, alone and with a first use of it."""
     body = answer()
     rounds = 5 if quick else 30
     cases: Sequence[tuple[str, Callable[[], Any], float | None]] = [

@@ -1,6 +1,6 @@
-"""How soon progress shows what happens at the service, on a real socket at 60 requests a minute.
+"""The delay of progress, on a real socket at 60 requests a minute.
 
-Six songs wait 10 s in the service's queue and are separated in 18 s, while somebody follows each of them.
+Six songs wait 10 s in the service's queue and are separated in 18 s, while each of them is followed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PER_MINUTE: Final = 60
 
 @define
 class Followed:
-    """What one follower saw of a job: each progress, and when (in seconds of the sandbox's clock)."""
+    """The progress of one followed job, with times in seconds of the sandbox's clock."""
 
     seen: list[tuple[float, Progress]] = field(factory=list)
     began: float = 0.0
@@ -52,7 +52,7 @@ class Followed:
 
     @property
     def longest_still(self) -> float:
-        """The longest time that the bar stood still while the job was shown as processed."""
+        """The longest time that the fraction did not move while the job was shown as processed."""
         moved = self.first(Stage.PROCESSING, Stage.DONE)
         longest, before = 0.0, -1.0
         for at, progress in self.seen:
@@ -69,7 +69,7 @@ class Followed:
 
     @property
     def half_time_error(self) -> float | None:
-        """How wrong the time left was half-way through the processing, as a part of what was really left."""
+        """The error of the time left half-way through the processing, relative to the actual time left."""
         half = (self.began + self.ended) / 2
         known = [(at, p.seconds_left) for at, p in self.seen if at <= half and p.seconds_left is not None]
         if not known:
@@ -88,7 +88,7 @@ class Followed:
 
 
 async def run(scale: float = 1.0, *, queue: float = QUEUE, journal: Path | None = None) -> tuple[list[Followed], int]:
-    """Separate the songs, all times multiplied by `scale`; return what was seen, and the number of answers 429."""
+    """Separate the songs with all times multiplied by `scale`; return the observed progress and the number of 429s."""
     async with Sandbox(
         stems="copy",
         job_seconds=WORK * scale,
@@ -122,7 +122,7 @@ async def _follow(job: Job, one: Followed, offset: float) -> None:
 
 
 def measure(quick: bool) -> list[Row]:
-    """Run twice with one journal: the second time knows how long such songs take."""
+    """Run twice with one journal: in the second run, the typical durations are known."""
     scale = 0.1 if quick else 1.0
     with TemporaryDirectory() as folder:
         journal = Path(folder) / "jobs.db"
@@ -149,7 +149,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def _rows(name: str, followed: list[Followed], scale: float) -> list[Row]:
-    """Compare with the goals, which are seconds at the pace of the real service."""
+    """Compare with the goals, which are in seconds of the real service."""
     figures = (
         ("stage begun → shown, worst", max(one.stage_delay for one in followed) / scale, 8.0),
         ("ended → shown, worst", max(one.end_delay for one in followed) / scale, 8.0),

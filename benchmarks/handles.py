@@ -1,4 +1,4 @@
-"""What a job costs that waits in the local queue: bytes, and the time to submit it."""
+"""The cost of a job in the local queue: memory, and the time to submit it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JOBS: Final = 100_000
 
 
 def measure(quick: bool) -> list[Row]:
-    """Submit to a client whose service cannot be reached, so that all jobs wait; `quick` scales up a tenth of them."""
+    """Submit to a client whose service is unreachable, so that all jobs wait; `quick` scales up a tenth of them."""
     jobs, rounds = (_JOBS // 10, 1) if quick else (_JOBS, 3)
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -47,7 +47,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def _fresh(journal: Path | None) -> Path | None:
-    """Remove what an earlier round left there."""
+    """Remove the journal of an earlier round."""
     if journal is not None:
         for path in journal.parent.glob(journal.name + "*"):
             path.unlink()
@@ -56,7 +56,7 @@ def _fresh(journal: Path | None) -> Path | None:
 
 @frozen
 class _Taken:
-    """What submitting took: seconds for 100,000 jobs, and bytes for each."""
+    """The cost of submitting: seconds for 100,000 jobs, and bytes for each."""
 
     seconds: float
     bytes: float

@@ -1,4 +1,4 @@
-"""What a journal costs: each submit, a start with many jobs, and the event loop meanwhile."""
+"""The cost of a journal: of each submit, of a start with many jobs, and for the event loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TARGET: Final = Target("/home/user/stems")
 
 
 def measure(quick: bool) -> list[Row]:
-    """Measure on a disk of this machine; `quick` takes a fiftieth of the jobs, and scales what it finds."""
+    """Measure on a disk of this machine; `quick` scales up a fiftieth of the jobs."""
     jobs, rounds = (_JOBS // 50, 1) if quick else (_JOBS, 3)
     scale = _JOBS / jobs
     submits, hops, crowds, syncs, starts, lags = [], [], [], [], [], []
@@ -89,7 +89,7 @@ def _order(number: int) -> JobRequest:
 
 
 async def _timed(work: Callable[[SqliteJournal, int], Awaitable[None]], path: Path, jobs: int) -> float:
-    """Return the seconds that `work` takes on a journal of its own, opening and closing not counted."""
+    """Return the seconds that `work` takes on a new journal, without opening and closing it."""
     journal = SqliteJournal(path)
     await journal.open()
     try:
@@ -123,7 +123,7 @@ async def _crowd(journal: SqliteJournal, jobs: int) -> None:
 
 
 async def _plain_submits(path: Path, jobs: int) -> float:
-    """Do it as one would at first: the same row, written and committed in anyio's worker thread."""
+    """Write the same row in the simplest way: one commit each in anyio's worker thread."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -138,7 +138,7 @@ async def _plain_submits(path: Path, jobs: int) -> float:
 
 
 async def _start(path: Path) -> tuple[float, float]:
-    """Return the seconds until a journal is open, and how late a task was that wanted to run each millisecond."""
+    """Return the seconds to open a journal, and the delays of a task that sleeps for a millisecond at a time."""
     late: list[float] = []
 
     async def beat() -> None:

@@ -1,4 +1,4 @@
-"""What a journal costs the event loop: its thread's processor time for jobs from submit to done, with and without."""
+"""The cost of a journal for the event loop: its thread's processor time per job, with a journal and without."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JOBS: Final = 300
 
 
 def measure(quick: bool) -> list[Row]:
-    """Run the same jobs by turns with a journal and without one."""
+    """Run the same jobs alternately with a journal and without one."""
     jobs, rounds = (20, 1) if quick else (_JOBS, 5)
     differences, whole = [], []
     with TemporaryDirectory() as name, Sandbox(stems="copy", job_seconds=0.0) as sandbox:

@@ -1,4 +1,4 @@
-"""A dry run over a large library, and the first song of a real one: time, memory, and what the event loop notices."""
+"""A dry run over a large library, and the first song of a real one: time, memory, and delays of the event loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALBUM: Final = 12
 
 
 def make_library(folder: Path, songs: int) -> None:
-    """Write that many short songs with tags, in folders by artist and album. All differ in their tags only."""
+    """Write short songs with tags, in folders by artist and album. They differ in their tags only."""
     tail = b""
     for number in range(songs):
         if number % ALBUM == 0:
@@ -66,8 +66,11 @@ def measure(quick: bool) -> list[Row]:
 
 
 def _lags(run: dict[str, Any]) -> list[Row]:
-    """What blocks is the processor time that the loop's thread takes in one go; what others feel depends on who else
-    wants the machine's processors, so an idle loop in the same process, just before, stands beside it."""
+    """Return the longest times that the event loop was blocked, as processor time of its thread.
+
+    The delays that others see depend on the other users of the processors, so they are given with those of an idle loop
+    in the same process just before.
+    """
     return [
         Row(name="… the loop's thread worked in one go at most", unit="ms", ours=run["busy"] * 1e3, goal=20),
         Row(

@@ -1,4 +1,4 @@
-"""How near a run comes to its bound, the line or the slots, where uploads take as long as separations do.
+"""How near a run comes to its lower bound, where uploads take as long as separations.
 
 Nothing can be faster than max(bytes ÷ rate of the line, seconds of work ÷ slots), and the time of one song more, since
 the first song has to be sent before any is separated, and the last is separated when all are sent. Each row divides
@@ -63,7 +63,7 @@ CASES: Final = (
 
 
 def measure(quick: bool) -> list[Row]:
-    """Run all cases; the quick way, the second one with fewer songs."""
+    """Run all cases; `quick` runs only the second one, with fewer songs."""
     rows = []
     for case in [Case(1, _MB, 3, _MB, 1.0)] if quick else CASES:
         walls = []

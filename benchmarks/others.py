@@ -1,4 +1,4 @@
-"""A folder of songs beside the published `mvsep-cli`, on the same sandbox at the same speed."""
+"""Separate a folder of songs with this client and with the published `mvsep-cli`, on the same sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAUNCHER: Final = Path(__file__).parent.parent / "tests" / "peers" / "launcher.
 
 
 def measure(quick: bool) -> list[Row]:
-    """Separate songs of 5 MB, with ten slots and with one; `mvsep-cli` does one after the other, as it always does."""
+    """Separate songs of 5 MB, with ten slots and with one; `mvsep-cli` separates one after the other."""
     songs = 3 if quick else 40
     rows = []
     for slots, goal in ((10, 1 / 8), (1, 0.9)):

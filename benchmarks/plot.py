@@ -1,4 +1,4 @@
-"""Figures beside their goals as one SVG: each bar is a result in parts of its goal, whose line is at 1."""
+"""Draw results and goals as SVG: each bar is a result relative to its goal, which is at 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long several processes of one account take with a shared journal, and what the journal costs."""
+"""The time that several processes of one account take with a shared journal, and the cost of that journal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SONGS: Final = 60
 
 @frozen
 class _Run:
-    """What one run of several processes took."""
+    """The results of one run of several processes."""
 
     seconds: float
     gaps: list[float]
@@ -214,7 +214,7 @@ async def _queued(journal: str, jobs: int) -> list[Row]:
 
 
 def _memory(sandbox: Sandbox, journal: str) -> float:
-    """Return how much more memory a process takes for a journal with many jobs of another one."""
+    """Return the additional memory of a process whose journal has many jobs of another one."""
     url = urlsplit(journal)
     sizes = []
     for used in (journal, url._replace(path="/postgres").geturl()):

@@ -1,4 +1,4 @@
-"""How soon a slot that came free is used again, and how full ten slots are kept, on real sockets."""
+"""The time until a free slot is used again, and the use of ten slots, on real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement found, as a value; a table of such values, and a file of them."""
+"""The results of benchmarks as values, tables and files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _REACHED: Final = {True: "yes", False: "**no**", None: ""}
 
 @frozen(kw_only=True)
 class Row:
-    """One figure: ours beside a peer's from the same rounds, or ours alone.
+    """One result: ours and that of a peer in the same rounds, or ours alone.
 
     `goal` bounds the ratio where there is a peer, else our figure: from above, or with `at_least` from below.
-    `ratio` is the median of the ratios round by round where there are rounds, for what disturbs a round disturbs both;
-    `spread` is (largest - smallest) / median, of the ratios if there are any, else of our figures.
+    `ratio` is the median of the ratios of the rounds, since disturbances of a round affect both; `spread` is (largest -
+    smallest) / median, of the ratios if there are any, else of our figures.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Row:
     def beside(
         cls, name: str, unit: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, *, goal: float | None
     ) -> Row:
-        """Compare two contestants that ran by turns."""
+        """Compare two contestants that ran alternately."""
         ratios = [mine / other for mine, other in zip(ours, peer, strict=True)]
         return cls(
             name=name,
@@ -96,7 +96,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Describe where this ran."""
+    """Describe the machine."""
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpus": os.cpu_count(),
@@ -106,7 +106,7 @@ def machine() -> dict[str, Any]:
 
 
 def show(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print goal and result side by side."""
+    """Print results and goals."""
     table = Table(title="{system}, {cpus} cpus, load {load[0]:.1f}, Python {python}".format(**machine()))
     table.add_column("measurement")
     for title in ("ours", "peer", "ratio", "spread", "goal"):
@@ -127,6 +127,6 @@ def show(rows: Sequence[Row], console: Console | None = None) -> None:
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the figures and the machine as JSON."""
+    """Write the results and the machine as JSON."""
     figures = [asdict(row) | {"met": row.met} for row in rows]
     path.write_text(json.dumps({"machine": machine(), "rows": figures}, indent=1) + "\n")

@@ -17,7 +17,7 @@ __all__ = ["Service", "serving"]
 
 @frozen
 class Service:
-    """Where it is, and the tokens of its two accounts."""
+    """The URL of the sandbox, and the tokens of its two accounts."""
 
     url: str
     premium_token: str
@@ -26,7 +26,7 @@ class Service:
 
 @contextmanager
 def serving(job_seconds: float, **settings: float) -> Iterator[Service]:
-    """Run a sandbox whose jobs take that long, in a process that shares nothing with what is measured."""
+    """Run a sandbox in another process, so that it does not affect the measurement."""
     command = [sys.executable, "-m", "benchmarks.service", json.dumps({"job_seconds": job_seconds, **settings})]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,6 +1,6 @@
-"""Kill and suspend processes that share one account and one journal in PostgreSQL, and count what is there in the end.
+"""Kill and suspend processes that share one account and one journal in PostgreSQL, and check the results at the end.
 
-`python -m benchmarks.shared_chaos --disturbances 200` runs it alone, with a seed and number of one's own.
+`python -m benchmarks.shared_chaos --disturbances 200` runs it alone, with another seed and number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _FAULTS: Final = (
 
 @frozen(kw_only=True)
 class Outcome:
-    """What there was at the end."""
+    """The results at the end."""
 
     songs: int
     kills: int
@@ -88,7 +88,7 @@ class SharedChaos:
         self._random = random.Random(self.seed)
 
     async def run(self) -> Outcome:
-        """Disturb, begin again, until all is done."""
+        """Kill, suspend and restart until all songs are done."""
         began = anyio.current_time()
         source = self.folder / "songs"
         source.mkdir()
@@ -239,7 +239,7 @@ def measure(quick: bool) -> list[Row]:
         Row(name="shared journal: kills", unit="", ours=outcome.kills),
         Row(name="shared journal: suspensions", unit="", ours=outcome.suspensions),
         Row(name="shared journal: songs", unit="", ours=outcome.songs),
-        Row(name="shared journal: requests struck by a fault", unit="", ours=outcome.faults),
+        Row(name="shared journal: requests with an injected fault", unit="", ours=outcome.faults),
         Row(name="shared journal: songs lost", unit="", ours=outcome.lost, goal=0),
         Row(name="shared journal: songs paid twice", unit="", ours=outcome.paid_twice, goal=0),
         Row(name="shared journal: files with wrong bytes", unit="", ours=outcome.wrong, goal=0),

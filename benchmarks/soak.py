@@ -1,6 +1,7 @@
-"""`python -m benchmarks soak`: memory and descriptors of a process that separates songs over a bad line for minutes.
+"""`python -m benchmarks soak`: memory and descriptors of a process that separates songs for minutes.
 
-The process has a journal and a clock that is set again and again. It prunes every job, and deletes its files.
+The process has an unreliable network, a journal, and a clock that is set again and again. It prunes every job and
+deletes its files.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SAMPLES: Final = 300
 
 @frozen
 class Sample:
-    """What the process uses at one moment."""
+    """The resources of the process at one moment."""
 
     memory: int
     descriptors: int
@@ -41,16 +42,16 @@ class Sample:
 
 @define
 class Soaked:
-    """What a soak found."""
+    """The results of a soak."""
 
-    told: Counter[str] = field(factory=Counter)
+    printed: Counter[str] = field(factory=Counter)
     samples: list[Sample] = field(factory=list)
     faults: int = 0
     code: int | None = None
 
     @property
     def failed(self) -> int:
-        return sum(count for line, count in self.told.items() if line.startswith("failed"))
+        return sum(count for line, count in self.printed.items() if line.startswith("failed"))
 
     def growth(self, attribute: str) -> float:
         """Return the median of the last fifth over that of the second fifth; in the first one, caches fill."""
@@ -66,7 +67,7 @@ def measure(quick: bool) -> list[Row]:
     """Soak for ten minutes; `quick` for a few seconds."""
     seconds = 5.0 if quick else 600.0
     found = anyio.run(soak, seconds)
-    name = f"soak: {seconds:.0f} s, {found.told['finished']} songs, {found.faults} faults: "
+    name = f"soak: {seconds:.0f} s, {found.printed['finished']} songs, {found.faults} faults: "
     return [
         Row(name=name + "songs that failed", unit="", ours=found.failed, goal=0),
         _level(name + "memory at the end over the beginning", found, "memory", f"{found.most('memory') >> 20} MiB"),
@@ -82,7 +83,7 @@ def _level(name: str, found: Soaked, attribute: str, most: str = "") -> Row:
 
 
 async def soak(seconds: float, *, seed: int = 1) -> Soaked:
-    """Run the process for a time over a bad line, and look at it all the while."""
+    """Run the process over an unreliable network, and sample its resources."""
     found = Soaked()
     weather = Weather(random.Random(seed))
     quirks = Quirks(early_not_found=0.2, history_delay=0.3)
@@ -114,7 +115,7 @@ async def _run(sandbox: Sandbox, folder: Path, seconds: float, found: Soaked) ->
             *lines, rest = (rest + text).split("\n")
             if "open" in lines:
                 tasks.start_soon(_sample, psutil.Process(process.pid), seconds / _SAMPLES, found.samples)
-            found.told.update(lines)
+            found.printed.update(lines)
         found.code = await process.wait()
         tasks.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""The time to import the client, beside its dependencies, and to open it, and how long that blocks the event loop."""
+"""The time to import the client, compared with its dependencies, to open it, and to block the event loop meanwhile."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ anyio.run(main)
 
 
 def measure(quick: bool) -> list[Row]:
-    """Import in fresh processes, by turns."""
+    """Import in new processes, alternately."""
     rounds = 2 if quick else 15
     package, client, base, stalls, opens = [], [], [], [], []
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""How well the slots are used and how soon progress is shown under the service's real limits, in virtual time.
+"""The use of slots and the delay of progress under the service's real limits, in virtual time.
 
     python -m benchmarks.scheduling [--quick]
 

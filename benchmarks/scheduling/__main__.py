@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scheduling`: play the scenarios and print how it went."""
+"""`python -m benchmarks.scheduling`: run the scenarios and print the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of the modelled service: ours, made of the package's own parts, those of others, and an oracle."""
+"""Clients of the modelled service: ours, made of the package's own parts, fixed-interval clients, and an oracle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class Outcome:
-    """What a client made of a scenario. All times in seconds."""
+    """The results of a client in a scenario. All times are in seconds."""
 
     use: float
     """Share of the slots' time in which something was in them."""
@@ -90,13 +90,13 @@ class Wire:
     def send(
         self, priority: Priority, serve: Callable[[], T], answered: Callable[[T], None], upload: float = 0.0
     ) -> None:
-        """Ask the service `serve` once the budget allows the request, and hand on its answer."""
+        """Call `serve` once the budget allows the request, and pass on its result."""
         entry = (priority, next(self._numbers), self.clock.now, lambda: self._go(priority, serve, answered, upload))
         heapq.heappush(self._waiting, entry)
         self._pump()
 
     def spare(self) -> int:
-        """Return how many polls could go out now."""
+        """Return how many polls could be sent now."""
         if self.budget is None:
             return 1
         return 0 if self._waiting else self.budget.spare(self.clock.now)
@@ -155,9 +155,9 @@ class Wire:
 
 @define
 class Client(ABC):
-    """What all clients share: a queue of songs, a slot before each create, and an account of what came of it.
+    """The base of all clients: a queue of songs, a slot before each create, and the results.
 
-    `shared`: the service, where other clients use it too; without, it has one for itself.
+    `shared`: the service if other clients use it too; otherwise each has its own.
     """
 
     scenario: Scenario
@@ -193,7 +193,7 @@ class Client(ABC):
         return len(self.noticed) == len(self.songs)
 
     def run(self) -> Outcome:
-        """Separate all songs, and say how it went."""
+        """Separate all songs and return the results."""
         self.fill()
         self.clock.run(lambda: self.finished)
         return self.outcome()
@@ -204,7 +204,7 @@ class Client(ABC):
         return sum(max(0.0, min(end, until) - begun) for begun, end in ends)
 
     def outcome(self) -> Outcome:
-        """Say how it went."""
+        """Return the results."""
         until = self.last_start
         busy = self.busy(until) + self.service.busy_with_others(until)
         return Outcome(
@@ -254,7 +254,7 @@ class Client(ABC):
         self.states[job] = next_state(job, self.states[job], event)
 
     def over(self, job: str) -> None:
-        """Note that a job's end was noticed, and use its slot."""
+        """Record that the end of a job was noticed, and use its slot."""
         self.apply(job, JobEvent.STATUS_DONE)
         self.noticed[job] = self.clock.now
         self.slots.release(job)
@@ -267,7 +267,7 @@ class Client(ABC):
 
 @define
 class Ours(Client):
-    """The package's own parts, driven as the scheduler drives them. `followed`: every job by somebody."""
+    """The package's own parts, driven as the scheduler drives them. `followed`: whether every job is followed."""
 
     followed: bool = True
     policy: PollPolicy = field(init=False)
@@ -374,7 +374,7 @@ class Ours(Client):
 
 @define
 class Fixed(Client):
-    """Polls each job every so often, as most clients do; `careful` ones keep the same budget as ours."""
+    """Polls each job at a fixed interval, as most clients do; `careful` ones keep the same budget as ours."""
 
     every: float = 5.0
     careful: bool = True

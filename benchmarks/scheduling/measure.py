@@ -1,4 +1,4 @@
-"""The scenarios, the clients that play them, and the results beside their goals."""
+"""The scenarios, the clients that run them, and the results with their goals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["GOALS", "SCENARIOS", "TWO_CLIENTS", "Goals", "Measured", "measure", 
 
 @frozen
 class Goals:
-    """What the package's own client is to reach; `None`: no goal there."""
+    """The goals of the package's own client; `None`: no goal."""
 
     use: float | None = None
     """Least slot use, relative to the oracle's."""
@@ -30,7 +30,7 @@ class Goals:
     """Most answers 429."""
 
     def met(self, measured: Measured) -> bool:
-        """Tell whether all of them are reached."""
+        """Return whether all of them are reached."""
         outcome = measured.outcome
         return (
             (self.use is None or measured.use >= self.use)
@@ -115,7 +115,7 @@ OTHERS: Final[Sequence[tuple[str, Callable[[Scenario], Client]]]] = (
 
 
 def play(name: str, scenario: Scenario, clients: Sequence[tuple[str, Callable[[Scenario], Client]]]) -> list[Measured]:
-    """Let each client work through the scenario, beside an oracle."""
+    """Run each client in the scenario, and an oracle."""
     oracle = Oracle(scenario).run()
     rows = []
     for client, make in clients:
@@ -134,7 +134,7 @@ def play(name: str, scenario: Scenario, clients: Sequence[tuple[str, Callable[[S
 
 
 def measure(quick: bool = False) -> list[Measured]:
-    """Play all scenarios with our client, the first also with others; `quick` takes a tenth of the jobs."""
+    """Run all scenarios with our client, the first one also with others; `quick` takes a tenth of the jobs."""
     rows = []
     for number, (name, scenario) in enumerate(SCENARIOS.items()):
         if quick:
@@ -148,7 +148,7 @@ def measure(quick: bool = False) -> list[Measured]:
 
 
 def play_two(name: str, scenario: Scenario) -> list[Measured]:
-    """Let two of our clients share one account, beside an oracle that has it for itself and separates all songs."""
+    """Run two of our clients that share one account, and an oracle that separates all songs alone."""
     oracle = Oracle(evolve(scenario, jobs=2 * scenario.jobs))
     oracle.run()
     service = Service(scenario, Clock())

@@ -1,4 +1,4 @@
-"""The policy's figures in virtual time, beside their goals."""
+"""The results of the polling policy in virtual time, with their goals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["measure"]
 
 
 def measure(quick: bool) -> list[Row]:
-    """Play all scenarios, the first one also with other ways to poll."""
+    """Run all scenarios, the first one also with other polling policies."""
     return [row for measured in play_all(quick) for row in _rows(measured)]
 
 

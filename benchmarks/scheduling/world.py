@@ -1,4 +1,4 @@
-"""A virtual clock, songs, and the service in a few formulas: when each job ends, and how many requests were made."""
+"""A virtual clock, songs, and a model of the service."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Clock:
 
 @frozen(kw_only=True)
 class Scenario:
-    """One world to work in. Seconds throughout; what is not said is drawn from `seed`."""
+    """The settings of one run. Times are in seconds; the rest is drawn from `seed`."""
 
     jobs: int = 1000
     slots: int = 10
@@ -90,7 +90,7 @@ def songs(scenario: Scenario) -> list[Song]:
 
 @define
 class Limiter:
-    """The service's count of requests, fixed minutes or a sliding one; what is refused does not count."""
+    """The service's count of requests, fixed minutes or a sliding one; refused requests do not count."""
 
     scenario: Scenario
     refusals: int = 0
@@ -131,7 +131,7 @@ class Service:
         self._repeat(self.scenario.other_requests / 60, lambda: self.limiter.hit(self.clock.now, other=True))
 
     def create(self, job: str, song: Song) -> bool:
-        """Accept a job, or refuse it for want of a slot."""
+        """Accept a job, or refuse it for lack of a slot."""
         if self.unfinished() >= self.scenario.slots:
             return False
         now = self.clock.now
@@ -140,7 +140,7 @@ class Service:
         return True
 
     def stage(self, job: str) -> Stage:
-        """Return what `get` says."""
+        """Return the response of `get`."""
         _, began, ended = self.jobs[job]
         now = self.clock.now
         return Stage.DONE if now >= ended else Stage.PROCESSING if now >= began else Stage.WAITING
@@ -156,7 +156,7 @@ class Service:
         return len(self._unfinished)
 
     def user(self) -> tuple[set[str] | None, int | None]:
-        """Return what `app/user` says of the unfinished jobs: which are this client's, and how many there are."""
+        """Return the unfinished jobs that `app/user` reports: which are this client's, and how many there are."""
         self._prune()
         if self.scenario.account == "null":
             return None, None
@@ -171,7 +171,7 @@ class Service:
         return sum(max(0.0, min(end, until) - begun) for begun, end in self.foreign)
 
     def room_at(self) -> float:
-        """Return when the next unfinished job ends, as only an oracle knows."""
+        """Return when the next unfinished job ends, for the oracle."""
         self._prune()
         return min(self._unfinished.values(), default=self.clock.now)
 

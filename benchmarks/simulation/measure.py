@@ -31,11 +31,11 @@ PROMISES = (
 def measure(quick: bool = False, *, seeds: int = 200, first: int = 0) -> list[Row]:
     """Run seeds and return how often each promise was broken, and how much life they had."""
     broken: Counter[str] = Counter()
-    seconds, lives, jobs, struck = 0.0, 0, 0, 0
+    seconds, lives, jobs, faults = 0.0, 0, 0, 0
     for seed in range(first, first + (3 if quick else seeds)):
         result = run(Scenario.of(seed))
         seconds, lives = seconds + result.seconds, lives + result.lives
-        jobs, struck = jobs + result.jobs, struck + result.requests_struck
+        jobs, faults = jobs + result.jobs, faults + result.faults
         if result.violation is not None:
             broken[result.violation.promise] += 1
             print(f"seed {seed}: {result.violation}", file=sys.stderr)
@@ -44,7 +44,7 @@ def measure(quick: bool = False, *, seeds: int = 200, first: int = 0) -> list[Ro
         Row(name="virtual days of account life", unit="days", ours=seconds / 86400.0),
         Row(name="starts of the process", unit="", ours=lives),
         Row(name="jobs paid", unit="", ours=jobs),
-        Row(name="requests struck by a fault", unit="", ours=struck),
+        Row(name="requests with an injected fault", unit="", ours=faults),
     ]
     names = dict.fromkeys((*PROMISES, *broken))
     return [*figures, *(Row(name=f"broken: {name}", unit="", ours=broken[name], goal=0) for name in names)]

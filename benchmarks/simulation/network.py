@@ -36,7 +36,7 @@ class Network(httpx.AsyncBaseTransport):
     activity: trio.Event = field(factory=trio.Event)
     long_outage: bool = False
     """Whether there was an outage as long as the client's patience."""
-    struck: dict[str, int] = field(factory=dict)
+    injected: dict[str, int] = field(factory=dict)
     """How often each fault happened."""
     _sent: list[float] = field(factory=list)
     _creating: int = 0
@@ -51,7 +51,7 @@ class Network(httpx.AsyncBaseTransport):
         create = path == "separation/create"
         fault = self._draw()
         if fault:
-            self.struck[fault] = self.struck.get(fault, 0) + 1
+            self.injected[fault] = self.injected.get(fault, 0) + 1
         await self._wait(self.rng.random() * self.scenario.latency, httpx.ConnectError)
         if fault == "no connection":
             raise httpx.ConnectError("no route to host")

@@ -46,7 +46,7 @@ class Result:
     seconds: float
     lives: int
     jobs: int
-    requests_struck: int
+    faults: int
     most_tasks: int
 
     def describe(self) -> str:
@@ -112,7 +112,7 @@ def _run(scenario: Scenario, folder: Path) -> Result:
         logging.disable(logging.NOTSET)
     service, network, user = world[0]
     accepted = sum(job.audio is not None for job in service.jobs)
-    return Result(scenario, story, seconds, user.lives, accepted, sum(network.struck.values()), user.most_tasks)
+    return Result(scenario, story, seconds, user.lives, accepted, sum(network.injected.values()), user.most_tasks)
 
 
 def shrink(result: Result, *, most: int = 40) -> Result:

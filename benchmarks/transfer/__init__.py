@@ -1,1 +1,1 @@
-"""How fast, and in how little memory, audio is moved."""
+"""The speed and memory of uploads and downloads."""

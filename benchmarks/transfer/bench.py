@@ -1,4 +1,4 @@
-"""What the measurements of transfers share: the servers, a song on disk, curl, and the interleaved rounds."""
+"""The common parts of transfer benchmarks: servers, a song on disk, curl, and interleaved rounds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Scheme = Literal["plain", "TLS"]
 
 @frozen
 class Bench:
-    """Two running servers, and the files that a measurement needs."""
+    """Two running servers, and files to transfer."""
 
     folder: Path
     song: Path
@@ -79,11 +79,11 @@ class Bench:
 
     @property
     def out(self) -> Path:
-        """Where downloads go; emptied before each round."""
+        """The folder for downloads; it is emptied before each round."""
         return self.folder / "out"
 
     def clear(self) -> None:
-        """Empty `out` and let the disk come to rest, so that a round does not pay for the one before."""
+        """Empty `out` and sync the disk, so that a round is not slowed down by the one before."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
         os.sync()
@@ -105,14 +105,14 @@ def _peer(certificate: str, size: int) -> Iterator[int]:
 
 @frozen
 class Times:
-    """What a contestant took, round by round: seconds, and seconds of processor time without the server's."""
+    """The seconds of each round, and the seconds of processor time without the server's."""
 
     wall: list[float] = field(factory=list)
     work: list[float] = field(factory=list)
 
 
 def interleaved(bench: Bench, contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
-    """Run all contestants by turns, and return what each took. The first round is thrown away: caches fill, modules
+    """Run all contestants alternately, and return their times. The first round is discarded: caches fill, modules
     load."""
     times = {name: Times() for name in contestants}
     for number in range(rounds + 1):
@@ -162,7 +162,7 @@ def curl_download(bench: Bench, scheme: Scheme) -> None:
 
 
 def curl_download_synced(bench: Bench, scheme: Scheme) -> None:
-    """Download with curl, then make it last as we do before a file gets its name."""
+    """Download with curl and sync the file, as we do before it is renamed."""
     curl_download(bench, scheme)
     with (bench.out / "song.wav").open("rb") as file:
         os.fsync(file.fileno())

@@ -31,7 +31,7 @@ _TICK = 0.002
 
 @frozen
 class Crowd:
-    """What a crowd of transfers took: MiB above idle, and milliseconds at the 99th percentile.
+    """The cost of many transfers at once: MiB above idle, and milliseconds at the 99th percentile.
 
     `work`: processor time of a pass of the event loop, of those in which a timer falls due: what delays timers by our
     doing. `lag`: how late a timer was. `idle_lag`: how late one was on an idle loop in another process, at that time:
@@ -118,7 +118,7 @@ async def _tick(lags: list[float], *, task_status: TaskStatus[None] = anyio.TASK
 
 
 async def _idle() -> float:
-    """Return how late the timers of a loop are that does nothing else, until stdin ends."""
+    """Return the delays of timers on an idle event loop, until stdin ends."""
     lags: list[float] = []
     async with anyio.create_task_group() as group:
         await group.start(_tick, lags)

@@ -1,6 +1,6 @@
-"""Downloading a stem of 512 MiB to disk: wall time beside curl's.
+"""Download a stem of 512 MiB to disk, compared with curl.
 
-curl leaves the file in the system's cache; ours is synced before it gets its name. So curl followed by a sync is shown
+curl leaves the file in the system's cache; ours is synced before it is renamed. So curl followed by a sync is shown
 too: that is the same work.
 """
 

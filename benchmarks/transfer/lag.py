@@ -1,4 +1,4 @@
-"""How late the event loop is while ten uploads and ten downloads run on it.
+"""The delay of the event loop while ten uploads and ten downloads run on it.
 
 What a program of ours can do about it is how long the loop's thread works in one go, in processor time. How late timers
 are depends on the machine as well, whose two processors the servers, the transfers and everything else share: so an

@@ -1,4 +1,4 @@
-"""Memory above idle while songs of 1 GiB are moved, one and ten at a time."""
+"""The memory of uploads and downloads of 1 GiB, one and ten at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GOALS = {1: 8.0, 10: 60.0}
 
 
 def measure(quick: bool) -> list[Row]:
-    """Measure uploads and downloads over TLS, which needs the more memory."""
+    """Measure uploads and downloads over TLS, which needs more memory."""
     size = (4 if quick else 1024) * MIB
     rows = []
     with Bench.opened(size) as bench:

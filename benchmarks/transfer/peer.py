@@ -1,7 +1,7 @@
 """The other end of a measured transfer: `python -m benchmarks.transfer.peer CERTIFICATE|- SIZE`, until stdin ends.
 
-A thread a connection on blocking sockets, `sendfile` where there is no TLS: it must not be what is measured. `GET`
-answers SIZE bytes that start like a WAV file, anything else swallows the body it announces. Prints its port first.
+Each connection has a thread with blocking sockets, and `sendfile` without TLS: the server must not be the bottleneck.
+`GET` answers SIZE bytes that start like a WAV file; any other request reads the body. Prints its port first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Uploading a song of 512 MiB: wall time beside curl's, and beside httpx's own `files=`.
+"""Upload a song of 512 MiB, compared with curl and with httpx's own `files=`.
 
 On a machine that has other work to do, processor time is what can be compared: who needs less of it waits less too.
 """

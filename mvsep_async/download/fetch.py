@@ -64,7 +64,7 @@ class Fetched:
     received: int
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False, kw_only=True, repr=False)
 class Fetch:
     """Fetches a file from `url` to `target`, a path below `root`, resuming from the bytes in `<target>.part`.
 

@@ -61,7 +61,8 @@ class HTTPResponse:
     """One HTTP response: status, lower-case headers, body. `overlong`: the body was cut at the limit."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    """Not in the `repr`: a `Location` may hold the token."""
     body: bytes = field(repr=False)
     overlong: bool = False
 

@@ -135,7 +135,7 @@ class Connection(httpcore.AsyncConnectionInterface):
         return stream
 
 
-@define(eq=False)
+@define(eq=False, repr=False)  # URL and headers may hold the token
 class _Exchange:
     """One request and its response on a connection."""
 
@@ -235,7 +235,7 @@ class _Exchange:
         return int(headers[b"content-length"])
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Body:
     """The body of a response: iterate over it, or read it into buffers. Closing it frees the connection."""
 

@@ -79,11 +79,11 @@ async def test_what_goes_wrong_once_at_every_stage_costs_nothing_but_time(
         paths = await client.separate(large_song, tmp_path / "stems", algorithm="BS Roformer")
     assert [path.read_bytes() for path in paths] == [large_song.read_bytes()] * 2
     assert paid(sandbox) == 1
-    await until(lambda: stages - {LISTS} <= struck(sandbox))
+    await until(lambda: stages - {LISTS} <= failed_paths(sandbox))
     assert not list((tmp_path / "stems").rglob("*.part*"))
 
 
-def struck(sandbox: Sandbox) -> set[str]:
+def failed_paths(sandbox: Sandbox) -> set[str]:
     """Return the stages at which something went wrong."""
     paths = {request.path for request in sandbox.requests if request.fault}
     return {DOWNLOAD if path.startswith("/storage/") else path.removeprefix("/api/") for path in paths}

@@ -267,3 +267,9 @@ def test_an_excerpt_does_not_repeat_a_token_that_we_do_not_know(body: str) -> No
 @pytest.mark.parametrize("words", ["Invalid token. Authentication required", "The API token provided is invalid"])
 def test_an_excerpt_keeps_the_words_about_a_token(words: str) -> None:
     assert excerpt(words.encode()) == words
+
+
+def test_the_repr_of_a_response_shows_neither_headers_nor_body() -> None:
+    shown = repr(HTTPResponse(302, {"location": "/api/app/user?api_token=secret"}, b"secret"))
+    assert "302" in shown
+    assert "secret" not in shown
