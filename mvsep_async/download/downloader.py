@@ -270,10 +270,10 @@ class Downloader:
         assert separation is not None
         fresh = await self._refresh(job, separation)
         same = [one for one in fresh.files if (one.name, one.stem) == (file.name, file.stem)]
-        same = same or [one for one in fresh.files if one.stem == file.stem]
-        if len(same) == 1:
+        renamed = [one for one in fresh.files if one.stem == file.stem]
+        if same or len(renamed) == 1:
             self.registry.refine(job, separation=fresh)
-            return same[0].url
+            return (same or renamed)[0].url
         raise DownloadError(
             f"{file.name} is no longer at the service (job {separation.hash}): its results were deleted or expired",
             job=job.id,

@@ -177,7 +177,7 @@ class Launcher:
                 async with self._upload_turn(job, parts, attempt):
                     with attempt.answer:
                         created = await self._create(job, _held(parts, attempt), attempt)
-                        self._check_own(job, created)
+                        self._check_own(job, created, attempt)
             if attempt.answer.cancelled_caught:
                 self.registry.apply(job, JobEvent.ANSWER_LOST)
                 return CreateResult(Fate.LOST)
@@ -233,14 +233,19 @@ class Launcher:
             on_rate_limited=attempt.rate_limited,
         )
 
-    def _check_own(self, job: JobEntry, created: Created) -> None:
-        """Raise `ProtocolError` if the response names another job, as one from a cache does."""
+    def _check_own(self, job: JobEntry, created: Created, attempt: Attempt) -> None:
+        """Raise `ProtocolError` if the response names another job, as one from a cache does.
+
+        A response to an incomplete body is believed only if it names the job by its tag.
+        """
         known, tag = self.registry.find(hash=created.hash), _TAG.match(created.hash)
         if known is not None and known is not job:
-            other = (known.request.source, known.request.settings) != (job.request.source, job.request.settings)
+            own = (known.request.source, known.request.settings) == (job.request.source, job.request.settings)
+        elif is_url(job.request.source):
+            own = True
         else:
-            other = tag is not None and tag[1] != job.id and not is_url(job.request.source)
-        if other:
+            own = attempt.handed_over if tag is None else tag[1] == job.id
+        if not own:
             raise ProtocolError(f"the answer to separation/create names another job, {created.hash}")
 
     def _show_sent(self, job: JobEntry, sent: int, total: int) -> None:

@@ -306,6 +306,18 @@ def test_not_found_once_means_nothing() -> None:
     play(scene)
 
 
+def test_an_uploaded_job_with_a_wrong_hash_is_found_by_its_tag() -> None:
+    async def scene(world: World) -> None:
+        job = world.accept(hash="5")
+        real = f"20230327071601-0e3e5c6c85-{job.id}-song.mp3"
+        world.history_entries = [HistoryEntry(hash=LONG), HistoryEntry(hash=real)]
+        world.known["get", BASE, real] = always(JobKind.PROCESSING, real)
+        await world.until(lambda: job.state is JobState.PROCESSING)
+        assert job.hash == real
+
+    play(scene)
+
+
 def test_a_young_job_that_is_not_found_yet_is_waited_for_and_no_longer() -> None:
     async def scene(world: World) -> None:
         late = lambda now: status(JobKind.WAITING if now > 170 else JobKind.NOT_FOUND)  # noqa: E731
