@@ -192,6 +192,13 @@ class JobRegistry:
             _, job.facts = recorded
             self._index_hashes(job)
 
+    def answered_late(self, job: JobEntry, **named: Any) -> None:
+        """Record the answer to a create of a job that was given up meanwhile, since its client may search for it."""
+        if self.is_elsewhere(job):
+            self.journal.update(job.id, JobState.WAITING, evolve(job.facts, **named))
+        elif job.state is JobState.LOST:
+            self.apply(job, JobEvent.FOUND, **named)
+
     def set_error(self, job: JobEntry, error: MVSepError) -> None:
         """Set the error of a job that is over, such as that of a later download; the journal does not record it."""
         job.facts = evolve(job.facts, error=error)

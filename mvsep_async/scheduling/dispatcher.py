@@ -28,7 +28,7 @@ from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.queue_progress import QueueProgress
 from mvsep_async.scheduling.send_ahead import SendAhead
 from mvsep_async.scheduling.slots import Slots, allowed, count_listed
-from mvsep_async.submission.create import Launcher
+from mvsep_async.submission.create import Fate, Launcher
 from mvsep_async.submission.upload_queue import UploadQueue
 
 __all__ = ["Dispatcher"]
@@ -195,6 +195,8 @@ class Dispatcher:
         """Send the create of a job, and handle its outcome."""
         try:
             result = await self.launcher.launch(job, self.account.plan)
+            if result.fate is Fate.GIVEN_UP:
+                return
             if job.id in self._slots.held:
                 await self._outcomes.handle(job, result)
             else:
@@ -233,7 +235,7 @@ class Dispatcher:
     def give_up(self, job: JobEntry) -> None:
         """Stop working on a job that is another client's now."""
         if not self._queue.remove(job, group=job.request.group, priority=job.request.priority):
-            self.launcher.withdraw(job)
+            self.launcher.give_up(job)
         self._ahead.remove(job)
         self._release_slot(job)
         self._outcomes.forget(job)

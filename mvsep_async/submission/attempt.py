@@ -39,6 +39,8 @@ class Attempt:
     slot: anyio.Event = field(factory=anyio.Event)
     began: float = 0.0
     handed_over: bool = False
+    given_up: bool = False
+    """Whether the job was left to another client, so that this attempt must not change it any longer."""
     closing_by: float | None = None
     _waited: float = 0.0
     """Seconds that the body has waited for the slot so far."""

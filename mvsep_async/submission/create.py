@@ -78,6 +78,8 @@ class Fate(Enum):
     """The response was lost: the service may have the job."""
     WITHDRAWN = "withdrawn"
     """It was cancelled before it was sent completely."""
+    GIVEN_UP = "given up"
+    """The job was left to another client meanwhile."""
 
 
 @frozen
@@ -139,9 +141,10 @@ class Launcher:
         try:
             with attempt.abort:
                 return await self._launch(job, attempt, known_user)
-            return CreateResult(Fate.WITHDRAWN)
+            return CreateResult(Fate.GIVEN_UP if attempt.given_up else Fate.WITHDRAWN)
         finally:
-            del self._attempts[job.id]
+            if self._attempts.get(job.id) is attempt:
+                del self._attempts[job.id]
 
     def slot_acquired(self, job: JobEntry) -> None:
         """Send the last bytes of a job that was sent ahead and has got a slot, so that it is `CREATING`."""
@@ -154,6 +157,13 @@ class Launcher:
         """Cancel an in-flight create, unless the service may already have the job."""
         if job.id in self._attempts:
             self._attempts[job.id].abort.cancel()
+
+    def give_up(self, job: JobEntry) -> None:
+        """Leave a job to another client. If it was sent completely, a late answer is still recorded."""
+        attempt = self._attempts.get(job.id)
+        if attempt is not None:
+            attempt.given_up = True
+            attempt.abort.cancel()
 
     def close(self) -> None:
         """Limit the wait for outstanding responses. The owner cancels creates that are not sent completely."""
@@ -179,12 +189,16 @@ class Launcher:
                         created = await self._create(job, _held(parts, attempt), attempt)
                         self._check_own(job, created, attempt)
             if attempt.answer.cancelled_caught:
-                self.registry.apply(job, JobEvent.ANSWER_LOST)
+                if not attempt.given_up:
+                    self.registry.apply(job, JobEvent.ANSWER_LOST)
                 return CreateResult(Fate.LOST)
         except get_cancelled_exc_class():
-            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
+            if not attempt.given_up:
+                self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             raise
         except MVSepError as error:
+            if attempt.given_up:
+                return CreateResult(Fate.GIVEN_UP)
             self._refused_sizes.record(error, job.request, user, size)
             fate = fate_of(error, handed_over=attempt.handed_over)
             if fate is Fate.LOST:
@@ -193,10 +207,12 @@ class Launcher:
             else:
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=_queued(error.message))
             return CreateResult(fate, error)
-        if job.state is JobState.UPLOADING:  # no server should accept an incomplete request, but the job is paid
+        if (
+            job.state is JobState.UPLOADING and not attempt.given_up
+        ):  # no server should accept an incomplete request, but the job is paid
             self.registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=self.registry.stamp())
         await self._accepted(job, created, attempt)
-        return CreateResult(Fate.ACCEPTED)
+        return CreateResult(Fate.GIVEN_UP if attempt.given_up else Fate.ACCEPTED)
 
     async def _record_intent(self) -> None:
         await self.registry.journal.flush(synced=True)
@@ -261,8 +277,12 @@ class Launcher:
         remote = is_url(job.request.source) and created.is_remote
         event = JobEvent.URL_ACCEPTED if remote else JobEvent.ACCEPTED
         named: dict[str, Any] = {"remote" if remote else "hash": created.hash}
+        named |= {"host": host, "accepted_at": self.registry.stamp()}
+        if attempt.given_up:
+            self.registry.answered_late(job, **named)
+            return
         try:
-            await self.registry.commit(job, event, host=host, accepted_at=self.registry.stamp(), **named)
+            await self.registry.commit(job, event, **named)
         except JournalError as error:
             # The job is paid and continues. No other create is sent until the journal can be written again.
             logger.error("job %s was accepted, but the journal could not be written: %s", job.id, error)

@@ -324,6 +324,26 @@ async def test_a_lost_job_that_was_not_accepted_is_sent_from_the_machine_of_its_
         assert created() == 1
 
 
+async def test_the_answer_to_a_create_is_used_by_a_process_that_got_its_job_back_meanwhile(
+    database: str, client_of: NewClient, song: Path
+) -> None:
+    async with (
+        Sandbox(stems="copy", job_seconds=0.1) as sandbox,
+        client_of(sandbox, journal=database, concurrency=10, lease=2.0) as client,
+    ):
+        sandbox.faults.add(Fault(kind=FaultKind.STALL, path="separation/create", after_bytes=1, seconds=5))
+        sandbox.faults.add(Fault(kind=FaultKind.REFUSE, path="app/*", status=503, count=None))
+        job = await client.submit(song, algorithm=40, key="k")
+        await eventually(lambda: len(sandbox.jobs) == 1)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("UPDATE mvsep.jobs SET owner = 'another process'")
+            # It finds that its lease was over, and has ended: the jobs of a process that is not there are free.
+            connection.execute("UPDATE mvsep.processes SET lease_until = clock_timestamp()")
+        with anyio.fail_after(TIMEOUT):
+            assert (await job).files
+        assert len(sandbox.jobs) == 1
+
+
 async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client(
     held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
