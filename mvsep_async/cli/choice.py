@@ -35,7 +35,7 @@ class SeparationOptions:
     vocals: bool = False
     """Voice and accompaniment, the default. Short for --preset vocals."""
     karaoke: bool = False
-    """Lead voice, and the rest with the backing voices. Short for --preset karaoke."""
+    """Lead voice, backing voices and instruments. Short for --preset karaoke."""
     drums: bool = False
     """Drums, and the rest. Short for --preset drums."""
     opt: Annotated[tuple[str, ...], Parameter(alias="-p", metavar="NAME=VALUE")] = ()

@@ -211,7 +211,8 @@ def connect(
     """Return a client with this configuration; raises `UsageProblem` without a token that is needed."""
     if needs_token and config.token is None:
         raise UsageProblem(
-            f"no API token: run `mvsep-async login`, or set {TOKEN_VARIABLE} (it is on the account page of the service)"
+            f"no API token: run `mvsep-async login`, or set {TOKEN_VARIABLE} (the token is on the account page of the "
+            "service); `mvsep-async demo` needs none"
         )
     local = config.host.name in _LOOPBACK  # a sandbox: its port is another one every time
     return MVSepClient(

@@ -63,6 +63,8 @@ class JobRun:
     _ended: set[str] = field(factory=set)
     _given: dict[str, str] = field(factory=dict)
     """What was given, by job, where the journal knows the song under another name."""
+    _folders: dict[str, Path] = field(factory=dict)
+    """The folder of this run's stems, by job, for jobs of earlier runs: those may have stems elsewhere too."""
     _labels: dict[str, str] = field(factory=dict)
     """Names of songs, by job, where the jobs themselves do not know them."""
     _active: set[str] = field(factory=set)
@@ -130,10 +132,18 @@ class JobRun:
     async def outcomes_of(self, jobs: AsyncIterable[Job]) -> AsyncIterator[_Ended]:
         """Give the outcome of each job that `client.map` gives."""
         async for job in jobs:
-            yield job, Outcome.of(job, given=self._given.pop(job.id, None), earlier=job.id not in self._active)
+            outcome = Outcome.of(job, given=self._given.pop(job.id, None), earlier=job.id not in self._active)
+            folder = self._folders.pop(job.id, None)
+            if folder is not None and (here := tuple(path for path in outcome.files if path.is_relative_to(folder))):
+                outcome = evolve(outcome, files=here)
+            yield job, outcome
 
-    def name(self, job: Job, source: str) -> None:
-        """Remember what was given for a job: the journal may know the song by an absolute or an older path."""
+    def name(self, job: Job, source: str, folder: Path) -> None:
+        """Remember what was given for a job of an earlier run, and the folder for its stems.
+
+        The journal may know the song by an absolute or an older path.
+        """
+        self._folders[job.id] = folder.absolute()
         if job.source != source:
             self._given[job.id] = source
 

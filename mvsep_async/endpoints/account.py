@@ -164,7 +164,7 @@ class AccountAPI:
             raise refusal
         raise AuthenticationError(
             f"the service does not accept the API token: {refusal.reason or 'no reason given'}. Check MVSEP_API_TOKEN, "
-            "or the token given to the client",
+            "the token that `mvsep-async login` stored, or the one given to the client",
             fields=refusal.fields,
             status=refusal.status,
         )

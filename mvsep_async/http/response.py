@@ -133,8 +133,8 @@ def refusal(call: Call, status: int, data: Json) -> MVSepError:
     words = reason or f"no reason given (HTTP {status})"
     if status in (401, 403) or _about_token(data):
         return AuthenticationError(
-            f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, or the token given to the "
-            "client",
+            f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, the token that "
+            "`mvsep-async login` stored, or the one given to the client",
             status=status,
             fields=fields,
             reason=reason,

@@ -32,6 +32,13 @@ def test_the_same_command_again_skips_what_is_there(cli: Cli, service: Sandbox, 
     assert len(service.jobs) == 4
 
 
+def test_a_result_names_the_stems_in_the_folder_of_this_run(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    for out in ("one", "two", "one"):
+        ran = cli("separate", songs[0], "-o", out, "--json", *FAST)
+        assert [Path(path).parts[-3:-1] for path in ran.document["files"]] == [(out, "song 0")] * 2
+    assert len(service.jobs) == 1
+
+
 def test_what_was_given_is_named_even_where_the_journal_has_another_name(
     cli: Cli, service: Sandbox, songs: list[str]
 ) -> None:

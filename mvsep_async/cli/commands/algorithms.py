@@ -72,8 +72,8 @@ async def find(*words: str, all: bool = False, refresh: bool = False, common: Co
         picks = [_Pick(preset, catalogue.find(preset.algorithm)) for preset in presets]
         print_rows(picks, _PICKS, json=False)
         terminal().note(
-            f"separate with --preset NAME or -a NUMBER; all {len(catalogue)}: `mvsep-async algorithms --all`, or with "
-            "words to search for"
+            f"use one by --preset NAME or -a NUMBER. `mvsep-async algorithms --all` lists all {len(catalogue)}, with "
+            "words those that match"
         )
         return 0
     found = catalogue.search(" ".join(words)) if words else sorted(catalogue, key=lambda one: one.sep_type)

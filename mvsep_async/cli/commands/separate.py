@@ -196,7 +196,7 @@ class _Run:
                     layout=self.output.layout,
                     overwrite=self.output.overwrite or self.force,
                     retry_failed=self.retry_failed,
-                    separate_again=partial(self._separate_again, run),
+                    separate_again=partial(self._separate_again, run, partial(self._folder_of, songs, before)),
                     algorithm=self.choice.algorithm,
                     options=self.choice.options,
                     output_format=self.output_format,
@@ -242,15 +242,15 @@ class _Run:
         folders = [self.out / folder for folder in songs.folders_of(given)]
         if len(folders) > 1 and (paths := before.get(os.path.abspath(given))):  # noqa: PTH100 -- as the journal has it
             for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
-                if any(path.is_relative_to(os.path.abspath(folder)) for path in paths):  # noqa: PTH100
+                if any(path.is_relative_to(folder.absolute()) for path in paths):
                     return folder
         return folders[0]
 
-    def _separate_again(self, run: JobRun, source: Source, job: Job) -> bool:
+    def _separate_again(self, run: JobRun, folder_of: Callable[[Source], Path], source: Source, job: Job) -> bool:
         """Tell whether a job of an earlier run is to be paid once more; not one that was just rejected here."""
         given = source.target if isinstance(source, Pair) else source
         if isinstance(given, str):
-            run.name(job, given)
+            run.name(job, given, folder_of(source))
         return self.force and job.hash is not None
 
 

@@ -56,7 +56,7 @@ _STYLES: Final = {
 }
 _GROUPS: Final = {
     Stage.UPLOADING: "uploading",
-    Stage.DONE: "downloading",
+    Stage.DONE: "to download",
     Stage.DOWNLOADING: "downloading",
 }
 """How stages are counted apart from the jobs that run at the service."""
@@ -108,6 +108,8 @@ def status_text(
     match stage:
         case Stage.UPLOADING:
             parts = _bytes(progress.bytes_sent, progress.bytes_total, speed)
+        case Stage.DOWNLOADING if not progress.bytes_received:
+            parts = [", waits for others"] if elapsed >= 1 else []
         case Stage.DOWNLOADING:
             parts = _bytes(progress.bytes_received, progress.bytes_total, speed)
         case Stage.WAITING if progress.queue_position is not None:
@@ -177,6 +179,7 @@ def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
     parts += [(f"{moving['uploading']} uploading", "")] if moving["uploading"] else []
     parts += [(f"{moving['running']} running", "")]
     parts += [(f"{moving['downloading']} downloading", "")] if moving["downloading"] else []
+    parts += [(f"{moving['to download']} to download", "")] if moving["to download"] else []
     parts += [(f"{board.done} done", "green" if board.done else "dim")]
     if board.failed:
         parts.append((f"{board.failed} failed", "red"))
