@@ -207,9 +207,8 @@ class Launcher:
             else:
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=_queued(error.message))
             return CreateResult(fate, error)
-        if (
-            job.state is JobState.UPLOADING and not attempt.given_up
-        ):  # no server should accept an incomplete request, but the job is paid
+        if job.state is JobState.UPLOADING and not attempt.given_up:
+            # No server should accept an incomplete request, but the job is paid.
             self.registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=self.registry.stamp())
         await self._accepted(job, created, attempt)
         return CreateResult(Fate.GIVEN_UP if attempt.given_up else Fate.ACCEPTED)
