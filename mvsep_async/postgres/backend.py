@@ -78,7 +78,7 @@ class PostgresBackend:
 
     async def listen(self, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]) -> None:
         """See `Backend.listen`."""
-        await Listener(self.url, Notice.channel(self._account), on_notice, on_listening).run()
+        await Listener(self.url, Notice.channel(self._account), self.transactions, on_notice, on_listening).run()
 
     def __str__(self) -> str:
         return str(self.url)

@@ -9,10 +9,10 @@ from typing import Final
 from uuid import uuid4
 
 import anyio
-from attrs import define
+from attrs import Factory, define, field
 
 from mvsep_async.errors import ConfigurationError, JournalError
-from mvsep_async.postgres.connection import Connection, connect
+from mvsep_async.postgres.connection import Connection, Transactions, connect
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres_url import PostgresURL
 
@@ -33,12 +33,18 @@ _RETRY_POOLED: Final = 60.0
 
 @define(eq=False)
 class Listener:
-    """Calls `on_notice` with each notice of a channel, and `on_listening` when notices start or stop arriving."""
+    """Calls `on_notice` with each notice of a channel, and `on_listening` when notices start or stop arriving.
+
+    Whether notices arrive is tested by pings: on another channel, since a pooler in transaction mode goes on to listen
+    on its own connections to the server, and sent through `transactions`, since a connection always gets its own.
+    """
 
     url: PostgresURL
     channel: str
+    transactions: Transactions
     on_notice: Callable[[Notice], None]
     on_listening: Callable[[bool], None]
+    _pings: str = field(init=False, default=Factory(lambda self: f"{self.channel}_{uuid4().hex[:12]}", takes_self=True))
 
     async def run(self) -> None:
         """Listen until cancelled; connect again after a failure."""
@@ -63,25 +69,31 @@ class Listener:
         from psycopg import sql
 
         try:
-            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.channel)))
+            listen = sql.SQL("LISTEN {}")
+            await connection.execute(listen.format(sql.Identifier(self._pings)))
             listening = False
             while True:
                 ping = uuid4().hex
-                await connection.execute(
-                    "SELECT pg_notify(%s, %s)", (self.channel, Notice(NoticeKind.PING, ping).text())
-                )
+                await self._send(ping)
                 if not await self._receive(connection, ping, timeout=_PING):
                     if not listening:
                         logger.info("notices do not arrive through %s: querying every few seconds instead", self.url)
                         return False
                     return True
                 if not listening:
+                    await connection.execute(listen.format(sql.Identifier(self.channel)))
                     listening = True
                     self.on_listening(True)
                 await self._receive(connection, None, timeout=_CHECK)
-        except psycopg.Error as error:
+        except (psycopg.Error, JournalError) as error:
             logger.info("the connection for notices was lost: %s", type(error).__name__)
             return True
+
+    async def _send(self, ping: str) -> None:
+        text = Notice(NoticeKind.PING, ping).text()
+        await self.transactions.run(
+            lambda connection: connection.execute("SELECT pg_notify(%s, %s)", (self._pings, text))
+        )
 
     async def _receive(self, connection: Connection, ping: str | None, *, timeout: float) -> bool:
         """Pass notices to `on_notice`; return whether this ping came back within `timeout` seconds."""

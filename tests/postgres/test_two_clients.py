@@ -14,6 +14,7 @@ import pytest
 from mvsep_async import Job, MVSepClient, Stage
 from mvsep_async.errors import JobCancelledError
 from mvsep_async.postgres.listener import Listener
+from mvsep_async.postgres.notices import Notice
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient
 from tests.postgres.support import songs, until
@@ -184,6 +185,24 @@ async def test_the_jobs_of_a_closed_client_are_taken_over(
                 held.finish(job.hash)
                 await job
     assert len(held.jobs) == 3
+
+
+async def test_pings_are_sent_to_no_other_process(
+    service: Sandbox, database: str, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(service, journal=database):
+        pass
+    with psycopg.connect(database, autocommit=True) as connection:
+        ((account,),) = connection.execute("SELECT id FROM mvsep.accounts").fetchall()
+        connection.execute(f"LISTEN {Notice.channel(account)}".encode())
+        async with client_of(service, journal=database) as one, client_of(service, journal=database) as other:
+            job = await one.submit(song, algorithm=40)
+            found = await other.find(id=job.id)
+            assert found is not None
+            await found
+        kinds = {notice.payload.partition(" ")[0] for notice in connection.notifies(timeout=1)}
+    assert "slots" in kinds
+    assert "ping" not in kinds
 
 
 async def test_without_notices_the_journal_is_looked_at_every_few_seconds(
