@@ -18,8 +18,7 @@ from mvsep_async.http.redaction import guard_logs
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.postgres_url import journal_address
 
-# The engine and the endpoints make most of the package. They are loaded when a client is opened and when a section is
-# first used: a program that imports the client pays for neither.
+# The engine and the endpoints are most of the package: they are loaded when a client is opened or an endpoint is used.
 if TYPE_CHECKING:
     import httpx
     import httpx2
@@ -330,19 +329,18 @@ class MVSepClient:
         return session.map(sources, target_of, arguments, retry_failed, separate_again)
 
     def attach(self, hash: str, *, host: str | None = None) -> Job:
-        """Return a job that was made elsewhere, by its hash, and poll it from now on.
+        """Return the job of another program by its hash, and poll it from now on.
 
         `host`: the regional address that has it, such as `https://de.mvsep.com`; default: the base URL. A job that this
-        client knows is returned as it is, unless it ended here in an outage. Raises `ConfigurationError` for a host
-        that is not one of the service's.
+        client knows is returned as it is, unless an outage ended it here. Raises `ConfigurationError` for a host that
+        is not one of the service's.
         """
         return self._open().attach(hash, host)
 
     async def find(self, *, key: str | None = None, id: str | None = None, hash: str | None = None) -> Job | None:
-        """Return the job with this `key`, `id` or `hash`; `None` if there is none.
+        """Return the job with this `key`, `id` or `hash`, of any client of a shared journal; `None` if there is none.
 
-        With a shared journal it may be the job of any client with that journal. It can be awaited, followed, cancelled
-        and downloaded like one's own. Raises `JournalError` if the shared journal is out of reach.
+        Raises `JournalError` if the shared journal is out of reach.
         """
         return await self._open().find(key=key, id=id, hash=hash)
 
@@ -351,10 +349,10 @@ class MVSepClient:
         return self._open().jobs()
 
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
-        """Forget finished jobs, here and in the journal; by default all of them. Return how many.
+        """Forget finished jobs, by default all of them, here and in the journal; return how many.
 
-        By default, the journal still knows the songs that `map` has separated, so that it does not pay for them again;
-        jobs that are given are forgotten wholly.
+        By default, the journal keeps the songs that `map` has separated, so that they are not paid for again; given
+        jobs are forgotten completely.
         """
         return await self._open().prune(jobs)
 
@@ -380,8 +378,7 @@ class MVSepClient:
 
     def __repr__(self) -> str:
         state = "new" if self._session is None else "closed" if self._session.closed else "open"
-        # An error of __init__ has a client without a configuration in the variables of its frame.
-        config: ClientConfig | None = getattr(self, "_config", None)
+        config: ClientConfig | None = getattr(self, "_config", None)  # missing after an error of `__init__`
         return f"<MVSepClient {state}>" if config is None else f"<MVSepClient {config.base} {state}>"
 
 
@@ -393,13 +390,9 @@ def _load_engine() -> Callable[[ClientConfig, httpx.AsyncClient | None], Abstrac
 
 
 def _target(
-    directory: str | PathLike[str],
-    stems: Iterable[str] | None,
-    layout: str,
-    overwrite: bool,
-    arguments: SubmitArguments,
+    directory: str | PathLike[str], stems: Iterable[str] | None, layout: str, overwrite: bool, given: SubmitArguments
 ) -> Target:
-    """Return where the stems go; by default those that a preset given as `algorithm` keeps."""
+    """Return the target for the stems, by default those of the preset that is given as `algorithm`."""
     from mvsep_async.jobs.request import Target
 
-    return Target.at(directory, stems or getattr(arguments.get("algorithm"), "stems", None), layout, overwrite)
+    return Target.at(directory, stems or getattr(given.get("algorithm"), "stems", None), layout, overwrite)

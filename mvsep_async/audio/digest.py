@@ -1,4 +1,4 @@
-"""The digest of a song's audio: the same for a copy, whatever its name, its place, its time and its tags."""
+"""The digest of a song's audio, which does not depend on its name, folder, time or tags."""
 
 from __future__ import annotations
 

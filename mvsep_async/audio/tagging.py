@@ -1,4 +1,4 @@
-"""Write a song's tags and cover into its stems, which are complete at any moment. Everything here blocks."""
+"""Write the tags and cover of a song to its stems. Everything here blocks."""
 
 from __future__ import annotations
 

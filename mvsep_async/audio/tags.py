@@ -1,4 +1,4 @@
-"""Read the tags, length and cover of a song, in the same form for every format. Everything here blocks."""
+"""Read the tags, the cover and the length of a song of any format. Everything here blocks."""
 
 from __future__ import annotations
 

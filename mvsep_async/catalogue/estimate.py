@@ -1,4 +1,4 @@
-"""The price of a whole library, before anything is uploaded."""
+"""Estimate the price of songs before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -89,19 +89,23 @@ def _songs(sources: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, fl
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            empty = True
-            for found in walk(path):
-                if isinstance(found, AudioFile):
-                    yield Path(found.path), None
-                elif found is not None and not found.duplicate:
-                    yield Path(found.path), found.reason
-                empty = empty and found is None
-            if empty:
-                raise InvalidRequestError(f"there are no audio files in {path}: check the folder")
+            yield from _songs_in(path)
         elif not path.exists():
             raise InvalidRequestError(f"there is no file {path}")
         else:
             yield path, rejection(path)
+
+
+def _songs_in(folder: Path) -> Iterator[tuple[Path, float | str | None]]:
+    empty = True
+    for found in walk(folder):
+        if isinstance(found, AudioFile):
+            yield Path(found.path), None
+        elif found is not None and not found.duplicate:
+            yield Path(found.path), found.reason
+        empty = empty and found is None
+    if empty:
+        raise InvalidRequestError(f"there are no audio files in {folder}: check the folder")
 
 
 def _length(path: Path) -> float | str:

@@ -1,4 +1,4 @@
-"""The options of an algorithm, as the catalogue describes them."""
+"""The description of an algorithm's options in the catalogue."""
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation

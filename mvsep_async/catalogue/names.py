@@ -1,4 +1,4 @@
-"""Lookup by name: which names are equal, which are similar, and an index of words."""
+"""Find algorithms by name or by words."""
 
 from __future__ import annotations
 

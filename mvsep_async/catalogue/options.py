@@ -1,4 +1,4 @@
-"""The options of an algorithm: checking those given, and which are in effect."""
+"""Check the options given for an algorithm."""
 
 from __future__ import annotations
 

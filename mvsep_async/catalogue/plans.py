@@ -1,4 +1,4 @@
-"""What an account's plan allows, checked before anything is uploaded."""
+"""Check what an account's plan allows, before anything is uploaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol of a coordinator, which divides an account among clients, and its implementation for a single client.
+"""The coordinator protocol: how clients divide an account. `LocalCoordinator` is for a single client.
 
 A single client uses all slots and requests of its account. Clients with a shared journal divide them: each asks its
 coordinator before it acquires a slot, sends a request or finishes a create.

@@ -1,4 +1,4 @@
-"""The protocol of a journal, which records jobs, and an implementation that records nothing."""
+"""The journal protocol: how jobs are recorded. `NoJournal` records nothing."""
 
 from __future__ import annotations
 

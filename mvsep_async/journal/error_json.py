@@ -1,4 +1,4 @@
-"""Convert errors to JSON and back: the class, the message and the other arguments."""
+"""Convert errors to JSON and back."""
 
 from __future__ import annotations
 

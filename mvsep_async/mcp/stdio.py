@@ -1,4 +1,4 @@
-"""Serve over standard input and output, and stop when cancelled."""
+"""Serve MCP over standard input and output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chains of separations as values: which algorithm, on which stem of which earlier step, and what is kept."""
+"""Recipes as values: steps with an algorithm, an input stem and the stems to keep."""
 
 from __future__ import annotations
 

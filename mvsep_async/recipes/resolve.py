@@ -1,4 +1,4 @@
-"""Check a recipe against the catalogue, and replace names by numbers, before anything is sent. Pure."""
+"""Check a recipe against the catalogue, before anything is sent. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One song through a whole recipe."""
+"""Run a recipe on one song."""
 
 from __future__ import annotations
 

@@ -242,17 +242,7 @@ async def download_stems(
         return ()
     stems = None if step.keep is None and not there else missing
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_report, job, on_progress)
-            try:
-                paths = await job.download(destination.directory, stems=stems, layout=destination.layout)
-            except MVSepError as error:
-                failed: MVSepError | None = error
-            else:
-                failed = None
-            tasks.cancel_scope.cancel()
-        if failed is not None:
-            raise failed.with_traceback(None)
+        paths = await _download(job, stems, destination, on_progress)
     except (DownloadError, JobNotFoundError) as error:
         await _forget_gone(client, job, error)
         raise
@@ -289,6 +279,24 @@ async def _forget_gone(client: MVSepClient, job: Job, error: MVSepError) -> None
             job=job.id,
             hash=job.hash,
         ) from error
+
+
+async def _download(
+    job: Job, stems: list[str] | None, destination: Destination, on_progress: Callable[[Progress], None]
+) -> list[Path]:
+    """Download stems, and report the progress of the job meanwhile."""
+    failure: MVSepError | None = None
+    paths: list[Path] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_report, job, on_progress)
+        try:
+            paths = await job.download(destination.directory, stems=stems, layout=destination.layout)
+        except MVSepError as error:  # raised below, outside the group that would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure.with_traceback(None)
+    return paths
 
 
 async def _report(job: Job, on_progress: Callable[[Progress], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from os import PathLike
 
 from attrs import define, evolve, field
@@ -87,32 +87,41 @@ class Submitter:
         return evolve(request, fingerprint=await fingerprint_of(request.source, request.settings))
 
     async def _add_if_new(self, request: JobRequest, retry_failed: bool) -> JobEntry:
-        """Add a job unless the journal has one for the same song, found by path, size and time or by its audio."""
+        """Add a job unless the journal has one for the same song."""
         if not self.durable:
             return await self._add(request)
-        added = False
-        try:
-            fingerprint = await fingerprint_of(request.source, request.settings)
-            async with self._locks.for_key(fingerprint):
-                found = self.registry.find(fingerprint=fingerprint)
-                found = found or await self._find_elsewhere(fingerprint=fingerprint)
-                known = self._reusable(found, retry_failed)
-                if known is not None:
-                    return known
-                content = await content_fingerprint_of(request.source, request.settings)
-                async with self._locks.for_key(content):
-                    found = self.registry.find(content=content) or await self._find_elsewhere(content=content)
-                    known = self._reusable(found, retry_failed, moved=True)
-                    request = evolve(request, fingerprint=fingerprint, content=content)
-                    if known is not None:
-                        if not self.registry.is_elsewhere(known):
-                            self.registry.song_moved(known, request)
-                        return known
-                    added = True
-                    return await self._add(request)
-        finally:
-            if not added:
+        async with AsyncExitStack() as locks:
+            try:
+                request, known = await self._find_song(request, retry_failed, locks)
+            except BaseException:
                 await self.preparer.discard(request)
+                raise
+            if known is None:
+                return await self._add(request)
+        await self.preparer.discard(request)
+        return known
+
+    async def _find_song(
+        self, request: JobRequest, retry_failed: bool, locks: AsyncExitStack
+    ) -> tuple[JobRequest, JobEntry | None]:
+        """Return the request with its fingerprints, and the job of the same song, if there is one.
+
+        The song is found by path, size and time, or by its audio. `locks` keeps other requests for it waiting.
+        """
+        fingerprint = await fingerprint_of(request.source, request.settings)
+        await locks.enter_async_context(self._locks.for_key(fingerprint))
+        found = self.registry.find(fingerprint=fingerprint) or await self._find_elsewhere(fingerprint=fingerprint)
+        known = self._reusable(found, retry_failed)
+        if known is not None:
+            return request, known
+        content = await content_fingerprint_of(request.source, request.settings)
+        await locks.enter_async_context(self._locks.for_key(content))
+        found = self.registry.find(content=content) or await self._find_elsewhere(content=content)
+        known = self._reusable(found, retry_failed, moved=True)
+        request = evolve(request, fingerprint=fingerprint, content=content)
+        if known is not None and not self.registry.is_elsewhere(known):
+            self.registry.song_moved(known, request)
+        return request, known
 
     def _reusable(self, known: JobEntry | None, retry_failed: bool, *, moved: bool = False) -> JobEntry | None:
         """Return a known job if it can be used; remove one that failed and is to be replaced, and return `None`.
