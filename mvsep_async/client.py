@@ -340,7 +340,7 @@ class MVSepClient:
     async def find(self, *, key: str | None = None, id: str | None = None, hash: str | None = None) -> Job | None:
         """Return the job with this `key`, `id` or `hash`, of any client of a shared journal; `None` if there is none.
 
-        Raises `JournalError` if the shared journal is out of reach.
+        Jobs of other clients can be used like one's own. Raises `JournalError` if the shared journal is out of reach.
         """
         return await self._open().find(key=key, id=id, hash=hash)
 

@@ -26,6 +26,7 @@ __all__ = [
     "job_source",
     "label",
     "remote_type_of",
+    "uploaded_files",
 ]
 
 RemoteType: TypeAlias = Literal["direct", "mega", "drive", "dropbox"]
@@ -126,26 +127,32 @@ def remote_type_of(url: str) -> RemoteType:
     return "direct"
 
 
+def uploaded_files(source: JobSource) -> tuple[str | os.PathLike[str], ...]:
+    """Return the paths of the files that are uploaded for a source; empty for songs in memory, URLs and generators."""
+    match source:
+        case None | Data() | Stream():
+            return ()
+        case Pair(target, reference):
+            return target, reference
+        case Spooled(path, _):
+            return (path,)
+        case str() as url if is_url(url):
+            return ()
+        case path:
+            return (path,)
+
+
 def check_source(source: JobSource) -> None:
     """Raise `InvalidRequestError` for a source that cannot be sent: missing, a folder, empty, unreadable.
 
     Only the file's entry is read, which costs microseconds, except on a network share that does not answer.
     """
-    match source:
-        case None | Stream():
-            return
-        case Data(data, filename):
-            if not data:
-                raise InvalidRequestError(f"{filename} is empty: there is nothing to separate")
-        case Pair(target, reference):
-            _check_path(target)
-            _check_path(reference)
-        case Spooled(path, _):
-            _check_path(path)
-        case str() as url if is_url(url):
-            _check_url(url)
-        case _:
-            _check_path(source)
+    if isinstance(source, Data) and not source.data:
+        raise InvalidRequestError(f"{source.filename} is empty: there is nothing to separate")
+    if isinstance(source, str) and is_url(source):
+        _check_url(source)
+    for path in uploaded_files(source):
+        _check_path(path)
 
 
 def label(source: JobSource, filename: str | None = None) -> str:

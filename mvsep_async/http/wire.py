@@ -105,7 +105,7 @@ class Wire:
             if answer.status not in _REDIRECTS:
                 return answer
             call = _redirected(call, answer, self.base)
-        raise ProtocolError(f"the service redirects {call.path} in circles")
+        raise ProtocolError(f"the service redirects {call.path} more than {_MOST_REDIRECTS} times")
 
     async def _exchange(self, call: Call, admitted: Pass) -> HTTPResponse:
         """Send one request and read its answer, within the call's limit after the last byte of an upload."""
@@ -195,7 +195,7 @@ def _redirected(call: Call, answer: HTTPResponse, base: Host) -> Call:
         raise ConfigurationError(f"the service is at https://{base.name}: use that as the base URL")
     if call.method != "GET":
         raise ProtocolError(
-            f"the service redirects {call.path}, which is not repeated elsewhere: check the base URL",
+            f"the service redirects {call.path}, and a {call.method} is not sent elsewhere: check the base URL",
             status=answer.status,
         )
     if link.startswith("/") and not link.startswith("//"):
@@ -204,7 +204,7 @@ def _redirected(call: Call, answer: HTTPResponse, base: Host) -> Call:
     parts = urlsplit("" if host is None else link)
     if host is None or not parts.path.startswith("/api/"):
         raise ProtocolError(
-            f"the service redirects {call.path} to another host, which is not asked: check the base URL"
+            f"the service redirects {call.path} to another host, which gets no requests: check the base URL"
         )
     query = {name: value for name, value in parse_qsl(parts.query) if name != "api_token"}
     return evolve(call, host=host, path=parts.path.removeprefix("/api/"), query=query or call.query)

@@ -38,16 +38,16 @@ class AlgorithmSummary:
     purpose: str
 
     @classmethod
-    def of(cls, one: Algorithm, purpose: str = "") -> AlgorithmSummary:
+    def of(cls, algorithm: Algorithm, purpose: str = "") -> AlgorithmSummary:
         """Return the summary of an algorithm; `purpose` defaults to its description."""
         return cls(
-            sep_type=one.sep_type,
-            name=one.name,
-            credits_per_minute=float(credits_per_minute(one)),
-            for_accounts=one.plan.name.lower(),
-            rating=None if one.rating is None else round(float(one.rating), 2),
-            stems=list(outputs_for(one, None).values()),
-            purpose=purpose or one.short_description()[:300],
+            sep_type=algorithm.sep_type,
+            name=algorithm.name,
+            credits_per_minute=float(credits_per_minute(algorithm)),
+            for_accounts=algorithm.plan.name.lower(),
+            rating=None if algorithm.rating is None else round(float(algorithm.rating), 2),
+            stems=list(outputs_for(algorithm, None).values()),
+            purpose=purpose or algorithm.short_description()[:300],
         )
 
 
@@ -70,11 +70,14 @@ class AlgorithmDetails:
     options: list[OptionDetails]
 
     @classmethod
-    def of(cls, one: Algorithm) -> AlgorithmDetails:
+    def of(cls, algorithm: Algorithm) -> AlgorithmDetails:
         """Return the details of an algorithm."""
         return cls(
-            AlgorithmSummary.of(one),
-            [OptionDetails(it.name, it.label, dict(it.options), it.default, it.required) for it in one.fields],
+            AlgorithmSummary.of(algorithm),
+            [
+                OptionDetails(field.name, field.label, dict(field.options), field.default, field.required)
+                for field in algorithm.fields
+            ],
         )
 
 
@@ -137,7 +140,7 @@ async def job_result(job: Job, files: list[str] | None = None) -> JobResult:
         done=job.done(),
         percent=None if fraction is None else round(100 * fraction, 1),
         summary=describe(job.progress),
-        stems=[one.stem or one.name for one in separation.files] if separation else [],
+        stems=[file.stem or file.name for file in separation.files] if separation else [],
         files=[str(path) for path in job.paths] if files is None else files,
         error=None if job.error is None else str(job.error),
     )

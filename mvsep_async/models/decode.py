@@ -235,7 +235,7 @@ def _take(attribute: _Attribute, rest: dict[str, Json]) -> tuple[bool, Any]:
     if misfit and not attribute.dispensable:
         raise misfit
     if attribute.required:
-        raise Unfit("there", None, (attribute.keys[0],))
+        raise Unfit("present", None, (attribute.keys[0],))
     return False, None
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import define, field
 
 from mvsep_async.jobs.request import JobRequest
-from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url
+from mvsep_async.sources import Data, uploaded_files
 from mvsep_async.submission.attempt import HOLD_LIMIT
 from mvsep_async.submission.upload_queue import SMALL
 
@@ -80,20 +80,9 @@ class SendAhead:
 
 def upload_size(request: JobRequest) -> int:
     """Return how many bytes of songs a request uploads, 0 if there are none or the size is unknown."""
-    match request.source:
-        case Data(_, _, size):
-            return size
-        case Pair(target, reference):
-            paths = [target, reference]
-        case Spooled(path, _):
-            paths = [path]
-        case None | Stream():
-            return 0
-        case source if is_url(source):
-            return 0
-        case path:
-            paths = [path]
+    if isinstance(request.source, Data):
+        return request.source.size
     try:
-        return sum(Path(path).stat().st_size for path in paths)
+        return sum(Path(path).stat().st_size for path in uploaded_files(request.source))
     except OSError:
         return 0  # the create reports what is wrong with the file

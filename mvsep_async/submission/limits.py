@@ -15,7 +15,7 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import InvalidRequestError, MVSepError, UploadError
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.user import User
-from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label
+from mvsep_async.sources import Data, Pair, label, uploaded_files
 
 __all__ = ["RefusedSizes", "check_limits"]
 
@@ -30,23 +30,13 @@ async def check_limits(request: JobRequest, user: User | None) -> None:
     """
     if user is None or request.settings.anyway:
         return
-    match request.source:
-        case None:
-            return
-        case Data(data, name, size):
-            seconds = None if user.is_premium else (await in_thread(read_tags, BytesIO(data), "")).seconds
-            check_song(user, name, size=size, seconds=seconds)
-        case Pair(target, reference):
-            for path in (target, reference):
-                await _check_file(user, Path(path), Path(path).name)
-        case Spooled(path, name):
-            await _check_file(user, path, name)
-        case Stream():
-            return  # spooled before it is sent
-        case source if is_url(source):
-            return
-        case path:
-            await _check_file(user, Path(path), label(request.source, request.filename))
+    source = request.source
+    if isinstance(source, Data):
+        seconds = None if user.is_premium else (await in_thread(read_tags, BytesIO(source.data), "")).seconds
+        check_song(user, source.filename, size=source.size, seconds=seconds)
+    for path in uploaded_files(source):
+        name = Path(path).name if isinstance(source, Pair) else label(source, request.filename)
+        await _check_file(user, Path(path), name)
 
 
 async def _check_file(user: User, path: Path, name: str) -> None:

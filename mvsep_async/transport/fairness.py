@@ -13,7 +13,7 @@ from attrs import define, field
 __all__ = ["QUANTUM", "FairStep", "fair_step"]
 
 QUANTUM: Final = 0.001
-"""Seconds that a lone transfer goes on before the loop runs its timers: one pass of the loop takes as long as moving
+"""Seconds that a lone transfer continues before the loop runs its timers: one pass of the loop takes as long as moving
 100 KiB, and a millisecond is late by little."""
 
 

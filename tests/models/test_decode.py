@@ -83,7 +83,7 @@ def test_an_empty_php_array_means_no_value() -> None:
 
 
 def test_a_required_value_cannot_be_null() -> None:
-    with pytest.raises(ProtocolError, match="id should be there"):
+    with pytest.raises(ProtocolError, match="id should be present"):
         decode({"id": None, "name": "x"}, Thing, what="things")
 
 
@@ -94,7 +94,7 @@ def test_what_does_not_fit_an_optional_field_stays_in_extra() -> None:
 
 
 def test_what_does_not_fit_another_field_names_the_place() -> None:
-    with pytest.raises(ProtocolError, match=r"things .*parts\.1\.url should be there"):
+    with pytest.raises(ProtocolError, match=r"things .*parts\.1\.url should be present"):
         thing(parts=[{"url": "https://a/b"}, {"url": None, "link": None}])
 
 

@@ -72,7 +72,7 @@ def test_name_and_stem_are_found_where_they_are(answer: dict[str, Json], name: s
 
 
 def test_a_stem_without_url_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="url should be there"):
+    with pytest.raises(ProtocolError, match="url should be present"):
         output(download="a.mp3", type="Vocals")
 
 
