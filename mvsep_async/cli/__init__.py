@@ -12,6 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `argv`: the words after the program's name, by default the process's own.
     """
-    from mvsep_async.cli.run import run
+    try:
+        from mvsep_async.cli.run import run
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:  # while the program is loaded
+        return 130
