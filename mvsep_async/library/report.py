@@ -83,10 +83,10 @@ def _cards(tally: Tally, elapsed: float, user: User | None) -> Iterator[str]:
     cards = [(f"{tally.songs:,}", "songs", "")] if several else []
     cards += [
         (f"{tally.separated:,}", "results separated" if several else "separated", "good" if tally.separated else ""),
-        (f"{tally.up_to_date:,}", "up to date", ""),
+        *([(f"{tally.up_to_date:,}", "up to date", "")] if tally.up_to_date else []),
         (f"{failed:,}", "failed", "bad" if failed else ""),
-        (f"{tally.skipped:,}", "skipped", "warn" if tally.skipped else ""),
-        (_length(tally.seconds), "of music", ""),
+        *([(f"{tally.skipped:,}", "skipped", "warn")] if tally.skipped else []),
+        (_length(tally.seconds), "of audio to separate", ""),
         (_length(elapsed), "elapsed", ""),
         (f"{tally.credits:,}", "credits, by estimate", ""),
     ]
