@@ -123,5 +123,10 @@ def describe(about: object) -> str:
     if isinstance(about, Worker):
         return about.log.read_text()[-4000:]
     if isinstance(about, Workers):
-        return "\n".join([str(about.states()), *(describe(worker) for worker in about._workers)])
+        with psycopg.connect(about.journal) as connection:
+            tables = [
+                *connection.execute("SELECT * FROM mvsep.jobs").fetchall(),
+                *connection.execute("SELECT *, clock_timestamp() FROM mvsep.processes").fetchall(),
+            ]
+        return "\n".join([*map(str, tables), *(describe(worker) for worker in about._workers)])
     return str(about)

@@ -45,6 +45,12 @@ def at_state(state: str, database: str, folder: Path) -> Iterator[tuple[Sandbox,
         yield sandbox, made, songs
 
 
+def reached(state: str, made: Workers, songs: list[Path]) -> bool:
+    """Tell whether all songs are in the journal, and one is in this state."""
+    states = made.states().values()
+    return len(states) == len(songs) and state in states
+
+
 def go_on(state: str, sandbox: Sandbox) -> None:
     sandbox.faults.clear()
     sandbox.bytes_per_second = None
@@ -73,7 +79,7 @@ def check(sandbox: Sandbox, made: Workers, songs: list[Path]) -> None:
 def test_a_killed_process_is_replaced(state: str, database: str, tmp_path: Path) -> None:
     with at_state(state, database, tmp_path) as (sandbox, made, songs):
         first = made.start(songs, concurrency=1 if state == "uploading" else None)
-        wait_for(lambda: state in made.states().values(), made)
+        wait_for(lambda: reached(state, made, songs), made)
         first.kill()
         made.start([], stays=True)
         go_on(state, sandbox)
@@ -83,9 +89,9 @@ def test_a_killed_process_is_replaced(state: str, database: str, tmp_path: Path)
 @pytest.mark.parametrize("state", STATES)
 def test_a_suspended_process_pays_for_nothing_that_was_taken_over(state: str, database: str, tmp_path: Path) -> None:
     with at_state(state, database, tmp_path) as (sandbox, made, songs):
-        first = made.start(songs, stays=True, concurrency=1 if state == "uploading" else None)
         other = made.start([], stays=True)
-        wait_for(lambda: state in made.states().values(), made)
+        first = made.start(songs, stays=True, concurrency=1 if state == "uploading" else None)
+        wait_for(lambda: reached(state, made, songs), made)
         first.signal(signal.SIGSTOP)
         time.sleep(LEASE + 1.5)  # what is tested is what happens after this time
         go_on(state, sandbox)
