@@ -161,18 +161,19 @@ class ProcessTable(Statements):
 
     async def _left_jobs(self, connection: Connection, *, lock: bool = False) -> list[tuple[Any, ...]]:
         """Return unfinished jobs of processes that have ended: id, state, whether they have a file and a target, and
-        their machine."""
+        their machine. This process's own lease may be over, too, if it was just suspended: its jobs stay its own."""
         return await self.rows(
             connection,
             f"""
             SELECT id, state, source_kind NOT IN ('url', 'none'), target IS NOT NULL, machine FROM mvsep.jobs
             WHERE account = %(account)s AND state NOT IN ('finished', 'failed', 'cancelled') AND {FREE}
-              AND NOT (state = 'done' AND target IS NULL) AND (resume_at IS NULL OR resume_at <= clock_timestamp())
+              AND owner IS DISTINCT FROM %(me)s AND NOT (state = 'done' AND target IS NULL)
+              AND (resume_at IS NULL OR resume_at <= clock_timestamp())
               AND (machine IS NULL OR machine = %(machine)s OR source_kind IN ('url', 'none')
                    OR state NOT IN ({WAITING}, 'done', 'downloading'))
             ORDER BY number LIMIT {_TAKEOVER_BATCH} {"FOR UPDATE SKIP LOCKED" if lock else ""}
             """,  # noqa: S608
-            {"account": self.me.account, "machine": self.me.machine},
+            {"account": self.me.account, "machine": self.me.machine, "me": self.me.process},
         )
 
     async def _own(self, connection: Connection, jobs: Sequence[str]) -> None:

@@ -90,6 +90,34 @@ async def test_jobs_taken_over_by_a_lost_answer_continue(
                 assert (await found).files
 
 
+async def test_a_process_suspended_before_it_takes_over_jobs_does_not_take_over_its_own(
+    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease, renewed a moment ago, is over. A second entry of a job would leave those who wait for the first."""
+    take_over, taken = ProcessTable.take_over, list[Any]()
+    suspended = False
+
+    async def after_suspension(self: ProcessTable, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        if suspended:
+            await connection.execute("UPDATE mvsep.processes SET lease_until = clock_timestamp() - interval '1 s'")
+        rows = await take_over(self, connection, *args, **kwargs)
+        taken.append(rows)
+        return rows
+
+    monkeypatch.setattr(ProcessTable, "take_over", after_suspension)
+    async with client_of(held, journal=database, lease=2.0) as client:
+        job = await client.submit(song, algorithm=40)
+        await until(job, Stage.WAITING)
+        suspended, before = True, len(taken)
+        await eventually(lambda: len(taken) > before)
+        suspended = False
+        assert not any(taken)
+        assert client.jobs() == [job]
+        held.finish(held.jobs[0].hash)
+        with anyio.fail_after(TIMEOUT):
+            assert (await job).files
+
+
 async def test_a_job_cancelled_while_it_gets_its_slot_returns_it(
     database: str, client_of: NewClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
