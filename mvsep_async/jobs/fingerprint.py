@@ -12,7 +12,7 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.sources import Data, JobSource, Pair, Spooled, Stream, is_url
 
-__all__ = ["content_fingerprint_of", "fingerprint", "fingerprint_of"]
+__all__ = ["content_fingerprint", "content_fingerprint_of", "fingerprint", "fingerprint_of"]
 
 _BYTES: Final = 15
 """Size of the hash: with 120 bits, the probability of a collision among a billion songs is below 1e-18."""
@@ -63,6 +63,11 @@ async def content_fingerprint_of(source: JobSource, settings: JobSettings) -> st
             digests.append((await read_content(path)).digest)
         except (OSError, ValueError):
             return None  # `submit` reports what is wrong with a file
+    return content_fingerprint(*digests, settings=settings)
+
+
+def content_fingerprint(*digests: str, settings: JobSettings) -> str:
+    """Return the fingerprint of audio whose digests are known."""
     return _hashed(["audio", *digests], settings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,9 @@ from mvsep_async.library.decisions import (
     Follow,
     Separate,
     UpToDate,
+    check_stems,
 )
+from mvsep_async.library.earlier import EarlierResult, adopt
 from mvsep_async.library.executor import ActionExecutor
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import EventKind, Notice
@@ -80,6 +82,8 @@ class LibraryEngine:
     transfer: Transfer
     anyway: bool
     progress: RunProgress
+    earlier: Mapping[str, EarlierResult] = field(factory=dict)
+    """Results of other journals, which are used in place of paying again."""
     id: str = field(factory=new_id)
     stopped: str | None = None
     _failed: list[PlannedSong] = field(factory=list)
@@ -240,7 +244,22 @@ class LibraryEngine:
             return None
         if recalled is not None:
             return evolve(read, action=recalled)
+        if self.earlier and (adopted := await self._adopt(read)) is not None:
+            if isinstance(adopted.action, UpToDate):
+                self.progress.up_to_date(adopted)
+            return adopted
         return read if await self._afford(read) else None
+
+    async def _adopt(self, item: PlannedSong) -> PlannedSong | None:
+        """Take a song that was separated outside of the library into it; `None` for one that was not."""
+        if item.key in self._executor.deleted:
+            return None
+        known = await in_thread(adopt, item, self.target, self.earlier)
+        if known is None:
+            return None
+        await in_thread(self.manifest.record, known)
+        action = check_stems(item.method.recipe, known, await in_thread(self.planner.sizes, known))
+        return evolve(item, action=action, known=known, credits=0)
 
     async def _recall(self, item: PlannedSong) -> Follow | FailedBefore | None:
         """Return what is known of a song's audio, but for one that is to be separated all the same."""

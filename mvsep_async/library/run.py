@@ -16,6 +16,7 @@ from mvsep_async.errors import (
     MVSepError,
 )
 from mvsep_async.library.decisions import CreditBudget
+from mvsep_async.library.earlier import EarlierResult
 from mvsep_async.library.engine import LibraryEngine, SongOrder
 from mvsep_async.library.layout import Layout, mirror
 from mvsep_async.library.manifest import Manifest
@@ -56,6 +57,7 @@ async def separate_library(
     report: str | PathLike[str] | None = None,
     transfer: Transfer = "url",
     anyway: bool = False,
+    earlier: Mapping[str, EarlierResult] | None = None,
     on_event: Callable[[LibraryEvent], None] = lambda event: None,
 ) -> LibraryResult:
     """Separate all songs below `source_folder`, and keep `target_folder` up to date with it.
@@ -76,6 +78,7 @@ async def separate_library(
     - `report`: path of an HTML page about the run, to be written.
     - `transfer`: how a recipe's stems go to the next step, see `run_recipe`.
     - `anyway`: also send what the account's plan does not seem to allow.
+    - `earlier`: results of jobs outside of the library, from `earlier_results`; their songs are not paid again.
     - `on_event`: called with each event, on the event loop; it must return quickly.
 
     The target's `.mvsep/manifest.sqlite` records what is done. A song is known by its audio: one that is renamed,
@@ -107,7 +110,17 @@ async def separate_library(
         planner = Planner(source, target, methods, plan, manifest, retry_failed, _texts(include), _texts(exclude))
         progress = RunProgress(on_event)
         engine = LibraryEngine(
-            client, target, planner, manifest, CreditBudget(max_credits), dry_run, copy_tags, transfer, anyway, progress
+            client,
+            target,
+            planner,
+            manifest,
+            CreditBudget(max_credits),
+            dry_run,
+            copy_tags,
+            transfer,
+            anyway,
+            progress,
+            earlier or {},
         )
         await engine.run(order, repeat)
         left = await _user(client, needed=False)

@@ -156,6 +156,29 @@ def test_separate_and_library_put_stems_in_the_same_places(cli: Cli, service: Sa
     assert "Live/Disc 1/song 2/Vocals.mp3" in made(home, "one")
 
 
+@pytest.mark.parametrize("lost", ["nothing", "a stem", "a stem and the job"])
+def test_a_library_takes_over_what_separate_has_paid_for(cli: Cli, service: Sandbox, home: Path, lost: str) -> None:
+    for number, name in enumerate(("one.wav", "Live/two.wav")):
+        (home / "music" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "music" / name).write_bytes(wav(0.1 + number / 100))
+    assert cli("separate", "music", "-a", "40", "-p", "add_opt1=81", "-o", "lib", *FAST).code == 0
+    places = made(home, "lib")
+    (home / "music" / "three.wav").write_bytes(wav(0.3))
+    if lost != "nothing":
+        (home / "lib" / "one" / "Vocals.mp3").unlink()
+    if lost == "a stem and the job":
+        service.delete(next(job.hash for job in service.jobs if "one" in job.hash))
+    paid = 4 if lost == "a stem and the job" else 3
+    words = ("library", "music", "lib", "-a", "40", "-p", "add_opt1=81", *FAST)
+    ran = cli(*words)
+    assert (ran.code, len(service.jobs)) == (0, paid), ran.err
+    assert made(home, "lib") == sorted([*places, "three/Other.mp3", "three/Vocals.mp3"])
+    assert cli(*words).code == 0
+    assert len(service.jobs) == paid
+    assert cli("library", "music", "lib", "-a", "40", "-f", "wav", *FAST).code == 0  # another format is another job
+    assert len(service.jobs) == paid + 3
+
+
 @pytest.mark.parametrize(
     ("first", "then", "places"),
     [

@@ -287,8 +287,9 @@ def test_watching_separates_songs_that_are_added_until_ctrl_c(
         "- later.wav was removed: its stems stay\n",
         "- third.mp3 was renamed, moved, copied or retagged: its stems followed, nothing was paid\n",
     ]
+    while "waiting for new songs in Music" not in process.stdout.readline():
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
-    assert "waiting for new songs in Music" in out + err
     assert "Traceback" not in out + err
     assert len(service.jobs) == 4

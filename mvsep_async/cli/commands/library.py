@@ -28,11 +28,13 @@ from mvsep_async.cli.library_config import Order, library_settings
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import confirm, interactive
+from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
 from mvsep_async.library import LibraryResult, separate_library, watch_library
+from mvsep_async.library.earlier import EarlierResult, earlier_results
 from mvsep_async.library.run import check_folders
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
@@ -254,6 +256,7 @@ class _Run:
                 **self.arguments,
                 "algorithms": await self._resolved(client, dry_run=dry_run),
                 "dry_run": dry_run,
+                "earlier": await self._earlier(dry_run=dry_run),
                 "on_event": view.receive,
             }
             try:
@@ -275,6 +278,12 @@ class _Run:
         if self.open and result.report is not None:
             await to_thread.run_sync(webbrowser.open, result.report.absolute().as_uri())
         return DONE if dry_run or result.complete else FAILED
+
+    async def _earlier(self, *, dry_run: bool) -> Mapping[str, EarlierResult]:
+        """Return the results in the account's journal: what `separate` has paid for is not paid again."""
+        if dry_run:
+            return {}
+        return earlier_results(await read_journal(self.config.journal_path, self.config))
 
     async def _resolved(
         self, client: MVSepClient, *, dry_run: bool

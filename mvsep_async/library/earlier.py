@@ -1,0 +1,101 @@
+"""Songs that were separated outside of the library, such as by `mvsep-async separate`: they are not paid again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from attrs import frozen
+
+from mvsep_async.download.paths import next_free
+from mvsep_async.jobs.fingerprint import content_fingerprint
+from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.request import JobSettings
+from mvsep_async.library.layout import Layout
+from mvsep_async.library.planner import Method, PlannedSong
+from mvsep_async.library.records import ManifestFile, SeparatedSong
+from mvsep_async.models.separation import OutputFile, Separation
+from mvsep_async.naming import stem_path
+
+__all__ = ["EarlierResult", "adopt", "earlier_results"]
+
+
+@frozen
+class EarlierResult:
+    """The result of a job of another journal. `paths`: its files that were complete, by their names at the service."""
+
+    separation: Separation
+    host: str | None
+    paths: Mapping[str, Path]
+
+
+def earlier_results(records: Iterable[Record]) -> dict[str, EarlierResult]:
+    """Return the results in a journal, by the fingerprints of their songs' audio and settings."""
+    found: dict[str, EarlierResult] = {}
+    for record in records:
+        facts, content = record.facts, record.request.content
+        if content is None or facts.separation is None or not facts.separation.files:
+            continue
+        paths = {name: path for name, path in reversed(facts.planned) if path in facts.paths}
+        found[content] = EarlierResult(facts.separation, None if facts.host is None else str(facts.host), paths)
+    return found
+
+
+def adopt(item: PlannedSong, target: Path, results: Mapping[str, EarlierResult]) -> SeparatedSong | None:
+    """Return what the manifest should hold of a song with an earlier result, `None` for one without. It reads the disk.
+
+    Stems that are below the target folder stay where they are; the others have the places that they would be downloaded
+    to. `item`: a song whose audio was read.
+    """
+    assert item.content is not None
+    step, *others = item.method.recipe.steps
+    if others or step.input is not None or not results:
+        return None
+    settings = JobSettings(
+        algorithm=int(step.algorithm),
+        options=tuple(sorted(step.options.items())),
+        output_format=step.output_format,
+    )
+    result = results.get(content_fingerprint(item.content.digest, settings=settings))
+    if result is None:
+        return None
+    wanted = None if step.keep is None else {stem.casefold() for stem in step.keep}
+    kept = [file for file in result.separation.files if wanted is None or file.stem.casefold() in wanted]
+    if not kept:
+        return None
+    return SeparatedSong(
+        source=item.song.name,
+        method=item.method.digest,
+        method_name=item.method.label,
+        title=item.title.encode("utf-8", "replace").decode(),
+        size=item.content.size,
+        mtime_ns=item.content.mtime_ns,
+        content=item.content.digest,
+        audio_length=item.content.length,
+        seconds=item.seconds,
+        credits=0,
+        place=item.place,
+        files=tuple(_file(file, result, item, target) for file in kept),
+        kept={step.name: None if step.keep is None else list(step.keep)},
+        finished=time.time(),
+    )
+
+
+def _file(file: OutputFile, result: EarlierResult, item: PlannedSong, target: Path) -> ManifestFile:
+    """Return a stem as the manifest holds it: where it is, or where it will be."""
+    method, (step,) = item.method, item.method.recipe.steps
+    path = result.paths.get(file.name)
+    size = file.bytes or 0
+    if path is not None and path.is_relative_to(target) and path.is_file():
+        size = path.stat().st_size
+    else:
+        path = next_free(target / _place(file, item.place, method), lambda path: path.exists())
+    relative = path.relative_to(target).as_posix()
+    return ManifestFile(step.name, file.stem, relative, size, result.separation.hash, result.host)
+
+
+def _place(file: OutputFile, place: str, method: Method) -> PurePosixPath:
+    (step,) = method.recipe.steps
+    layout = Layout.of_step(place, step=method.steps[step.name], algorithm=method.algorithms[step.name])
+    return stem_path(layout, ext=PurePosixPath(file.name).suffix, stem=file.stem)
