@@ -112,6 +112,7 @@ class SharedChaos:
         process = await self._start(number, sandbox)
         try:
             for _ in range(disturbances):
+                await self._opened(process)
                 with anyio.move_on_after(self._random.uniform(0.3, 3.0)):
                     await process.wait()
                 await self._note()
@@ -153,6 +154,19 @@ class SharedChaos:
                 stdout=log,
                 stderr=log,
             )
+
+    async def _opened(self, process: Process) -> None:
+        """Wait until a process has the journal open: on a busy machine it would be killed before, each time."""
+        with suppress(psycopg.Error):
+            async with await psycopg.AsyncConnection.connect(self.journal, autocommit=True) as connection:
+                while process.returncode is None:
+                    with suppress(psycopg.errors.UndefinedTable):
+                        rows = await connection.execute(
+                            "SELECT 1 FROM mvsep.processes WHERE name LIKE %s", (f"% {process.pid}",)
+                        )
+                        if await rows.fetchall():
+                            return
+                    await anyio.sleep(0.05)
 
     def _log(self, number: int) -> str:
         return (self.folder / f"{number}.log").read_text()[-3000:]

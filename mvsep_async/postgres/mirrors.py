@@ -20,8 +20,15 @@ from mvsep_async.postgres.rows import progress_text
 
 __all__ = ["Mirrors", "ReportedJobs"]
 
-_REPORTED_FOR: Final = 60.0
-"""Seconds for which the process of a job is asked to report its progress; it is asked again after half of them."""
+_REPORTED_FOR: Final = 180.0
+"""Seconds for which the process of a job is asked to report its progress; it is asked again after half of them, which
+writes a row for each job."""
+
+_REREAD: Final = 30.0
+"""Seconds without a notice after which all mirrored jobs are read again, in case one was lost."""
+
+_GATHER: Final = 0.05
+"""Seconds in which notices are gathered, since several jobs often change together: one transaction reads them."""
 
 _REPORT: Final = 1.0
 """Seconds between two reports of a job's progress."""
@@ -70,8 +77,9 @@ class Mirrors:
     async def run(self, jobs: JobTable, engine: Engine, view: Callable[[Sequence[Any]], JobView]) -> None:
         """Read mirrored jobs whenever they change, until cancelled. `view` reads a row."""
         while True:
-            with anyio.move_on_after(_REPORTED_FOR / 2 if self._listening else _POLL) as scope:
+            with anyio.move_on_after(_REREAD if self._listening else _POLL) as scope:
                 await self._wake.wait()
+                await anyio.sleep(_GATHER)
             self._wake = anyio.Event()
             if scope.cancelled_caught:
                 self._changed.update(self._entries)
