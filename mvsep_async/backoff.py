@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import uniform
-
 from attrs import frozen
 
 __all__ = ["Backoff"]
@@ -14,19 +12,17 @@ _DOUBLINGS = 30
 
 @frozen
 class Backoff:
-    """Pauses that begin with `first` seconds and double up to `longest`. `jitter`: the part of each that is random."""
+    """Pauses that begin with `first` seconds and double up to `longest`."""
 
     first: float
     longest: float
-    jitter: float = 0.0
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after that many failures in a row; 0 after none."""
         if failures <= 0:
             return 0.0
-        pause = min(self.longest, self.first * 2.0 ** min(failures - 1, _DOUBLINGS))
-        return pause * uniform(1.0 - self.jitter, 1.0) if self.jitter else pause
+        return min(self.longest, self.first * 2.0 ** min(failures - 1, _DOUBLINGS))
 
     def scaled(self, factor: float) -> Backoff:
         """Return the same backoff with all pauses multiplied by `factor`."""
-        return Backoff(self.first * factor, self.longest * factor, self.jitter)
+        return Backoff(self.first * factor, self.longest * factor)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, cast
 
-from mvsep_async.concurrency import HostTask, LoopGuard, in_thread
+from mvsep_async.concurrency import HostTask, in_thread
 from mvsep_async.config import ClientConfig, base_of, token_of
 from mvsep_async.errors import ClientClosedError, ConfigurationError, JournalError, MVSepError
 from mvsep_async.http.redaction import guard_logs
@@ -55,21 +56,18 @@ class MVSepClient:
       processes and machines that share one account; `None` keeps jobs in memory.
     - `shared_files`: with a PostgreSQL journal, whether paths mean the same files on every machine that uses it, so
       that another machine may upload the songs of one that has failed.
-    - `lease`: with a PostgreSQL journal, seconds after which the jobs of a process that has not been heard of are
-      taken over by another one; default 30.
+    - `lease`: with a PostgreSQL journal, seconds without contact until a process loses its jobs to others; default 30.
     - `requests_per_minute`: `None`: 60 until the service's headers say otherwise.
     - `poll_interval`: shortest interval between two polls of one job, in seconds; default 2.
     - `timeout`: seconds or `httpx.Timeout` for each network operation, never for a whole transfer; default 30.
-    - `patience`: seconds that the service may fail without a break before jobs that wait for it end with the error;
-      default 1800.
+    - `patience`: seconds that the service may fail without a break before waiting jobs fail; default 1800.
     - `http`: an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it is not closed.
     - `region`: `"de"`, `"de2"` or `"hk"`, short for the `base_url` of that region; a job stays in its region.
     - `webhook_url`: sent with every submit that has no `webhook_url` of its own.
     - `group_cap`: most jobs of one `group` at the service at one time.
     - `cache`: a folder in which the catalogue is kept for a day.
     - `limit_rate`: bytes per second for all transfers together, uploads first; default no limit.
-    - `compress_uploads`: whether WAV and AIFF songs are sent as FLAC, without loss but also without their tags; needs
-      the extra `compress`.
+    - `compress_uploads`: send WAV and AIFF songs as FLAC, without their tags; needs the extra `compress`.
     - `on_event`: called with each `mvsep_async.observe.Event`, on the event loop; exceptions it raises are logged.
 
     Opening resumes the jobs in the journal; closing leaves unfinished jobs at the service. Raises `ConfigurationError`
@@ -100,8 +98,6 @@ class MVSepClient:
     ) -> None:
         self._http = cast("httpx.AsyncClient | None", http)  # httpx2 has the same API
         self._host: HostTask[Session] | None = None
-        self._session: Session | None = None
-        self._guard: LoopGuard | None = None
         self.webhook_url = webhook_url
         place = None if journal is None else journal_address(journal)
         del journal  # a URL may hold a password, and an error would keep it in the variables of this frame
@@ -140,16 +136,13 @@ class MVSepClient:
     async def open(self) -> Self:
         """Open the client and resume what the journal holds. `aclose` may be called in another task.
 
-        Raises `ConfigurationError` if the client was opened before, and `JournalError` for a journal that cannot be
-        used.
+        Raises `ConfigurationError` if it was opened before, and `JournalError` for a journal that cannot be used.
         """
-        if self._guard is not None:
+        if self._host is not None:
             raise ConfigurationError("a client can be opened only once: create a new one")
-        self._guard = LoopGuard()
-        open_session = await in_thread(_load_engine)
-        self._host = HostTask(partial(open_session, self._config, self._http))
         guard_logs()
-        self._session = await self._host.start()
+        self._host = HostTask(partial(_open_session, self._config, self._http))
+        await self._host.start()
         return self
 
     async def aclose(self) -> None:
@@ -371,22 +364,31 @@ class MVSepClient:
 
     def _opened(self) -> Session:
         """Return the session, open or closed. Raises `ConfigurationError` in another process or thread."""
-        if self._session is None or self._guard is None:
+        if self._host is None or self._host.value is None:
             raise ClientClosedError("the client is not open: use `async with MVSepClient() as client:`")
-        self._guard.check()
-        return self._session
+        self._host.guard.check()
+        return self._host.value
+
+    @property
+    def _session(self) -> Session | None:
+        return None if self._host is None else self._host.value
 
     def __repr__(self) -> str:
+        config: ClientConfig | None = getattr(self, "_config", None)
+        if config is None:  # after an error of `__init__`
+            return "<MVSepClient new>"
         state = "new" if self._session is None else "closed" if self._session.closed else "open"
-        config: ClientConfig | None = getattr(self, "_config", None)  # missing after an error of `__init__`
-        return f"<MVSepClient {state}>" if config is None else f"<MVSepClient {config.base} {state}>"
+        return f"<MVSepClient {config.base} {state}>"
 
 
-def _load_engine() -> Callable[[ClientConfig, httpx.AsyncClient | None], AbstractAsyncContextManager[Session]]:
-    """Import the engine, which takes some 0.2 s: not on the caller's event loop."""
+@asynccontextmanager
+async def _open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> AsyncIterator[Session]:
+    """Open a session. The engine is imported in a thread, since that takes some 0.2 s."""
+    await in_thread(import_module, "mvsep_async.scheduling.assembly")
     from mvsep_async.scheduling.assembly import open_session
 
-    return open_session
+    async with open_session(config, http) as session:
+        yield session
 
 
 def _target(

@@ -114,15 +114,16 @@ class HostTask(Generic[T]):
     """Runs an async context manager in its own task, so that it may be entered and left from different tasks.
 
     `start` waits until the context manager is entered, `stop` until the task has ended. An error in between ends the
-    task, and `stop` raises it.
+    task, and `stop` raises it. `value`: the context manager's value, `None` until it is entered.
     """
 
     _manager: Callable[[], AbstractAsyncContextManager[T]]
+    guard: LoopGuard = field(factory=lambda: LoopGuard(), init=False)
+    value: T | None = field(default=None, init=False)
     _scope: CancelScope = field(factory=CancelScope, init=False)
     _entered: anyio.Event = field(factory=anyio.Event, init=False)
     _leave: anyio.Event = field(factory=anyio.Event, init=False)
     _ended: anyio.Event = field(factory=anyio.Event, init=False)
-    _value: T | None = field(default=None, init=False)
     _error: BaseException | None = field(default=None, init=False)
     _task: object = field(default=None, init=False)
 
@@ -135,10 +136,10 @@ class HostTask(Generic[T]):
             self._scope.cancel()
             await uncancelled(self._ended.wait)
             raise
-        if self._value is None:
+        if self.value is None:
             await self.stop()
             raise RuntimeError("the host task ended before it was entered")
-        return self._value
+        return self.value
 
     async def stop(self) -> None:
         """Leave the context manager and wait for the end of the task, even if this is cancelled."""
@@ -151,7 +152,7 @@ class HostTask(Generic[T]):
     async def _run(self) -> None:
         try:
             with self._scope:
-                async with self._manager() as self._value:
+                async with self._manager() as self.value:
                     self._entered.set()
                     await self._leave.wait()
         except BaseException as error:

@@ -13,11 +13,9 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert [Backoff(0.5, 5.0).pause(failures) for failures in range(-1, 7)] == [0, 0, 0.5, 1, 2, 4, 5, 5]
 
 
-@given(st.floats(1e-3, 100), st.floats(1e-3, 1e4), st.floats(0, 1), st.integers(0, 10**6))
-def test_a_pause_is_within_its_bounds(first: float, longest: float, jitter: float, failures: int) -> None:
-    plain, jittered = Backoff(first, longest), Backoff(first, longest, jitter)
-    assert plain.pause(failures) * (1 - jitter) <= jittered.pause(failures) + 1e-9
-    assert jittered.pause(failures) <= plain.pause(failures) <= longest
+@given(st.floats(1e-3, 100), st.floats(1e-3, 1e4), st.integers(0, 10**6))
+def test_a_pause_is_within_its_bounds(first: float, longest: float, failures: int) -> None:
+    assert 0 <= Backoff(first, longest).pause(failures) <= longest
 
 
 def test_scaling_scales_every_pause() -> None:
