@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from mvsep_async.errors import DailyLimitError, InvalidRequestError, MVSepError, NoFreeSlotError
+from mvsep_async.errors import (
+    AuthenticationError,
+    DailyLimitError,
+    InvalidRequestError,
+    MVSepError,
+    NoFreeSlotError,
+    RateLimitedError,
+)
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent
 from mvsep_async.jobs.outage import Outage
@@ -56,18 +63,21 @@ class CreateOutcomes:
             case Fate.WITHDRAWN:
                 self.queue_again(job)
             case Fate.REJECTED if error is not None:
-                self.fail(job, error)
+                if not (_was_answered(error) and await self._is_listed(job, error)):
+                    self.fail(job, error)
             case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
                 await self._refused(job, error)
             case Fate.REFUSED if isinstance(error, DailyLimitError):
                 self.admission.pause.answered()
                 self.registry.emit(Retried("create", str(error), job.id))
-                self.queue_again(job)
-                await self.admission.pause_for_quota(error)
+                if not await self._is_listed(job, error):
+                    self.queue_again(job)
+                    await self.admission.pause_for_quota(error)
             case Fate.NOT_ACCEPTED if error is not None:
                 self.registry.emit(Retried("create", str(error), job.id))
-                self.queue_again(job)
-                await self.admission.pause_queue(error)
+                if not (_was_answered(error) and await self._is_listed(job, error)):
+                    self.queue_again(job)
+                    await self.admission.pause_queue(error)
 
     def handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
         """Handle the outcome of a create that was sent ahead and got no slot. Only the uploaded bytes are lost."""
@@ -107,25 +117,37 @@ class CreateOutcomes:
     async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
         self.admission.pause.answered()
         self.registry.emit(Retried("create", str(error), job.id))
-        user, hash = await self._ask_account(job) if needs_account(error) else (None, None)
-        if job.done():
-            return  # cancelled during the request for the account
-        if hash is not None:
-            logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
-            for event in (JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST):
-                self.registry.apply(job, event)
-            self.registry.apply(job, JobEvent.FOUND, hash=hash)
-        elif self._classify(job, error, user) is Verdict.INVALID_REQUEST:
+        user, hashes = await self._ask_account() if needs_account(error) else (None, [])
+        if self._adopt(job, hashes, error):
+            return
+        if self._classify(job, error, user) is Verdict.INVALID_REQUEST:
             self.fail(job, error)
         else:
             self.queue_again(job)
 
-    async def _ask_account(self, job: JobEntry) -> tuple[User | None, str | None]:
-        """Request the account, to understand a refusal, and return it with the hash under which it lists the job.
+    async def _is_listed(self, job: JobEntry, error: MVSepError) -> bool:
+        """Continue a job that the account lists although its create was refused; `False` if it does not."""
+        _, hashes = await self._ask_account()
+        return self._adopt(job, hashes, error)
 
-        A refused job is listed if the answer came from a proxy, or if a proxy sent the request twice. The job is known
-        by the tag of its uploaded file.
+    def _adopt(self, job: JobEntry, hashes: list[str], error: MVSepError) -> bool:
+        """Continue a refused job that is among `hashes`, by the tag of its uploaded file; `True` if it needs no create.
+
+        A refused job is listed if the answer came from a proxy, or if a proxy sent the request twice.
         """
+        if job.done():
+            return True  # cancelled during the request for the account
+        hash = next((hash for hash in hashes if tag_in(hash, job.id)), None)
+        if hash is None:
+            return False
+        logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
+        for event in (JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST):
+            self.registry.apply(job, event)
+        self.registry.apply(job, JobEvent.FOUND, hash=hash)
+        return True
+
+    async def _ask_account(self) -> tuple[User | None, list[str]]:
+        """Request the account, to understand a refusal, and the hashes of its unfinished and newest jobs."""
         user, account = None, self.admission.account
         try:
             user = await account.request()
@@ -133,8 +155,8 @@ class CreateOutcomes:
             recent = [entry.hash for entry in await account.recent_jobs()]
         except MVSepError as unanswered:
             logger.info("the account could not be asked why a job was refused: %s", unanswered)
-            return user, None
-        return user, next((hash for hash in (*unfinished, *recent) if tag_in(hash, job.id)), None)
+            return user, []
+        return user, unfinished + recent
 
     def _classify(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError, user: User | None) -> Verdict:
         """Decide whether a create was refused for lack of a slot or is invalid, and update the slots."""
@@ -153,3 +175,8 @@ class CreateOutcomes:
         if user is not None:
             self.admission.update_account(user)
         return verdict
+
+
+def _was_answered(error: MVSepError) -> bool:
+    """Tell whether an error is the answer to a create, so that the service may have the job all the same."""
+    return isinstance(error, AuthenticationError | RateLimitedError | InvalidRequestError) and error.status is not None

@@ -28,6 +28,7 @@ AFTER = [{"kind": "lose_answer"}, {"kind": "lose_answer", "reset": True}, {"kind
              {"status": 404, "body": {"status": 404, "error": "Not Found"}},
              {"status": 403, "body": {"success": False, "errors": [{"code": 7003, "message": "no route"}]}},
              {"status": 400, "body": {"success": False}}, {"status": 400, "body": {"message": "Forbidden"}},
+             {"status": 401, "body": ""}, {"status": 401, "body": {"success": False}}, {"status": 413, "body": ""},
              {"status": 422, "body": {"error": "Unprocessable"}}, {"status": 200, "body": {"success": False}},
              {"status": 400, "body": {"success": False, "errors": ["You already have unprocessed file in queue."]}},
              {"status": 200, "body": {"success": True}}, {"status": 200, "body": {"data": {"hash": ""}}},

@@ -342,7 +342,11 @@ def test_invalid_parameters_fail_that_job_alone() -> None:
     run_virtually(run)
 
 
-@pytest.mark.parametrize("refusal", [InvalidRequestError("?", status=400), NO_SLOT], ids=repr)
+@pytest.mark.parametrize(
+    "refusal",
+    [InvalidRequestError("?", status=400), NO_SLOT, DailyLimitError("no more", status=400)],
+    ids=repr,
+)
 def test_a_refused_job_that_the_account_lists_is_not_sent_again(refusal: MVSepError) -> None:
     async def run() -> None:
         async with world() as here:
