@@ -239,7 +239,7 @@ class _RetryNotes:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Retried) and event.job is None and self.clock() >= self._reported + _REPEAT:
             self._reported = self.clock()
-            terminal().note(f"asking again: {event.error}")
+            terminal().note(f"trying again: {event.error}")
         self.on_event(event)
 
 

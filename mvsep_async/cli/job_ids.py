@@ -126,7 +126,7 @@ def _only(word: str, matches: Sequence[JobNames]) -> tuple[str, str]:
     if not matches and _REMOTE_HASH.fullmatch(word):
         return word, ""
     if not matches:
-        raise UsageProblem(f"no job is called {word!r}; `mvsep-async jobs` lists them")
+        raise UsageProblem(f"no job has an id or hash that begins with {word!r}; `mvsep-async jobs` lists the jobs")
     if len({job.hash or job.id for job in matches}) > 1:
         shown = ", ".join(job.hash or job.id or "" for job in matches[:5])
         raise UsageProblem(f"{word!r} names {len(matches)} jobs: {shown}; give more of the id, or the whole hash")

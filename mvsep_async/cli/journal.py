@@ -61,7 +61,7 @@ class JournalOptions:
     def path(self, config: CommandConfig) -> JournalAddress | None:
         """Return the journal, `None` for none; raises `UsageProblem` where both options are given."""
         if self.no_journal and self.journal is not None:
-            raise UsageProblem("--journal and --no-journal exclude each other: leave one out")
+            raise UsageProblem("--journal and --no-journal cannot be used together: leave one out")
         return None if self.no_journal else self.journal or config.journal_path
 
 

@@ -119,7 +119,7 @@ def confirm(credits: int) -> None:
     sys.stderr.write(f"This costs about {credits} credits. Continue? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageProblem("nothing was sent: --yes skips the question")
+        raise UsageProblem("nothing was sent; --yes skips the question")
 
 
 async def _separated(

@@ -30,10 +30,12 @@ def ask_secret(question: str, *, from_stdin: bool = False) -> str:
         try:
             return _needed(getpass(question), question)
         except (GetPassWarning, EOFError):
-            raise UsageProblem("no terminal to ask for a password at: pipe it in, with --password-stdin") from None
+            raise UsageProblem(
+                "there is no terminal to ask for the password: use --password-stdin and pipe it in"
+            ) from None
 
 
 def _needed(text: str, question: str) -> str:
     if not text:
-        raise UsageProblem(f"nothing was given for {question.strip().rstrip(':')!r}")
+        raise UsageProblem(f"no answer to {question.strip().rstrip(':')!r}")
     return text

@@ -38,7 +38,7 @@ def test_that_it_is_tried_again_is_said_once(child: Callable[..., Popen[str]], s
     out, err = child("queue", "--json").communicate()
     assert json.loads(out)["in_process"] == 0
     (line,) = err.splitlines()
-    assert line.startswith("asking again: the service answered 503")
+    assert line.startswith("trying again: the service answered 503")
 
 
 def test_all_algorithms(cli: Cli, service: Sandbox) -> None:

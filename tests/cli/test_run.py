@@ -111,7 +111,7 @@ def test_a_service_that_is_down_is_one_line(cli: Cli, monkeypatch: pytest.Monkey
 def test_waiting_for_a_service_that_does_not_answer_says_why(child: Any, service: Sandbox) -> None:
     service.faults.add(kind="html", status=503, path="app/user", count=2)
     _, err = child("account").communicate()
-    assert err == "asking again: the service answered 503 to app/user: it is down or overloaded, try again later\n"
+    assert err == "trying again: the service answered 503 to app/user: it is down or overloaded, try again later\n"
 
 
 def test_a_port_that_is_taken_is_named(cli: Cli, service: Sandbox) -> None:

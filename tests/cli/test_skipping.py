@@ -90,7 +90,7 @@ def test_without_a_journal_it_is_paid_again(cli: Cli, service: Sandbox, songs: l
         assert cli("separate", songs[0], "--no-journal", *FAST).code == 0
     assert len(service.jobs) == 2
     ran = cli("separate", songs[0], "--no-journal", "--journal", "x.db")
-    assert (ran.code, "exclude each other" in ran.err) == (2, True)
+    assert (ran.code, "cannot be used together" in ran.err) == (2, True)
 
 
 def test_only_what_failed_is_tried_again_and_only_on_request(

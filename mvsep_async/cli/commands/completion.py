@@ -60,7 +60,7 @@ def completion(
     Parameters
     ----------
     shell
-        bash, zsh or fish; by default the shell that runs this command.
+        bash, zsh, fish or powershell; by default the shell that runs this command.
     install
         Write the script to where the shell looks for it, and print what else to do.
     """

@@ -106,7 +106,7 @@ async def copy(
     else:
         terminal().result(f"{amount(count, 'job')} moved from {source} to {target}")
         if isinstance(source, Path):
-            terminal().note(f"{source} is marked as moved; it is not needed any longer")
+            terminal().note(f"{source} is marked as moved and can be removed")
     return 0
 
 

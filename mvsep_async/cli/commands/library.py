@@ -148,7 +148,7 @@ def library(
         algorithm, preset, recipe, opt = default.algorithm, default.preset, default.recipe, opt or default.opt
     report = report or default.report
     if open and report is None:
-        raise UsageProblem("--open shows the report: give its file with --report")
+        raise UsageProblem("--open needs a report to open: give its file with --report")
     most = default.max_credits if max_credits is None else max_credits
     run = _Run(
         config=config,
@@ -332,7 +332,7 @@ def _algorithms(
 ) -> Sequence[int | str | Algorithm | Preset | Recipe]:
     if recipe is not None:
         if presets or algorithms:
-            raise UsageProblem("a recipe names its algorithms itself: leave out --algorithm and --preset")
+            raise UsageProblem("a recipe has its own algorithms: leave out --algorithm and --preset")
         return []
     if algorithms or presets:
         return [*algorithms, *map(find_preset, presets)]

@@ -283,9 +283,11 @@ def _by_recipe(
     from mvsep_async.cli.commands.recipe import run
 
     if separation != SEPARATION or output.stems or output.overwrite:
-        raise UsageProblem("a recipe says itself how songs are separated: leave out algorithm, options and stems")
+        raise UsageProblem("a recipe has its own algorithms, options and stems: leave out those of the command line")
     if dry_run:
-        raise UsageProblem("--dry-run knows no recipes: `mvsep-async recipe check FILE --minutes N` shows the price")
+        raise UsageProblem(
+            "--dry-run does not work with a recipe: `mvsep-async recipe check FILE --minutes N` shows the price"
+        )
     return partial(
         run,
         recipe,
