@@ -86,7 +86,7 @@ def _rate(songs: int, run: dict[str, Any]) -> str:
 
 def _child(sandbox: Sandbox, what: str, library: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.library", what, str(library), sandbox.url, sandbox.premium_token]
-    answer: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    answer: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     return answer
 
 

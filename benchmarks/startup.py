@@ -68,5 +68,5 @@ def measure(quick: bool) -> list[Row]:
 
 
 def _run(code: str) -> list[float]:
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
     return [float(figure) for figure in done.stdout.split()]

