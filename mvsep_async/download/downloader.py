@@ -35,7 +35,7 @@ from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
-from mvsep_async.transport.pace import RateLimit
+from mvsep_async.transport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import httpx

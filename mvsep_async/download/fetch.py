@@ -38,7 +38,7 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
     TransportError,
 )
-from mvsep_async.transport.pace import RateLimit
+from mvsep_async.transport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import httpx

@@ -15,7 +15,7 @@ from attrs import define, frozen
 from mvsep_async.errors import MVSepError
 from mvsep_async.transport.addresses import PUBLIC_ONLY, PrivateAddressError, require_public
 from mvsep_async.transport.compat import error_names, library_of, tls_error
-from mvsep_async.transport.pace import MinimumRate, RateLimit
+from mvsep_async.transport.rate_limit import MinimumRate, RateLimit
 from mvsep_async.transport.reading import body_reader
 
 if TYPE_CHECKING:

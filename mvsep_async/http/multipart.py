@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mvsep_async.http.content import Content
 from mvsep_async.http.token import Token
-from mvsep_async.transport.pace import RateLimit
+from mvsep_async.transport.rate_limit import RateLimit
 
 __all__ = ["MultipartBody", "Part"]
 

@@ -28,7 +28,7 @@ from mvsep_async.http.rate_headers import retry_after
 from mvsep_async.http.response import LARGE, MAX_BODY, HTTPResponse, decode_response
 from mvsep_async.http.token import Token
 from mvsep_async.transport.compat import Timeouts, error_names
-from mvsep_async.transport.pace import RateLimit
+from mvsep_async.transport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import httpx

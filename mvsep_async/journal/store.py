@@ -15,8 +15,8 @@ from typing import Final
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.journal.changes import PendingChanges
+from mvsep_async.journal.errors import damaged, explained, gone, in_use, moved, newer, not_a_journal
 from mvsep_async.journal.lock import FileLock, LockedError
-from mvsep_async.journal.messages import damaged, explained, gone, in_use, moved, newer, not_a_journal
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader
 from mvsep_async.journal.schema import APPLICATION_ID, FILLING_ID, MOVED_ID, STEPS, Step, migrate, version_of
 from mvsep_async.sources import Spooled

@@ -45,7 +45,7 @@ from mvsep_async.submission.recovery_policy import Search
 from mvsep_async.submission.submit import Submitter
 from mvsep_async.submission.upload_queue import UploadQueue
 from mvsep_async.transport.client import make_http
-from mvsep_async.transport.pace import RateLimit
+from mvsep_async.transport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import httpx

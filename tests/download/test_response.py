@@ -17,7 +17,7 @@ from mvsep_async.download.response import RequestError, request_file
 from mvsep_async.download.retry import Fail, Retry, RetryState
 from mvsep_async.errors import DownloadError
 from mvsep_async.transport.client import make_http
-from mvsep_async.transport.pace import MinimumRate, RateLimit
+from mvsep_async.transport.rate_limit import MinimumRate, RateLimit
 from tests.transport.conftest import audio
 from tests.transport.servers import Connection, FileAnswer, Request, serving
 

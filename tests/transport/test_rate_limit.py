@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from mvsep_async.transport.pace import MinimumRate, RateLimit, TokenBucket
+from mvsep_async.transport.rate_limit import MinimumRate, RateLimit, TokenBucket
 
 
 def in_virtual_time(main: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""The `JournalError` for each thing that can go wrong with a journal file."""
+"""Make the `JournalError` for whatever is wrong with a journal file."""
 
 from __future__ import annotations
 
