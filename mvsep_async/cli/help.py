@@ -65,13 +65,16 @@ class _Page:
     def render_description(self, console: Console, options: ConsoleOptions, description: object) -> None:
         """Print what the command does; on the full page, all of its description."""
         text = _plain(description, console)
-        if text:
-            console.print(Text(text))
+        width = min(console.width, _LONGEST)
+        for line in wrap(text, width, break_on_hyphens=False):
+            console.print(line)
         about = parse(self.command.__doc__ or "").long_description if self.command and self.full else None
         for paragraph in (about or "").split("\n\n"):
-            if paragraph:
+            lines = wrap(paragraph, width, break_on_hyphens=False)
+            if lines:
                 console.print()
-                console.print(Text(" ".join(paragraph.split())))
+            for line in lines:
+                console.print(line)
         console.print()
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
