@@ -30,7 +30,7 @@ LOOK_EVERY = 5.0
 """Seconds between two looks for the songs of replicas that have ended, which the client takes over."""
 
 MOST_EACH = 5
-"""Songs that one user may have under way."""
+"""Songs that one user may have in progress."""
 
 LARGEST_SONG = 50 * 1024 * 1024
 MOST_TO_SEND = 9 * 1024 * 1024
@@ -65,7 +65,7 @@ def key_of(place: Mapping[str, object]) -> tuple[str, ...]:
 class StemBot:
     """Separates songs for many users with one account. Each command is one call, in whatever task the chat gives it.
 
-    All that it knows of a song is in the job's metadata, so that a bot that is started again goes on where it was.
+    All that it knows of a song is in the job's metadata, so that a bot that is started again continues where it was.
     """
 
     def __init__(self, client: MVSepClient, folder: Path, *, edit_every: float = EDIT_EVERY) -> None:
@@ -80,7 +80,7 @@ class StemBot:
     async def separate(self, user: int, song: Attachment, answer: Answer, algorithm: str = "BS Roformer") -> None:
         """Answer `/separate`: this takes as long as the song does."""
         if self._receiving[user] + len(self._jobs_of(user)) >= MOST_EACH:
-            await answer.edit(f"You have {MOST_EACH} songs under way: wait for one of them, or /cancel.")
+            await answer.edit(f"You have {MOST_EACH} songs in progress: wait for one of them, or /cancel.")
             return
         if song.size > LARGEST_SONG:
             await answer.edit(f"That is too large: {LARGEST_SONG >> 20} MB at the most.")
@@ -132,7 +132,7 @@ class StemBot:
         except JobCancelledError:
             await answer.edit("Cancelled.")
         except ClientClosedError:
-            return  # the bot stops; the next one goes on here
+            return  # the bot stops; the next one continues here
         except MVSepError as error:
             await answer.edit(f"Sorry, {about(job).get('song')} could not be separated: {error}")
         with suppress(MVSepError):  # a bot runs for months: what is handed over need not be known any longer
@@ -142,7 +142,7 @@ class StemBot:
     async def _show(self, job: Job, answer: Answer) -> None:
         """Edit the progress into the message, never more often than it may be edited.
 
-        Iterating waits for whoever is slow: of each stage one gets the latest numbers, so nothing piles up meanwhile.
+        A slow reader gets only the latest numbers of each stage, so nothing piles up.
         """
         async for progress in job:
             if job.done():
@@ -210,7 +210,7 @@ async def run() -> None:
     bot = discord.Client(intents=discord.Intents.none())
     commands = app_commands.CommandTree(bot)
 
-    # With a journal, what is unfinished when the block ends goes on when the bot is back.
+    # With a journal, what is unfinished when the block ends continues when the bot is back.
     async with (
         MVSepClient(journal=os.environ.get("JOURNAL", "discord_bot.sqlite"), group_cap=3) as client,
         bot,

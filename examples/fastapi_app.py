@@ -84,7 +84,7 @@ class Songs:
         return job
 
     async def remove(self, job: Job) -> None:
-        """Cancel a song that is under way; remove one that is over."""
+        """Cancel a song that is in progress; remove one that is over."""
         if not job.done():
             await job.cancel()
             return
@@ -149,7 +149,7 @@ class Songs:
             if job.error is None:
                 await job.download(self._folder / job.id, layout="{stem}")
         except ClientClosedError:
-            return  # the server stops; the next one goes on here
+            return  # the server stops; the next one continues here
         except MVSepError as error:  # such as a full disk: the next start tries again
             self._failed_downloads[job.id] = error
         self._note(job)
@@ -266,7 +266,7 @@ def event(data: dict[str, Any]) -> str:
 
 
 class Server(uvicorn.Server):
-    """A server that ends the streams of events when it is told to stop."""
+    """A server that ends the streams of events when it has to stop."""
 
     def __init__(self, app: FastAPI, port: int) -> None:
         super().__init__(uvicorn.Config(app, port=port, timeout_graceful_shutdown=5))

@@ -81,7 +81,7 @@ class Telegram:
 
 
 class StemBot:
-    """Answers messages: a song with its stems, `/cancel` with the end of what that chat has under way."""
+    """Answers messages: a song with its stems, `/cancel` with the end of what that chat has in progress."""
 
     def __init__(self, client: MVSepClient, telegram: Telegram, *, edit_every: float = EDIT_EVERY) -> None:
         self._client = client
@@ -130,7 +130,7 @@ class StemBot:
         if not isinstance(about, dict):
             return
         chat, note = int(str(about["chat"])), int(str(about["note"]))
-        with suppress(ClientClosedError):  # the bot stops; the next one goes on here
+        with suppress(ClientClosedError):  # the bot stops; the next one continues here
             async for progress in job:
                 if job.done():
                     break

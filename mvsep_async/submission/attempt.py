@@ -34,15 +34,15 @@ class Attempt:
     ahead: bool
     record_intent: Callable[[], Awaitable[None]]
     on_full: Callable[[], None] = field(default=lambda: None)
-    abort: CancelScope = field(factory=CancelScope)
-    answer: CancelScope = field(factory=CancelScope)
-    slot: anyio.Event = field(factory=anyio.Event)
+    abort: CancelScope = field(factory=CancelScope, init=False)
+    answer: CancelScope = field(factory=CancelScope, init=False)
+    slot: anyio.Event = field(factory=anyio.Event, init=False)
     began: float = 0.0
-    handed_over: bool = False
-    given_up: bool = False
+    handed_over: bool = field(default=False, init=False)
+    given_up: bool = field(default=False, init=False)
     """Whether the job was left to another client, so that this attempt must not change it any longer."""
-    closing_by: float | None = None
-    _waited: float = 0.0
+    closing_by: float | None = field(default=None, init=False)
+    _waited: float = field(default=0.0, init=False)
     """Seconds that the body has waited for the slot so far."""
 
     def hand_over(self) -> None:

@@ -182,7 +182,7 @@ async def test_download_while_its_files_are_under_way(sandbox: Sandbox, client_o
 async def test_leaving_the_block_at_any_moment_leaves_no_job_paid_twice(
     client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:
-    """Clients that come and go over one journal: each song ends paid once, whatever was under way."""
+    """Clients that come and go over one journal: each song ends paid once, whatever was in progress."""
     async with Sandbox(stems="copy", job_seconds=0.0) as sandbox:
         keys = [f"song {number}" for number in range(len(TURNS))]
         for turns in TURNS:

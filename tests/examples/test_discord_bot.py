@@ -295,7 +295,7 @@ async def test_what_cannot_be_is_said_in_the_message(
         await world.says(await world.separate(1, size=1 << 40), "too large")
         message = await world.separate(1)
         await until(lambda: world.last(message))
-        await world.says(await world.separate(1), "under way")
+        await world.says(await world.separate(1), "in progress")
         await until(lambda: held.jobs)
         held.fail(held.jobs[0].hash, "no audio in it")
         await world.says(message, "no audio in it")

@@ -86,7 +86,7 @@ def test_spare_is_what_the_lowest_priority_may_send() -> None:
 def test_a_request_counts_for_a_minute_from_its_answer() -> None:
     budget = Budget(fixed=1)
     budget.sent()
-    assert budget.wait(Priority.CREATE, 1000.0) == inf, "while it is under way nobody knows when it ends"
+    assert budget.wait(Priority.CREATE, 1000.0) == inf, "while it is in flight, its end is not known"
     budget.answered(1000.0)
     assert budget.wait(Priority.CREATE, 1010.0) == pytest.approx(50.0)
     assert budget.wait(Priority.CREATE, 1060.0) == 0
