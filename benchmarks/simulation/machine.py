@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from unittest import mock
 
 import anyio
@@ -27,7 +27,7 @@ from mvsep_async.journal.thread import WorkThread
 
 from .story import Story
 
-__all__ = ["EPOCH", "Machine", "simulated"]
+__all__ = ["EPOCH", "Machine", "Platform", "simulated"]
 
 EPOCH: Final = 1_780_000_000.0
 """The Unix time at which every run begins."""
@@ -45,6 +45,7 @@ class Machine:
     rng: Random
     journal_latency: float = 0.0
     power_losses: bool = False
+    name: str = "machine"
     wall_offset: float = 0.0
     disk_full: bool = False
     dead: bool = False
@@ -80,7 +81,7 @@ class Machine:
         """Switch it off between two steps of any two tasks: nothing that runs afterwards has an effect."""
         if self.dead:
             return
-        self.story.say("machine", "crashes")
+        self.story.say(self.name, "crashes")
         self.dead = True
         self.died.set()
         if self.on_crash is not None:
@@ -92,7 +93,7 @@ class Machine:
             return
         kept = self.rng.randrange(len(self._snapshots))
         if kept < len(self._snapshots) - 1:
-            self.story.say("machine", f"loses power, and {len(self._snapshots) - 1 - kept} transactions of the journal")
+            self.story.say(self.name, f"loses power, and {len(self._snapshots) - 1 - kept} transactions of the journal")
         for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
             (self.folder / name).unlink(missing_ok=True)
         for name, content in self._snapshots[kept].items():
@@ -111,6 +112,10 @@ class Machine:
         result = function(*args)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return result
+
+    def work_thread(self, name: str) -> WorkThread:
+        """Return what stands for the journal's thread."""
+        return SimulatedThread(self, name)
 
     def check(self, function: Callable[..., Any]) -> None:
         """Raise `OSError` for a call that this machine does not make as it is now."""
@@ -131,6 +136,22 @@ class Machine:
             if call.keywords["synced"]:
                 self._snapshots.clear()
             self._snapshots.append(self._snapshot())
+
+
+class Platform(Protocol):
+    """What the product uses of the machine that it runs on."""
+
+    rng: Random
+
+    def wall(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+    def busy(self) -> float: ...
+
+    async def run_in_thread(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any: ...
+
+    def work_thread(self, name: str) -> WorkThread: ...
 
 
 class SimulatedThread(WorkThread):
@@ -180,7 +201,7 @@ class SimulatedThread(WorkThread):
 
 
 @contextmanager
-def simulated(machine: Machine) -> Iterator[None]:
+def simulated(machine: Platform) -> Iterator[None]:
     """Put this machine's clocks, threads and randomness in the place of the real ones."""
     state = random.getstate()
     random.seed(machine.rng.random())
@@ -195,7 +216,7 @@ def simulated(machine: Machine) -> Iterator[None]:
             (_module("concurrency"), "monotonic", machine.busy),
             (_module("download.writer"), "_LINGER", 0.0),
             (_module("jobs.request"), "urandom", drawn.randbytes),
-            (_module("journal.sqlite"), "WorkThread", partial(SimulatedThread, machine)),
+            (_module("journal.sqlite"), "WorkThread", machine.work_thread),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
         stack.callback(random.setstate, state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from random import Random
 from typing import Final
 
@@ -19,6 +19,9 @@ __all__ = ["Network"]
 
 _STATUSES: Final = (200, 403, 404, 408, 409, 425, 500, 502, 503, 504, 520, 522, 524)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+_FILE: Final = 2000
+"""Bytes of an answer that is longer than those of calls."""
+
 _JUNK: Final = (b"", b"{", b"[]", b'{"success": tru', b"null", b"OK", b'"done"', b'{"unknown": 1}')
 
 
@@ -36,6 +39,8 @@ class Network(httpx.AsyncBaseTransport):
     activity: trio.Event = field(factory=trio.Event)
     long_outage: bool = False
     """Whether there was an outage as long as the client's patience."""
+    on_point: Callable[[str], None] = lambda point: None
+    """Called at awkward moments, at which the process may be suspended."""
     injected: dict[str, int] = field(factory=dict)
     """How often each fault happened."""
     _sent: list[float] = field(factory=list)
@@ -69,6 +74,10 @@ class Network(httpx.AsyncBaseTransport):
         finally:
             self._creating -= create
             self._stir()
+        return await self._respond(request, answer, fault)
+
+    async def _respond(self, request: httpx.Request, answer: Answer, fault: str | None) -> httpx.Response:
+        """Bring the service's answer to the client, unless it is lost on the way."""
         await self._wait(self.rng.random() * self.scenario.latency, httpx.ReadError)
         if fault == "slow":
             await self._wait(25.0 * self.rng.random(), httpx.ReadError)
@@ -191,4 +200,6 @@ class _Body(httpx.AsyncByteStream):
             if self._cut is not None and first + len(piece) > self._cut:
                 yield piece[: self._cut - first]
                 raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+            if first + size >= len(self._body) > _FILE:
+                network.on_point("at the end of a download")
             yield piece

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from attrs import evolve, frozen
 
-__all__ = ["AFTER", "BEFORE", "DURING_OUTAGE", "Scenario"]
+__all__ = ["AFTER", "BEFORE", "DURING_OUTAGE", "OFF", "Scenario"]
 
 BEFORE: Final = ("no connection", "connect timeout", "cut upload", "cut tail", "page", "junk", "5xx", "429")
 """Faults by which the service did not do what it was asked for."""
@@ -121,10 +121,10 @@ class Scenario:
             "kinds": self.kinds[: max(1, len(self.kinds) // 2)],
             "crashes": self.crashes // 2,
         }
-        return evolve(self, **{part: smaller.get(part, _OFF.get(part, 0))})  # type: ignore[arg-type]
+        return evolve(self, **{part: smaller.get(part, OFF.get(part, 0))})  # type: ignore[arg-type]
 
 
-_OFF: Final[dict[str, object]] = {
+OFF: Final[dict[str, object]] = {
     "premium": True,
     "page_size": 20,
     "holes": False,

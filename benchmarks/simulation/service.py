@@ -29,9 +29,9 @@ _QUOTA_SECONDS: Final = 1800.0
 _FULL: Final = "You already have unprocessed file in queue. Please wait before adding new file!"
 
 
-def song_bytes(audio: int, tag: str = "") -> bytes:
-    """Return a WAV file with this audio, and perhaps a tag, which is not part of it."""
-    data = (b"SONG%04d" % audio) * (200 + 37 * audio)
+def song_bytes(audio: int, tag: str = "", *, scale: int = 1) -> bytes:
+    """Return a WAV file with this audio, `scale` times as long, and perhaps a tag, which is not part of it."""
+    data = (b"SONG%04d" % audio) * (200 + 37 * audio) * scale
     info = b""
     if tag:
         text = tag.encode().ljust(8, b"\0")

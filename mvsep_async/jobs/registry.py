@@ -262,7 +262,7 @@ class JobRegistry:
             # A client that takes over a job does not know how far the one before it had come.
             known = max((one for one in (job.progress.fraction, progress.fraction) if one is not None), default=None)
             shown = evolve(progress, stage=stage, fraction=known)
-        elif record.state is JobState.QUEUED:
+        elif record.state is JobState.QUEUED and not job.progress.fraction:
             shown = QUEUED
         else:
             shown = Progress(stage=stage, fraction=1.0 if complete else job.progress.fraction)

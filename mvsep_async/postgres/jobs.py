@@ -18,7 +18,7 @@ from mvsep_async.postgres.rows import encoded, error_text
 from mvsep_async.postgres.schema import WAITING
 from mvsep_async.postgres.statements import FREE, VIEW, Statements
 
-__all__ = ["JobTable", "Written"]
+__all__ = ["RESUME_FIRST", "RESUME_LAST", "JobTable", "Written"]
 
 _INSERTED: Final = ("account", *REQUEST_COLUMNS, "turn_group", "owner", "machine")
 
@@ -45,8 +45,8 @@ _TURN: Final = """
     INSERT INTO mvsep.turns VALUES (%s, %s, nextval('mvsep.turn_numbers')) ON CONFLICT DO NOTHING
 """
 
-_RESUME_FIRST: Final = 30.0
-_RESUME_LAST: Final = 3600.0
+RESUME_FIRST: Final = 30.0
+RESUME_LAST: Final = 3600.0
 """Seconds until a job that was released after a temporary error is taken over again; they double each time. The error
 often concerns all processes, or lasts, such as a missing file."""
 
@@ -254,7 +254,7 @@ class JobTable(Statements):
               resume_at = clock_timestamp() + make_interval(secs => least(%s, %s * 2 ^ least(failures, 20)))
             WHERE id = %s AND owner = %s
             """,
-            (failure, _RESUME_LAST, _RESUME_FIRST, job, self.me.process),
+            (failure, RESUME_LAST, RESUME_FIRST, job, self.me.process),
         )
 
     async def resume(self, connection: Connection, job: str | None = None) -> None:

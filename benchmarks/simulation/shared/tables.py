@@ -15,7 +15,7 @@ from mvsep_async.journal.changes import Row, Value
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.decisions import SKIPPED, Candidate, ProcessRow
-from mvsep_async.postgres.jobs import JobTable, Written
+from mvsep_async.postgres.jobs import RESUME_FIRST, RESUME_LAST, JobTable
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.processes import ProcessTable
 from mvsep_async.postgres.requests import RequestTable
@@ -87,15 +87,18 @@ class Tables:
         return job["owner"] is None or job["owner"] not in self.alive()
 
     def view(self, job: JobRow) -> tuple[Any, ...]:
-        return tuple(job[name] for name in VIEW_COLUMNS)
+        return (*(job[name] for name in VIEW_COLUMNS), job["failure"])
 
 
-@frozen
+@frozen(slots=False)
 class _Memory(Statements):
     tables: Tables = field(kw_only=True)
 
     async def notify(self, connection: Connection, notice: Notice) -> None:
         self.tables.notices.append(notice)
+
+    async def lock_account(self, connection: Connection, *, shared: bool = False) -> bool:
+        return self.tables.account is not None  # transactions run one after the other
 
     async def rows(
         self, connection: Connection, query: str, arguments: Sequence[Any] | Mapping[str, Any]
@@ -103,7 +106,7 @@ class _Memory(Statements):
         raise NotImplementedError(query)
 
 
-@frozen
+@frozen(slots=False)
 class MemorySlots(_Memory, SlotTable):
     async def _account(self, connection: Connection) -> Account | None:
         tables = self.tables
@@ -149,11 +152,12 @@ class MemorySlots(_Memory, SlotTable):
         assert self.tables.account is not None
         self.tables.account |= {"stalled_job": job, "stalled_at": self.tables.clock()}
 
-    async def _grant(self, connection: Connection, chosen: Candidate, token: str, stamp: float) -> None:
+    async def _grant(self, connection: Connection, chosen: Candidate, token: str, stamp: float) -> bool:
         job = self.tables.jobs[chosen.job]
         job |= {"state": "creating", "attempts": job["attempts"] + 1, "intent_at": stamp, "claim": token}
         self.tables.turns[chosen.group] = self.tables.next_turn()
         await self.notify(connection, Notice(NoticeKind.SLOTS))
+        return True
 
     async def _drop_empty_turns(self, connection: Connection, before: int) -> None:
         waiting = {job["turn_group"] for job in self.tables.jobs.values() if job["state"] in _WAITING}
@@ -165,7 +169,7 @@ class MemorySlots(_Memory, SlotTable):
         return {id: hash for id, _, owner, _, hash in await self._holders(connection) if owner != self.me.process}
 
 
-@frozen
+@frozen(slots=False)
 class MemoryJobs(_Memory, JobTable):
     async def _forget(self, connection: Connection, jobs: list[str]) -> None:
         for id in jobs:
@@ -175,21 +179,15 @@ class MemoryJobs(_Memory, JobTable):
             ):
                 del self.tables.jobs[id]
 
-    async def _add(
-        self,
-        connection: Connection,
-        added: Mapping[str, Row],
-        machines: Mapping[str, tuple[str, str | None]],
-        written: Written,
-    ) -> None:
+    async def _insert(
+        self, connection: Connection, added: Mapping[str, Row], machines: Mapping[str, tuple[str, str | None]]
+    ) -> list[str]:
         tables = self.tables
         for id, row in added.items():
-            values = dict(zip(REQUEST_COLUMNS, encoded(row), strict=True))
-            same = id if id in tables.jobs else self._same(values)
-            if same is None:
+            if id not in tables.jobs and await self._same(connection, row) is None:
                 tables.jobs[id] = {
                     **dict.fromkeys(FACT_COLUMNS),
-                    **values,
+                    **dict(zip(REQUEST_COLUMNS, encoded(row), strict=True)),
                     "number": tables.next_number(),
                     "state": "queued",
                     "attempts": 0,
@@ -200,17 +198,20 @@ class MemoryJobs(_Memory, JobTable):
                     "cancelling": False,
                     "followed_until": None,
                     "progress": None,
+                    "failure": None,
+                    "failures": 0,
+                    "resume_at": None,
                 }
-            elif same != id:
-                written.conflicts[id] = same
         for group in sorted({machines[job][0] for job in added}):
             if group not in tables.turns:
                 tables.turns[group] = tables.next_turn()
+        return [id for id in added if id in tables.jobs]
 
-    def _same(self, row: Mapping[str, Value]) -> str | None:
+    async def _same(self, connection: Connection, row: Row) -> str | None:
+        request = dict(zip(REQUEST_COLUMNS, encoded(row), strict=True))
         for name in ("owner_key", "content"):
             for id, job in self.tables.jobs.items():
-                if row[name] is not None and job[name] == row[name]:
+                if request[name] is not None and job[name] == request[name]:
                     return id
         return None
 
@@ -280,14 +281,36 @@ class MemoryJobs(_Memory, JobTable):
         over = row["state"] in OVER or (row["state"] == "done" and row["target"] is None)
         if not over and not self.tables.is_free(row):
             return False
-        row["owner"] = self.me.process
+        row |= {"owner": self.me.process, "failure": None, "resume_at": None}
         return True
 
-    async def request_cancel(self, connection: Connection, job: str) -> None:
-        if (row := self.tables.jobs.get(job)) is not None:
-            row["cancelling"] = True
-            if row["owner"] is not None:
-                await self.notify(connection, Notice(NoticeKind.OWNER, row["owner"]))
+    async def _cancel_unsent(self, connection: Connection, job: str, error: Value) -> bool:
+        row = self.tables.jobs.get(job)
+        if row is None or row["state"] not in _WAITING or not self.tables.is_free(row):
+            return False
+        row |= {"state": "cancelled", "error": error, "failure": None}
+        return True
+
+    async def _set_cancelling(self, connection: Connection, job: str) -> list[str | None]:
+        row = self.tables.jobs.get(job)
+        if row is None:
+            return []
+        row |= {"cancelling": True, "failure": None, "resume_at": None}
+        return [row["owner"]]
+
+    async def _release(self, connection: Connection, job: str, failure: Value) -> None:
+        if (mine := self._mine(job)) is not None:
+            rest = min(RESUME_LAST, RESUME_FIRST * 2 ** min(mine["failures"], 20))
+            resume_at = self.tables.clock() + rest
+            mine |= {"owner": None, "failure": failure, "failures": mine["failures"] + 1, "resume_at": resume_at}
+
+    async def resume(self, connection: Connection, job: str | None = None) -> None:
+        released = [row for row in self.tables.jobs.values() if row["owner"] is None and row["failure"] is not None]
+        resumed = [row for row in released if job in (None, row["id"])]
+        for row in resumed:
+            row |= {"failure": None, "failures": 0, "resume_at": None}
+        if resumed:
+            await self.notify(connection, Notice(NoticeKind.JOBS))
 
     async def cancel_refused(self, connection: Connection, job: str) -> None:
         if (row := self.tables.jobs.get(job)) is not None:
@@ -295,10 +318,10 @@ class MemoryJobs(_Memory, JobTable):
         await self.notify(connection, Notice(NoticeKind.CHANGED, job))
 
 
-@frozen
+@frozen(slots=False)
 class MemoryProcesses(_Memory, ProcessTable):
-    async def register(self, connection: Connection, *, name: str, lease: float) -> None:
-        tables = self.tables
+    async def register(self, connection: Connection, *, name: str, lease: float) -> bool:
+        tables, valid = self.tables, self.me.process in self.tables.alive()
         if tables.account is None:
             tables.account = {"per_minute": None, "stalled_job": None, "stalled_at": None}
         until = tables.clock() + lease
@@ -306,6 +329,7 @@ class MemoryProcesses(_Memory, ProcessTable):
             tables.processes[self.me.process]["lease_until"] = until
         else:
             tables.processes[self.me.process] = {"name": name, "lease_until": until, "skipped_until": None}
+        return valid
 
     async def _active(self, connection: Connection) -> list[tuple[Any, ...]]:
         tables, rows = self.tables, []
@@ -329,13 +353,17 @@ class MemoryProcesses(_Memory, ProcessTable):
         self.tables.processes.pop(self.me.process, None)
         await self.notify(connection, Notice(NoticeKind.JOBS))
 
-    async def _left_jobs(self, connection: Connection) -> list[tuple[Any, ...]]:
+    async def _left_jobs(self, connection: Connection, *, lock: bool = False) -> list[tuple[Any, ...]]:
         rows = []
         for id, job in self.tables.jobs.items():
             state, file, target = job["state"], job["source_kind"] not in ("url", "none"), job["target"] is not None
             readable = job["machine"] in (None, self.me.machine)
             local = state in {*_WAITING, "done", "downloading"}
-            if state in OVER or not self.tables.is_free(job) or (state == "done" and not target):
+            if job["owner"] == self.me.process or not self.tables.is_free(job):
+                continue
+            if job["resume_at"] is not None and job["resume_at"] > self.tables.clock():
+                continue
+            if state in OVER or (state == "done" and not target):
                 continue
             if readable or not file or not local:
                 rows.append((id, state, file, target, job["machine"]))
@@ -343,7 +371,7 @@ class MemoryProcesses(_Memory, ProcessTable):
 
     async def _own(self, connection: Connection, jobs: Sequence[str]) -> None:
         for id in jobs:
-            self.tables.jobs[id]["owner"] = self.me.process
+            self.tables.jobs[id] |= {"owner": self.me.process, "failure": None, "resume_at": None}
 
     async def _forget_processes(self, connection: Connection) -> None:
         for id, row in list(self.tables.processes.items()):
@@ -361,18 +389,18 @@ class MemoryProcesses(_Memory, ProcessTable):
         await self.notify(connection, Notice(NoticeKind.JOBS))
 
 
-@frozen
+@frozen(slots=False)
 class MemoryRequests(_Memory, RequestTable):
     async def _per_minute(self, connection: Connection) -> int | None:
         assert self.tables.account is not None
         known: int | None = self.tables.account["per_minute"]
         return known
 
-    async def _blocks(self, connection: Connection, unused: Mapping[str, int]) -> list[tuple[int, str, float]]:
+    async def _blocks(self, connection: Connection, sent: Mapping[str, int]) -> list[tuple[int, str, float]]:
         requests, now = self.tables.requests, self.tables.clock()
-        for block, count in unused.items():
+        for block, count in sent.items():
             if block in requests:
-                requests[block] = requests[block][0] - count, requests[block][1]
+                requests[block] = count, requests[block][1]
         for block, (count, until) in list(requests.items()):
             if until <= now or count <= 0:
                 del requests[block]
