@@ -161,7 +161,7 @@ class MemoryBackend:
                 await self._roll_back(work)
                 raise DatabaseUnavailableError("the connection was lost in the transaction")
             with database.tables.transaction():
-                result = await work(cast(Connection, None))
+                result = await work(cast("Connection", None))
             database.transactions += 1
             notices, database.tables.notices = database.tables.notices, []
             database.deliver(notices)
@@ -180,7 +180,7 @@ class MemoryBackend:
     async def _roll_back(self, work: Callable[[Connection], Awaitable[Any]]) -> None:
         try:
             with self.database.tables.transaction():
-                await work(cast(Connection, None))
+                await work(cast("Connection", None))
                 raise _RollBack
         except _RollBack:
             return

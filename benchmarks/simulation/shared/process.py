@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import httpx
 import trio
 import trio.testing
-from attrs import define, evolve, field
+from attrs import define, evolve
 
 from benchmarks.simulation.machine import Machine
 from benchmarks.simulation.service import Service, result_bytes
