@@ -1,4 +1,4 @@
-"""The network of one of several simulated clients: what was given to the kernel arrives, whatever becomes of the client."""
+"""The network of one of several clients: what was given to the kernel arrives, whatever becomes of the client."""
 
 from __future__ import annotations
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import httpx
 import trio
 import trio.testing
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from benchmarks.simulation.machine import Machine
 from benchmarks.simulation.service import Service, result_bytes
@@ -21,6 +21,8 @@ from benchmarks.simulation.story import Story
 from benchmarks.simulation.user import PATIENCE
 from mvsep_async import ClientClosedError, Job, JobCancelledError, JobFailedError, MVSepClient, MVSepError
 from mvsep_async.config import ClientConfig
+from mvsep_async.download.part_file import PartFile
+from mvsep_async.errors import JournalError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.postgres.coordinator import SharedCoordinator
 
@@ -58,9 +60,18 @@ class ProcessMachine(Machine):
     """The machine of one process. `before_rename` is called before a download gets its name."""
 
     before_rename: Callable[[], object] = lambda: None
+    _parts: WeakValueDictionary[int, PartFile] = field(factory=WeakValueDictionary)
+
+    def crash(self) -> None:
+        """Kill the process. The system closes its files, and so ends its locks."""
+        super().crash()
+        for part in list(self._parts.values()):
+            part.close()
 
     def check(self, function: Callable[..., Any]) -> None:
         super().check(function)
+        if isinstance(part := getattr(function, "__self__", None), PartFile):
+            self._parts[id(part)] = part
         if getattr(getattr(function, "func", function), "__name__", "") == "finish":
             self.before_rename()
 
@@ -191,9 +202,9 @@ class Process(Suspendable):
             async with trio.open_nursery() as songs:
                 for song in self.songs:
                     if self.number in song.submitters and not song.mapped:
-                        songs.start_soon(self._submit, client, song)
+                        songs.start_soon(self._patiently, self._submit, song)
                     if self.number in song.finders:
-                        songs.start_soon(self._find, client, song)
+                        songs.start_soon(self._patiently, self._find, song)
                 mapped = [song for song in self.songs if self.number in song.submitters and song.mapped]
                 songs.start_soon(self._map, client, mapped)
             self.finished = True
@@ -208,40 +219,49 @@ class Process(Suspendable):
 
     async def _submit(self, client: MVSepClient, song: Song) -> None:
         """Submit a song with its key, whatever became of it in an earlier life or in another process."""
-        try:
-            job = await client.submit(
-                song.path.read_bytes() if song.as_bytes else song.path,
-                filename=song.path.name,
-                algorithm=40,
-                key=song.key,
-                group=str(song.audio % 3),
-                priority=song.audio % 2,
-                metadata=song.audio,
-            )
-            again = await client.find(key=song.key)
-            if again is None or again.id != job.id:
-                self.story.violate("a key is one job", f"{song.key} is {job}, and then {again}")
-            await job
-            await job.download(self.target)
-        except MVSepError as error:
-            self._ended(song, None, error)
-        else:
-            self._ended(song, job, None)
+        job = await client.submit(
+            song.path.read_bytes() if song.as_bytes else song.path,
+            filename=song.path.name,
+            algorithm=40,
+            key=song.key,
+            group=str(song.audio % 3),
+            priority=song.audio % 2,
+            metadata=song.audio,
+        )
+        again = await client.find(key=song.key)
+        if again is None or again.id != job.id:
+            self.story.violate("a key is one job", f"{song.key} is {job}, and then {again}")
+        await job
+        await job.download(self.target)
+        self._ended(song, job, None)
 
     async def _find(self, client: MVSepClient, song: Song) -> None:
         """Find the job of a song that other processes submit, and await it, or download it."""
-        try:
-            while (job := await client.find(key=song.key)) is None:
-                if song.given_up is not None or self.ended.is_set():
+        while (job := await client.find(key=song.key)) is None:
+            if song.given_up is not None or self.ended.is_set():
+                return
+            await trio.sleep(7.0)
+        await job
+        if self.rng.random() < 0.5:
+            await job.download(self.target)
+        self._ended(song, job, None)
+
+    async def _patiently(self, work: Callable[[MVSepClient, Song], Awaitable[None]], song: Song) -> None:
+        """Do this again for as long as the database cannot be reached, as any user would."""
+        assert self.client is not None
+        while True:
+            try:
+                await work(self.client, song)
+            except JournalError as error:
+                if self.machine.dead or self.ended.is_set():
                     return
-                await trio.sleep(7.0)
-            await job
-            if self.rng.random() < 0.5:
-                await job.download(self.target)
-        except MVSepError as error:
-            self._ended(song, None, error)
-        else:
-            self._ended(song, job, None)
+                self.story.say(self.name, f"must wait for song {song.audio}: {error}")
+                await trio.sleep(20.0)
+            except MVSepError as error:
+                self._ended(song, None, error)
+                return
+            else:
+                return
 
     def _ended(self, song: Song, job: Job | None, error: BaseException | None) -> None:
         if self.machine.dead or isinstance(error, ClientClosedError):

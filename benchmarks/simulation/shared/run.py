@@ -60,7 +60,7 @@ def run_shared(scenario: SharedScenario) -> Result:
 
 @define(eq=False)
 class SharedService(Service):
-    """The service of an account that nobody else uses: a create refused for lack of a slot, and a 429, are our fault."""
+    """The service of an account without other programs: a refused create and a 429 are the clients' own fault."""
 
     def handle(self, request: httpx.Request, body: bytes) -> Answer:
         answer = super().handle(request, body)
