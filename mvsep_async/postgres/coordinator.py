@@ -443,8 +443,11 @@ class SharedCoordinator:
                 except JournalError as error:
                     logger.error("a job of the shared journal cannot be taken over: %s", error)
                     continue
+                id = view.record.request.id
+                if engine.own_job(id) is not None:
+                    self._lost([id])  # to the process that has ended, while this one was suspended
                 if view.machine not in (None, store.me.machine):
-                    self._unreadable.add(view.record.request.id)
+                    self._unreadable.add(id)
                 engine.take_over(view)
                 await yielder.maybe_yield()
         self._unsure = False

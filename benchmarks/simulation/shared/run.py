@@ -31,9 +31,6 @@ from .suspension import owner_of_task, suspensions
 
 __all__ = ["run_shared"]
 
-_LONGEST: Final = 2 * 3600.0
-"""Seconds that everything may take once all is quiet."""
-
 _FREEZES: Final = (3.0, 8.0, 20.0, 40.0, 90.0, 400.0, 2000.0)
 """Seconds for which a process is suspended: shorter and longer than a lease, a held connection and a search."""
 
@@ -227,7 +224,7 @@ class World:
         self._nursery.start_soon(resume)
 
     async def _wait_for_the_end(self) -> None:
-        with trio.move_on_at(self.scenario.quiet_after + _LONGEST) as scope:
+        with trio.move_on_at(self.scenario.quiet_after + self.scenario.longest) as scope:
             while not all(process.finished for process in self.processes) or self._unfinished():
                 await trio.sleep(10.0)
         if scope.cancelled_caught:

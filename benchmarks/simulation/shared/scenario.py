@@ -46,6 +46,8 @@ class SharedScenario(Scenario):
     database_latency: float
     departures: bool
     """Whether the first client ends at some time and does not start again."""
+    longest: float = 7200.0
+    """Seconds that everything may take once all is quiet."""
     finders: float
     """The part of the songs that another client finds, and awaits or downloads."""
 
