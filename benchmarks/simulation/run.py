@@ -33,7 +33,7 @@ _LONGEST_LIFE: Final = 6 * 3600.0
 
 _MOST_LIVES: Final = 60
 
-_FIXED: Final = frozenset({"seed", "quiet_after", "job_seconds", "requests_per_minute"})
+_FIXED: Final = frozenset({"seed", "quiet_after", "job_seconds", "requests_per_minute", "longest"})
 """What makes a run no smaller when it is changed."""
 
 
@@ -115,23 +115,24 @@ def _run(scenario: Scenario, folder: Path) -> Result:
     return Result(scenario, story, seconds, user.lives, accepted, sum(network.injected.values()), user.most_tasks)
 
 
-def shrink(result: Result, *, most: int = 40) -> Result:
+def shrink(result: Result, *, most: int = 40, again: Callable[[Any], Result] = run) -> Result:
     """Return a smaller run that breaks the same promise: parts are switched off for as long as it stays broken.
 
-    `most`: runs that this may take.
+    `most`: runs that this may take. `again`: runs a scenario.
     """
     assert result.violation is not None
     smallest, tried, changed = result, 0, True
     while changed:
         changed = False
-        for part in (attribute.name for attribute in fields(Scenario) if attribute.name not in _FIXED):
+        parts = (attribute.name for attribute in fields(type(result.scenario)))
+        for part in (name for name in parts if name not in _FIXED):
             smaller = smallest.scenario.without(part)
             if smaller == smallest.scenario or tried == most:
                 continue
             tried += 1
-            again = run(smaller)
-            if again.violation is not None and again.violation.promise == result.violation.promise:
-                smallest, changed = again, True
+            tried_one = again(smaller)
+            if tried_one.violation is not None and tried_one.violation.promise == result.violation.promise:
+                smallest, changed = tried_one, True
     return smallest
 
 

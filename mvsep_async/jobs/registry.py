@@ -98,7 +98,9 @@ class JobRegistry:
     def restore(self, record: Record) -> JobEntry:
         """Add a job from the journal, in the state in which the last process left it."""
         self._last_stamp = max(self._last_stamp, record.facts.intent_at or 0.0, record.facts.accepted_at or 0.0)
-        job = self.elsewhere.pop(record.request.id, None) or JobEntry(record.request)
+        id = record.request.id
+        # The same entry as before, also if this client has got the job meanwhile: handles refer to it.
+        job = self.elsewhere.pop(id, None) or self.jobs.get(id) or JobEntry(record.request)
         self._load(job, record, None)
         self._index(job)
         return job

@@ -283,3 +283,12 @@ def test_the_fraction_of_another_client_s_job_never_goes_down() -> None:
         registry.mirror(record, Progress(stage=Stage.DOWNLOADING, fraction=fraction))
         seen.append(job.progress.fraction)
     assert seen == [0.9, 0.9, 0.9, 0.95]
+
+
+def test_a_job_that_is_taken_back_before_its_loss_was_noticed_keeps_its_handles() -> None:
+    registry = JobRegistry(Notes())
+    job = registry.add(JobRequest("id", "song.wav", JobSettings()))
+    for _ in range(2):  # taken over, and by `Job.download` at the same time
+        assert registry.restore(Record(job.request, JobState.DONE, Facts(hash="h"))) is job
+    assert registry.jobs == {"id": job}
+    assert job.done()

@@ -1,0 +1,27 @@
+"""Seeds of the simulation with several clients: no promise is broken in any of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.simulation.run import shrink
+from benchmarks.simulation.shared.run import run_shared
+from benchmarks.simulation.shared.scenario import SharedScenario
+
+# A process that is killed closes nothing.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+SEEDS = range(10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_promise_holds(seed: int) -> None:
+    result = run_shared(SharedScenario.of(seed))
+    if result.violation is not None:
+        pytest.fail(shrink(result, again=run_shared).describe(), pytrace=False)
+
+
+def test_a_seed_tells_the_same_story_each_time() -> None:
+    first, second = run_shared(SharedScenario.of(1)), run_shared(SharedScenario.of(1))
+    assert first.story.lines == second.story.lines
