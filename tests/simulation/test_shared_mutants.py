@@ -70,7 +70,7 @@ CALM = evolve(
 FROZEN_CREATES = evolve(CALM, freezes=2, freeze_points=1.0, rate=2e3)
 CUT_OFF = evolve(CALM, partitions=3, database_outages=1, song_scale=150, premium=False)
 KILLED = evolve(CALM, kills=6, rate=1e3, latency=2.0)
-UNKNOWN_COMMITS = evolve(CALM, commit_faults=0.3)
+UNKNOWN_COMMITS = evolve(CALM, commit_faults=0.3, quiet_after=100.0, longest=600.0)
 FULL = evolve(CALM, premium=False, songs=6)
 
 
@@ -100,7 +100,7 @@ def test_it_finds_clients_that_do_not_confirm_their_lease(monkeypatch: pytest.Mo
 
 
 def test_it_finds_a_lease_that_is_longer_here_than_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordination, "_MARGIN", -1.0)
+    monkeypatch.setattr(coordination, "_MARGIN", -3.0)
     broken(FROZEN_CREATES, "who has lost its lease does nothing", "no audio is paid twice")
 
 
