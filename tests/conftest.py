@@ -1,4 +1,4 @@
-"""What the tests of the whole client begin with: a small service on a real socket, a client of it, and a song."""
+"""Fixtures for tests of the whole client: a sandbox, a client and a song."""
 
 from __future__ import annotations
 

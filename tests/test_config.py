@@ -1,4 +1,4 @@
-"""The time_scale: what a client at the real service waits for does not shrink with its poll interval."""
+"""Client settings: pauses against the real service do not depend on the poll interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Songs in every format, made small, with tags where they can have some."""
+"""Small songs in every format, with tags where the format has them."""
 
 from __future__ import annotations
 

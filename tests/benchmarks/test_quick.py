@@ -1,4 +1,4 @@
-"""Each measurement runs, small and once: its figures are worthless here, that it has some is not."""
+"""Each benchmark runs in a small form and returns figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who waits in line is told how the line moves."""
+"""Jobs in the local queue show how the queue moves."""
 
 from __future__ import annotations
 

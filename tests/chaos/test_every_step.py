@@ -1,4 +1,4 @@
-"""A process that dies at every step there is, one after the other, and what the next one makes of it."""
+"""A process dies at every possible step, and the next one continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that goes wrong, once at each stage of a song's life; and everything that never stops going wrong."""
+"""Every fault, once at each stage of a song's life, and every fault that does not end."""
 
 from __future__ import annotations
 

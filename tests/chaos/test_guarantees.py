@@ -1,4 +1,4 @@
-"""The page about what is guaranteed names tests that there are."""
+"""The page of guarantees names existing tests."""
 
 from __future__ import annotations
 

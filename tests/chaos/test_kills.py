@@ -1,4 +1,4 @@
-"""The chaos harness itself: real signals at drawn moments, everything going wrong in between."""
+"""The chaos harness itself: real signals at random moments, with faults in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Journals that cannot be used as they are: said on entering the block, with what to do, before anything is sent."""
+"""Unusable journals are reported when the client is opened, with what to do, before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loss of power: what was written but not synced is gone, and the next process starts from what was."""
+"""After a loss of power, unsynced writes are gone, and the next process starts from the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a second client makes of the journal and the folders that a first one left."""
+"""A second client continues from the journal and the folders of a first one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The token in nothing that is left behind: no file, and no object of an open client but the one made to hold it."""
+"""The token is in no file, and in no object of an open client but the one made to hold it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs made elsewhere, taken by their hash."""
+"""Jobs of other programs, attached by their hash."""
 
 from __future__ import annotations
 

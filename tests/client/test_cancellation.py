@@ -1,4 +1,4 @@
-"""Cancelling whoever waits, at every single await: nothing is paid twice, lost, or left behind."""
+"""Callers are cancelled at every single await: nothing is paid twice, lost, or left behind."""
 
 from __future__ import annotations
 

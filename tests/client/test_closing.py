@@ -1,4 +1,4 @@
-"""Leaving the client's block: quickly, cleanly, with the reason told to whoever still waits."""
+"""Leaving the client's block: quickly, cleanly, and with an error for those who still wait."""
 
 from __future__ import annotations
 

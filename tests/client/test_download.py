@@ -1,4 +1,4 @@
-"""Stems on disk: complete, checked, where they belong, and fetched only as often as needed."""
+"""Stems on disk: complete, checked, at the right place, and fetched only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The handle: awaited, iterated, waited for, dropped, by any number of tasks."""
+"""Job handles: awaited, iterated and dropped, by any number of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job lives on the host that accepted it; no other host than the service's is ever asked."""
+"""A job is polled at the host that accepted it, and only the service's hosts get requests."""
 
 from __future__ import annotations
 

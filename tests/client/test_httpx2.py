@@ -1,4 +1,4 @@
-"""A client of httpx2, given as `http=`, does all that one of httpx does."""
+"""A client of httpx2, given as `http=`, works like one of httpx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening and closing a client in different tasks, and using it from places where it does not belong."""
+"""Opening and closing a client in different tasks, and using it in the wrong process or thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Never more than the limit at the service, whatever else happens; slots that come free are used."""
+"""Never more jobs than the limit at the service; free slots are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creates whose answers are lost: found by their tag, never paid twice, sent again only when they are not there."""
+"""Creates with lost answers: found by their tag, never paid twice, sent again only if they are absent."""
 
 from __future__ import annotations
 

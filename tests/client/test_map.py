@@ -1,4 +1,4 @@
-"""Many songs: read as slots come free, given as they finish."""
+"""`map`: songs are read as slots come free, and jobs are yielded as they finish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service goes away: jobs wait, and finish when it is back; nobody waits longer than patience says."""
+"""During an outage jobs wait, and finish afterwards or fail after `patience`."""
 
 from __future__ import annotations
 

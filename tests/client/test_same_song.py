@@ -1,4 +1,4 @@
-"""With a journal, `map` knows a song by its audio: renamed, moved, copied, touched or retagged, it is paid once."""
+"""With a journal, `map` recognises a song by its audio: renamed, moved, copied or retagged, it is paid once."""
 
 from __future__ import annotations
 

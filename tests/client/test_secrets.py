@@ -1,4 +1,4 @@
-"""The token goes to the service, and nowhere else: no log, message, traceback, repr or other host holds it."""
+"""The token is sent to the service only: it is in no log, message, traceback, repr or other request."""
 
 from __future__ import annotations
 

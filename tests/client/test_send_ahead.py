@@ -1,4 +1,4 @@
-"""Songs that are sent ahead of their slots: what holds while the last bytes wait, and whatever happens meanwhile."""
+"""Songs that are sent ahead of their slots, while their last bytes wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be submitted, what is refused before anything is sent, and what a job carries through."""
+"""What can be submitted, and what is refused before anything is sent."""
 
 from __future__ import annotations
 

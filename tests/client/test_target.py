@@ -1,4 +1,4 @@
-"""What is wrong with the target or the stems is found before anything is sent or paid for."""
+"""Invalid targets and stems are found before anything is sent or paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Client, sandbox and models held against the table of the service's API."""
+"""Client, sandbox and models are compared with the table of the service's API."""
 
 from __future__ import annotations
 

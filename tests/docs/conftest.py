@@ -1,4 +1,4 @@
-"""A sandbox, and a folder as a reader would have it: some songs, an album, `mvsep-async` on the path."""
+"""A sandbox, and a reader's folder with some songs and `mvsep-async` on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawings, which are made when the documentation is built, say what the code is."""
+"""The generated drawings of the documentation agree with the code."""
 
 from __future__ import annotations
 

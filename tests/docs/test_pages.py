@@ -1,4 +1,4 @@
-"""The pages as a forge shows them, without the site: complete, and as the code is."""
+"""The pages as a forge shows them: complete, and up to date with the code."""
 
 from __future__ import annotations
 

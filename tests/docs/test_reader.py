@@ -1,4 +1,4 @@
-"""The reader notices what a page promises and the code does not do: else nothing that it reads means anything."""
+"""The reader of the pages notices what a page promises and the code does not do."""
 
 from __future__ import annotations
 

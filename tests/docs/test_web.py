@@ -1,4 +1,4 @@
-"""The web applications of the pages, served: what a browser and the service would ask of them."""
+"""The web applications of the pages, served to a browser and to the service."""
 
 from __future__ import annotations
 

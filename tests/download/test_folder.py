@@ -1,4 +1,4 @@
-"""Putting a file in its place: whole, and never over another, whatever the platform and the file system offer."""
+"""Renaming a file to its final name: complete, and never over another file, on every platform and file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which results go to which files: distinct, inside the folder, the same again."""
+"""Paths of results: distinct, below the target folder, and stable."""
 
 from __future__ import annotations
 

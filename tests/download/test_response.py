@@ -1,4 +1,4 @@
-"""Where downloads may lead, and when one is cut for coming too slowly."""
+"""Addresses that downloads may lead to, and downloads that are too slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The writer: every byte in order, whatever the sizes, the speeds and the moment of the end."""
+"""The writer keeps every byte in order, at any size and speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies are decoded piece by piece, and no further than the cap."""
+"""Bodies are decoded in pieces, up to the limit."""
 
 from __future__ import annotations
 

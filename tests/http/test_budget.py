@@ -1,4 +1,4 @@
-"""The budget: no minute of the service ever sees more than its limit, and what it knows of others passes."""
+"""The budget never exceeds the limit of any minute, and forgets the requests of others in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What errors of httpx and of httpx2 become."""
+"""Errors of httpx and httpx2 are mapped to errors of this package."""
 
 from __future__ import annotations
 

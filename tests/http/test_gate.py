@@ -1,4 +1,4 @@
-"""The gate: who may send when, in virtual time, and what becomes of those who give up waiting."""
+"""The gate in virtual time: the order of requests, and callers that stop waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which addresses are the service."""
+"""Recognising hosts of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call ends within its limit, whatever comes, and never keeps the event loop."""
+"""A call ends within its limit, whatever arrives, and never blocks the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the service says to wait: seconds, dates, epochs, and nonsense."""
+"""The time to wait, from seconds, dates, epochs and invalid values."""
 
 from __future__ import annotations
 

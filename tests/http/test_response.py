@@ -1,4 +1,4 @@
-"""What answers mean: whatever comes, it is decoded or one of our errors."""
+"""Any response is decoded, or mapped to an error of this package."""
 
 from __future__ import annotations
 

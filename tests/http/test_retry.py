@@ -1,4 +1,4 @@
-"""What is sent again, and for how long."""
+"""Which calls are sent again, and for how long."""
 
 from __future__ import annotations
 

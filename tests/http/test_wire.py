@@ -1,4 +1,4 @@
-"""One call on the wire: the token where it belongs, redirects within the service, failures as our errors."""
+"""Sending one call: the token, redirects within the service, and errors."""
 
 from __future__ import annotations
 

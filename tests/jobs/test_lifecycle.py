@@ -1,4 +1,4 @@
-"""A job's life is the table, and nothing but the table."""
+"""The table of a job's states and events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the service has not been answering."""
+"""How long the service has failed."""
 
 from __future__ import annotations
 

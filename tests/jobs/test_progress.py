@@ -1,4 +1,4 @@
-"""The one number that says how far a job is: between 0 and 1, never down."""
+"""The fraction of a job: between 0 and 1, never decreasing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job is called: the tag at the front of its uploaded name."""
+"""Job ids, which are the tag at the front of the uploaded name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Handing changes to whoever looks on."""
+"""Publishing progress to subscribers."""
 
 from __future__ import annotations
 

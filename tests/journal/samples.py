@@ -1,4 +1,4 @@
-"""Jobs to put into a journal: plain ones, and hypothesis strategies for everything that one can be."""
+"""Jobs for journals: plain ones, and hypothesis strategies for all kinds."""
 
 import inspect
 from pathlib import Path

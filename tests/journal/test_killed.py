@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment, and what the next one finds."""
+"""Processes are killed at any moment, and the next one finds a consistent journal."""
 
 import multiprocessing
 import random

@@ -1,4 +1,4 @@
-"""The file itself: what is refused, what is repaired, what is left behind."""
+"""The journal file: what is refused, repaired and cleaned up."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What runs in a process of its own, to be killed."""
+"""A process that is killed."""
 
 import os
 import select

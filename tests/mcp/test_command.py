@@ -1,4 +1,4 @@
-"""`mvsep-async mcp` without what it needs."""
+"""`mvsep-async mcp` without its requirements, and its end."""
 
 from __future__ import annotations
 

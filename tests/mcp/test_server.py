@@ -1,4 +1,4 @@
-"""What an assistant can do, and cannot, with the command `mvsep-async mcp`."""
+"""What an assistant can and cannot do with `mvsep-async mcp`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the decoding, one by one."""
+"""The rules of decoding, one by one."""
 
 from collections.abc import Mapping
 from functools import partial

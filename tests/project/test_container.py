@@ -1,4 +1,4 @@
-"""The container: small, not root, and nothing in it that it does not need."""
+"""The container: small, not root, and without unneeded files."""
 
 from __future__ import annotations
 

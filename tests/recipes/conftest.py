@@ -1,4 +1,4 @@
-"""A chain to run, and the sandbox's catalogue to check it against."""
+"""A recipe, and the sandbox's catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every format that the service takes and makes."""
+"""Every audio format that the service reads and writes."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The socket of the sandbox, at moments that tests of whole requests meet by chance only."""
+"""The socket of the sandbox, at moments that are rare in tests of whole requests."""
 
 from __future__ import annotations
 

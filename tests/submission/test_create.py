@@ -1,4 +1,4 @@
-"""What an error means for the create that brought it."""
+"""What an error means for the create that raised it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for lost jobs in virtual time, with lists that answer as told."""
+"""The search for lost jobs in virtual time, with prepared lists."""
 
 from __future__ import annotations
 

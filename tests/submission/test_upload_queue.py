@@ -1,4 +1,4 @@
-"""Uploads take turns on the line, one or two at a time."""
+"""Uploads run in turn, one or two at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users' tests are given to wait less."""
+"""The helpers for users' tests, such as `no_waiting`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which addresses are private, and that no connection goes there when only public ones are allowed."""
+"""Private addresses, and connections that allow only public ones."""
 
 from __future__ import annotations
 

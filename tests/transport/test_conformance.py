@@ -1,4 +1,4 @@
-"""What uploads and downloads rely on, on every transport: ours, httpx's own, and httpx2's."""
+"""Uploads and downloads on every transport: ours, httpx's own, and httpx2's."""
 
 from __future__ import annotations
 
