@@ -131,6 +131,7 @@ def _commands() -> str:
     pages = app.generate_docs()
     _, _, pages = pages.partition("## Table of Contents")
     pages = pages[pages.index("**Commands**") :]
+    pages = re.sub(r'"([^"\n]*\*[^"\n]*)"', r"`\1`", pages)  # a pattern with asterisks is not an emphasis
     everywhere = re.compile(r"\*\*Common options\*\*:\n\n(?:\* .+\n)+\n?")
     common = everywhere.search(pages)
     if common is None:
