@@ -28,7 +28,7 @@ WINDOW: Final = 60.0
 """Seconds in which the requests of a minute are counted."""
 
 MOST_AHEAD: Final = 5.0
-"""Polls of jobs that have probably ended that may be made before the spacing allows them: more seldom end at once."""
+"""Most polls of jobs that have probably ended, made before the spacing allows them. More jobs rarely end at once."""
 
 PAID_BACK: Final = 0.06
 """By how much the spacing of each later poll is widened until such polls are made up for."""

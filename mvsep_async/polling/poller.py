@@ -181,7 +181,7 @@ class Poller:
             self._wake.set()
 
     def _is_polled(self, tracked: _Tracked) -> bool:
-        """Return whether this tracking of a job is still current: the job may have been forgotten meanwhile."""
+        """Return whether the job is still tracked by this object: it may have been forgotten during a request."""
         return self._tracked.get(tracked.job.id) is tracked and tracked.job.state in AT_SERVICE
 
     def _failed(self, tracked: _Tracked, error: MVSepError) -> None:

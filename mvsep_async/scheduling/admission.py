@@ -34,7 +34,7 @@ class Admission:
     update_account: Callable[[User], None]
     fail_queue: Callable[[MVSepError], Awaitable[None]]
     asking: bool = field(default=False, init=False)
-    """Whether the account is being asked. No create begins meanwhile."""
+    """Whether the account is being asked. Until it answers, no create begins."""
 
     async def granted(self, *, job_waits: bool) -> bool:
         """Return whether creates may begin. `job_waits`: whether there is a job that may use a free slot."""

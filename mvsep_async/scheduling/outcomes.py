@@ -148,15 +148,14 @@ class CreateOutcomes:
 
     async def _ask_account(self) -> tuple[User | None, list[str]]:
         """Request the account, to understand a refusal, and the hashes of its unfinished and newest jobs."""
-        user, account = None, self.admission.account
+        account, user, hashes = self.admission.account, None, list[str]()
         try:
             user = await account.request()
-            unfinished = [entry.hash for entry in user.current_queue.jobs or ()]
-            recent = [entry.hash for entry in await account.recent_jobs()]
+            hashes += [entry.hash for entry in user.current_queue.jobs or ()]
+            hashes += [entry.hash for entry in await account.recent_jobs()]
         except MVSepError as unanswered:
             logger.info("the account could not be asked why a job was refused: %s", unanswered)
-            return user, []
-        return user, unfinished + recent
+        return user, hashes
 
     def _classify(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError, user: User | None) -> Verdict:
         """Decide whether a create was refused for lack of a slot or is invalid, and update the slots."""
