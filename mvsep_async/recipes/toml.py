@@ -90,7 +90,8 @@ def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
     return Recipe(name=document.get("name") or fallback, about=document.get("about", ""), steps=tuple(parsed))
 
 
-def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
+def _check_step(table: Mapping[str, Any], index: int) -> None:
+    """Raise an error for an unknown key, or a value of the wrong type."""
     _only(table, _STEP, index)
     _typed(table, "name", str, "a text", index)
     _typed(table, "preset", str, "the name of a preset", index)
@@ -100,19 +101,22 @@ def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
     keep = table.get("keep")
     if keep is not None and not (isinstance(keep, list) and all(isinstance(stem, str) for stem in keep)):
         raise _KeyError("must be a list of stems, such as ['Vocals']; leave it out for all stems", "keep", index)
-    preset = _preset(table, index)
+    for name, value in table.get("options", {}).items():
+        if not isinstance(value, str | int | float):
+            raise _KeyError(f"the option {name!r} must be a text or a number, not {value!r:.60}", "options", index)
+
+
+def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
+    _check_step(table, index)
+    preset, keep = _preset(table, index), table.get("keep")
     algorithm = table.get("algorithm", preset.algorithm if preset else None)
     if algorithm is None or (preset is not None and "algorithm" in table):
         raise _KeyError("a step needs either an algorithm or a preset", "preset" if preset else "", index)
-    options = table.get("options", {})
-    for name, value in options.items():
-        if not isinstance(value, str | int | float):
-            raise _KeyError(f"the option {name!r} must be a text or a number, not {value!r:.60}", "options", index)
     try:
         return Step(
             name=table.get("name") or (preset.name if preset else f"step {index + 1}"),
             algorithm=algorithm,
-            options={**(preset.options if preset else {}), **options},
+            options={**(preset.options if preset else {}), **table.get("options", {})},
             input=table.get("input"),
             keep=preset.stems if keep is None and preset else keep,
             output_format=_format(table, index, usual),
