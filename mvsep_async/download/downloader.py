@@ -98,6 +98,8 @@ class Downloader:
                 continue
             try:
                 await self.download(job, target)
+            except _GivenUpError:
+                continue  # if this client has got the job back meanwhile, it is queued once more
             except MVSepError as error:
                 if job.state is JobState.DONE:
                     self.registry.apply(job, JobEvent.FAILED, error=error)
@@ -117,7 +119,7 @@ class Downloader:
                     return await self._download(job, target, mirror)
                 finally:
                     del self._scopes[job.id]
-        raise JournalError(f"job {job.id} was taken over by another process of this account", job=job.id)
+        raise _GivenUpError(f"job {job.id} was taken over by another process of this account", job=job.id)
 
     def give_up(self, job: JobEntry) -> None:
         """End the download of a job that is another client's now, and remove its unfinished files."""
@@ -158,7 +160,7 @@ class Downloader:
                 paths |= await self._fetch_all(job, planned, target)
             succeeded = True
         finally:
-            if not succeeded:
+            if not (succeeded or self._scopes[job.id].cancel_called):  # else it was given up
                 self.registry.apply(job, JobEvent.DOWNLOAD_STOPPED)
         found = [paths[number] for number in range(len(planned))]
         all_paths = (*(path for path in job.facts.paths if path not in found), *found)
@@ -326,6 +328,10 @@ class _Permit:
         if self._held:
             self._held = False
             self._limiter.release_on_behalf_of(self)
+
+
+class _GivenUpError(JournalError):
+    """The job was taken over by another process during its download."""
 
 
 @define(eq=False)
