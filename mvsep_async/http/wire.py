@@ -68,7 +68,7 @@ class Wire:
 
     async def _call(self, call: Call) -> Json:
         refusals = 0
-        while (answer := await self._follow(call)).status == 429:
+        while _is_rate_limited(call, answer := await self._follow(call)):
             wait = retry_after(answer.headers)
             self.gate.refused(wait)
             if call.on_rate_limited is not None:
@@ -182,6 +182,16 @@ class Wire:
         )
         headers |= body.headers
         return self.http.build_request("POST", url, content=body, headers=headers, extensions=extensions), body
+
+
+def _is_rate_limited(call: Call, answer: HTTPResponse) -> bool:
+    """Tell whether an answer rejects a call by the rate limit, so that it may be sent again.
+
+    The service's own 429 is JSON and says when to try again (seen). A proxy's page without that may follow an accepted
+    create, which must not be sent twice.
+    """
+    own = "retry-after" in answer.headers or answer.body.lstrip().startswith(b"{")
+    return answer.status == 429 and (own or call.repeatable)
 
 
 def _revealed(secret: dict[str, str | Token]) -> dict[str, str]:
