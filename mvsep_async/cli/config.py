@@ -118,6 +118,7 @@ class CommandConfig:
     token: Token | None = None
     token_origin: str = ""
     profile: str | None = None
+    shared_files: ConfigValue = ConfigValue("false", "default")
     journal_url: PostgresURL | None = None
     """The journal, if it is a database; `journal` then has no password."""
 
@@ -140,6 +141,14 @@ class CommandConfig:
         name = self.host.name.removeprefix("www.")
         name = "mvsep.com" if name.endswith(".mvsep.com") else name.replace(":", "_")
         return f"{name}-{self.host.port}-{digest}"
+
+    @property
+    def files_are_shared(self) -> bool:
+        """Whether all machines with the same journal see the same files under the same paths."""
+        value = self.shared_files.value
+        if value not in ("true", "false"):
+            raise UsageProblem(f"shared_files is {value!r} in {self.shared_files.origin}: write true or false")
+        return value == "true"
 
     @property
     def journal_path(self) -> JournalAddress | None:
@@ -194,6 +203,7 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
         journal=_first((values.get("journal") if url is None else str(url), origin)),
         journal_url=url,
         limit_rate=_first((values.get("limit_rate"), origin)),
+        shared_files=_first((values.get("shared_files"), origin), ("false", "default")),
         token=token,
         token_origin=token_origin,
         profile=common.profile,
@@ -221,6 +231,7 @@ def connect(
         concurrency=transfer.concurrency,
         journal=journal.reveal() if isinstance(journal, PostgresURL) else journal,
         poll_interval=transfer.poll_interval,
+        shared_files=config.files_are_shared,
         limit_rate=parse_rate(transfer.limit_rate or config.limit_rate.value),
         compress_uploads=transfer.compress_uploads,
         cache=None if local else config_file.cache_folder(),

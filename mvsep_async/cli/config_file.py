@@ -33,7 +33,7 @@ __all__ = [
     "write",
 ]
 
-KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal", "limit_rate")
+KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal", "shared_files", "limit_rate")
 """What the file may hold, at its top and in each `[profile.NAME]`; all of it text."""
 
 _DIRS: Final = PlatformDirs("mvsep-async", appauthor=False)
@@ -181,6 +181,8 @@ def _checked(values: Mapping[str, Any], path: Path) -> _Section:
             value = str(value)
         elif key == "journal" and value is False:
             value = "off"
+        elif key == "shared_files" and isinstance(value, bool):
+            value = "true" if value else "false"
         if not isinstance(value, str):
             raise UsageProblem(f'the configuration file {path} has a {key} that is not text: write {key} = "…"')
         checked[key] = value

@@ -9,11 +9,11 @@ from typing import Annotated, Final, TypeVar
 
 import anyio
 from anyio import to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Parameter
 
 from mvsep_async.cli.complete import GivenJournal
-from mvsep_async.cli.config import TRANSFER, CommandConfig, TransferOptions, connect
+from mvsep_async.cli.config import TRANSFER, CommandConfig, ConfigValue, TransferOptions, connect
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.terminal import terminal
@@ -57,6 +57,13 @@ class JournalOptions:
     account."""
     no_journal: Annotated[bool, Parameter(negative=())] = False
     """Record nothing: songs that are separated again are paid again."""
+    shared_files: Annotated[bool, Parameter(negative=())] = False
+    """All machines with this postgresql:// journal see the same files under the same paths, so that any of them can
+    send the songs of one that has failed."""
+
+    def applied(self, config: CommandConfig) -> CommandConfig:
+        """Return the configuration with these options."""
+        return evolve(config, shared_files=ConfigValue("true", "--shared-files")) if self.shared_files else config
 
     def path(self, config: CommandConfig) -> JournalAddress | None:
         """Return the journal, `None` for none; raises `UsageProblem` where both options are given."""

@@ -6,6 +6,7 @@ import importlib
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from mvsep_async.sandbox import Sandbox
@@ -52,6 +53,22 @@ def test_the_configured_database_is_used_and_its_password_is_not_shown(
     assert not any(PASSWORD in ran.out + ran.err for ran in shown)
     assert [ran.code for ran in shown] == [0] * len(shown), shown
     assert PASSWORD in config.read_text()
+
+
+def test_files_are_shared_if_an_option_or_the_configuration_says_so(
+    cli: Cli, service: Sandbox, songs: list[str], database: str
+) -> None:
+    arguments = ("--algorithm", "40", "--journal", database)
+    assert cli("separate", songs[0], *arguments).code == 0
+    assert cli("separate", songs[1], *arguments, "--shared-files").code == 0
+    assert cli("config", "set", "shared_files", "true").code == 0
+    assert cli("separate", songs[2], *arguments).code == 0
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("SELECT machine IS NULL FROM mvsep.jobs ORDER BY number").fetchall()
+    assert rows == [(False,), (True,), (True,)]
+    assert cli("config", "set", "shared_files", "perhaps").code == 0
+    ran = cli("separate", songs[0], *arguments)
+    assert (ran.code, "write true or false" in ran.err) == (2, True)
 
 
 def test_a_library_uses_it(cli: Cli, service: Sandbox, songs: list[str], database: str) -> None:

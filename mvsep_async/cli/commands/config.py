@@ -46,8 +46,8 @@ def show(*, common: CommonOptions = COMMON) -> int:
     """Show the configuration, and where each value comes from.
 
     Flags go before the environment, and the environment before the file. The file is TOML; its keys are `token`,
-    `base_url`, `region`, `out`, `format`, `algorithm`, `journal` and `limit_rate`, and again in each [profile.NAME].
-    [library] has the defaults of `mvsep-async library`.
+    `base_url`, `region`, `out`, `format`, `algorithm`, `journal`, `shared_files` and `limit_rate`, and again in each
+    [profile.NAME]. [library] has the defaults of `mvsep-async library`.
     """
     found = load_config(common)
     rows = [
@@ -57,6 +57,7 @@ def show(*, common: CommonOptions = COMMON) -> int:
         _Row("format", found.format.value, found.format.origin),
         _Row("algorithm", found.algorithm.value, found.algorithm.origin),
         _Row("journal", str(found.journal_path or "off"), found.journal.origin.replace("not set", "default")),
+        _Row("shared_files", found.shared_files.value, found.shared_files.origin),
         _Row("limit_rate", found.limit_rate.value, found.limit_rate.origin),
         *(_Row(f"library.{name}", _shown(value), str(found.path)) for name, value in _library(found)),
         _Row("configuration file", str(found.path), "exists" if found.path.exists() else "does not exist"),

@@ -85,7 +85,7 @@ async def run(
     anyway
         Send what the account's plan does not seem to allow.
     """
-    config = load_config(common)
+    config = journal.applied(load_config(common))
     if not sources:
         raise UsageProblem("nothing to separate: give files, folders or links")
     found = await to_thread.run_sync(read_recipe, file)

@@ -111,7 +111,7 @@ def separate(
     anyway
         Send songs although the account's plan does not seem to allow it.
     """
-    config = load_config(common)
+    config = journal.applied(load_config(common))
     if recipe is not None:
         return _by_recipe(recipe, sources, separation, output, journal, transfer, common, dry_run, anyway)
     check_layout(output.layout)
