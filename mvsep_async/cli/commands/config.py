@@ -22,7 +22,7 @@ __all__ = ["config"]
 
 config = App(name="config", help="Show and change the configuration.", help_flags=FLAGS)
 
-Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "limit_rate"]
+Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "shared_files", "limit_rate"]
 
 _VARIABLES: Final = (TOKEN_VARIABLE, URL_VARIABLE)
 
