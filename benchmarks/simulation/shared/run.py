@@ -322,6 +322,9 @@ class World:
 
     def _depart(self, rng: Random) -> None:
         self.processes[0].departs = True
+        for song in self.songs:
+            if song.submitters == (0,):
+                song.given_up = song.given_up or "its only client ended, perhaps before it was submitted"
         self.processes[0].close()
 
     def _set_clock(self, rng: Random) -> None:
@@ -350,8 +353,7 @@ class World:
             paid = self.service.paid(song.audio)
             if song.given_up is not None or any(job.fails for job in paid):
                 continue
-            alone = self.scenario.departures and song.submitters == (0,)
-            if not paid and not alone:
+            if not paid:
                 self.story.violate("no song is lost", f"song {song.audio} was never accepted")
-            if paid and not alone and not any(process.has_files(song) for process in self.processes):
+            if paid and not any(process.has_files(song) for process in self.processes):
                 self.story.violate("no song is lost", f"song {song.audio} is paid, but its stems are missing")
