@@ -68,7 +68,7 @@ async def test_an_outage_ends_all_handles_and_a_submit_resumes_the_job(
 async def test_a_released_job_is_resumed_after_a_while(
     held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "_RESUME_FIRST", 0.5)
+    monkeypatch.setattr(jobs_module, "RESUME_FIRST", 0.5)
     async with (
         client_of(held, journal=database, concurrency=2, patience=0.5, lease=2.0) as one,
         client_of(held, journal=database, concurrency=2, patience=600, lease=2.0) as other,
