@@ -27,6 +27,7 @@ from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepEr
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Downloaded, Event, Submitted
+from mvsep_async.sources import label
 
 __all__ = ["JobActions", "JobRun"]
 
@@ -157,6 +158,10 @@ class JobRun:
         """Report something given that cannot be separated."""
         path = None if "://" in source else Path(source)
         self._count(Outcome(name=source if path is None else path.name, source=source, error=error))
+
+    def skip(self, source: str, stems: tuple[Path, ...]) -> None:
+        """Report a song that was separated before, without a job of this run."""
+        self._count(Outcome(name=label(source), source=source, files=stems, earlier=True))
 
     def snapshot(self, client: MVSepClient) -> Snapshot:
         """Return the run as it is now."""

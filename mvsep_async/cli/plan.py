@@ -14,6 +14,7 @@ from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.cli.choice import Choice
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.cli.library_stems import LibraryStems
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
@@ -75,12 +76,13 @@ async def plan_songs(
     output_format: OutputFormat,
     *,
     journal: JournalAddress | None,
+    stems: LibraryStems,
     config: CommandConfig,
 ) -> Plan:
     """Find the songs and return what separating them would do; nothing is sent.
 
-    Songs that the journal has under their path count as separated before; a moved one is recognised only when it is
-    sent.
+    Songs that the journal has under their path, or a library in `stems`, count as separated before; a moved one of the
+    journal is recognised only when it is sent.
     """
     algorithm = choice.find(await client.catalogue())
     rejected: list[tuple[str, str]] = []
@@ -88,7 +90,7 @@ async def plan_songs(
     await songs.search()
     found = [source async for source in songs]
     before = await _separated(journal, config, algorithm, output_format)
-    new = [source for source in found if _mark(source) not in before]
+    new = [source for source in found if _mark(source) not in before and not await stems.of(source)]
     files = [source for source in new if not is_url(source)]
     missing = set(await to_thread.run_sync(_missing, files))
     rejected += [(source, f"there is no file {source!r}") for source in files if source in missing]

@@ -215,3 +215,37 @@ def test_the_journal_is_private_and_in_the_state_folder(cli: Cli, service: Sandb
     assert TOKEN not in journal.name
     assert TOKEN.encode() not in journal.read_bytes()
     assert cli("jobs", "--json").document[0]["state"] == "finished"
+
+
+def test_a_song_of_a_library_is_not_paid_again_by_separate(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    os.utime(songs[0])  # the same audio, whatever its time and name
+    plan = cli("separate", songs[0], "-a", "40", "--dry-run", "--json", *FAST).document
+    assert (plan["songs"], plan["separated_before"]) == (0, 1)
+    ran = cli("separate", *songs, "-a", "40", "--json", *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 3), ran.err
+    (skipped,) = (one for one in ran.documents if one["source"] == songs[0])
+    assert {Path(path).parent for path in skipped["files"]} == {home / "lib" / "song"}
+    shown = cli("separate", songs[0], "-a", "40", "--stems", "Vocals", *FAST)
+    assert "already separated: skipped  Vocals  lib/song" in " ".join(shown.out.split(" "))
+    assert len(service.jobs) == 3
+
+
+@pytest.mark.parametrize("why", ["other options", "stems that are not kept", "a stem is gone", "force"])
+def test_a_song_of_a_library_without_what_is_wanted_is_separated(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, why: str
+) -> None:
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    kept = ("--stems", "Vocals") if why == "stems that are not kept" else ()
+    assert cli("library", "music", "lib", "-a", "40", *kept, *FAST).code == 0
+    if why == "a stem is gone":
+        next((home / "lib" / "song").iterdir()).unlink()
+    words = {"other options": ("-f", "wav"), "force": ("--force",)}.get(why, ())
+    ran = cli("separate", songs[0], "-a", "40", *words, *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 2), ran.err
+    assert (home / "stems" / "song 0").is_dir()

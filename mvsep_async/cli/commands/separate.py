@@ -21,11 +21,13 @@ from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
+from mvsep_async.cli.library_stems import LibraryStems, library_stems
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
+from mvsep_async.client import MVSepClient
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
@@ -168,7 +170,10 @@ class _Run:
         async with connect(self.config, needs_token=True) as client:
             songs = Songs(self.sources, exclude=self.out)
             journal = None if self.force else self.journal
-            return await plan_songs(client, songs, self.choice, self.output_format, journal=journal, config=self.config)
+            stems = await self._library_stems(client)
+            return await plan_songs(
+                client, songs, self.choice, self.output_format, journal=journal, stems=stems, config=self.config
+            )
 
     async def show_plan(self) -> int:
         """Print what the run would do."""
@@ -187,7 +192,8 @@ class _Run:
             ) as client:
                 algorithm = self.choice.find(await client.catalogue())
                 run.rename(self._title(algorithm.name.partition(" (")[0]))
-                given = await self._given(algorithm, songs)
+                stems = await self._library_stems(client)
+                given = await self._given(algorithm, _unless_separated(songs, before, stems, run))
                 await prepare_folder(self.out)
                 stream = client.map(
                     given,
@@ -214,7 +220,13 @@ class _Run:
     def _title(self, algorithm: str) -> str:
         return " · ".join((algorithm, self.output_format.label, shown_path(self.out)))
 
-    async def _given(self, algorithm: Algorithm, songs: Songs) -> AsyncIterable[Source] | list[Source]:
+    async def _library_stems(self, client: MVSepClient) -> LibraryStems:
+        """Return the stems of the account's libraries that make it needless to separate their songs."""
+        if self.force or self.publish or self.reference is not None:
+            return LibraryStems()
+        return await library_stems(self.config, await client.catalogue(), self.choice, self.output_format)
+
+    async def _given(self, algorithm: Algorithm, songs: AsyncIterable[str]) -> AsyncIterable[Source] | list[Source]:
         """Return what the client is to separate, after the checks that come before any payment."""
         if not self.sources:
             if algorithm.needs is not Needs.NOTHING:
@@ -240,7 +252,7 @@ class _Run:
         if not isinstance(given, str):
             return self.out
         folders = [self.out / folder for folder in songs.folders_of(given)]
-        if len(folders) > 1 and (paths := before.get(os.path.abspath(given))):  # noqa: PTH100 -- as the journal has it
+        if len(folders) > 1 and (paths := before.get(_as_in_journal(given))):
             for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
                 if any(path.is_relative_to(folder.absolute()) for path in paths):
                     return folder
@@ -254,16 +266,31 @@ class _Run:
         return self.force and job.hash is not None
 
 
+def _as_in_journal(song: str | os.PathLike[str]) -> str:
+    return os.path.abspath(song)  # noqa: PTH100
+
+
 def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
     """Return the stems of the songs in a journal, by the songs' paths."""
     return {
-        os.path.abspath(record.request.source): record.facts.paths  # noqa: PTH100
+        _as_in_journal(record.request.source): record.facts.paths
         for record in records
         if record.facts.paths and isinstance(record.request.source, str | os.PathLike)
     }
 
 
-async def _pairs(songs: Songs, reference: Path) -> AsyncIterator[Source]:
+async def _unless_separated(
+    songs: Songs, before: Mapping[str, tuple[Path, ...]], stems: LibraryStems, run: JobRun
+) -> AsyncIterator[str]:
+    """Yield the songs that are in the journal or in no library; the others are reported as separated."""
+    async for song in songs:
+        if _as_in_journal(song) not in before and (found := await stems.of(song)):
+            run.skip(song, found)
+        else:
+            yield song
+
+
+async def _pairs(songs: AsyncIterable[str], reference: Path) -> AsyncIterator[Source]:
     async for song in songs:
         yield Pair(song, reference)
 
