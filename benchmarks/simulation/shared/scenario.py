@@ -83,7 +83,7 @@ class SharedScenario(Scenario):
             submitters=rng.choice((1, 2, 3)),
             mapped=rng.choice((0.0, 0.5, 1.0)),
             song_scale=rng.choice((1, 1, 150)),
-            machines=rng.random() < 0.3,
+            machines=(machines := rng.random() < 0.3),
             shared_files=rng.random() < 0.5,
             kills=0 if calm else rng.choice((0, 0, 1, 4)),
             closes=0 if calm else rng.choice((0, 0, 1, 3)),
@@ -95,7 +95,8 @@ class SharedScenario(Scenario):
             deaf=0 if calm else rng.choice((0, 0, 2)),
             pooled=rng.random() < 0.15,
             database_latency=rng.choice((0.001, 0.02, 0.3)),
-            departures=rng.random() < 0.2,
+            # Songs on the disk of a machine that is gone wait for it to come back.
+            departures=rng.random() < 0.2 and not machines,
             finders=rng.choice((0.0, 0.5)),
         )
 
