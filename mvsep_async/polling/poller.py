@@ -166,6 +166,8 @@ class Poller:
                 tasks.start_soon(self._poll, self._tracked[poll.job], poll)
 
     async def _poll(self, tracked: _Tracked, poll: Poll) -> None:
+        if not self._is_polled(tracked):
+            return  # left to another client before this task began, perhaps without a hash
         priority = Priority.LIKELY if poll.hinted else Priority.POLL
         try:
             address, status = await self._lookup.find(tracked.job, tracked.location, priority)
