@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, Final
@@ -152,11 +152,19 @@ class _Exchange:
         request = self._request
         try:
             await self._write(h11.Request(method=request.method, target=request.url.target, headers=request.headers))
-            async for chunk in request.stream:  # type: ignore[union-attr]
-                await self._write(h11.Data(data=chunk))
+            await self._send_body(aiter(request.stream))  # type: ignore[arg-type]
             await self._write(h11.EndOfMessage())
         except httpcore.WriteError:
             pass  # the answer, or its absence, says why
+
+    async def _send_body(self, chunks: AsyncIterator[bytes]) -> None:
+        try:
+            async for chunk in chunks:
+                await self._write(h11.Data(data=chunk))
+        finally:
+            # A generator that is left in the middle would be closed by the event loop, in a task of its own.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
 
     async def receive(self) -> httpcore.Response:
         """Read the head of the response."""

@@ -2,14 +2,16 @@ import asyncio
 import socket
 import ssl
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import psutil
 import pytest
 
-from mvsep_async.http.content import FileContent
+from mvsep_async.http.content import BytesContent, FileContent
 from mvsep_async.http.multipart import MultipartBody, Part
 from mvsep_async.transport.client import FastTransport, make_http
 from tests.transport.conftest import audio
@@ -55,6 +57,27 @@ async def test_a_refused_upload_is_not_sent_to_its_end(
             assert not body.handed_over
             server.answer = swallow
             assert (await http.post(server.url(), content=b"x")).is_success
+
+
+async def test_a_cancelled_upload_leaves_no_generator_to_the_event_loop() -> None:
+    received, over = threading.Event(), threading.Event()
+
+    def receive_some(connection: Connection, request: Request) -> None:
+        connection.read_body(1)
+        received.set()
+        over.wait(120)
+        raise Hangup
+
+    body = MultipartBody({}, (Part("audiofile", "s.wav", BytesContent(bytes(64 << 20))),))
+    before = asyncio.all_tasks()
+    async with httpx.AsyncClient(transport=FastTransport(httpx.Limits()), timeout=60) as http:
+        with serving(receive_some) as server:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(http.post, server.url(), content=body, headers=body.headers))
+                await anyio.to_thread.run_sync(received.wait)
+                tasks.cancel_scope.cancel()
+            assert asyncio.all_tasks() == before
+            over.set()
 
 
 async def test_a_slow_line_may_take_its_time() -> None:
