@@ -194,12 +194,18 @@ class SlotTable(Statements):
         return choose([Candidate(job, owner, group, turn) for job, owner, group, turn in rows], full)
 
     async def _drop_empty_turns(self, connection: Connection, before: int) -> None:
-        """Remove the turns of groups that have no queued job, which every claim would check again."""
+        """Remove the turns of groups that have no queued job, which every claim would check again.
+
+        A group whose job holds a slot keeps its turn, since the job may be queued again.
+        """
         await connection.execute(
             f"""
             DELETE FROM mvsep.turns t WHERE account = %s AND turn < %s AND NOT EXISTS (
                 SELECT 1 FROM mvsep.jobs j
                 WHERE j.account = t.account AND j.turn_group = t.turn_group AND j.state IN ({WAITING}))
+              AND NOT EXISTS (
+                SELECT 1 FROM mvsep.jobs j
+                WHERE j.account = t.account AND j.turn_group = t.turn_group AND j.state IN ({HOLDING}))
             """,  # noqa: S608
             (self.me.account, before),
         )

@@ -24,7 +24,7 @@ from mvsep_async.postgres.jobs import Written
 from mvsep_async.postgres.processes import Snapshot
 from mvsep_async.postgres.rows import turn_group
 from mvsep_async.postgres.schema import migrate
-from mvsep_async.postgres.slots import Claimed
+from mvsep_async.postgres.slots import _TURNS_UNTIL_TIDY, Claimed
 from mvsep_async.postgres.statements import Identity
 from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
@@ -238,3 +238,18 @@ async def test_a_rollback_on_a_dead_connection_ends(database: str, monkeypatch: 
 
 async def one_row(connection: Any) -> Any:
     return await (await connection.execute("SELECT 1")).fetchone()
+
+
+@pytest.mark.parametrize("state", [JobState.CREATING, JobState.LOST, JobState.WAITING])
+async def test_a_job_that_is_queued_again_still_has_a_turn(one: Process, state: JobState) -> None:
+    job, others = request(group="alone"), [request(group="many") for _ in range(2 * _TURNS_UNTIL_TIDY)]
+    await one.add(job)
+    assert (await one.run(one.claim)).job == job.id
+    await one.set_state(job.id, state)
+    await one.add(*others)
+    for _ in others:  # among them, turns of groups without queued jobs are removed
+        claimed = (await one.run(one.claim)).job
+        assert claimed is not None
+        await one.set_state(claimed, JobState.FINISHED)
+    await one.set_state(job.id, JobState.QUEUED)  # the service refused it, or never had it
+    assert (await one.run(one.claim)).job == job.id

@@ -160,9 +160,13 @@ class MemorySlots(_Memory, SlotTable):
         return True
 
     async def _drop_empty_turns(self, connection: Connection, before: int) -> None:
-        waiting = {job["turn_group"] for job in self.tables.jobs.values() if job["state"] in _WAITING}
+        used = {
+            job["turn_group"]
+            for job in self.tables.jobs.values()
+            if job["state"] in _WAITING or job["state"] in HOLDS_SLOT
+        }
         for group, turn in list(self.tables.turns.items()):
-            if turn < before and group not in waiting:
+            if turn < before and group not in used:
                 del self.tables.turns[group]
 
     async def elsewhere(self, connection: Connection) -> dict[str, str | None]:
