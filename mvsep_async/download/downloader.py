@@ -110,12 +110,12 @@ class Downloader:
         `mirror`: download from the service's mirror, which costs a credit unless all files are complete.
         """
         check_layout(target.layout)
-        if self.confirm is not None:
-            await self.confirm(job.id)
         async with self._jobs.for_key(job.id):
             with CancelScope() as scope:
                 self._scopes[job.id] = scope
                 try:
+                    if self.confirm is not None:
+                        await self.confirm(job.id)
                     return await self._download(job, target, mirror)
                 finally:
                     del self._scopes[job.id]

@@ -115,8 +115,6 @@ class Fetch:
             self.on_bytes(resumed)
             await self._complete()
             size = self._part.have
-            if self.confirm is not None:
-                await self.confirm()
             path = await self._finish()
             return Fetched(path, size, resumed, self._received)
         finally:
@@ -230,6 +228,8 @@ class Fetch:
                     return known
             path = part.target
             while True:
+                if self.confirm is not None:
+                    await self.confirm()
                 try:
                     await in_thread(partial(part.finish, overwrite=self.overwrite, name=path.name))
                 except FileExistsError:

@@ -131,12 +131,17 @@ class SeparationsAPI:
         )
         return read_remote(await self._caller.call(call), hash=hash)
 
-    async def cancel(self, hash: str, *, host: Host | str | None = None) -> Message:
+    async def cancel(
+        self, hash: str, *, host: Host | str | None = None, before_last: Callable[[], Awaitable[None]] | None = None
+    ) -> Message:
         """Cancel a job. Its credits are refunded if it is not processed yet.
+
+        `before_last()` is awaited before the last byte is sent, each time that the call is sent, and may raise to keep
+        the service from cancelling the job.
 
         Raises `InvalidRequestError` when the service refuses, and `JobNotFoundError` when it has no such job.
         """
-        return await self._act("separation/cancel", hash, host)
+        return await self._act("separation/cancel", hash, host, before_last)
 
     async def delete(self, hash: str, *, host: Host | str | None = None) -> Message:
         """Delete a finished job and its files at the service. They cannot be restored.
@@ -146,7 +151,9 @@ class SeparationsAPI:
         """
         return await self._act("separation/delete", hash, host)
 
-    async def _act(self, path: str, hash: str, host: Host | str | None) -> Message:
+    async def _act(
+        self, path: str, hash: str, host: Host | str | None, before_last: Callable[[], Awaitable[None]] | None = None
+    ) -> Message:
         call = Call(
             method="POST",
             path=path,
@@ -154,6 +161,7 @@ class SeparationsAPI:
             auth=Auth.REQUIRED,
             host=_host(host),
             priority=Priority.CANCEL,
+            before_last=before_last,
         )
         return decode(await self._caller.call(call), Message, what=call.path)
 

@@ -21,6 +21,7 @@ from mvsep_async.errors import (
 from mvsep_async.http.body import ENCODINGS, read_body
 from mvsep_async.http.call import Auth, Call, Json
 from mvsep_async.http.failures import failure_of, was_sent, without_frames
+from mvsep_async.http.form import CheckedForm
 from mvsep_async.http.gate import Gate, Pass
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import MultipartBody
@@ -155,7 +156,7 @@ class Wire:
                 with CancelScope(shield=True):
                     await body.aclose()
 
-    def _request(self, call: Call) -> tuple[httpx.Request, MultipartBody | None]:
+    def _request(self, call: Call) -> tuple[httpx.Request, MultipartBody | CheckedForm | None]:
         """Build the request. From here on the token is in plain text."""
         url = (call.host or self.base).url(call.path)
         secret: dict[str, str | Token] = {}
@@ -169,17 +170,22 @@ class Wire:
                 "GET", url, params=query or None, headers=headers, extensions=extensions
             ), None
         fields = {name: str(value) for name, value in (call.form or {}).items()}
-        if not call.multipart:
+        body: MultipartBody | CheckedForm
+        if not call.multipart and call.before_last is None:
             data = fields | _revealed(secret)
             return self.http.build_request("POST", url, data=data, headers=headers, extensions=extensions), None
-        body = MultipartBody(
-            secret | fields,
-            call.files,
-            on_progress=call.on_progress,
-            on_handed_over=call.on_handed_over,
-            before_last=call.before_last,
-            rate_limit=self.rate_limit,
-        )
+        if call.multipart:
+            body = MultipartBody(
+                secret | fields,
+                call.files,
+                on_progress=call.on_progress,
+                on_handed_over=call.on_handed_over,
+                before_last=call.before_last,
+                rate_limit=self.rate_limit,
+            )
+        else:
+            assert call.before_last is not None
+            body = CheckedForm(fields | secret, call.before_last)
         headers |= body.headers
         return self.http.build_request("POST", url, content=body, headers=headers, extensions=extensions), body
 

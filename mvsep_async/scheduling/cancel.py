@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 
 from mvsep_async.endpoints.separations import SeparationsAPI
@@ -24,19 +26,25 @@ def mark_cancelled(job: JobEntry, registry: JobRegistry, where: str) -> None:
     registry.apply(job, JobEvent.CANCELLED, error=error)
 
 
-async def cancel_at_service(job: JobEntry, separations: SeparationsAPI, poller: Poller) -> bool:
+async def cancel_at_service(
+    job: JobEntry,
+    separations: SeparationsAPI,
+    poller: Poller,
+    confirm: Callable[[], Awaitable[None]] | None = None,
+) -> bool:
     """Cancel a job at the service; return whether the service does not have it any longer.
 
     A refusal is ambiguous: the job may be over, in a stage that cannot be stopped, cancelled by an earlier call whose
     response was lost, or so young that the service does not find it yet. So the job's status is polled. While a young
-    job is not found, the cancel is repeated, and once more when it is found. Raises what `separations` raises.
+    job is not found, the cancel is repeated, and once more when it is found. `confirm()` is awaited just before each
+    cancel is sent, and may raise to prevent it. Raises what `separations` and `confirm` raise.
     """
     found_late = False
     with poller.cancelling(job):
         while job.state in AT_SERVICE:
             facts, young = job.facts, poller.is_young(job)
             try:
-                await separations.cancel(facts.hash or facts.remote or "", host=facts.host)
+                await separations.cancel(facts.hash or facts.remote or "", host=facts.host, before_last=confirm)
             except (InvalidRequestError, JobNotFoundError):
                 kind = (await poller.ask(job, Priority.CANCEL)).kind
                 if kind is JobKind.NOT_FOUND and poller.is_young(job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 
 import anyio
@@ -217,13 +218,13 @@ class Scheduler:
                         self.dispatcher.launcher.withdraw(job)
                         await wait_for_change(job, job.state)
                     case state if state in AT_SERVICE:
+                        confirm = partial(self.coordinator.confirm, job.id) if self.coordinator.shared else None
                         try:
-                            await self.coordinator.confirm(job.id)
+                            gone = await cancel_at_service(job, self.separations, self.poller, confirm)
                         except JournalError:
                             if self.registry.is_elsewhere(job):
                                 continue
                             raise
-                        gone = await cancel_at_service(job, self.separations, self.poller)
                         if gone and job.state in AT_SERVICE:
                             mark_cancelled(job, self.registry, "at the service")
                         if job.state is not JobState.CANCELLED:

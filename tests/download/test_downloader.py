@@ -12,7 +12,7 @@ import pytest
 
 from mvsep_async.download.downloader import FILES_AT_ONCE, Downloader
 from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import DownloadError, MVSepError
+from mvsep_async.errors import DownloadError, JournalError, MVSepError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import NoJournal
@@ -113,6 +113,33 @@ class Fixture:
 @pytest.fixture
 def fake(tmp_path: Path) -> Fixture:
     return Fixture(tmp_path / "stems")
+
+
+async def test_a_job_that_is_taken_over_while_its_download_waits_for_its_turn_is_not_downloaded(fake: Fixture) -> None:
+    job, taken = fake.job("Vocals"), list[str]()
+
+    async def confirm(job: str) -> None:
+        if taken:
+            raise JournalError(f"job {job} was taken over by another process")
+
+    def respond(request: httpx.Request) -> None:
+        fake.downloader.give_up(job)
+        taken.append(job.id)
+
+    fake.downloader.confirm, fake.service.respond = confirm, respond
+    errors: list[JournalError] = []
+
+    async def download() -> None:
+        try:
+            await fake.downloader.download(job, fake.target())
+        except JournalError as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(download)
+        tasks.start_soon(download)
+    assert len(errors) == 2
+    assert len(fake.service.requested) == 1
 
 
 async def test_the_results_of_a_job_are_downloaded_and_recorded(fake: Fixture) -> None:

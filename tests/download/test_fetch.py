@@ -607,6 +607,41 @@ async def test_a_path_that_is_taken_is_exchanged_for_the_next_one(
     assert not [name for name in names(tmp_path) if ".part" in name]
 
 
+async def test_it_is_confirmed_just_before_each_attempt_to_name_the_file(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, steps = tmp_path / "a.wav", list[str]()
+    (other := tmp_path / "other.wav").write_bytes(b"another stem")
+    equals, finish = part_module.PartFile.equals, part_module.PartFile.finish
+
+    def noted_equals(part: part_module.PartFile, name: str) -> bool:
+        steps.append("compare")
+        return equals(part, name)
+
+    def noted_finish(part: part_module.PartFile, **arguments: Any) -> None:
+        steps.append("name")
+        finish(part, **arguments)
+
+    async def next_path(path: Path) -> Path:
+        steps.append("next path")
+        return tmp_path / "a (2).wav"
+
+    async def confirm() -> None:
+        steps.append("confirm")
+
+    def on_bytes(have: int) -> None:
+        if have == len(SONG):
+            target.write_text("theirs")
+
+    monkeypatch.setattr(part_module.PartFile, "equals", noted_equals)
+    monkeypatch.setattr(part_module.PartFile, "finish", noted_finish)
+    with serving(FileAnswer(SONG)) as server:
+        await get(
+            http, server.url(), target, candidates=[other], next_path=next_path, confirm=confirm, on_bytes=on_bytes
+        )
+    assert steps == ["compare", "confirm", "name", "next path", "confirm", "name"]
+
+
 @pytest.mark.parametrize("validator", ['"a\r\nX-Header: planted"', '"é"', 'W/"weak"', "yesterday", 'a"b'])
 async def test_a_validator_that_cannot_be_sent_is_not_believed(
     http: httpx.AsyncClient, tmp_path: Path, validator: str

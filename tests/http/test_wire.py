@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import respx
-from attrs import evolve
+from attrs import define, evolve, field
 
 from mvsep_async.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidRequestError,
+    JournalError,
     MVSepError,
     ProtocolError,
     RateLimitedError,
@@ -23,14 +26,17 @@ from mvsep_async.errors import (
     TransportError,
 )
 from mvsep_async.http.budget import Budget
-from mvsep_async.http.call import Auth, Call
+from mvsep_async.http.call import Auth, Call, Priority
 from mvsep_async.http.content import BytesContent
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
 from mvsep_async.http.response import MAX_BODY
+from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.token import Token
 from mvsep_async.http.wire import Wire
+from mvsep_async.transport.client import make_http
+from tests.transport.servers import Connection, Hangup, Request, serving
 
 BASE = Host.parse("https://mvsep.com")
 TOKEN = "secret-token-1"
@@ -137,6 +143,86 @@ async def test_a_host_redirects_within_itself(wire: Wire) -> None:
     respx.get("https://de.mvsep.com/api/new").respond(json={"ok": 1})
     await wire.call(Call(method="GET", path="old", host=Host.parse("https://de.mvsep.com")))
     assert str(respx.calls[-1].request.url) == "https://de.mvsep.com/api/new?a=1"
+
+
+@define
+class Withheld:
+    """An allowance without requests until `grant` is called."""
+
+    share: float = 1.0
+    granted: bool = False
+    asked: anyio.Event = field(factory=anyio.Event)
+    _wake: Callable[[], None] = lambda: None
+
+    def connect(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def take(self, priority: Priority) -> bool:
+        self.asked.set()
+        return self.granted
+
+    def grant(self) -> None:
+        self.granted = True
+        self._wake()
+
+    def learned(self, limit: int) -> None:
+        return
+
+
+@respx.mock
+@pytest.mark.parametrize("call", [POST, CREATE])
+async def test_before_last_is_awaited_after_the_wait_for_the_budget(http: httpx.AsyncClient, call: Call) -> None:
+    route = respx.post().respond(json={})
+    allowance, confirmed = Withheld(), list[bool]()
+
+    async def confirm() -> None:
+        confirmed.append(allowance.granted)
+
+    wire = Wire(http, BASE, Token(TOKEN), Gate(Budget(), allowance=allowance))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wire.call, evolve(call, before_last=confirm))
+        await allowance.asked.wait()
+        allowance.grant()
+    assert confirmed == [True]
+    assert route.call_count == 1
+
+
+@respx.mock
+async def test_a_form_is_the_same_with_and_without_a_check(wire: Wire) -> None:
+    respx.post().respond(json={})
+    call = evolve(POST, form={"hash": "a b&ü=+", "n": 1})
+    await wire.call(call)
+    await wire.call(evolve(call, before_last=anyio.lowlevel.checkpoint))
+    plain, checked = [sent.request for sent in respx.calls]
+    assert checked.content == plain.content
+    assert sorted(checked.headers.items()) == sorted(plain.headers.items())
+
+
+@pytest.mark.parametrize("call", [POST, CREATE])
+async def test_each_attempt_is_checked_and_an_error_keeps_it_incomplete(call: Call) -> None:
+    taken = JournalError("job 1 was taken over by another process")
+    checks: list[Exception | None] = [None, None, taken]
+    answers = ["429 Too Many Requests", "502 Bad Gateway", "200 OK"]
+    statuses = iter(answers)
+
+    async def confirm() -> None:
+        if (error := checks.pop(0)) is not None:
+            raise error
+
+    def answer(connection: Connection, request: Request) -> None:
+        size = int(request.headers["content-length"])
+        if len(connection.read_body(size)) < size:
+            raise Hangup
+        connection.answer(next(statuses), {"Retry-After": 0}, b"{}")
+
+    with serving(answer) as server:
+        async with make_http(30.0) as http:
+            wire = Wire(http, Host.parse(server.url("")), Token(TOKEN), Gate(Budget(fixed=10_000)))
+            with pytest.raises(JournalError) as caught:
+                await PatientCaller(wire, time_scale=0.0).call(evolve(call, before_last=confirm, repeatable=True))
+    assert caught.value is taken
+    assert not checks
+    assert list(statuses) == answers[2:]
 
 
 @respx.mock

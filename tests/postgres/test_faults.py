@@ -372,13 +372,16 @@ async def test_the_answer_to_a_create_is_used_by_a_process_that_got_its_job_back
         assert len(sandbox.jobs) == 1
 
 
+@pytest.mark.parametrize("repeated", [False, True])
 async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client(
-    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch, repeated: bool
 ) -> None:
-    confirm, taken = coordination.SharedCoordinator.confirm, list[str]()
+    """`repeated`: it is taken over while the client waits to send the cancel again."""
+    confirm, taken, attempts = coordination.SharedCoordinator.confirm, list[str](), list[str]()
 
     async def take_away(self: coordination.SharedCoordinator, job: str, *, patient: bool = False) -> None:
-        if taken:
+        attempts.append(job)
+        if taken or len(attempts) <= repeated:
             return await confirm(self, job, patient=patient)
         taken.append(job)
         with psycopg.connect(database, autocommit=True) as connection:
@@ -389,6 +392,8 @@ async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client
     async with client_of(held, journal=database) as one, client_of(held, journal=database, lease=2.0):
         job = await one.submit(song, algorithm=40)
         await until(job, Stage.WAITING)
+        if repeated:
+            held.faults.add(kind="html", path="separation/cancel")
         monkeypatch.setattr(coordination.SharedCoordinator, "confirm", take_away)
         with anyio.fail_after(TIMEOUT):
             assert await job.cancel()

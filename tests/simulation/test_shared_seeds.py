@@ -12,8 +12,9 @@ from benchmarks.simulation.shared.scenario import SharedScenario
 # A process that is killed closes nothing.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-# 108: a job of a group without other jobs is queued again; 2008: one is lost and taken back while it is downloaded.
-SEEDS = (*range(6), 108, 2008)
+# 74: a client is suspended before it repeats a cancel; 108: a job of a group without other jobs is queued again;
+# 2008: one is lost and taken back while it is downloaded.
+SEEDS = (*range(6), 74, 108, 2008)
 
 
 @pytest.mark.slow

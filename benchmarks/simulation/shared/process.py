@@ -308,8 +308,8 @@ class Process(Suspendable):
             return
         found = (_TAG if create else _HASH).search(body)
         name = "" if found is None else found[1].decode()
-        jobs = self.database.tables.jobs.values()
-        job = next((job for job in jobs if name in (job["id"] if create else job["hash"] or "", job["id"])), None)
+        # A hash just found in the lists of the service is not in the journal yet, but it contains the id of the job.
+        job = next((job for job in self.database.tables.jobs.values() if job["id"] in name), None)
         if job is None or job["owner"] != self.backend.me.process:
             owner = None if job is None else job["owner"]
             self.story.violate(
