@@ -225,6 +225,8 @@ class Scheduler:
                             if self.registry.is_elsewhere(job):
                                 continue
                             raise
+                        if self.registry.is_elsewhere(job):
+                            continue  # its new client reports whether it is cancelled
                         if gone and job.state in AT_SERVICE:
                             mark_cancelled(job, self.registry, "at the service")
                         if job.state is not JobState.CANCELLED:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from mvsep_async import Job, Stage
+from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import ClientClosedError, JobNotFoundError, JournalError, MVSepError
 from mvsep_async.postgres import backend
 from mvsep_async.postgres import connection as connection_module
@@ -399,6 +400,30 @@ async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client
             assert await job.cancel()
     assert job.stage is Stage.CANCELLED
     assert taken == [job.id]
+
+
+async def test_a_cancel_that_is_answered_after_the_job_was_taken_over_succeeds(
+    held: Sandbox, database: str, client_of: NewClient, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel, sent = SeparationsAPI.cancel, list[str]()
+
+    async with client_of(held, journal=database) as one, client_of(held, journal=database, lease=2.0):
+
+        async def slow(self: SeparationsAPI, hash: str, **arguments: Any) -> Any:
+            answer = await cancel(self, hash, **arguments)
+            if not sent:
+                with psycopg.connect(database, autocommit=True) as connection:
+                    connection.execute("UPDATE mvsep.jobs SET owner = NULL")
+                one._session.scheduler.coordinator._lost([job.id])  # type: ignore[union-attr]
+            sent.append(hash)
+            return answer
+
+        job = await one.submit(song, algorithm=40)
+        await until(job, Stage.WAITING)
+        monkeypatch.setattr(SeparationsAPI, "cancel", slow)
+        with anyio.fail_after(TIMEOUT):
+            assert await job.cancel()
+    assert job.stage is Stage.CANCELLED
 
 
 async def test_a_transaction_in_which_the_process_was_suspended_is_run_again(
