@@ -9,15 +9,13 @@ from collections.abc import Callable
 from attrs import define, field
 
 from mvsep_async.errors import (
-    AuthenticationError,
     DailyLimitError,
     InvalidRequestError,
     MVSepError,
     NoFreeSlotError,
-    RateLimitedError,
 )
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.jobs.lifecycle import JobEvent
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.user import User
@@ -26,7 +24,7 @@ from mvsep_async.observe.events import Retried
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
 from mvsep_async.scheduling.slots import count_accepted
-from mvsep_async.submission.create import CreateResult, Fate
+from mvsep_async.submission.create import CreateResult, Fate, queued, was_answered
 
 __all__ = ["CreateOutcomes"]
 
@@ -63,7 +61,7 @@ class CreateOutcomes:
             case Fate.WITHDRAWN:
                 self.queue_again(job)
             case Fate.REJECTED if error is not None:
-                if not (_was_answered(error) and await self._is_listed(job, error)):
+                if not (was_answered(error) and await self._is_listed(job, error)):
                     self.fail(job, error)
             case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
                 await self._refused(job, error)
@@ -71,12 +69,12 @@ class CreateOutcomes:
                 self.admission.pause.answered()
                 self.registry.emit(Retried("create", str(error), job.id))
                 if not await self._is_listed(job, error):
-                    self.queue_again(job)
+                    self._requeue(job, error)
                     await self.admission.pause_for_quota(error)
             case Fate.NOT_ACCEPTED if error is not None:
                 self.registry.emit(Retried("create", str(error), job.id))
-                if not (_was_answered(error) and await self._is_listed(job, error)):
-                    self.queue_again(job)
+                if not (was_answered(error) and await self._is_listed(job, error)):
+                    self._requeue(job, error)
                     await self.admission.pause_queue(error)
 
     def handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
@@ -89,7 +87,7 @@ class CreateOutcomes:
         if result.fate is Fate.REFUSED:
             # The service refused it before the body was complete. It is sent again only when a slot is free.
             logger.info("job %s was refused before it was sent: %s", job.id, result.error)
-        self.queue_again(job)
+        self._requeue(job, result.error)
 
     def handle_absent(self, job: JobEntry, *, cancelling: bool) -> None:
         """Handle a lost create that did not reach the service: after `patience`, the job fails with the last error."""
@@ -123,7 +121,13 @@ class CreateOutcomes:
         if self._classify(job, error, user) is Verdict.INVALID_REQUEST:
             self.fail(job, error)
         else:
-            self.queue_again(job)
+            self._requeue(job, error)
+
+    def _requeue(self, job: JobEntry, error: MVSepError | None) -> None:
+        """Queue a job again whose create the service has not accepted."""
+        if error is not None and job.state is not JobState.QUEUED:
+            self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=queued(error.message))
+        self.queue_again(job)
 
     async def _is_listed(self, job: JobEntry, error: MVSepError) -> bool:
         """Continue a job that the account lists although its create was refused; `False` if it does not."""
@@ -133,16 +137,16 @@ class CreateOutcomes:
     def _adopt(self, job: JobEntry, hashes: list[str], error: MVSepError) -> bool:
         """Continue a refused job that is among `hashes`, by the tag of its uploaded file; `True` if it needs no create.
 
-        A refused job is listed if the answer came from a proxy, or if a proxy sent the request twice.
+        A refused job is listed if the answer came from a proxy, or if a proxy sent the request twice. Until that is
+        known it is `CREATING`, so that it is searched for after a crash, and that no slot is granted to it.
         """
-        if job.done():
-            return True  # cancelled during the request for the account
+        if job.done() or self.registry.is_elsewhere(job):
+            return True  # it was cancelled or taken over during the request for the account
         hash = next((hash for hash in hashes if tag_in(hash, job.id)), None)
         if hash is None:
             return False
         logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
-        for event in (JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST):
-            self.registry.apply(job, event)
+        self.registry.apply(job, JobEvent.ANSWER_LOST)
         self.registry.apply(job, JobEvent.FOUND, hash=hash)
         return True
 
@@ -174,8 +178,3 @@ class CreateOutcomes:
         if user is not None:
             self.admission.update_account(user)
         return verdict
-
-
-def _was_answered(error: MVSepError) -> bool:
-    """Tell whether an error is the answer to a create, so that the service may have the job all the same."""
-    return isinstance(error, AuthenticationError | RateLimitedError | InvalidRequestError) and error.status is not None

@@ -111,6 +111,13 @@ def fate_of(error: MVSepError, *, handed_over: bool) -> Fate:
             return Fate.LOST if handed_over else Fate.NOT_ACCEPTED
 
 
+def was_answered(error: MVSepError) -> bool:
+    """Tell whether an error is the answer to a create, so that the service may have the job all the same."""
+    if isinstance(error, NoFreeSlotError | DailyLimitError):
+        return True
+    return isinstance(error, AuthenticationError | RateLimitedError | InvalidRequestError) and error.status is not None
+
+
 @define(eq=False)
 class Launcher:
     """Sends creates, one at a time for each job, and applies their outcome to the registry.
@@ -133,8 +140,9 @@ class Launcher:
         """Create a job at the service. It is `CREATING` if it has a slot, else `UPLOADING`.
 
         The last bytes of an `UPLOADING` job wait for `slot_acquired`. `known_user`: returns the account, whose plan
-        limits what may be sent, or `None`. Afterwards the job is `WAITING` or `FETCHING` (accepted), `LOST`, or
-        `QUEUED` in all other cases, also if this is cancelled before the body is sent completely.
+        limits what may be sent, or `None`. Afterwards the job is `WAITING` or `FETCHING` (accepted), or `LOST`; or
+        unchanged if the service has answered with an error, which may come from a proxy; or `QUEUED` in all other
+        cases, also if this is cancelled before the body is sent completely.
         """
         ahead = job.state is JobState.UPLOADING
         attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
@@ -203,9 +211,9 @@ class Launcher:
             fate = fate_of(error, handed_over=attempt.handed_over)
             if fate is Fate.LOST:
                 message = f"{error.message}; searching the service's lists for the job"
-                self.registry.apply(job, JobEvent.ANSWER_LOST, progress=_queued(message))
-            else:
-                self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=_queued(error.message))
+                self.registry.apply(job, JobEvent.ANSWER_LOST, progress=queued(message))
+            elif not was_answered(error):
+                self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=queued(error.message))
             return CreateResult(fate, error)
         if job.state is JobState.UPLOADING and not attempt.given_up:
             # No server should accept an incomplete request, but the job is paid.
@@ -329,5 +337,5 @@ async def _check_unchanged(job: JobEntry) -> None:
         raise InvalidRequestError(f"{name} was changed since it was submitted: submit it again", job=job.id)
 
 
-def _queued(message: str) -> Progress:
+def queued(message: str) -> Progress:
     return Progress(stage=Stage.QUEUED, message=message)

@@ -23,6 +23,7 @@ from mvsep_async.errors import (
     JournalError,
     MVSepError,
     NoFreeSlotError,
+    RateLimitedError,
     ServiceUnavailableError,
     TransportError,
 )
@@ -39,7 +40,7 @@ from mvsep_async.scheduling import ahead as ahead_module
 from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.pauses import WaitReason
-from mvsep_async.submission.create import CreateResult, Fate
+from mvsep_async.submission.create import CreateResult, Fate, was_answered
 from tests.virtual import run_virtually
 
 DOWN = ServiceUnavailableError("502", status=502)
@@ -80,7 +81,8 @@ class Service:
         if isinstance(error, TransportError):
             self.registry.apply(job, JobEvent.ANSWER_LOST)
             return CreateResult(Fate.LOST, error)
-        self.registry.apply(job, JobEvent.NOT_ACCEPTED)
+        if not was_answered(error):
+            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
         refused = isinstance(error, NoFreeSlotError | DailyLimitError | InvalidRequestError)
         return CreateResult(Fate.REFUSED if refused else Fate.NOT_ACCEPTED, error)
 
@@ -360,6 +362,31 @@ def test_a_refused_job_that_the_account_lists_is_not_sent_again(refusal: MVSepEr
             assert job.state is JobState.DONE
             assert len(here.service.creates) == 1
             assert not here.dispatcher._slots.held
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        InvalidRequestError("?", status=400),
+        DailyLimitError("no more", status=400),
+        RateLimitedError("later", status=429),
+    ],
+    ids=repr,
+)
+def test_a_refused_job_is_in_flight_until_the_account_has_been_asked(refusal: MVSepError) -> None:
+    """A crash in between leaves a job that is searched for, and no slot is granted to it a second time."""
+
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(refusal)
+            here.service.others = 0  # the account answers after 0.1 s
+            (job,) = here.submit()
+            await anyio.sleep(1.05)
+            assert (here.service.account_requests, job.state) == (1, JobState.CREATING)
+            await anyio.sleep(0.1)
+            assert job.state in (JobState.QUEUED, JobState.FAILED)
 
     run_virtually(run)
 
