@@ -176,13 +176,15 @@ class PostgresJournal:
                 return  # by the task that had the lock before; later changes are not waited for
             changes, self._pending, recorded = self._pending, PendingChanges(), self._recorded
             lost: list[str] = []
-            while changes:
-                lost += await self._write(changes)
-            if self._released:
-                await self._write_released()
-            self._written = recorded
-        if lost:
-            self.on_lost(lost)
+            try:
+                while changes:
+                    lost += await self._write(changes)
+                if self._released:
+                    await self._write_released()
+                self._written = recorded
+            finally:
+                if lost:  # also if a later part could not be written: these jobs are not written again
+                    self.on_lost(lost)
 
     async def _write(self, changes: PendingChanges) -> list[str]:
         """Write a part of the changes, and return the jobs that belong to another process."""
