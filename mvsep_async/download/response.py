@@ -66,8 +66,8 @@ async def request_file(
     network, the link or the caller's HTTP client, also while the block reads the body.
     """
     try:
-        async with _follow(http, url, headers, may_be_private) as response:
-            reader = _Reader(body_reader(response), rate_limit, minimum_rate or MinimumRate())
+        async with _follow(http, url, headers, may_be_private) as response, body_reader(response) as read_into:
+            reader = _Reader(read_into, rate_limit, minimum_rate or MinimumRate())
             yield FileResponse(response.status_code, response.headers, reader.read_into)
     except Exception as error:
         if not error_names(error) & {"TransportError", "StreamError"}:

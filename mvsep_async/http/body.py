@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -11,7 +12,7 @@ from attrs import define, field
 from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import ProtocolError
 from mvsep_async.transport.compat import error_names
-from mvsep_async.transport.reading import raw_body
+from mvsep_async.transport.reading import RawBody
 
 if TYPE_CHECKING:
     import httpx
@@ -39,12 +40,13 @@ async def read_body(response: httpx.Response, path: str, cap: int) -> tuple[byte
     body = bytearray()
     yielder = Yielder()
     try:
-        async for piece in raw_body(response):
-            for part in decoder.feed(piece):
-                body += part
-                if len(body) > cap:
-                    return bytes(body[:cap]), True
-            await yielder.maybe_yield()  # pieces that are there already come without a pause
+        async with aclosing(RawBody.of(response)) as pieces:
+            async for piece in pieces:
+                for part in decoder.feed(piece):
+                    body += part
+                    if len(body) > cap:
+                        return bytes(body[:cap]), True
+                await yielder.maybe_yield()  # pieces that are there already come without a pause
         decoder.end()
     except RuntimeError as error:
         if "StreamError" not in error_names(error):

@@ -17,6 +17,7 @@ from typing import Any, Final
 import h11
 import httpcore
 from anyio import CancelScope
+from anyio.lowlevel import checkpoint_if_cancelled
 from attrs import define, field
 
 from mvsep_async.transport.addresses import PUBLIC_ONLY
@@ -255,7 +256,11 @@ class _Body:
     _early: bytes = field(default=b"", init=False)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while not isinstance(event := await self._exchange.next_event(), h11.EndOfMessage):
+        while True:
+            await checkpoint_if_cancelled()  # what has come in already is read without a pause
+            event = await self._exchange.next_event()
+            if isinstance(event, h11.EndOfMessage):
+                return
             yield bytes(event.data)
 
     async def read_into(self, buffer: memoryview) -> int:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
+import anyio.lowlevel
 import httpx
 import httpx2
 import pytest
 
+from mvsep_async.concurrency import Yielder
+from mvsep_async.http.body import read_body
 from mvsep_async.http.content import BytesContent
 from mvsep_async.http.multipart import MultipartBody, Part
 from mvsep_async.transport.client import FastTransport
@@ -91,8 +96,7 @@ def ok(connection: Connection, request: Request) -> None:
 
 async def download(http: Any, url: str) -> bytes:
     """Read a body as a download does."""
-    async with http.stream("GET", url) as response:
-        read_into = body_reader(response)
+    async with http.stream("GET", url) as response, body_reader(response) as read_into:
         body, buffer = bytearray(), memoryview(bytearray(100_000))
         while count := await read_into(buffer):
             body += buffer[:count]
@@ -356,10 +360,74 @@ async def test_a_cancelled_download_closes_its_connection(new_http: NewHTTP, ans
     async with new_http(max_connections=1) as http:
         with serving(answer) as server:
             for _ in range(3):
-                async with http.stream("GET", server.url("/close")) as response:
-                    await body_reader(response)(memoryview(bytearray(10)))
+                async with http.stream("GET", server.url("/close")) as response, body_reader(response) as read_into:
+                    await read_into(memoryview(bytearray(10)))
             server.answer = ok
             assert (await http.get(server.url())).is_success
+
+
+@contextmanager
+def abandoned_generators() -> Iterator[list[str]]:
+    """Collect the names of asynchronous generators that are left for the event loop to close."""
+    names: list[str] = []
+    hooks = sys.get_asyncgen_hooks()
+
+    def finalizer(generator: AsyncGenerator[Any, Any]) -> None:
+        names.append(generator.__qualname__)
+        assert hooks.finalizer is not None
+        hooks.finalizer(generator)
+
+    sys.set_asyncgen_hooks(hooks.firstiter, finalizer)
+    try:
+        yield names
+        gc.collect()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def chunks(connection: Connection, request: Request) -> None:
+    connection.answer("200 OK", {"Transfer-Encoding": "chunked"})
+    connection.send(b"5\r\nhello\r\n" * 1000 + b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [FileAnswer(SONG), framed, chunks], ids=["length", "close", "chunked"])
+@pytest.mark.parametrize("size", [2, 7, 100])
+async def test_a_body_that_is_not_read_to_its_end_leaves_no_generator_open(
+    new_http: NewHTTP, answer: Answer, size: int
+) -> None:
+    async with new_http() as http:
+        with serving(answer) as server, abandoned_generators() as abandoned:
+            async with http.stream("GET", server.url("/close")) as response, body_reader(response) as read_into:
+                await read_into(memoryview(bytearray(size)))
+        assert abandoned == []
+
+
+@pytest.mark.parametrize("cap", [3, 60_000])
+@pytest.mark.parametrize("answer", [FileAnswer(SONG), framed, chunks], ids=["length", "close", "chunked"])
+async def test_an_overlong_answer_leaves_no_generator_open(new_http: NewHTTP, answer: Answer, cap: int) -> None:
+    async with new_http() as http:
+        with serving(answer) as server, abandoned_generators() as abandoned:
+            async with http.stream("GET", server.url("/close")) as response:
+                await read_body(response, "app/user", cap)
+        assert abandoned == []
+
+
+@pytest.mark.parametrize("answer", [FileAnswer(SONG), framed, chunks], ids=["length", "close", "chunked"])
+async def test_a_read_cancelled_between_two_pieces_leaves_no_generator_open(
+    new_http: NewHTTP, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(self: Yielder) -> bool:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        return True
+
+    monkeypatch.setattr(Yielder, "maybe_yield", cancelled)
+    async with new_http() as http:
+        with serving(answer) as server, abandoned_generators() as abandoned, anyio.CancelScope() as scope:
+            async with http.stream("GET", server.url("/close")) as response:
+                await read_body(response, "app/user", 1 << 30)
+        assert scope.cancelled_caught
+        assert abandoned == []
 
 
 async def test_a_connection_that_the_server_closed_is_not_used_again(new_http: NewHTTP) -> None:
