@@ -12,6 +12,7 @@ from attrs import define, field
 from mvsep_async.errors import JournalError
 from mvsep_async.http.budget import DEFAULT_LIMIT
 from mvsep_async.http.call import Priority
+from mvsep_async.postgres.backend import Availability
 from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.requests import RequestTable
 
@@ -109,14 +110,14 @@ class LeasedRequests:
 class RequestLeaser:
     """Leases blocks of requests when they are asked for.
 
-    `fixed`: the caller's own limit of requests a minute. `on_unavailable`: called if the database cannot be reached.
+    `fixed`: the caller's own limit of requests a minute.
     """
 
     allowance: LeasedRequests
     database: Transactions
     requests: RequestTable
     fixed: int | None
-    on_unavailable: Callable[[JournalError], None]
+    availability: Availability
     _reported: int | None = None
     """The limit that was last written for the other processes."""
 
@@ -130,7 +131,7 @@ class RequestLeaser:
             try:
                 block, count, wait = await self._lease(urgent)
             except JournalError as error:
-                self.on_unavailable(error)
+                self.availability.lost(error)
                 # Without the database, polls continue at an equal share of the rate.
                 await anyio.sleep(60 / self._limit * allowance.processes)
                 block, count, wait, until = uuid4().hex, 1, 0.0, anyio.current_time() + VALID

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import uuid4
 
 from attrs import define, field
 
 from mvsep_async.concurrency import in_thread
+from mvsep_async.errors import JournalError
 from mvsep_async.http.token import Token
 from mvsep_async.postgres.connection import Database, Transactions
 from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder
@@ -20,7 +22,15 @@ from mvsep_async.postgres.statements import Identity
 from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
 
-__all__ = ["Backend", "PostgresBackend"]
+__all__ = ["POLL", "RETRY", "Availability", "Backend", "PostgresBackend"]
+
+logger = logging.getLogger("mvsep_async")
+
+POLL: Final = 2.0
+"""Seconds between two queries for changes if notices do not arrive, as through a pooler in transaction mode."""
+
+RETRY: Final = 1.0
+"""Seconds between two attempts to reach the database."""
 
 
 class Backend(Protocol):
@@ -82,3 +92,24 @@ class PostgresBackend:
 
     def __str__(self) -> str:
         return str(self.url)
+
+
+@define(eq=False)
+class Availability:
+    """Whether the database can be reached; a change is logged."""
+
+    _backend: Backend
+    problem: str | None = None
+    """Why it cannot be reached; `None` if it can."""
+
+    def lost(self, error: JournalError) -> None:
+        """Record a transaction that failed."""
+        if self.problem is None:
+            logger.warning("%s; no create begins until it can be reached", error)
+        self.problem = error.message
+
+    def restored(self) -> None:
+        """Record that the database answers again."""
+        if self.problem is not None:
+            logger.warning("the shared journal %s can be reached again", self._backend)
+        self.problem = None

@@ -14,6 +14,7 @@ from mvsep_async.errors import JournalError
 from mvsep_async.jobs.coordinator import Engine, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.subscription import Subscription
+from mvsep_async.postgres.backend import POLL, RETRY, Availability
 from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.jobs import JobTable
 from mvsep_async.postgres.rows import progress_text
@@ -33,22 +34,13 @@ _GATHER: Final = 0.05
 _REPORT: Final = 1.0
 """Seconds between two reports of a job's progress."""
 
-_POLL: Final = 2.0
-"""Seconds between two reads of mirrored jobs where notices do not arrive, as through a pooler in transaction mode."""
-
-_RETRY: Final = 1.0
-"""Seconds between two attempts to reach the database."""
-
 
 @define(eq=False)
 class Mirrors:
-    """The jobs of other processes that have handles here, each for as long as it is referenced.
-
-    `on_unavailable` is called when the database cannot be reached.
-    """
+    """The jobs of other processes that have handles here, each for as long as it is referenced."""
 
     database: Transactions
-    on_unavailable: Callable[[JournalError], None]
+    availability: Availability
     _entries: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     _changed: set[str] = field(factory=set)
     _asked_at: dict[str, float] = field(factory=dict)
@@ -77,7 +69,7 @@ class Mirrors:
     async def run(self, jobs: JobTable, engine: Engine, view: Callable[[Sequence[Any]], JobView]) -> None:
         """Read mirrored jobs whenever they change, until cancelled. `view` reads a row."""
         while True:
-            with anyio.move_on_after(_REREAD if self._listening else _POLL) as scope:
+            with anyio.move_on_after(_REREAD if self._listening else POLL) as scope:
                 await self._wake.wait()
                 await anyio.sleep(_GATHER)
             self._wake = anyio.Event()
@@ -88,8 +80,8 @@ class Mirrors:
                 await self._ask(jobs)
                 await self._read(changed, jobs, engine, view)
             except JournalError as error:
-                self.on_unavailable(error)
-                await anyio.sleep(_RETRY)
+                self.availability.lost(error)
+                await anyio.sleep(RETRY)
                 self._changed.update(changed)
                 self._wake.set()
 
@@ -127,7 +119,7 @@ class ReportedJobs:
     """This process's jobs that other processes mirror. A subscription makes the poller poll them more often."""
 
     database: Transactions
-    on_unavailable: Callable[[JournalError], None]
+    availability: Availability
     _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
     """The subscription to each job, and the progress that was written last."""
 
@@ -155,4 +147,4 @@ class ReportedJobs:
                 try:
                     await self.database.run(lambda connection: jobs.report(connection, changed))  # noqa: B023
                 except JournalError as error:
-                    self.on_unavailable(error)
+                    self.availability.lost(error)

@@ -14,7 +14,7 @@ from benchmarks.simulation.shared.tables import MemorySlots
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
-from mvsep_async.postgres import coordinator as coordination
+from mvsep_async.postgres import lease as lease_module
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.coordinator import SharedCoordinator
 from mvsep_async.scheduling.scheduler import Scheduler
@@ -100,7 +100,7 @@ def test_it_finds_clients_that_do_not_confirm_their_lease(monkeypatch: pytest.Mo
 
 
 def test_it_finds_a_lease_that_is_longer_here_than_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordination, "_MARGIN", -3.0)
+    monkeypatch.setattr(lease_module, "_MARGIN", -3.0)
     broken(FROZEN_CREATES, "who has lost its lease does nothing", "no audio is paid twice")
 
 
