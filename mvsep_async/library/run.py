@@ -17,7 +17,6 @@ from mvsep_async.errors import (
 )
 from mvsep_async.library.decisions import CreditBudget
 from mvsep_async.library.earlier import EarlierResult
-from mvsep_async.library.engine import LibraryEngine, SongOrder
 from mvsep_async.library.layout import Layout, mirror
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.methods import Algorithms, resolve_methods
@@ -25,6 +24,7 @@ from mvsep_async.library.outcome import LibraryEvent, LibraryResult
 from mvsep_async.library.planner import Planner
 from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.report import write_report
+from mvsep_async.library.scheduler import SongOrder, SongScheduler
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.recipes.run import HIDDEN
@@ -109,7 +109,7 @@ async def separate_library(
     try:
         planner = Planner(source, target, methods, plan, manifest, retry_failed, _texts(include), _texts(exclude))
         progress = RunProgress(on_event)
-        engine = LibraryEngine(
+        scheduler = SongScheduler(
             client,
             target,
             planner,
@@ -122,19 +122,19 @@ async def separate_library(
             progress,
             earlier or {},
         )
-        await engine.run(order, repeat)
+        await scheduler.run(order, repeat)
         left = await _user(client, needed=False)
         written = None
         if report is not None and not dry_run:
             written = Path(report)
-            await in_thread(write_report, written, target, manifest, engine.id, progress, left)
+            await in_thread(write_report, written, target, manifest, scheduler.id, progress, left)
         return LibraryResult(
             tally=progress.tally,
             dry_run=dry_run,
             failures=tuple(progress.failures),
             notices=tuple(progress.notices),
             credits_left=None if left is None else left.premium_minutes,
-            stopped=engine.stopped,
+            stopped=scheduler.stopped,
             report=written,
         )
     finally:

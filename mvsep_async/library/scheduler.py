@@ -1,9 +1,8 @@
-"""Run over the songs of a library: start each when there is a slot and credit for it, and retry failures at the end."""
+"""Start each song of a library when there is a slot and credit for it, and retry failures at the end of the run."""
 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -15,7 +14,7 @@ from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
 from mvsep_async.client import MVSepClient
-from mvsep_async.concurrency import KeyedLock, in_thread
+from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -41,6 +40,7 @@ from mvsep_async.library.decisions import (
 )
 from mvsep_async.library.earlier import EarlierResult, adopt
 from mvsep_async.library.executor import ActionExecutor
+from mvsep_async.library.in_flight import SongsInFlight
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import EventKind, Notice
 from mvsep_async.library.planner import PlannedSong, Planner
@@ -50,16 +50,12 @@ from mvsep_async.library.records import FailedSong
 from mvsep_async.library.separator import JobObserver, SongSeparator
 from mvsep_async.library.spending import Spending
 from mvsep_async.library.stems import StemStore
-from mvsep_async.models.stage import Stage
 from mvsep_async.recipes.recipe import Step
 from mvsep_async.recipes.runner import Transfer
 
-__all__ = ["LibraryEngine", "SongOrder"]
+__all__ = ["SongOrder", "SongScheduler"]
 
 SongOrder: TypeAlias = Literal["as-found", "shortest-first"]
-
-_AHEAD: Final = 4
-"""Songs started beyond the slots: enough that a slot never waits for the next one, few enough to stop quickly."""
 
 _LITTLE_SPACE: Final = 64 << 20
 """Bytes free on the target's disk below which a failed download means a full disk: less than a song's stems."""
@@ -69,7 +65,7 @@ _FATAL: Final = (AuthenticationError, ClientClosedError, ConfigurationError, Jou
 
 
 @define(eq=False)
-class LibraryEngine:
+class SongScheduler:
     """One run over a library. `stopped`: why no more songs are sent, `None` while they are."""
 
     client: MVSepClient
@@ -93,13 +89,8 @@ class LibraryEngine:
     _retrying: bool = False
     _counting: bool = False
     _waiting: bool = False
-    _running: int = 0
-    _downloading: int = 0
-    """Of those running: songs that are separated, whose stems are downloaded. They need no slot."""
     _fatal: MVSepError | None = None
-    _room: anyio.Event = field(factory=anyio.Event)
-    _in_flight: Counter[str] = field(factory=Counter)
-    _audio_locks: KeyedLock = field(factory=KeyedLock)
+    _in_flight: SongsInFlight = field(init=False)
     _reader: SongReader = field(factory=SongReader)
     _stems: StemStore = field(init=False)
     _spending: Spending = field(init=False)
@@ -116,6 +107,7 @@ class LibraryEngine:
             self.anyway,
             self.progress.notice,
         )
+        self._in_flight = SongsInFlight(self.client)
         self._stems = StemStore(self.target, self.manifest, self.planner)
         self._spending = Spending(self.client, self.budget, self.progress)
         self._executor = ActionExecutor(self.target, self.planner, self.manifest, separator, self._stems, self.progress)
@@ -211,20 +203,18 @@ class LibraryEngine:
             return
         ready = await self._ready(item) if isinstance(item.action, Separate) else item
         if ready is not None:
-            self._running += 1
-            self._in_flight[_audio_key(ready)] += 1
+            self._in_flight.begin(ready)
             queued = anyio.Event()
             tasks.start_soon(self._process, ready, tasks, queued)
             if self._spending.has_reserved(ready):
                 await queued.wait()  # so that songs are sent in their order
 
     async def _wait_for_room(self, tasks: TaskGroup) -> None:
-        while self._running - self._downloading >= self.client.slots + _AHEAD and self._fatal is None:
+        while self._in_flight.full and self._fatal is None:
             if not self._counting:
                 self._counting = True
                 tasks.start_soon(self._count_ahead)
-            self._room = anyio.Event()
-            await self._room.wait()
+            await self._in_flight.wait_for_change()
 
     async def _ready(self, item: PlannedSong) -> PlannedSong | None:
         """Read a song again just before it is sent, and decide by its audio; `None` if it is not to be sent now."""
@@ -236,7 +226,7 @@ class LibraryEngine:
         if read is None:
             self._deferred.append(item)
             return None
-        if self._in_flight[_audio_key(read)]:
+        if self._in_flight.has_copy(read):
             return read  # a copy of a song under way: it waits for that one
         recalled = await self._recall(read)
         if isinstance(recalled, FailedBefore):
@@ -269,22 +259,16 @@ class LibraryEngine:
         return None if again else recalled
 
     async def _process(self, item: PlannedSong, tasks: TaskGroup, queued: anyio.Event) -> None:
-        separated = False
-
         def report(step: Step, job: Job, progress: Progress) -> None:
-            nonlocal separated
             queued.set()
-            if self._makes_room(item, progress) and not separated:
-                separated = True
-                self._downloading += 1
-                self._room.set()
+            self._in_flight.show(item, progress)
             self._check_daily_limit(tasks)
             name = item.method.steps[step.name]
             self.progress.emit(EventKind.PROGRESS, item, step=name, job=job, progress=progress)
 
         observer = JobObserver(report)
         try:
-            async with self._audio_locks.for_key(_audio_key(item)):
+            async with self._in_flight.alone(item):
                 await self._bring_stems(item, observer)
         except _FATAL as error:
             self._fatal = error
@@ -297,15 +281,7 @@ class LibraryEngine:
         finally:
             queued.set()
             self._spending.forget(item)
-            self._in_flight[_audio_key(item)] -= 1
-            self._running -= 1
-            self._downloading -= separated
-            self._room.set()
-
-    def _makes_room(self, item: PlannedSong, progress: Progress) -> bool:
-        """Tell whether a song is separated, so that another one can be sent while its stems are downloaded."""
-        single = len(item.method.recipe.steps) == 1
-        return single and progress.stage is Stage.DONE and self._downloading < self.client.slots + _AHEAD
+            self._in_flight.end(item)
 
     async def _bring_stems(self, item: PlannedSong, observer: JobObserver) -> None:
         """Do what was planned: nothing else works on the same audio by the same method meanwhile."""
@@ -376,12 +352,6 @@ class LibraryEngine:
         if reason != self.stopped:
             self.progress.notice(item.path, reason)
         self.progress.skipped(item, reason)
-
-
-def _audio_key(item: PlannedSong) -> str:
-    """Return what songs of the same audio share, by the same method."""
-    audio = item.song.name if item.content is None else item.content.digest
-    return f"{item.method.digest} {audio}"
 
 
 def _failed_song(item: PlannedSong, kind: FailureKind, error: MVSepError) -> FailedSong:

@@ -1,0 +1,80 @@
+"""The songs of a library run that are in flight: how many there may be, and which of them have the same audio."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import anyio
+from attrs import define, field
+
+from mvsep_async.client import MVSepClient
+from mvsep_async.concurrency import KeyedLock
+from mvsep_async.jobs.progress import Progress
+from mvsep_async.library.planner import PlannedSong
+from mvsep_async.models.stage import Stage
+
+__all__ = ["SongsInFlight"]
+
+_AHEAD: Final = 4
+"""Songs started beyond the slots: enough that a slot never waits for the next one, few enough to stop quickly."""
+
+
+@define(eq=False)
+class SongsInFlight:
+    """Songs that were started and are not over. Those whose stems are being downloaded need no slot."""
+
+    client: MVSepClient
+    _songs: set[tuple[str, str]] = field(factory=set)
+    _downloading: set[tuple[str, str]] = field(factory=set)
+    _audio: Counter[str] = field(factory=Counter)
+    _locks: KeyedLock = field(factory=KeyedLock)
+    _changed: anyio.Event = field(factory=anyio.Event)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many songs are in flight as are needed to fill the slots."""
+        return len(self._songs) - len(self._downloading) >= self._most
+
+    async def wait_for_change(self) -> None:
+        """Wait until another song may be started, or one is over."""
+        self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def begin(self, item: PlannedSong) -> None:
+        """Add a song that is started."""
+        self._songs.add(item.key)
+        self._audio[_audio_key(item)] += 1
+
+    def show(self, item: PlannedSong, progress: Progress) -> None:
+        """Make room for another song if this one is separated and only its stems are to be downloaded."""
+        separated = progress.stage is Stage.DONE and len(item.method.recipe.steps) == 1
+        if separated and item.key not in self._downloading and len(self._downloading) < self._most:
+            self._downloading.add(item.key)
+            self._changed.set()
+
+    def end(self, item: PlannedSong) -> None:
+        """Remove a song that is over."""
+        self._songs.discard(item.key)
+        self._downloading.discard(item.key)
+        self._audio[_audio_key(item)] -= 1
+        self._changed.set()
+
+    def has_copy(self, item: PlannedSong) -> bool:
+        """Tell whether a song of the same audio is in flight."""
+        return self._audio[_audio_key(item)] > 0
+
+    def alone(self, item: PlannedSong) -> AbstractAsyncContextManager[None]:
+        """Return a block in which no other song of the same audio is worked on."""
+        return self._locks.for_key(_audio_key(item))
+
+    @property
+    def _most(self) -> int:
+        return self.client.slots + _AHEAD
+
+
+def _audio_key(item: PlannedSong) -> str:
+    """Return what songs of the same audio share, by the same method."""
+    audio = item.song.name if item.content is None else item.content.digest
+    return f"{item.method.digest} {audio}"
