@@ -21,7 +21,7 @@ from mvsep_async.models.separation import Separation
 from mvsep_async.models.stage import Stage
 from mvsep_async.sources import JobSource
 
-__all__ = ["Job", "JobBackend", "entry_of", "wait_until_over"]
+__all__ = ["Job", "JobBackend", "entry_of", "wait_until_over", "wait_until_separated"]
 
 
 class JobBackend(Protocol):
@@ -198,6 +198,13 @@ async def wait_until_over(job: JobEntry, backend: JobBackend) -> None:
     """Wait until a job is over, however it ends. Raises `ClientClosedError` if the client is closed first."""
     async for _ in _Changes(job, backend, places=False):
         pass
+
+
+async def wait_until_separated(job: JobEntry, backend: JobBackend) -> None:
+    """Wait until a job has its result, or is over. Raises `ClientClosedError` if the client is closed first."""
+    async for _ in _Changes(job, backend, places=False):
+        if job.facts.separation is not None:
+            return
 
 
 @define(eq=False)

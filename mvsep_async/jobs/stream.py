@@ -43,20 +43,25 @@ class JobStream:
     """The jobs of `client.map`, yielded as they finish, including failed ones.
 
     A source is read only while few jobs (the slots and `AHEAD` more) are unfinished or not yet received, so a consumer
-    that stops iterating stops the reading. After leaving the loop early, the submitted jobs continue in the client;
-    `aclose()` stops the reading. An exception of the iterable of sources is raised where the caller iterates, after the
-    jobs before it.
+    that stops iterating stops the reading. As many more may be downloading, since they need no slot. After leaving the
+    loop early, the submitted jobs continue in the client; `aclose()` stops the reading. An exception of the iterable of
+    sources is raised where the caller iterates, after the jobs before it.
     """
 
     _sources: Iterable[Source] | AsyncIterable[Source]
     _submit: Callable[[Source], Awaitable[Job]]
     _wait: Callable[[Job], Awaitable[None]]
+    """Waits until a job needs no slot: it is separated, or over."""
+    _finish: Callable[[Job], Awaitable[None]]
+    """Waits until a job is over and its stems are downloaded."""
     _backend: StreamBackend
     _scope: CancelScope | None = None
     """Created by the reading task: `map` may be called outside of any task."""
     _finished: deque[Job] = field(factory=deque)
     _held: int = 0
     """Jobs that are unfinished, or finished and not yet received."""
+    _downloading: int = 0
+    """Of those: jobs that are separated and not yet finished."""
     _begun: bool = False
     _exhausted: bool = False
     _error: BaseException | None = None
@@ -115,7 +120,7 @@ class JobStream:
     async def _read(self, waits: TaskGroup) -> None:
         sources: AsyncIterator[Source] | None = None
         while True:
-            while self._held >= self._backend.slots() + AHEAD and not self._exhausted:
+            while self._is_full() and not self._exhausted:
                 await self._change.wait()
             if self._exhausted:
                 return
@@ -132,6 +137,10 @@ class JobStream:
             self._held += 1
             waits.start_soon(self._wait_for, job)
 
+    def _is_full(self) -> bool:
+        most = self._backend.slots() + AHEAD
+        return self._held - min(self._downloading, most) >= most
+
     async def _watch_slots(self) -> None:
         await self._backend.account_known()
         self._notify()
@@ -139,6 +148,12 @@ class JobStream:
     async def _wait_for(self, job: Job) -> None:
         try:
             await self._wait(job)
+            self._downloading += 1
+            self._notify()
+            try:
+                await self._finish(job)
+            finally:
+                self._downloading -= 1
         except ClientClosedError:
             return  # `_feed` ends too, and raises it
         self._finished.append(job)

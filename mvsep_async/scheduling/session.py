@@ -25,7 +25,7 @@ from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import resumes_later
-from mvsep_async.jobs.job import Job, entry_of, wait_until_over
+from mvsep_async.jobs.job import Job, entry_of, wait_until_over, wait_until_separated
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import JobRegistry
@@ -119,6 +119,9 @@ class Session:
             return job
 
         async def wait(job: Job) -> None:
+            await wait_until_separated(entry_of(job), self)
+
+        async def finish(job: Job) -> None:
             try:
                 await self._wait_and_download(entry_of(job), targets.pop(job.id, None))
             except ClientClosedError:
@@ -127,7 +130,7 @@ class Session:
                 if job.error is None:
                     self.registry.set_error(entry_of(job), error)
 
-        return JobStream(sources, submit, wait, self)
+        return JobStream(sources, submit, wait, finish, self)
 
     def attach(self, hash: str, host: str | None) -> Job:
         """Return a job that another program created; see `MVSepClient.attach`."""

@@ -57,7 +57,7 @@ def test_resume_finishes_the_songs_of_a_library_that_were_begun_and_no_others(
 def test_prune_keeps_what_a_library_has_not_fetched_yet(
     cli: Cli, child: Child, holding: Sandbox, music: list[str], home: Path
 ) -> None:
-    holding.faults.add(kind="refuse", path="/storage/", status=503)
+    holding.faults.add(kind="refuse", path="/storage/*", count=None, status=503)
     process = child("library", "music", "lib", "-a", "40", *FAST)
     until(lambda: holding.unfinished(TOKEN) == 3 or process.poll() is not None)
     for job in holding.jobs:

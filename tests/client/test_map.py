@@ -130,6 +130,21 @@ async def test_all_slots_of_a_premium_account_are_used_before_any_song_is_done(
         tasks.cancel_scope.cancel()
 
 
+async def test_songs_are_sent_while_the_stems_of_others_are_downloaded(
+    sandbox: Sandbox, client_of: NewClient, tmp_path: Path
+) -> None:
+    songs = Songs(tmp_path, 20)
+    sandbox.faults.add(kind="stall", path="/storage/*", count=None, seconds=3600.0)
+    async with client_of(sandbox, concurrency=1) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(anext, client.map(songs, directory=tmp_path / "out", algorithm=40))
+        ahead = 2 * (1 + AHEAD)  # as many as are read ahead of the slot may be downloaded
+        await until(lambda: paid(sandbox) == ahead and songs.taken == ahead)
+        for _ in range(20):
+            await anyio.sleep(0)
+        assert songs.taken == ahead, "downloads that never end stop the reading"
+        tasks.cancel_scope.cancel()
+
+
 async def test_the_first_to_finish_is_given_first(held: Sandbox, client_of: NewClient, songs: Songs) -> None:
     async with client_of(held) as client:
         stream = client.map(songs, algorithm=40)
@@ -271,7 +286,7 @@ async def test_a_job_that_ends_with_the_client_ends_the_stream_alone() -> None:
     async def submit(source: object) -> Any:
         return source
 
-    async def settle(job: Job) -> None:
+    async def wait(job: Job) -> None:
         raise ClientClosedError("closed")
 
     @frozen
@@ -285,7 +300,7 @@ async def test_a_job_that_ends_with_the_client_ends_the_stream_alone() -> None:
             await anyio.sleep_forever()
 
     async with anyio.create_task_group() as tasks:
-        stream = JobStream(["a", "b"], submit, settle, Backend(tasks))
+        stream = JobStream(["a", "b"], submit, wait, wait, Backend(tasks))
         with pytest.raises(ClientClosedError):
             await anext(stream)
         with pytest.raises(StopAsyncIteration):

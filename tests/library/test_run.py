@@ -561,7 +561,7 @@ async def test_songs_are_sent_while_the_stems_of_others_are_downloaded(
 ) -> None:
     for number in range(9):
         write_song(music / f"{number}.wav", 0.1 + number / 100)
-    sandbox.faults.add(kind="stall", path="/storage/")
+    sandbox.faults.add(kind="stall", path="/storage/*", count=None, seconds=3600.0)
     async with client_of(sandbox, concurrency=1) as client, anyio.create_task_group() as tasks:
 
         async def run() -> None:
