@@ -25,7 +25,16 @@ from mvsep_async.http.rate_headers import retry_after
 from mvsep_async.http.redaction import hide
 from mvsep_async.http.refusals import Refusal, about_slots, classify_refusal_text
 
-__all__ = ["LARGE", "MAX_BODY", "HTTPResponse", "about_slots", "decode_response", "excerpt", "parse_json"]
+__all__ = [
+    "LARGE",
+    "MAX_BODY",
+    "HTTPResponse",
+    "about_slots",
+    "decode_response",
+    "excerpt",
+    "is_about_token",
+    "parse_json",
+]
 
 MAX_BODY: Final = 16 * 1024 * 1024
 """Most bytes of JSON that are read. The largest answer known, `app/algorithms`, has about 1 MB; waveform `peaks` can
@@ -253,7 +262,12 @@ def _failed(data: Mapping[str, Json]) -> bool:
 
 def _about_token(data: Json) -> bool:
     fields, texts = reasons(data) if isinstance(data, dict) and _failed(data) else ({}, ())
-    return "api_token" in fields or any(_TOKEN_WORDS.search(text) for text in texts)
+    return "api_token" in fields or any(map(is_about_token, texts))
+
+
+def is_about_token(text: str) -> bool:
+    """Tell whether a refusal speaks of the token."""
+    return _TOKEN_WORDS.search(text) is not None
 
 
 def _texts(value: Json) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import anyio
@@ -17,6 +18,7 @@ from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobEvent, JobStat
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import SlotFreed, SlotTaken
+from mvsep_async.polling.lookup import is_uploaded
 from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.ahead import AheadUploads
@@ -194,7 +196,7 @@ class Dispatcher:
     async def _create(self, job: JobEntry) -> None:
         """Send the create of a job, and handle its outcome."""
         try:
-            result = await self.launcher.launch(job, self.account.plan)
+            result = await self.launcher.launch(job, partial(self._known_user, job))
             if result.fate is Fate.GIVEN_UP:
                 return
             if job.id in self._slots.held:
@@ -207,6 +209,12 @@ class Dispatcher:
             if job.state not in HOLDS_SLOT:
                 self._release_slot(job)
             self._wake.set()
+
+    async def _known_user(self, job: JobEntry) -> User | None:
+        if is_uploaded(job):
+            return await self.account.plan()
+        await self._outcomes.refused.create_begins(job)
+        return self.account.user
 
     @property
     def limit(self) -> int:

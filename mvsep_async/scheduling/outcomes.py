@@ -9,6 +9,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from mvsep_async.errors import (
+    AuthenticationError,
     DailyLimitError,
     InvalidRequestError,
     MVSepError,
@@ -19,11 +20,11 @@ from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.user import User
-from mvsep_async.naming import tag_in
 from mvsep_async.observe.events import Retried
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
 from mvsep_async.scheduling.slots import count_accepted
+from mvsep_async.submission.contradicted import AccountLists, RefusedJobs, says_why
 from mvsep_async.submission.create import CreateResult, Fate, queued, was_answered
 
 __all__ = ["CreateOutcomes"]
@@ -45,10 +46,14 @@ class CreateOutcomes:
     clock: Callable[[], float]
     holders: Callable[[], list[JobEntry]]
     queue_again: Callable[[JobEntry], None]
+    refused: RefusedJobs = field(init=False)
     _unexplained: Counter[str] = field(factory=Counter, init=False)
     """How often the create of each job was refused for no known reason."""
     _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict, init=False)
     """Jobs whose creates get no response: how long that has lasted, and the last error."""
+
+    def __attrs_post_init__(self) -> None:
+        self.refused = RefusedJobs(self.admission.account, self.registry, self.clock)
 
     async def handle(self, job: JobEntry, result: CreateResult) -> None:
         """Handle the outcome of a create with a slot."""
@@ -61,21 +66,20 @@ class CreateOutcomes:
             case Fate.WITHDRAWN:
                 self.queue_again(job)
             case Fate.REJECTED if error is not None:
-                if not (was_answered(error) and await self._is_listed(job, error)):
+                if not (was_answered(error) and await self._is_accepted(job, error)):
                     self.fail(job, error)
             case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
                 await self._refused(job, error)
             case Fate.REFUSED if isinstance(error, DailyLimitError):
                 self.admission.pause.answered()
                 self.registry.emit(Retried("create", str(error), job.id))
-                if not await self._is_listed(job, error):
+                if not await self._is_accepted(job, error):
                     self._requeue(job, error)
                     await self.admission.pause_for_quota(error)
             case Fate.NOT_ACCEPTED if error is not None:
                 self.registry.emit(Retried("create", str(error), job.id))
-                if not (was_answered(error) and await self._is_listed(job, error)):
-                    self._requeue(job, error)
-                    await self.admission.pause_queue(error)
+                await self._not_accepted(job, error)
+        self.refused.forget(job)
 
     def handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
         """Handle the outcome of a create that was sent ahead and got no slot. Only the uploaded bytes are lost."""
@@ -106,6 +110,7 @@ class CreateOutcomes:
     def forget(self, job: JobEntry) -> None:
         """Forget a job that is over, or another client's."""
         self._unexplained.pop(job.id, None)
+        self.refused.forget(job)
         self._lost.pop(job.id, None)
 
     def fail(self, job: JobEntry, error: MVSepError) -> None:
@@ -115,13 +120,32 @@ class CreateOutcomes:
     async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
         self.admission.pause.answered()
         self.registry.emit(Retried("create", str(error), job.id))
-        user, hashes = await self._ask_account() if needs_account(error) else (None, [])
-        if self._adopt(job, hashes, error):
+        lists = await self.refused.ask() if needs_account(error) else None
+        if lists is not None and self._adopt(job, lists, error):
             return
+        user = None if lists is None else lists.user
         if self._classify(job, error, user) is Verdict.INVALID_REQUEST:
             self.fail(job, error)
-        else:
+        elif says_why(error):
             self._requeue(job, error)
+        else:
+            self.admission.slots.acquire(job.id)
+            self._search(job, error)
+
+    async def _not_accepted(self, job: JobEntry, error: MVSepError) -> None:
+        if not was_answered(error):
+            self._requeue(job, error)
+        else:
+            lists = await self.refused.ask()
+            if self._adopt(job, lists, error):
+                return
+            if says_why(error) or isinstance(lists.error, AuthenticationError):
+                self._requeue(job, error)
+            else:
+                self._search(job, error)
+            if lists.user is not None:
+                self.admission.pause.token_accepted()
+        await self.admission.pause_queue(error)
 
     def _requeue(self, job: JobEntry, error: MVSepError | None) -> None:
         """Queue a job again whose create the service has not accepted."""
@@ -129,37 +153,32 @@ class CreateOutcomes:
             self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=queued(error.message))
         self.queue_again(job)
 
-    async def _is_listed(self, job: JobEntry, error: MVSepError) -> bool:
-        """Continue a job that the account lists although its create was refused; `False` if it does not."""
-        _, hashes = await self._ask_account()
-        return self._adopt(job, hashes, error)
+    def _search(self, job: JobEntry, error: MVSepError) -> None:
+        """Search the service's lists for a job whose create got an answer that proves nothing."""
+        self._lost.pop(job.id, None)  # the service answers, so there is no outage
+        message = f"{error.message}; searching the service's lists for the job"
+        self.registry.apply(job, JobEvent.ANSWER_LOST, progress=queued(message))
 
-    def _adopt(self, job: JobEntry, hashes: list[str], error: MVSepError) -> bool:
-        """Continue a refused job that is among `hashes`, by the tag of its uploaded file; `True` if it needs no create.
+    async def _is_accepted(self, job: JobEntry, error: MVSepError) -> bool:
+        """Continue a job that the service has, or may have, although it refused the create; `False` if it has not."""
+        return self._adopt(job, await self.refused.ask(), error)
 
-        A refused job is listed if the answer came from a proxy, or if a proxy sent the request twice. Until that is
-        known it is `CREATING`, so that it is searched for after a crash, and that no slot is granted to it.
+    def _adopt(self, job: JobEntry, lists: AccountLists, error: MVSepError) -> bool:
+        """Continue a refused job that is, or may be, in the account's lists; `True` if it needs no create.
+
+        Until that is known it is `CREATING`, so that it is searched for after a crash, and that no slot is granted to
+        it.
         """
         if job.done() or self.registry.is_elsewhere(job):
             return True  # it was cancelled or taken over during the request for the account
-        hash = next((hash for hash in hashes if tag_in(hash, job.id)), None)
-        if hash is None:
+        hash = self.refused.find(job, lists)
+        if hash is None and not self.refused.is_possible(job, lists):
             return False
         logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
-        self.registry.apply(job, JobEvent.ANSWER_LOST)
-        self.registry.apply(job, JobEvent.FOUND, hash=hash)
+        self._search(job, error)
+        if hash is not None:
+            self.registry.apply(job, JobEvent.FOUND, hash=hash)
         return True
-
-    async def _ask_account(self) -> tuple[User | None, list[str]]:
-        """Request the account, to understand a refusal, and the hashes of its unfinished and newest jobs."""
-        account, user, hashes = self.admission.account, None, list[str]()
-        try:
-            user = await account.request()
-            hashes += [entry.hash for entry in user.current_queue.jobs or ()]
-            hashes += [entry.hash for entry in await account.recent_jobs()]
-        except MVSepError as unanswered:
-            logger.info("the account could not be asked why a job was refused: %s", unanswered)
-        return user, hashes
 
     def _classify(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError, user: User | None) -> Verdict:
         """Decide whether a create was refused for lack of a slot or is invalid, and update the slots."""

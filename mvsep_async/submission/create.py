@@ -139,10 +139,10 @@ class Launcher:
     async def launch(self, job: JobEntry, known_user: KnownUser) -> CreateResult:
         """Create a job at the service. It is `CREATING` if it has a slot, else `UPLOADING`.
 
-        The last bytes of an `UPLOADING` job wait for `slot_acquired`. `known_user`: returns the account, whose plan
-        limits what may be sent, or `None`. Afterwards the job is `WAITING` or `FETCHING` (accepted), or `LOST`; or
-        unchanged if the service has answered with an error, which may come from a proxy; or `QUEUED` in all other
-        cases, also if this is cancelled before the body is sent completely.
+        The last bytes of an `UPLOADING` job wait for `slot_acquired`. `known_user` is called before anything is sent;
+        it returns the account, whose plan limits what may be sent, or `None`. Afterwards the job is `WAITING` or
+        `FETCHING` (accepted), or `LOST`; or unchanged if the service has answered with an error, which may come from a
+        proxy; or `QUEUED` in all other cases, also if this is cancelled before the body is sent completely.
         """
         ahead = job.state is JobState.UPLOADING
         attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
@@ -183,7 +183,7 @@ class Launcher:
         try:
             parts = await _parts(job.request)
             size = sum(part.content.size for part in parts)
-            user = await known_user() if parts and not job.request.settings.anyway else None
+            user = None if parts and job.request.settings.anyway else await known_user()
             self._refused_sizes.check(job.request, user, size)
             await _check_unchanged(job)
             await check_limits(job.request, user)
@@ -265,7 +265,7 @@ class Launcher:
         if known is not None and known is not job:
             own = (known.request.source, known.request.settings) == (job.request.source, job.request.settings)
         elif is_url(job.request.source):
-            own = True
+            own = tag is None or tag[1] in str(job.request.source)
         else:
             own = attempt.handed_over if tag is None else tag[1] == job.id
         if not own:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Final
 
 import anyio
@@ -12,7 +11,7 @@ from attrs import define, field
 
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.paging import MAX_PAGE, Page
-from mvsep_async.errors import ConfigurationError, MVSepError, SubmissionUnknownError
+from mvsep_async.errors import ConfigurationError, MVSepError, ServiceUnavailableError, SubmissionUnknownError
 from mvsep_async.http.call import Priority
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
@@ -21,6 +20,7 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
+from mvsep_async.submission.contradicted import may_be
 from mvsep_async.submission.recovery_policy import Absent, Found, HistoryEnd, Search
 
 __all__ = ["Recovery"]
@@ -91,8 +91,7 @@ class Recovery:
 
     async def _listed(self, lost: list[JobEntry], *, thorough: bool) -> list[str]:
         """Return the hashes of the account's unfinished jobs and of its history, as far back as lost jobs may be."""
-        queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
-        hashes = [entry.hash for entry in queue.jobs or ()]
+        hashes = await self._unfinished()
         missing = _missing(lost, hashes)
         intents = [job.facts.intent_at for job in missing]
         known_intents = [at - self.doubt for at in intents if at is not None]
@@ -111,6 +110,15 @@ class Recovery:
             if end.read(page.length, len(new), known, unreadable=page.length - len(page.entries)):
                 break
         return hashes
+
+    async def _unfinished(self) -> list[str]:
+        """Return the hashes of the account's unfinished jobs. The history has them too, so a failure is ignored."""
+        try:
+            queue = (await self.account.user(priority=Priority.LIKELY)).current_queue
+        except ServiceUnavailableError as error:
+            logger.info("the account's unfinished jobs could not be read: %s", error)
+            return []
+        return [entry.hash for entry in queue.jobs or ()]
 
     async def _page(self, start: int) -> Page[HistoryEntry]:
         """Return a page of the history. A page that fails is asked for again, so the pages before it are not lost."""
@@ -139,16 +147,17 @@ class Recovery:
         if job.request.settings.on_unknown == "resubmit":
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             return
-        others = (hash for hash in dict.fromkeys(hashes) if self.registry.find(hash=hash) is None)
-        found = tuple(islice(others, _MOST_NAMED))
+        others = [hash for hash in dict.fromkeys(hashes) if self.registry.find(hash=hash) is None]
+        others.sort(key=lambda hash: not may_be(job, hash, None))
+        found = tuple(others[:_MOST_NAMED])
         seen = f"it may be one of {', '.join(found)}" if found else "no other job is in its lists"
         self.registry.apply(
             job,
             JobEvent.FAILED,
             error=SubmissionUnknownError(
-                f"the answer to the create of job {job.id} was lost, and a job without an uploaded file cannot be told "
-                f"from others at the service: {seen}. Look there, then attach to it, or submit it again with "
-                "on_unknown='resubmit' (which may pay twice)",
+                f"the answer to the create of job {job.id} was lost or is not the service's, and a job without an "
+                f"uploaded file cannot be told from others at the service: {seen}. Look there, then attach to it, or "
+                "submit it again with on_unknown='resubmit' (which may pay twice)",
                 found=found,
                 job=job.id,
             ),

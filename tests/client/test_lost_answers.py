@@ -20,6 +20,7 @@ from tests.conftest import NewClient, wav
 from .support import calls, paid, reached, until
 
 URL = "http://music.test/song.wav"
+OPTIONS = {62: {"add_opt1": "Hello"}}
 AFTER = [{"kind": "lose_answer"}, {"kind": "lose_answer", "reset": True}, {"kind": "html_after"}, {"kind": "truncate"},
          {"kind": "empty"}, {"kind": "garble"}, {"kind": "cut_response", "after_bytes": 5},
          *({"kind": "refuse_after", **answer} for answer in (
@@ -214,6 +215,40 @@ async def test_a_url_job_whose_answer_is_lost_cannot_be_known(held: Sandbox, cli
         # What was found can be attached to.
         attached = client.attach(caught.value.found[0])
         await until(lambda: attached.stage is Stage.WAITING)
+    assert paid(held) == 2
+
+
+@pytest.mark.parametrize("fault", AFTER, ids=named)
+@pytest.mark.parametrize(("source", "algorithm"), [(URL, 40), (None, 62)])
+async def test_a_job_without_an_uploaded_file_is_never_paid_twice(
+    held: Sandbox, client_of: NewClient, song: Path, fault: dict[str, Any], source: str | None, algorithm: int
+) -> None:
+    held.remote_file(URL, song)
+    held.occupy(held.premium_token, 1)
+    async with client_of(held) as client:
+        held.faults.add(path="separation/create", **fault)
+        job = await client.submit(source, algorithm=algorithm, options=OPTIONS.get(algorithm))
+        with pytest.raises(SubmissionUnknownError) as caught:
+            await job
+        made = held.jobs[-1]
+        assert set(caught.value.found) & {made.hash, made.short_hash}
+    assert paid(held) == 1
+
+
+@pytest.mark.parametrize("body", [{"success": False, "errors": ["You already have unprocessed file in queue."]}])
+@pytest.mark.parametrize(("source", "algorithm"), [(URL, 40), (None, 62)])
+async def test_a_refused_job_without_an_uploaded_file_is_sent_again(
+    held: Sandbox, client_of: NewClient, song: Path, body: object, source: str | None, algorithm: int
+) -> None:
+    """Jobs of the same URL and algorithm that the account had before the create are not taken for it."""
+    held.remote_file(URL, song)
+    async with client_of(held) as client:
+        earlier = await client.submit(source, algorithm=algorithm, options=OPTIONS.get(algorithm))
+        await until(lambda: earlier.hash)
+    async with client_of(held) as client:
+        held.faults.add(kind="refuse", path="separation/create", status=400, body=body)
+        job = await client.submit(source, algorithm=algorithm, options=OPTIONS.get(algorithm))
+        await until(lambda: job.hash)
     assert paid(held) == 2
 
 

@@ -33,13 +33,14 @@ from mvsep_async.jobs.journal import NoJournal
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
-from mvsep_async.models.history import HistoryEntry
+from mvsep_async.models.history import AlgorithmRef, HistoryEntry
 from mvsep_async.models.site import FreeSeparations, Queue
 from mvsep_async.models.user import CurrentQueue, User
 from mvsep_async.scheduling import ahead as ahead_module
 from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.pauses import WaitReason
+from mvsep_async.submission.contradicted import says_why
 from mvsep_async.submission.create import CreateResult, Fate, was_answered
 from tests.virtual import run_virtually
 
@@ -63,6 +64,7 @@ class Service:
     others: int | None = None
     """Unfinished jobs of other programs; `None`: the account does not list its jobs."""
     history_answer: list[str] | MVSepError = field(factory=list)
+    sep_type: int | None = None
     account_requests: int = 0
     asked: list[float] = field(factory=list)
     unfinished: int = 0
@@ -105,7 +107,9 @@ class Service:
     async def history_page(self, start: int, limit: int, **_: object) -> Page[HistoryEntry]:
         if isinstance(self.history_answer, MVSepError):
             raise self.history_answer
-        return Page([HistoryEntry(hash=hash) for hash in self.history_answer], len(self.history_answer))
+        algorithm = AlgorithmRef(name="A", sep_type=self.sep_type)
+        entries = [HistoryEntry(hash=hash, algorithm=algorithm) for hash in self.history_answer]
+        return Page(entries, len(entries))
 
     async def queue(self, **_: object) -> Queue:
         self.asked.append(anyio.current_time())
@@ -124,7 +128,8 @@ class World:
     def submit(self, count: int = 1, **request: Any) -> list[JobEntry]:
         added = []
         for _ in range(count):
-            job = self.registry.add(JobRequest(f"mv{len(self.jobs)}", "song.wav", JobSettings(), **request))
+            given = {"source": "song.wav", "settings": JobSettings(), **request}
+            job = self.registry.add(JobRequest(f"mv{len(self.jobs)}", **given))
             self.jobs.append(job)
             self.dispatcher.submit(job)
             added.append(job)
@@ -229,7 +234,7 @@ def test_jobs_submitted_while_a_queue_fails_are_not_forgotten() -> None:
 def test_a_wrong_token_ends_the_queue_at_once() -> None:
     async def run() -> None:
         async with world(None) as here:
-            here.service.account_answers.append(AuthenticationError("who?", status=401))
+            here.service.account_answers.append(AuthenticationError("who?", status=401, reason="Unauthenticated."))
             here.submit(20)
             await anyio.sleep(1)
             assert here.states() == [JobState.FAILED] * 20
@@ -240,7 +245,7 @@ def test_a_wrong_token_ends_the_queue_at_once() -> None:
 def test_a_token_that_was_good_is_not_given_up_for_one_refusal() -> None:
     async def run() -> None:
         async with world(None) as here:
-            here.service.answers.append(AuthenticationError("who?", status=401))
+            here.service.answers.append(AuthenticationError("who?", status=401, reason="Unauthenticated."))
             here.submit(20)
             await anyio.sleep(300)
             assert here.states() == [JobState.DONE] * 20
@@ -387,6 +392,44 @@ def test_a_refused_job_is_in_flight_until_the_account_has_been_asked(refusal: MV
             assert (here.service.account_requests, job.state) == (1, JobState.CREATING)
             await anyio.sleep(0.1)
             assert job.state in (JobState.QUEUED, JobState.FAILED)
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize(
+    "refusal", [InvalidRequestError("?", status=400), AuthenticationError("?", status=401)], ids=repr
+)
+def test_a_job_that_was_refused_without_a_reason_is_searched_for_before_it_is_sent_again(refusal: MVSepError) -> None:
+    """The account may list an accepted job late, so that it does not list it now proves nothing."""
+
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(refusal)
+            here.service.others = 1
+            (job,) = here.submit()
+            await anyio.sleep(1.5)
+            assert (job.state, len(here.dispatcher._slots.held)) == (JobState.LOST, 1)
+            here.registry.apply(job, JobEvent.NOT_ACCEPTED)
+            await anyio.sleep(JOB_SECONDS)
+            assert (job.state, len(here.service.creates)) == (JobState.WAITING, 2)
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("refusal", [InvalidRequestError("?", status=400), NO_SLOT, DailyLimitError("?", status=400)])
+@pytest.mark.parametrize(("sep_type", "state"), [(40, JobState.LOST), (None, JobState.LOST), (41, JobState.QUEUED)])
+def test_a_refused_job_without_a_file_is_not_sent_again_if_it_may_be_listed(
+    refusal: MVSepError, sep_type: int | None, state: JobState
+) -> None:
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(refusal)
+            here.service.free_left = 0
+            here.service.history_answer = ["20230327071601-0e3e5c6c85-song.mp3"]
+            here.service.sep_type = sep_type
+            (job,) = here.submit(source="https://x.test/song.mp3", settings=JobSettings(algorithm=40))
+            await anyio.sleep(1.5)
+            assert job.state is (state if says_why(refusal) else JobState.LOST)
 
     run_virtually(run)
 
