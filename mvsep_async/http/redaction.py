@@ -49,10 +49,11 @@ def redact(text: str) -> str:
 
 def hide(text: str) -> str:
     """Return `text` with every token in use hidden, also as URLs, JSON and `repr` spell it."""
-    for token in list(_known.values()):
-        for spelling in _spellings(token.reveal()):
-            if spelling in text:
-                text = text.replace(spelling, Token.MASK)
+    spellings = {spelling for token in list(_known.values()) for spelling in _spellings(token.reveal())}
+    # The longest first, or the rest of a token would stay where a shorter one is its beginning.
+    for spelling in sorted(spellings, key=len, reverse=True):
+        if spelling in text:
+            text = text.replace(spelling, Token.MASK)
     return text
 
 
@@ -60,7 +61,7 @@ def _spellings(value: str) -> Iterable[str]:
     if value.isascii() and value.isalnum():
         return (value,)  # as the service's own tokens are: it has one spelling
     quoted = (quote(value, safe=""), quote(value), quote_plus(value), json.dumps(value)[1:-1], repr(value)[1:-1])
-    return sorted({spelling for spelling in (value, *quoted) if spelling}, key=len, reverse=True)
+    return filter(None, (value, *quoted))
 
 
 class _Redactor(logging.Filter):

@@ -60,7 +60,7 @@ def over() -> Iterator[threading.Event]:
 
 
 def wire_to(http: httpx.AsyncClient, url: str) -> Wire:
-    return Wire(http, Host.parse(url), Token("tok"), Gate(Budget(fixed=10_000)), Timeouts.of(30.0))
+    return Wire(http, Host.parse(url), Token("dripping-4711"), Gate(Budget(fixed=10_000)), Timeouts.of(30.0))
 
 
 def dripping(over: threading.Event, before: bytes, drop: bytes) -> Answer:

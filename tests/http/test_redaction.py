@@ -35,6 +35,13 @@ def test_a_token_is_hidden_however_it_is_written(value: str, spelt: Callable[[st
     assert hide(f"before {spelt(value).strip(chr(34) + chr(39))} after") == f"before {Token.MASK} after"
 
 
+def test_a_token_that_begins_like_another_is_hidden_whole() -> None:
+    tokens = [Token("abcd-77"), Token("abcd-77-long-88"), Token("abcd-77-long")]
+    for token in tokens:
+        protect(token)
+    assert hide("in abcd-77-long-88, abcd-77") == f"in {Token.MASK}, {Token.MASK}"
+
+
 def test_of_two_equal_tokens_the_second_stays_hidden_when_the_first_is_gone() -> None:
     first, second = Token("tok-equal"), Token("tok-equal")
     protect(first)
