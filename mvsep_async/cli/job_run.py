@@ -23,7 +23,7 @@ from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import AuthenticationError, InvalidRequestError, MVSepError
+from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Downloaded, Event, Submitted
@@ -154,7 +154,7 @@ class JobRun:
         self._labels |= {job.id: song for job, song in zip(jobs, songs.values(), strict=True) if song}
         return jobs
 
-    def reject(self, source: str, error: InvalidRequestError) -> None:
+    def reject(self, source: str, error: MVSepError) -> None:
         """Report something given that cannot be separated."""
         path = None if "://" in source else Path(source)
         self._count(Outcome(name=source if path is None else path.name, source=source, error=error))

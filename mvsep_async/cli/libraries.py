@@ -73,8 +73,10 @@ async def remember_library(config: CommandConfig, target: Path, options: Mapping
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             line = json.dumps({"target": os.fspath(library.target), "options": options}) + "\n"
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
+                if _is_cut(file):
+                    line = "\n" + line
                 os.write(file, line.encode())  # in one piece, since two commands may do so at once
             finally:
                 os.close(file)
@@ -118,7 +120,7 @@ def _jobs_of(song: SeparatedSong, target: Path) -> Iterator[LibraryJob]:
 def known_libraries(config: CommandConfig) -> Sequence[KnownLibrary]:
     """Return the account's libraries, each as it was last separated."""
     try:
-        lines = _list(config).read_text("utf-8").splitlines()
+        lines = _list(config).read_bytes().splitlines()
     except OSError:
         return ()
     found: dict[Path, KnownLibrary] = {}
@@ -128,6 +130,15 @@ def known_libraries(config: CommandConfig) -> Sequence[KnownLibrary]:
             target, options = (entry["target"], entry["options"]) if isinstance(entry, dict) else (entry, None)
             found[Path(target)] = KnownLibrary(Path(target), options)
     return tuple(found.values())
+
+
+def _is_cut(file: int) -> bool:
+    """Tell whether the last line of a file has no end, since the disk was full or the power failed."""
+    size = os.fstat(file).st_size
+    if size == 0:
+        return False
+    os.lseek(file, size - 1, os.SEEK_SET)
+    return os.read(file, 1) != b"\n"
 
 
 def _list(config: CommandConfig) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from anyio import to_thread
@@ -14,7 +14,6 @@ from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.cli.choice import Choice
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.libraries import known_libraries
-from mvsep_async.cli.terminal import terminal
 from mvsep_async.errors import JournalError
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.methods import resolve_methods
@@ -37,26 +36,27 @@ class LibraryStems:
     async def of(self, source: str) -> tuple[Path, ...]:
         """Return the stems of a song with the same audio, none if no library has them all.
 
-        The song is read only if a library has one of the same length.
+        The song is read only if a library has one of the same length. Raises `JournalError` if a library cannot be
+        read: it may have the stems, and they would be paid again.
         """
         if not self.libraries or is_url(source):
             return ()
-        try:
-            return await to_thread.run_sync(self._find, source)
-        except (OSError, ValueError, JournalError):
-            return ()  # `submit` reports what is wrong with a file
+        return await to_thread.run_sync(self._find, source)
 
     def _find(self, source: str) -> tuple[Path, ...]:
-        length, content = audio_length(source), None
-        for library in self.libraries:
-            with closing(Manifest.open_read_only(library / MANIFEST)) as manifest:
-                if not manifest.knows_length(length):
-                    continue
-                content = content or content_of(source)
-                for song in manifest.songs_with(content.digest, self.method):
-                    paths = [library / name for name in self._names(song)]
-                    if paths and all(path.is_file() for path in paths):
-                        return tuple(paths)
+        try:
+            length, content = audio_length(source), None
+            for library in self.libraries:
+                with _manifest(library) as manifest:
+                    if not manifest.knows_length(length):
+                        continue
+                    content = content or content_of(source)
+                    for song in manifest.songs_with(content.digest, self.method):
+                        paths = [library / name for name in self._names(song)]
+                        if paths and all(_exists(path) for path in paths):
+                            return tuple(paths)
+        except (OSError, ValueError):
+            pass  # `submit` reports what is wrong with a file
         return ()
 
     def _names(self, song: SeparatedSong) -> list[str]:
@@ -70,8 +70,11 @@ class LibraryStems:
 async def library_stems(
     config: CommandConfig, catalogue: Catalogue, choice: Choice, output_format: OutputFormat
 ) -> LibraryStems:
-    """Return what finds the stems that the account's libraries have made in this way."""
-    libraries = await to_thread.run_sync(_readable, config)
+    """Return what finds the stems that the account's libraries have made in this way.
+
+    Raises `JournalError` if a library cannot be read.
+    """
+    libraries = await to_thread.run_sync(_existing, config)
     if not libraries:
         return LibraryStems()
     (method,) = resolve_methods(
@@ -81,14 +84,29 @@ async def library_stems(
     return LibraryStems(libraries, method.digest, wanted)
 
 
-def _readable(config: CommandConfig) -> list[Path]:
-    """Return the libraries with a manifest that can be read; one may be removed, or on a drive that is not there."""
-    found: list[Path] = []
-    for target in (library.target for library in known_libraries(config)):
-        try:
-            if (target / MANIFEST).exists():
-                Manifest.open_read_only(target / MANIFEST).close()
-                found.append(target)
-        except (OSError, JournalError) as error:
-            terminal().note(str(error))
+def _existing(config: CommandConfig) -> list[Path]:
+    """Return the libraries with a manifest; one may be removed, or on a drive that is not there."""
+    found = [library.target for library in known_libraries(config) if _exists(library.target / MANIFEST)]
+    for target in found:
+        with _manifest(target):
+            pass
     return found
+
+
+@contextmanager
+def _manifest(library: Path) -> Iterator[Manifest]:
+    path = library / MANIFEST
+    if not _exists(path):  # it was there when the run began
+        raise JournalError(f"the manifest {path} has disappeared. The song was not sent: a library may have its stems")
+    with closing(Manifest.open_read_only(path)) as manifest:
+        yield manifest
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise JournalError(
+            f"{path} cannot be read: {error.strerror or error}. The song was not sent: a library may have its stems; "
+            "--force sends it all the same"
+        ) from error

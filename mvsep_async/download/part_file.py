@@ -249,7 +249,9 @@ class PartFile:
         self._folder.unlink(self.name + _DRAFT)
         fd = self._folder.create(self.name + _DRAFT)
         try:
-            os.write(fd, text.encode())
+            left = text.encode()
+            while left:  # a disk with too little room takes only a part
+                left = left[os.write(fd, left) :]
             if self._synced:
                 os.fsync(fd)
         finally:

@@ -88,6 +88,8 @@ class Manifest:
             raise JournalError(f"the manifest {path} cannot be written: {error.strerror or error}") from error
         try:
             with _explained(path):
+                if not path.exists():
+                    _create(path)
                 db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
                 try:
                     _check(path, db)
@@ -106,9 +108,14 @@ class Manifest:
 
     @classmethod
     def open_read_only(cls, path: Path) -> Manifest:
-        """Open the manifest without writing to the target folder; without one, an empty manifest in memory."""
+        """Open the manifest without writing to the target folder; without one, an empty manifest in memory.
+
+        Only what a killed process was about to write is undone first: until then, SQLite reads nothing.
+        """
         with _explained(path):
             exists = path.exists()
+            if exists:
+                _undo_unfinished(path)
             name = f"{path.absolute().as_uri()}?mode=ro" if exists else ""
             db = sqlite3.connect(name, uri=exists, check_same_thread=False)
             try:
@@ -276,12 +283,33 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
+def _create(path: Path) -> None:
+    """Create a manifest under another name and rename it, so that a killed process leaves a complete one or none."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
+        db.executescript(_SCHEMA)
+    new.replace(path)
+
+
+def _undo_unfinished(path: Path) -> None:
+    """Roll back the transaction of a killed process, if there is one."""
+    if path.with_name(path.name + "-journal").exists():
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
 def _create_claims(db: sqlite3.Connection) -> None:
     """Create the table of places given in this run; SQLite puts it into a temporary file when it grows."""
     db.execute("CREATE TEMP TABLE claims (place_key TEXT PRIMARY KEY, source BLOB NOT NULL) WITHOUT ROWID")
 
 
 def _check(path: Path, db: sqlite3.Connection) -> None:
+    if path.stat().st_size == 0:
+        raise JournalError(
+            f"the manifest {path} is empty, so it was damaged: restore it from a backup, or move it away to separate "
+            "and pay the songs of the library again"
+        )
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
@@ -300,7 +328,7 @@ def _check(path: Path, db: sqlite3.Connection) -> None:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise JournalError(
             f"the manifest {path} cannot be used: {error}. Nothing was sent. Without it, songs whose stems exist are "
             "separated and paid again: restore it from a backup, or move it away to accept that"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mvsep_async.cli import config_file
+from mvsep_async.cli.library_stems import LibraryStems
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Child, Cli, until
 from tests.conftest import wav
@@ -249,3 +252,71 @@ def test_a_song_of_a_library_without_what_is_wanted_is_separated(
     ran = cli("separate", songs[0], "-a", "40", *words, *FAST)
     assert (ran.code, len(service.jobs)) == (0, 2), ran.err
     assert (home / "stems" / "song 0").is_dir()
+
+
+MANIFEST = ".mvsep/manifest.sqlite"
+
+
+def unreadable(manifest: Path) -> None:
+    manifest.write_bytes(b"damaged" * 999)
+
+
+def truncated(manifest: Path) -> None:
+    manifest.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [unreadable, truncated])
+def test_nothing_is_paid_while_a_library_cannot_be_read(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, damage: Callable[[Path], None]
+) -> None:
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    damage(home / "lib" / MANIFEST)
+    ran = cli("separate", *songs, "-a", "40", *FAST)
+    assert (ran.code, len(service.jobs)) == (2, 1), ran.err
+    assert f"lib/{MANIFEST}" in ran.err
+    assert cli("separate", songs[0], "-a", "40", "--force", *FAST).code == 0
+    shutil.rmtree(home / "lib")  # a library that was removed does not matter
+    assert cli("separate", *songs, "-a", "40", *FAST).code == 0
+
+
+@pytest.mark.parametrize("damage", [unreadable, truncated, Path.unlink])
+def test_a_library_that_cannot_be_read_any_longer_fails_the_songs_that_it_may_have(
+    cli: Cli,
+    service: Sandbox,
+    songs: list[str],
+    home: Path,
+    damage: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    ready = LibraryStems.of
+
+    async def damaged(stems: LibraryStems, source: str) -> tuple[Path, ...]:
+        if (home / "lib" / MANIFEST).exists():
+            damage(home / "lib" / MANIFEST)
+        return await ready(stems, source)
+
+    monkeypatch.setattr(LibraryStems, "of", damaged)
+    ran = cli("separate", *songs, "-a", "40", "--json", *FAST)
+    assert (ran.code, len(service.jobs)) == (1, 1), ran.err
+    assert all(MANIFEST in one["error"] for one in ran.documents)
+    assert len(ran.documents) == len(songs)
+
+
+def test_a_list_of_libraries_that_was_cut_loses_nothing_else(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    (known,) = (config_file.state_folder() / "libraries").iterdir()
+    line = known.read_bytes()
+    known.write_bytes(b"\xff not UTF-8\n" + line[: len(line) // 2])  # the disk was full
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    assert known.read_bytes().endswith(b"\n" + line)
+    assert "skipped" in cli("separate", songs[0], "-a", "40", *FAST).out
+    assert len(service.jobs) == 1

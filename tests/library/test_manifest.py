@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,24 +94,51 @@ def test_two_runs_at_one_target_are_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("opened", [Manifest.open, Manifest.open_read_only])
-def test_a_manifest_that_cannot_be_used_is_reported(path: Path, opened: type[Manifest]) -> None:
+def test_a_manifest_that_cannot_be_used_is_reported(path: Path, opened: Callable[[Path], Manifest]) -> None:
     path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(JournalError, match="is empty, so it was damaged"):
+        opened(path)
     path.write_bytes(b"no database at all, but long enough to look like a file" * 40)
     with pytest.raises(JournalError, match="cannot be used"):
-        Manifest.open(path)
+        opened(path)
     path.unlink()
     foreign = sqlite3.connect(path)
     foreign.execute("CREATE TABLE other (x)")
     foreign.commit()
     foreign.close()
     with pytest.raises(JournalError, match="not a manifest"):
-        Manifest.open(path)
+        opened(path)
     path.unlink()
     Manifest.open(path).close()
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 99")
     newer.close()
     with pytest.raises(JournalError, match="newer"):
-        Manifest.open_read_only(path)
-    with pytest.raises(JournalError, match="newer"):
+        opened(path)
+
+
+def test_a_process_that_is_killed_while_it_creates_one_leaves_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(JournalError):
         Manifest.open(path)
+    monkeypatch.undo()
+    assert not path.exists()
+    Manifest.open(path).close()
+
+
+@pytest.mark.parametrize("opened", [Manifest.open, Manifest.open_read_only])
+def test_what_a_killed_process_was_about_to_write_is_undone(path: Path, opened: Callable[[Path], Manifest]) -> None:
+    with closing(Manifest.open(path)) as manifest:
+        manifest.record(SONG)
+    left = path.with_name(path.name + "-journal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")  # pages are written before the commit
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("DELETE FROM songs")
+        db.executemany("INSERT INTO failures VALUES (?, '', 0, 0, ?, 0, '', ?)", ((n, n, "x" * 900) for n in range(99)))
+        as_killed = path.read_bytes(), left.read_bytes()
+    path.write_bytes(as_killed[0])
+    left.write_bytes(as_killed[1])
+    with closing(opened(path)) as manifest:
+        assert list(manifest.songs()) == [SONG]

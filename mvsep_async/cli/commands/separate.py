@@ -28,7 +28,7 @@ from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import InvalidRequestError
+from mvsep_async.errors import InvalidRequestError, JournalError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
 from mvsep_async.models.output_format import OutputFormat
@@ -282,9 +282,17 @@ def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
 async def _unless_separated(
     songs: Songs, before: Mapping[str, tuple[Path, ...]], stems: LibraryStems, run: JobRun
 ) -> AsyncIterator[str]:
-    """Yield the songs that are in the journal or in no library; the others are reported as separated."""
+    """Yield the songs that are in the journal or in no library; the others are reported as separated.
+
+    Songs for which a library cannot be read are reported as failed.
+    """
     async for song in songs:
-        if _as_in_journal(song) not in before and (found := await stems.of(song)):
+        try:
+            found = () if _as_in_journal(song) in before else await stems.of(song)
+        except JournalError as error:
+            run.reject(song, error)
+            continue
+        if found:
             run.skip(song, found)
         else:
             yield song
