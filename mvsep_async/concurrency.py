@@ -22,6 +22,7 @@ __all__ = [
     "HostTask",
     "KeyedLock",
     "LoopGuard",
+    "Wakeup",
     "Yielder",
     "in_thread",
     "loop_caller",
@@ -58,6 +59,25 @@ class Yielder:
         await checkpoint()
         self._until = monotonic() + _YIELD_EVERY
         return True
+
+
+@define(eq=False)
+class Wakeup:
+    """An event for the loop of one task, which is reset when the task has waited for it.
+
+    A `set` while the task does not wait lets its next `wait` return at once.
+    """
+
+    _event: anyio.Event = field(factory=anyio.Event, init=False)
+
+    def set(self) -> None:
+        """Wake the task."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait for a `set` since the last time that this returned."""
+        await self._event.wait()
+        self._event = anyio.Event()
 
 
 @define(eq=False)

@@ -30,7 +30,6 @@ _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 """More digits than any length has; `int` raises on thousands of them."""
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"\Z')
 _LINK_GONE: Final = frozenset({401, 403, 404, 410})
-_TEMPORARY: Final = frozenset({408, 425, 429})
 
 
 @frozen

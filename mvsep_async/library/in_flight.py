@@ -6,11 +6,10 @@ from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-import anyio
 from attrs import define, field
 
 from mvsep_async.client import MVSepClient
-from mvsep_async.concurrency import KeyedLock
+from mvsep_async.concurrency import KeyedLock, Wakeup
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.library.planner import PlannedSong
 from mvsep_async.models.stage import Stage
@@ -30,7 +29,7 @@ class SongsInFlight:
     _downloading: set[tuple[str, str]] = field(factory=set)
     _audio: Counter[str] = field(factory=Counter)
     _locks: KeyedLock = field(factory=KeyedLock)
-    _changed: anyio.Event = field(factory=anyio.Event)
+    _changed: Wakeup = field(factory=Wakeup)
 
     @property
     def full(self) -> bool:
@@ -39,7 +38,6 @@ class SongsInFlight:
 
     async def wait_for_change(self) -> None:
         """Wait until another song may be started, or one is over."""
-        self._changed = anyio.Event()
         await self._changed.wait()
 
     def begin(self, item: PlannedSong) -> None:

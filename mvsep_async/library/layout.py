@@ -61,11 +61,6 @@ class Layout:
         """The placeholders that it has."""
         return placeholders(self.text)
 
-    @property
-    def needs_tags(self) -> bool:
-        """Whether songs must be read to fill it in."""
-        return not self.names.isdisjoint(_FROM_TAGS)
-
     def place(self, values: Mapping[str, str]) -> str:
         """Return the place of one song: this layout with all placeholders of the song filled in."""
         segments = []

@@ -11,10 +11,7 @@ from typing import Final
 from mvsep_async.audio.walk import is_inside
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
-from mvsep_async.errors import (
-    InvalidRequestError,
-    MVSepError,
-)
+from mvsep_async.errors import InvalidRequestError, MVSepError
 from mvsep_async.library.decisions import CreditBudget
 from mvsep_async.library.earlier import EarlierResult
 from mvsep_async.library.layout import Layout, mirror

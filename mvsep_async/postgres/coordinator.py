@@ -13,6 +13,7 @@ from uuid import uuid4
 import anyio
 from attrs import define, field
 
+from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import ConfigurationError, JournalError
 from mvsep_async.http.token import Token
 from mvsep_async.jobs.coordinator import Engine, JobView
@@ -86,7 +87,7 @@ class SharedCoordinator:
     _reported: ReportedJobs = field(init=False)
     _engine: Engine | None = None
     _reader: ViewReader | None = None
-    _slots_changed: anyio.Event = field(factory=anyio.Event)
+    _slots_changed: Wakeup = field(factory=Wakeup)
     _claim: str | None = None
     """The token of a claim whose outcome is unknown: the next claim uses it again, so it gets a slot granted before."""
     _turn_of: str | None = None
@@ -248,7 +249,6 @@ class SharedCoordinator:
         while True:
             with anyio.move_on_after(inf if self._lease.listening else POLL):
                 await self._slots_changed.wait()
-            self._slots_changed = anyio.Event()
             if self._turn_of is not None:
                 self._turn_of = None
                 with anyio.move_on_after(TURN_PATIENCE):

@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 from attrs import define, field
 
+from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
 from mvsep_async.postgres.backend import POLL, RETRY, Availability
 from mvsep_async.postgres.connection import DatabaseUnavailableError, Transactions
@@ -59,7 +60,7 @@ class LeaseKeeper:
     _name: str = field(factory=lambda: f"{socket.gethostname()} {os.getpid()}")
     _offset: float = 0.0
     """Seconds to add to this machine's Unix time to get the database's."""
-    _wake: anyio.Event = field(factory=anyio.Event)
+    _wake: Wakeup = field(factory=Wakeup)
     _renewed: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -84,7 +85,6 @@ class LeaseKeeper:
     async def run(self, processes: ProcessTable, on_renewed: Callable[[Snapshot], Awaitable[None]]) -> None:
         """Renew the lease until cancelled, and await `on_renewed` each time."""
         while True:
-            self._wake = anyio.Event()
             pause = self._seconds / _RENEWALS
             try:
                 await on_renewed(await self.renew(processes))

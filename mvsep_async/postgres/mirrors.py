@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import anyio
 from attrs import define, field
 
+from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.coordinator import Engine, JobView
 from mvsep_async.jobs.entry import JobEntry
@@ -46,7 +47,7 @@ class Mirrors:
     _asked_at: dict[str, float] = field(factory=dict)
     """When the process of each job was last asked to report its progress."""
     _listening: bool = False
-    _wake: anyio.Event = field(factory=anyio.Event)
+    _wake: Wakeup = field(factory=Wakeup)
 
     def add(self, job: JobEntry) -> None:
         """Publish the changes of a job until it is over."""
@@ -72,7 +73,6 @@ class Mirrors:
             with anyio.move_on_after(_REREAD if self._listening else POLL) as scope:
                 await self._wake.wait()
                 await anyio.sleep(_GATHER)
-            self._wake = anyio.Event()
             if scope.cancelled_caught:
                 self._changed.update(self._entries)
             changed, self._changed = [job for job in self._changed if job in self._entries], set()

@@ -9,9 +9,7 @@ from attrs import frozen
 
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.postgres.connection import Connection
-from mvsep_async.postgres.decisions import (
-    may_take,
-)
+from mvsep_async.postgres.decisions import may_take
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.schema import HOLDING, WAITING, check_version
 from mvsep_async.postgres.slots import SlotTable
@@ -42,7 +40,6 @@ class Snapshot:
     """Own jobs whose progress another process has requested."""
     found: Mapping[str, tuple[str | None, str | None, str | None]]
     """Own lost jobs whose answer another process has received: hash, remote, host."""
-    per_minute: int | None
 
 
 @frozen
@@ -83,7 +80,7 @@ class ProcessTable(Statements):
         """
         all_jobs = not await self.register(connection, name=name, lease=lease) or all_jobs
         rows = await self._active(connection)
-        now, processes, per_minute = await self._account(connection)
+        now, processes = await self._account(connection)
         return Snapshot(
             now=now,
             elsewhere=await self.slots.elsewhere(connection),
@@ -95,7 +92,6 @@ class ProcessTable(Statements):
             found={
                 id: (hash, remote, host) for id, _, hash, remote, host, lost, *_ in rows if lost and (hash or remote)
             },
-            per_minute=per_minute,
         )
 
     async def _active(self, connection: Connection) -> list[tuple[Any, ...]]:
@@ -111,19 +107,19 @@ class ProcessTable(Statements):
             (self.me.account, self.me.process),
         )
 
-    async def _account(self, connection: Connection) -> tuple[float, int, int | None]:
-        """Return the time of the database, how many processes have a valid lease, and the limit of requests."""
+    async def _account(self, connection: Connection) -> tuple[float, int]:
+        """Return the time of the database, and how many processes have a valid lease."""
         rows = await self.rows(
             connection,
             f"""
             SELECT {EPOCH}, (SELECT count(*) FROM mvsep.processes
-                              WHERE account = a.id AND lease_until > clock_timestamp()), per_minute
+                              WHERE account = a.id AND lease_until > clock_timestamp())
             FROM mvsep.accounts a WHERE id = %s
             """,  # noqa: S608
             (self.me.account,),
         )
-        now, processes, per_minute = rows[0]
-        return now, processes, per_minute
+        now, processes = rows[0]
+        return now, processes
 
     async def own(self, connection: Connection) -> list[str]:
         """Return this process's unfinished jobs."""

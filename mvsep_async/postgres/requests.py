@@ -8,9 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from mvsep_async.postgres.connection import Connection
-from mvsep_async.postgres.decisions import (
-    granted,
-)
+from mvsep_async.postgres.decisions import granted
 from mvsep_async.postgres.statements import Statements
 
 __all__ = ["RequestTable"]

@@ -82,8 +82,6 @@ class Claimed:
 
     job: str | None = None
     turn_of: str | None = None
-    free: bool = False
-    """Whether a slot is free."""
     elsewhere: Mapping[str, str | None] = field(factory=dict)
     """The jobs of other processes that hold a slot."""
 
@@ -107,7 +105,7 @@ class SlotTable(Statements):
         elsewhere = {id: hash for id, _, owner, _, hash in rows if owner != me.process}
         for id, _, owner, claim, _ in rows:
             if claim == token and owner == me.process:
-                return Claimed(id, free=True, elsewhere=elsewhere)
+                return Claimed(id, elsewhere=elsewhere)
         if len(rows) >= limit:
             return Claimed(elsewhere=elsewhere)
         full = full_groups(Counter(group for _, group, *_ in rows), group_cap)
@@ -121,14 +119,14 @@ class SlotTable(Statements):
                 await self._wait_for(connection, chosen.job)
                 await self.notify(connection, Notice(NoticeKind.TURN, chosen.owner))
         if chosen is None or chosen.owner != me.process:
-            return Claimed(turn_of=None if chosen is None else chosen.owner, free=True, elsewhere=elsewhere)
+            return Claimed(turn_of=None if chosen is None else chosen.owner, elsewhere=elsewhere)
         if not await self._grant(connection, chosen, token, stamp):
-            return Claimed(free=True, elsewhere=elsewhere)
+            return Claimed(elsewhere=elsewhere)
         if any(process.id == me.process and process.skipped_until > -inf for process in account.processes):
             await self._unskip(connection)
         if chosen.turn % _TURNS_UNTIL_TIDY == 0:
             await self._drop_empty_turns(connection, chosen.turn)
-        return Claimed(chosen.job, free=len(rows) + 1 < limit, elsewhere=elsewhere)
+        return Claimed(chosen.job, elsewhere=elsewhere)
 
     async def _account(self, connection: Connection) -> Account | None:
         """Lock the account and return it with its processes; `None` if it has no process."""

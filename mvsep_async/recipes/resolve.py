@@ -6,7 +6,6 @@ from attrs import evolve
 
 from mvsep_async.catalogue.algorithm import Algorithm, Needs
 from mvsep_async.catalogue.catalogue import Catalogue
-from mvsep_async.catalogue.options import Options
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.user import User
 from mvsep_async.recipes.recipe import Aspect, Recipe, RecipeError
@@ -37,7 +36,7 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
             if step.input is not None:
                 _check_stem(step.input.stem, made[step.input.step], f"step {step.input.step!r}")
             aspect = "keep"
-            made[step.name] = _stems(algorithm, options)
+            made[step.name] = _stems(algorithm)
             for stem in step.keep or ():
                 _check_stem(stem, made[step.name], str(algorithm))
         except InvalidRequestError as error:
@@ -53,7 +52,7 @@ def credits_of(recipe: Recipe, catalogue: Catalogue, seconds: float) -> int:
     return sum(catalogue.credits(step.algorithm, step.options, seconds) for step in recipe.steps)
 
 
-def _stems(algorithm: Algorithm, options: Options) -> frozenset[str]:
+def _stems(algorithm: Algorithm) -> frozenset[str]:
     """Return every stem that the algorithm is known to make with any options, empty where nothing is known.
 
     All of them, because the catalogue does not always say completely which options make which stems. A stem that is

@@ -13,7 +13,7 @@ from anyio import CancelScope
 
 from mvsep_async.catalogue.cache import DiskCache
 from mvsep_async.catalogue.store import CatalogueStore
-from mvsep_async.concurrency import CallerScopes, Yielder, in_thread, loop_clock
+from mvsep_async.concurrency import CallerScopes, Wakeup, Yielder, in_thread, loop_clock
 from mvsep_async.config import ClientConfig
 from mvsep_async.download.downloader import Downloader
 from mvsep_async.download.target import check_target
@@ -141,7 +141,8 @@ def _scheduler(
 ) -> Scheduler:
     time_scale, clock = config.time_scale, loop_clock()
     separations, account = SeparationsAPI(wire), AccountAPI(wire)
-    uploads = UploadQueue(clock)
+    wake = Wakeup()
+    uploads = UploadQueue(clock, wake.set)
     launcher = Launcher(registry, coordinator, separations, config.base, clock, uploads)
     if config.compress_uploads:
         launcher.compress = Compressor().compress
@@ -156,6 +157,7 @@ def _scheduler(
         config.group_cap,
         clock,
         uploads,
+        wake,
     )
     poller = Poller(
         registry,

@@ -8,9 +8,9 @@ from math import inf
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import Factory, define, field
+from attrs import define, field
 
-from mvsep_async.concurrency import Yielder
+from mvsep_async.concurrency import Wakeup, Yielder
 from mvsep_async.errors import MVSepError
 from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
@@ -41,8 +41,8 @@ class Dispatcher:
     """Begins creates for queued jobs while there are free slots.
 
     `concurrency`: most unfinished jobs at one time, `None` for the account's limit. `group_cap`: most of one group.
-    `account`: what is known of the account. `uploads`: the upload queue of the launcher.
-    `coordinator`: grants the slots, since other clients may share the account.
+    `account`: what is known of the account. `uploads`: the upload queue of the launcher, which sets `wake` when it is
+    idle. `coordinator`: grants the slots, since other clients may share the account.
 
     `run` is one loop. Each round begins the creates that may begin, then sleeps until something changes: a submit, a
     freed slot, an update of the account, or the end of a pause. `wait` tells what the queue waits for.
@@ -57,7 +57,8 @@ class Dispatcher:
     time_scale: float
     group_cap: int | None
     clock: Callable[[], float]
-    uploads: UploadQueue = field(default=Factory(lambda self: UploadQueue(self.clock), takes_self=True))
+    uploads: UploadQueue
+    wake: Wakeup = field(factory=Wakeup)
     queue_progress: QueueProgress = field(init=False)
     cancelling: set[str] = field(factory=set)
     """Ids of jobs that a caller is cancelling: they are not queued again."""
@@ -72,7 +73,6 @@ class Dispatcher:
     """Ids of jobs that have a slot and whose creates have not ended."""
     _denied: bool = False
     """Whether the coordinator granted no slot, and nothing has changed since."""
-    _wake: anyio.Event = field(factory=anyio.Event)
 
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
@@ -96,8 +96,7 @@ class Dispatcher:
             self._holders,
             self._queue_again,
         )
-        self._ahead = AheadUploads(self.uploads, SendAhead(self.time_scale), self._wake_up)
-        self.uploads.on_idle = self._wake_up
+        self._ahead = AheadUploads(self.uploads, SendAhead(self.time_scale), self.wake.set)
         self.queue_progress = QueueProgress(
             self._queue, self._slots, self._groups, self._pause_message, self.time_scale, self.clock
         )
@@ -108,15 +107,14 @@ class Dispatcher:
         if self.concurrency is None:
             tasks.start_soon(self.account.refresh, self.time_scale, lambda: bool(self._queue), self.update_account)
         while True:
-            self._wake, self._ahead.check_at = anyio.Event(), inf
-            self._denied = False
+            self._ahead.check_at, self._denied = inf, False
             may_begin = self.wait().reason in (WaitReason.NO_SLOT, WaitReason.GROUP_CAP)
             if may_begin and await self._admission.granted(job_waits=self._next() is not None):
                 await self._begin_creates(tasks)
                 self._begin_ahead(tasks)
             self.queue_progress.queue_changed()
             with anyio.move_on_after(min(self.wait().until, self._ahead.check_at) - self.clock()):
-                await self._wake.wait()
+                await self.wake.wait()
 
     def wait(self) -> Wait:
         """Return why no create begins at the moment, and the time at which that may end without an event.
@@ -208,7 +206,7 @@ class Dispatcher:
             self._in_flight.discard(job.id)
             if job.state not in HOLDS_SLOT:
                 self._release_slot(job)
-            self._wake.set()
+            self.wake.set()
 
     async def _known_user(self, job: JobEntry) -> User | None:
         if is_uploaded(job):
@@ -233,12 +231,12 @@ class Dispatcher:
         if not self._queue and not self._slots.held:
             self._pause.idle()
         self._queue.push(job, group=job.request.group, priority=job.request.priority)
-        self._wake.set()
+        self.wake.set()
 
     def remove(self, job: JobEntry) -> None:
         """Remove a job from the queue."""
         self._queue.remove(job, group=job.request.group, priority=job.request.priority)
-        self._wake.set()
+        self.wake.set()
 
     def give_up(self, job: JobEntry) -> None:
         """Stop working on a job that is another client's now."""
@@ -257,7 +255,7 @@ class Dispatcher:
         """React to a slot of another client, taken or freed."""
         self._slots.elsewhere = len(self.coordinator.slots_elsewhere)
         self._denied = False
-        self._wake.set()
+        self.wake.set()
 
     def on_change(self, change: Change) -> None:
         """React to a change of a job: free its slot, or queue it again if the service does not have it."""
@@ -275,7 +273,7 @@ class Dispatcher:
             self._pause.ended()
             self._slots.accepted(self.clock())
             self._outcomes.accepted(job)
-            self._wake.set()  # the next song may be sent ahead
+            self.wake.set()  # the next song may be sent ahead
         elif before is JobState.LOST and after is JobState.QUEUED:
             self._outcomes.handle_absent(job, cancelling=job.id in self.cancelling)
         if job.done():
@@ -291,7 +289,7 @@ class Dispatcher:
         if user.current_queue.count is not None:
             ours = count_listed(self._holders(), user.current_queue, self.coordinator.slots_elsewhere)
             self._slots.account_reported(user.current_queue.count, self.clock(), ours=ours)
-        self._wake.set()
+        self.wake.set()
 
     def _queue_again(self, job: JobEntry) -> None:
         """Put a job that the service does not have at the front of the queue."""
@@ -305,7 +303,7 @@ class Dispatcher:
         self._queue.push_first(job, group=job.request.group, priority=job.request.priority)
         if job.has_subscribers:
             self.queue_progress.queued_again(job)
-        self._wake.set()
+        self.wake.set()
 
     def _release_slot(self, job: JobEntry) -> None:
         if not self._groups.release(job):
@@ -314,7 +312,7 @@ class Dispatcher:
         self.queue_progress.slot_released(job, served=job.facts.separation is not None)
         self._slots.release(job.id)
         self.registry.emit(SlotFreed(job.id, len(self._slots.held), self._slots.limit))
-        self._wake.set()
+        self.wake.set()
 
     async def _fail_queue(self, error: MVSepError) -> None:
         yielder = Yielder()
@@ -331,6 +329,3 @@ class Dispatcher:
 
     def _holders(self) -> list[JobEntry]:
         return [job for job in map(self.registry.jobs.get, self._slots.held) if job is not None]
-
-    def _wake_up(self) -> None:
-        self._wake.set()

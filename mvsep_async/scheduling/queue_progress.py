@@ -11,6 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 from attrs import define, evolve, field
 
+from mvsep_async.concurrency import Wakeup
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
@@ -59,7 +60,7 @@ class QueueProgress:
     _tracked: dict[JobEntry, Progress] = field(factory=dict)
     _acquired_at: dict[str, float] = field(factory=dict)
     _slot_times: deque[float] = field(factory=lambda: deque(maxlen=_MEMORY))
-    _changed: anyio.Event = field(factory=anyio.Event)
+    _changed: Wakeup = field(factory=Wakeup)
 
     def of(self, job: JobEntry) -> Progress:
         """Return the progress of a queued job, with its place and the estimated wait."""
@@ -111,7 +112,6 @@ class QueueProgress:
         """Publish places until cancelled."""
         while True:
             await self._changed.wait()
-            self._changed = anyio.Event()
             spent = 0.0
             for job in list(self._tracked):
                 began = self.clock()

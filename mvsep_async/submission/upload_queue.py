@@ -82,7 +82,7 @@ class UploadQueue:
     """
 
     clock: Callable[[], float]
-    on_idle: Callable[[], None] = field(default=lambda: None)
+    on_idle: Callable[[], None] = lambda: None
     rate: float | None = None
     """Measured bytes per second of all uploads together; `None` until the first one has ended."""
     _sending: list[UploadTurn] = field(factory=list, init=False)

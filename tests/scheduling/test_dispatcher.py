@@ -42,6 +42,7 @@ from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.pauses import WaitReason
 from mvsep_async.submission.contradicted import says_why
 from mvsep_async.submission.create import CreateResult, Fate, was_answered
+from mvsep_async.submission.upload_queue import UploadQueue
 from tests.virtual import run_virtually
 
 DOWN = ServiceUnavailableError("502", status=502)
@@ -153,6 +154,7 @@ async def world(concurrency: int | None = 10, patience: float = 1800.0, **option
         1.0,
         options.get("group_cap"),
         anyio.current_time,
+        UploadQueue(anyio.current_time),
     )
     registry.subscribe(dispatcher.on_change)
     async with anyio.create_task_group() as tasks:

@@ -345,9 +345,9 @@ class MemoryProcesses(_Memory, ProcessTable):
                 rows.append((id, holds, job["hash"], job["remote"], job["host"], lost, job["cancelling"], followed))
         return rows
 
-    async def _account(self, connection: Connection) -> tuple[float, int, int | None]:
+    async def _account(self, connection: Connection) -> tuple[float, int]:
         assert self.tables.account is not None
-        return self.tables.clock(), len(self.tables.alive()), self.tables.account["per_minute"]
+        return self.tables.clock(), len(self.tables.alive())
 
     async def own(self, connection: Connection) -> list[str]:
         jobs = self.tables.jobs
