@@ -17,7 +17,7 @@ from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["NO_OTHER_SLOTS", "Coordinator", "Engine", "JobView", "LocalCoordinator"]
+__all__ = ["NO_OTHER_SLOTS", "CoordinatedClient", "Coordinator", "JobView", "LocalCoordinator"]
 
 NO_OTHER_SLOTS: Mapping[str, str | None] = {}
 """The slots of other clients, for a client that shares nothing."""
@@ -35,7 +35,7 @@ class JobView:
     """The machine on which the paths of the job are valid; `None` for all machines."""
 
 
-class Engine(Protocol):
+class CoordinatedClient(Protocol):
     """The callbacks of a client for its coordinator."""
 
     def slots_changed(self) -> None:
@@ -107,8 +107,8 @@ class Coordinator(Protocol):
         """Why no slot can be acquired at the moment; `None` if nothing is wrong."""
         ...
 
-    def connect(self, engine: Engine) -> None:
-        """Set the client's engine. Call it before `run`."""
+    def connect(self, client: CoordinatedClient) -> None:
+        """Set the client whose jobs are coordinated. Call it before `run`."""
         ...
 
     async def run(self) -> None:
@@ -126,8 +126,8 @@ class Coordinator(Protocol):
     async def claim(self, candidate: JobEntry, *, limit: int, group_cap: int | None) -> str | None:
         """Acquire a slot for the next job of this client and return the job's id, usually that of `candidate`.
 
-        Returns `None` if no slot is free or it is the turn of another client; `Engine.slots_changed` is called when
-        that may have changed. `limit`: most jobs of all clients together that may hold a slot.
+        Returns `None` if no slot is free or it is the turn of another client; `slots_changed` of the client is called
+        when that may have changed. `limit`: most jobs of all clients together that may hold a slot.
         """
         ...
 
@@ -201,7 +201,7 @@ class LocalCoordinator:
     slots_elsewhere: Mapping[str, str | None] = NO_OTHER_SLOTS
     problem: str | None = None
 
-    def connect(self, engine: Engine) -> None:
+    def connect(self, client: CoordinatedClient) -> None:
         return
 
     async def run(self) -> None:

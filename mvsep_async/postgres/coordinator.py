@@ -16,7 +16,7 @@ from attrs import define, field
 from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import ConfigurationError, JournalError
 from mvsep_async.http.token import Token
-from mvsep_async.jobs.coordinator import Engine, JobView
+from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.outage import Outage
@@ -85,7 +85,7 @@ class SharedCoordinator:
     _takeover: Takeover = field(init=False)
     _mirrors: Mirrors = field(init=False)
     _reported: ReportedJobs = field(init=False)
-    _engine: Engine | None = None
+    _client: CoordinatedClient | None = None
     _reader: ViewReader | None = None
     _slots_changed: Wakeup = field(factory=Wakeup)
     _claim: str | None = None
@@ -103,15 +103,15 @@ class SharedCoordinator:
             self._database, self._availability, self._lease_seconds, self._on_snapshot, self._clock, self._unix_time
         )
         self._takeover = Takeover(self._database, self._journal, self._view)
-        self._mirrors = Mirrors(self._database, self._availability)
+        self._mirrors = Mirrors(self._database, self._availability, self._view)
         self._reported = ReportedJobs(self._database, self._availability)
 
     @property
     def journal(self) -> Journal:
         return self._journal
 
-    def connect(self, engine: Engine) -> None:
-        self._engine = engine
+    def connect(self, client: CoordinatedClient) -> None:
+        self._client = client
 
     def wall(self) -> float:
         return self._lease.wall()
@@ -142,16 +142,16 @@ class SharedCoordinator:
         await self._backend.close()
 
     async def run(self) -> None:
-        store, engine = self._journal.store, self._engine
-        assert engine is not None
+        store, client = self._journal.store, self._client
+        assert client is not None
         requests = RequestLeaser(self.allowance, self._database, store.requests, self._fixed_limit, self._availability)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._journal.run)
             tasks.start_soon(self._lease.run, store.processes, self._on_renewed)
-            tasks.start_soon(self._watch_slots, engine)
+            tasks.start_soon(self._watch_slots, client)
             tasks.start_soon(requests.run)
-            tasks.start_soon(self._reported.run, store.jobs, engine)
-            tasks.start_soon(self._mirrors.run, store.jobs, engine, self._view)
+            tasks.start_soon(self._reported.run, store.jobs, client)
+            tasks.start_soon(self._mirrors.run, store.jobs, client)
             await self._backend.listen(self._on_notice, self._set_listening)
 
     def _on_notice(self, notice: Notice) -> None:
@@ -182,8 +182,8 @@ class SharedCoordinator:
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         """Give up the jobs that other processes have taken over, before the renewed lease is valid for the others."""
-        if snapshot.own is not None and self._engine is not None:
-            own = self._engine.own_jobs()
+        if snapshot.own is not None and self._client is not None:
+            own = self._client.own_jobs()
             # A job that is not written yet cannot have been taken over.
             self._lost([job.id for job in own if job.id not in snapshot.own and not self._journal.is_new(job.id)])
         self.slots_elsewhere = snapshot.elsewhere
@@ -192,16 +192,16 @@ class SharedCoordinator:
 
     async def _on_renewed(self, snapshot: Snapshot) -> None:
         """Take over jobs, and do what other processes ask for or have found out about the jobs of this one."""
-        engine = self._engine
-        assert engine is not None
-        await self._takeover.run(self._journal.store, engine)
+        client = self._client
+        assert client is not None
+        await self._takeover.run(self._journal.store, client)
         for job in set(snapshot.cancelling) - self._cancelling:
-            engine.cancel_requested(job)
+            client.cancel_requested(job)
         self._cancelling = set(snapshot.cancelling)
-        self._reported.set(snapshot.reported, engine)
+        self._reported.set(snapshot.reported, client)
         for job, (hash, remote, host) in snapshot.found.items():
-            engine.found(job, hash=hash, remote=remote, host=host)
-        engine.slots_changed()
+            client.found(job, hash=hash, remote=remote, host=host)
+        client.slots_changed()
 
     # Slots
 
@@ -240,11 +240,11 @@ class SharedCoordinator:
         return claimed.job
 
     def unclaim(self, job: str) -> None:
-        entry = None if self._engine is None else self._engine.own_job(job)
+        entry = None if self._client is None else self._client.own_job(job)
         if entry is not None:
             self._journal.restore(job, entry.state, entry.facts)
 
-    async def _watch_slots(self, engine: Engine) -> None:
+    async def _watch_slots(self, client: CoordinatedClient) -> None:
         """Wake the dispatcher when other processes acquire or free slots."""
         while True:
             with anyio.move_on_after(inf if self._lease.listening else POLL):
@@ -260,7 +260,7 @@ class SharedCoordinator:
                 await anyio.sleep(RETRY)
                 self._slots_changed.set()
             else:
-                engine.slots_changed()
+                client.slots_changed()
 
     # Jobs
 
@@ -337,12 +337,12 @@ class SharedCoordinator:
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:
         await self._lease.check(job, patient=patient)
-        if self._engine is not None and self._engine.is_elsewhere(job):
+        if self._client is not None and self._client.is_elsewhere(job):
             raise JournalError(f"job {job} was taken over by another process of this account", job=job)
 
     def _lost(self, jobs: Sequence[str]) -> None:
-        if self._engine is not None:
-            self._takeover.lost(jobs, self._engine)
+        if self._client is not None:
+            self._takeover.lost(jobs, self._client)
 
     def keep_updated(self, job: JobEntry) -> None:
         self._mirrors.add(job)

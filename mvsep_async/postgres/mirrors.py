@@ -12,7 +12,7 @@ from attrs import define, field
 
 from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.coordinator import Engine, JobView
+from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.subscription import Subscription
 from mvsep_async.postgres.backend import POLL, RETRY, Availability
@@ -38,10 +38,11 @@ _REPORT: Final = 1.0
 
 @define(eq=False)
 class Mirrors:
-    """The jobs of other processes that have handles here, each for as long as it is referenced."""
+    """The jobs of other processes that have handles here, each for as long as it is referenced. `view` reads a row."""
 
     database: Transactions
     availability: Availability
+    view: Callable[[Sequence[Any]], JobView]
     _entries: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     _changed: set[str] = field(factory=set)
     _asked_at: dict[str, float] = field(factory=dict)
@@ -67,8 +68,8 @@ class Mirrors:
         self._changed.update(self._entries)
         self._wake.set()
 
-    async def run(self, jobs: JobTable, engine: Engine, view: Callable[[Sequence[Any]], JobView]) -> None:
-        """Read mirrored jobs whenever they change, until cancelled. `view` reads a row."""
+    async def run(self, jobs: JobTable, client: CoordinatedClient) -> None:
+        """Read mirrored jobs whenever they change, until cancelled."""
         while True:
             with anyio.move_on_after(_REREAD if self._listening else POLL) as scope:
                 await self._wake.wait()
@@ -78,7 +79,7 @@ class Mirrors:
             changed, self._changed = [job for job in self._changed if job in self._entries], set()
             try:
                 await self._ask(jobs)
-                await self._read(changed, jobs, engine, view)
+                await self._read(changed, jobs, client)
             except JournalError as error:
                 self.availability.lost(error)
                 await anyio.sleep(RETRY)
@@ -93,25 +94,23 @@ class Mirrors:
             await self.database.run(lambda connection: jobs.request_reports(connection, ask, _REPORTED_FOR))
             self._asked_at |= dict.fromkeys(ask, now)
 
-    async def _read(
-        self, changed: Sequence[str], jobs: JobTable, engine: Engine, view: Callable[[Sequence[Any]], JobView]
-    ) -> None:
+    async def _read(self, changed: Sequence[str], jobs: JobTable, client: CoordinatedClient) -> None:
         if not changed:
             return
         rows = await self.database.run(lambda connection: jobs.views(connection, changed))
         missing = set(changed)
-        for read in map(view, rows):
+        for read in map(self.view, rows):
             id = read.record.request.id
             missing.discard(id)
-            if engine.own_job(id) is None:
-                engine.show(read)
+            if client.own_job(id) is None:
+                client.show(read)
             entry = self._entries.get(id)
-            if entry is None or entry.done() or engine.own_job(id) is not None:
+            if entry is None or entry.done() or client.own_job(id) is not None:
                 self._entries.pop(id, None)
         for id in missing:
             self._entries.pop(id, None)
-            if engine.own_job(id) is None:
-                engine.job_pruned(id)
+            if client.own_job(id) is None:
+                client.job_pruned(id)
 
 
 @define(eq=False)
@@ -123,22 +122,22 @@ class ReportedJobs:
     _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
     """The subscription to each job, and the progress that was written last."""
 
-    def set(self, jobs: Sequence[str], engine: Engine) -> None:
+    def set(self, jobs: Sequence[str], client: CoordinatedClient) -> None:
         """Report the progress of these jobs from now on, and of no others."""
-        entries = {job: engine.own_job(job) for job in jobs}
+        entries = {job: client.own_job(job) for job in jobs}
         self._reported = {
             job: self._reported.get(job) or (entry.subscribe(), "")
             for job, entry in entries.items()
             if entry is not None
         }
 
-    async def run(self, jobs: JobTable, engine: Engine) -> None:
+    async def run(self, jobs: JobTable, client: CoordinatedClient) -> None:
         """Write changed progress every second, until cancelled."""
         while True:
             await anyio.sleep(_REPORT)
             changed: dict[str, str] = {}
             for job, (subscription, before) in list(self._reported.items()):
-                entry = engine.own_job(job)
+                entry = client.own_job(job)
                 text = before if entry is None else progress_text(entry.progress)
                 if text != before:
                     changed[job] = text

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.coordinator import Engine, JobView
+from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.postgres.connection import Connection, Transactions
@@ -35,29 +35,29 @@ class Takeover:
     _unreadable: set[str] = field(factory=set)
     """Jobs taken over whose files are on another machine."""
 
-    async def run(self, store: Store, engine: Engine) -> None:
+    async def run(self, store: Store, client: CoordinatedClient) -> None:
         """Take over all jobs that this process can continue, and hand back those that it cannot."""
-        await self._take_over(store, engine)
-        await self._hand_back(store, engine)
+        await self._take_over(store, client)
+        await self._hand_back(store, client)
 
     def can_continue(self, job: JobEntry) -> bool:
         """Tell whether the files that the next step of a job needs may be on this machine."""
         return job.id not in self._unreadable or not _needs_its_machine(job)
 
-    def lost(self, jobs: Sequence[str], engine: Engine) -> None:
+    def lost(self, jobs: Sequence[str], client: CoordinatedClient) -> None:
         """Stop working on jobs that belong to another process."""
         for job in jobs:
             self._journal.drop(job)
             self._unreadable.discard(job)
-            engine.give_up(job)
+            client.give_up(job)
 
-    async def _take_over(self, store: Store, engine: Engine) -> None:
+    async def _take_over(self, store: Store, client: CoordinatedClient) -> None:
         yielder = Yielder()
 
         async def take(connection: Connection) -> list[tuple[Any, ...]]:
             unsure, self._unsure = self._unsure, True
             unknown = await store.processes.own(connection) if unsure else ()
-            missing = [job for job in unknown if engine.own_job(job) is None]
+            missing = [job for job in unknown if client.own_job(job) is None]
             return await store.processes.take_over(connection, also=missing)
 
         if self._unsure:
@@ -72,23 +72,23 @@ class Takeover:
                     logger.error("a job of the shared journal cannot be taken over: %s", error)
                     continue
                 id = view.record.request.id
-                if engine.own_job(id) is not None:
-                    self.lost([id], engine)  # to the process that has ended, while this one was suspended
+                if client.own_job(id) is not None:
+                    self.lost([id], client)  # to the process that has ended, while this one was suspended
                 if view.machine not in (None, store.me.machine):
                     self._unreadable.add(id)
-                engine.take_over(view)
+                client.take_over(view)
                 await yielder.maybe_yield()
         self._unsure = False
 
-    async def _hand_back(self, store: Store, engine: Engine) -> None:
+    async def _hand_back(self, store: Store, client: CoordinatedClient) -> None:
         """Release jobs that need files of another machine, for a process there."""
         jobs = [
-            job for job in self._unreadable if (entry := engine.own_job(job)) is not None and _needs_its_machine(entry)
+            job for job in self._unreadable if (entry := client.own_job(job)) is not None and _needs_its_machine(entry)
         ]
         if jobs:
             await self._journal.flush()
             await self._database.run(lambda connection: store.processes.hand_back(connection, jobs))
-            self.lost(jobs, engine)
+            self.lost(jobs, client)
 
 
 def _needs_its_machine(job: JobEntry) -> bool:

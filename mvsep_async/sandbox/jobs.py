@@ -66,7 +66,7 @@ class StatusOverride:
 
 @define(eq=False)
 class Job:
-    """One job. Times are seconds of the sandbox's clock; only `Engine` and `Service` change it."""
+    """One job. Times are seconds of the sandbox's clock; only `JobQueue` and `Service` change it."""
 
     serial: int
     """Its `id` in the history."""

@@ -13,10 +13,10 @@ from mvsep_async.models.output_format import OutputFormat
 from .audio.formats import ENCODINGS
 from .catalogue import algorithms, brief
 from .clock import Clock
-from .engine import Engine
 from .jobs import Job, Phase, ResultFile, progress
 from .links import Links
 from .names import date_text, size_text, split_extension
+from .queue import JobQueue
 from .refusals import NO_SUCH_JOB
 from .settings import SandboxSettings
 
@@ -31,7 +31,7 @@ class Renderer:
 
     _settings: SandboxSettings
     _clock: Clock
-    _engine: Engine
+    _queue: JobQueue
     _links: Links
 
     def created(self, job: Job) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Renderer:
                 return NOT_FOUND
             case _:
                 now = self._clock.now()
-                place = self._engine.place(job, now, self._settings.jobs_ahead, self._settings.queue_seconds)
+                place = self._queue.place(job, now, self._settings.jobs_ahead, self._settings.queue_seconds)
                 status, data = progress(job, now, place)
                 return {"success": True, "status": status, "data": data}
 

@@ -22,10 +22,10 @@ from .accounts import DEFAULT_PASSWORD, Account
 from .api import app
 from .api.handling import Backend
 from .clock import Clock
-from .engine import Engine
 from .faults import Fault, FaultBoard
 from .jobs import JobRecord, StatusOverride
 from .links import Links
+from .queue import JobQueue
 from .render import Renderer
 from .server.edge import Edge
 from .server.listener import HOST, Connections, Listener, bind
@@ -237,11 +237,11 @@ class Sandbox(SandboxSettings):
                 tasks.cancel_scope.cancel()
 
     def _build(self, folder: Path, tasks: anyio.abc.TaskGroup) -> Backend:
-        clock, engine = Clock(), Engine()
+        clock, queue = Clock(), JobQueue()
         links = Links(self, clock)
-        render = Renderer(self, clock, engine, links)
+        render = Renderer(self, clock, queue, links)
         webhooks = Webhooks(tasks, render.separation)
-        return Backend(Service(self, folder, tasks, clock, engine, webhooks), render, links)
+        return Backend(Service(self, folder, tasks, clock, queue, webhooks), render, links)
 
     def _add_accounts(self, service: Service) -> None:
         now = service.clock.epoch(0)

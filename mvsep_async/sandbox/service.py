@@ -19,12 +19,12 @@ from .accounts import Account, Accounts, credits_for
 from .catalogue import algorithms
 from .clock import Clock
 from .create_request import CreateRequest
-from .engine import Engine
 from .fetch import FetchFailedError, fetch
 from .form import Upload
 from .jobs import Job, Phase, Priority, Results, StatusOverride
 from .names import job_hash
 from .quality import QualityBoard
+from .queue import JobQueue
 from .refusals import DAILY_LIMIT, NO_SLOT, Refusal, SilentRefusal, invalid, no_such_job
 from .settings import SandboxSettings
 from .webhooks import Webhooks
@@ -45,7 +45,7 @@ class Service:
     folder: Path
     _tasks: anyio.abc.TaskGroup
     clock: Clock
-    engine: Engine
+    queue: JobQueue
     _webhooks: Webhooks
     accounts: Accounts = field(factory=Accounts)
     quality: QualityBoard = field(factory=QualityBoard)
@@ -66,7 +66,7 @@ class Service:
     def refresh(self) -> float:
         """Bring all jobs up to the present; return the present."""
         now = self.clock.now()
-        for job in self.engine.advance_to(now, self.settings.workers):
+        for job in self.queue.advance_to(now, self.settings.workers):
             self._webhooks.ended(job)
         return now
 
@@ -91,7 +91,7 @@ class Service:
 
     def waiting(self, priority: Priority) -> int:
         """Return how many jobs of that priority wait."""
-        return sum(job.priority is priority for job in self.engine.waiting)
+        return sum(job.priority is priority for job in self.queue.waiting)
 
     def free_left(self, account: Account) -> int:
         """Return how many separations an account without premium may still create today."""
@@ -147,7 +147,7 @@ class Service:
 
     def start(self, hash_: str) -> None:
         """Start processing a waiting job, even if all workers are busy."""
-        self.engine.run_now(self.jobs[hash_], self.refresh())
+        self.queue.run_now(self.jobs[hash_], self.refresh())
         self._wake()
 
     def show(self, hash_: str, override: StatusOverride | None) -> None:
@@ -158,7 +158,7 @@ class Service:
         """End a job with success, as soon as its files are made."""
         now = self.refresh()
         job = self.jobs[hash_]
-        self.engine.run_now(job, now)
+        self.queue.run_now(job, now)
         job.manual = False
         job.run_seconds = now - (job.started_at if job.started_at is not None else now)
         self.refresh()
@@ -189,7 +189,7 @@ class Service:
         while True:
             self._changed = anyio.Event()
             now = self.refresh()
-            moment = self.engine.next_event(self.settings.workers)
+            moment = self.queue.next_event(self.settings.workers)
             with anyio.move_on_after(None if moment is None else max(0.0, moment - now)):
                 await self._changed.wait()
 
@@ -296,7 +296,7 @@ class Service:
         job.ready_at = now + settings.queue_seconds
         job.chunks = settings.chunks(job.duration)
         job.run_seconds = settings.run_seconds(job.serial - FIRST_SERIAL, job.duration, algorithm.price_coefficient)
-        self.engine.enqueue(job)
+        self.queue.enqueue(job)
         if duration is None or request.must_fail(settings):
             job.message = NOT_AUDIO if duration is None else "The separation failed, please try again"
             job.work_done_at = now
@@ -352,13 +352,13 @@ class Service:
             run_seconds=60.0,
         )
         self._add(job)
-        self.engine.enqueue(job)
-        self.engine.run_now(job, now)
+        self.queue.enqueue(job)
+        self.queue.run_now(job, now)
         return job
 
     def _end(self, job: Job, phase: Phase) -> None:
         if job.unfinished:
-            self.engine.end(job, self.refresh(), phase)
+            self.queue.end(job, self.refresh(), phase)
             self._webhooks.ended(job)
         self._wake()
 

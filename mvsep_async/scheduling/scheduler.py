@@ -41,7 +41,8 @@ _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREAT
 class Scheduler:
     """Runs the parts that work on jobs. They are independent of each other: the registry reports each change to all.
 
-    `separations`: the endpoint calls that cancel and delete jobs. The scheduler is the `Engine` of its coordinator.
+    `separations`: the endpoint calls that cancel and delete jobs. The coordinator calls the scheduler, as its
+    `CoordinatedClient`, about jobs of other clients.
     """
 
     registry: JobRegistry
@@ -100,18 +101,18 @@ class Scheduler:
             await self.dispatcher.run(tasks)
 
     def slots_changed(self) -> None:
-        """See `Engine.slots_changed`."""
+        """See `CoordinatedClient.slots_changed`."""
         self.dispatcher.slots_changed()
 
     def take_over(self, view: JobView) -> None:
-        """See `Engine.take_over`."""
+        """See `CoordinatedClient.take_over`."""
         job = self.registry.restore(view.record)
         self.resume(job)
         if view.cancelling:
             self.cancel_requested(job.id)
 
     def give_up(self, job: str) -> None:
-        """See `Engine.give_up`."""
+        """See `CoordinatedClient.give_up`."""
         entry = self.registry.jobs.get(job)
         if entry is None or entry.done():
             return
@@ -123,39 +124,39 @@ class Scheduler:
         self.coordinator.keep_updated(entry)
 
     def cancel_requested(self, job: str) -> None:
-        """See `Engine.cancel_requested`."""
+        """See `CoordinatedClient.cancel_requested`."""
         entry = self.registry.jobs.get(job)
         if entry is not None and self._tasks is not None and job not in self.dispatcher.cancelling:
             self._tasks.start_soon(self._cancel_for_other, entry)
 
     def found(self, job: str, *, hash: str | None, remote: str | None, host: str | None) -> None:
-        """See `Engine.found`."""
+        """See `CoordinatedClient.found`."""
         entry = self.registry.jobs.get(job)
         if entry is not None and entry.state is JobState.LOST:
             at = None if host is None else Host.parse(host)
             self.registry.apply(entry, JobEvent.FOUND, hash=hash, remote=remote, host=at)
 
     def show(self, view: JobView) -> None:
-        """See `Engine.show`."""
+        """See `CoordinatedClient.show`."""
         self.registry.mirror(view.record, view.progress)
 
     def job_pruned(self, job: str) -> None:
-        """See `Engine.job_pruned`."""
+        """See `CoordinatedClient.job_pruned`."""
         entry = self.registry.elsewhere.get(job)
         if entry is not None and not entry.done():
             error = JobNotFoundError(f"job {job} was pruned from the shared journal", job=job, hash=entry.hash)
             self.registry.mirror(Record(entry.request, JobState.FAILED, evolve(entry.facts, error=error)))
 
     def own_job(self, job: str) -> JobEntry | None:
-        """See `Engine.own_job`."""
+        """See `CoordinatedClient.own_job`."""
         return self.registry.jobs.get(job)
 
     def is_elsewhere(self, job: str) -> bool:
-        """See `Engine.is_elsewhere`."""
+        """See `CoordinatedClient.is_elsewhere`."""
         return job in self.registry.elsewhere
 
     def own_jobs(self) -> list[JobEntry]:
-        """See `Engine.own_jobs`."""
+        """See `CoordinatedClient.own_jobs`."""
         return [job for job in self.registry.jobs.values() if not job.done()]
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ async def _queue(backend: Backend, request: Request) -> object:
     service = backend.service
     service.refresh()
     waiting = {str(priority): service.waiting(priority) for priority in Priority}
-    answer: dict[str, Any] = {"queue": {"in_process": len(service.engine.running), **waiting}}
+    answer: dict[str, Any] = {"queue": {"in_process": len(service.queue.running), **waiting}}
     if request.query_params.get("api_token"):
         account = authenticate(service, request.query_params)
         priority = _priority(account)

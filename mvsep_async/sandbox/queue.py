@@ -1,4 +1,4 @@
-"""The queue and the workers, computed: which job runs from when to when.
+"""The queue and the workers: computes which job runs from when to when.
 
 No job has a task or a timer. `advance_to(now)` plays all starts and ends up to `now` in their order, so the state of a
 job is a function of time, workers and queue, however rarely it is asked for.
@@ -16,7 +16,7 @@ _RANK = {priority: number for number, priority in enumerate(Priority)}
 
 
 @define
-class Engine:
+class JobQueue:
     """Waiting and running jobs of all accounts."""
 
     waiting: list[Job] = field(factory=list, init=False)
