@@ -208,7 +208,10 @@ class Dispatcher:
                 self._release_slot(job)
             self.wake.set()
 
-    async def _known_user(self, job: JobEntry) -> User | None:
+    async def _known_user(self, job: JobEntry, *, fresh: bool = False) -> User | None:
+        if fresh:
+            self.update_account(user := await self.account.request())
+            return user
         if is_uploaded(job):
             return await self.account.plan()
         await self._outcomes.refused.create_begins(job)

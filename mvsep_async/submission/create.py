@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from anyio import get_cancelled_exc_class
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from mvsep_async.download.target import check_target
 from mvsep_async.endpoints.separations import SeparationsAPI
@@ -46,12 +46,12 @@ from mvsep_async.observe.events import Uploaded
 from mvsep_async.sources import Data, Pair, Spooled, Stream, is_url, label, remote_type_of
 from mvsep_async.submission.attempt import Attempt
 from mvsep_async.submission.held_body import RESERVED, HeldContent
-from mvsep_async.submission.limits import RefusedSizes, check_limits
+from mvsep_async.submission.limits import PremiumRefusals, RefusedSizes, check_limits
 from mvsep_async.submission.upload_queue import SMALL, UploadQueue
 
 __all__ = ["CreateResult", "Fate", "Launcher", "fate_of"]
 
-KnownUser: TypeAlias = Callable[[], Awaitable[User | None]]
+KnownUser: TypeAlias = Callable[..., Awaitable[User | None]]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -135,14 +135,18 @@ class Launcher:
     """Replaces the files to send by smaller ones for the time of the upload; by default it does not."""
     _attempts: dict[str, Attempt] = field(factory=dict)
     _refused_sizes: RefusedSizes = field(factory=RefusedSizes)
+    _premium_refusals: PremiumRefusals = field(
+        default=Factory(lambda self: PremiumRefusals(self.clock), takes_self=True)
+    )
 
     async def launch(self, job: JobEntry, known_user: KnownUser) -> CreateResult:
         """Create a job at the service. It is `CREATING` if it has a slot, else `UPLOADING`.
 
         The last bytes of an `UPLOADING` job wait for `slot_acquired`. `known_user` is called before anything is sent;
-        it returns the account, whose plan limits what may be sent, or `None`. Afterwards the job is `WAITING` or
-        `FETCHING` (accepted), or `LOST`; or unchanged if the service has answered with an error, which may come from a
-        proxy; or `QUEUED` in all other cases, also if this is cancelled before the body is sent completely.
+        it returns the account, whose plan limits what may be sent, or `None`. With `fresh=True` it requests the
+        account. Afterwards the job is `WAITING` or `FETCHING` (accepted), or `LOST`; or unchanged if the service has
+        answered with an error, which may come from a proxy; or `QUEUED` in all other cases, also if this is cancelled
+        before the body is sent completely.
         """
         ahead = job.state is JobState.UPLOADING
         attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
@@ -185,6 +189,7 @@ class Launcher:
             size = sum(part.content.size for part in parts)
             user = None if parts and job.request.settings.anyway else await known_user()
             self._refused_sizes.check(job.request, user, size)
+            await self._premium_refusals.check(job.request, partial(known_user, fresh=True))
             await _check_unchanged(job)
             await check_limits(job.request, user)
             await check_target(job.request)
@@ -208,6 +213,7 @@ class Launcher:
             if attempt.given_up:
                 return CreateResult(Fate.GIVEN_UP)
             self._refused_sizes.record(error, job.request, user, size)
+            self._premium_refusals.record(error, job.request)
             fate = fate_of(error, handed_over=attempt.handed_over)
             if fate is Fate.LOST:
                 message = f"{error.message}; searching the service's lists for the job"

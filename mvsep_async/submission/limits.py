@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +15,19 @@ from mvsep_async.audio.tags import read_tags
 from mvsep_async.catalogue.plans import check_song
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import InvalidRequestError, MVSepError, UploadError
+from mvsep_async.jobs.failures import needs_premium
 from mvsep_async.jobs.request import JobRequest
+from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.sources import Data, Pair, label, uploaded_files
 
-__all__ = ["RefusedSizes", "check_limits"]
+__all__ = ["PremiumRefusals", "RefusedSizes", "check_limits"]
 
 _TOO_LARGE: Final = re.compile(r"(?i)\b(?:too (?:large|big)|(?:larger|greater|bigger) than|exceeds? .*\bsize)\b")
 """Words for a file that is too large where the status is not 413. They are a guess: no such text is documented."""
+
+_PREMIUM_CHECK: Final = 60.0
+"""Seconds between two requests for the account after a refusal for lack of credits, our choice."""
 
 
 async def check_limits(request: JobRequest, user: User | None) -> None:
@@ -77,6 +84,48 @@ class RefusedSizes:
             "it all the same",
             fields={"audiofile": ["too large"]},
         )
+
+
+@define(eq=False)
+class PremiumRefusals:
+    """The algorithms and formats that the service refused for lack of credits, so that the other songs of a run are
+    not uploaded in vain.
+    """
+
+    clock: Callable[[], float]
+    _refused: dict[tuple[int | None, OutputFormat], InvalidRequestError] = field(factory=dict)
+    _asked_at: float = -inf
+
+    def record(self, error: MVSepError, request: JobRequest) -> None:
+        """Remember a refusal if it means that the account would have to be premium."""
+        if isinstance(error, InvalidRequestError) and error.status is not None and needs_premium(error):
+            self._refused[_settings(request)] = error
+
+    async def check(self, request: JobRequest, current_user: Callable[[], Awaitable[User | None]]) -> None:
+        """Raise `InvalidRequestError` for settings that were refused, unless the account has credits by now.
+
+        `current_user` requests the account; it is called once a minute at most.
+        """
+        error = self._refused.get(_settings(request))
+        if error is None or request.settings.anyway:
+            return
+        if self.clock() - self._asked_at > _PREMIUM_CHECK:
+            user = await current_user()
+            self._asked_at = self.clock()
+            if user is not None and user.is_premium:
+                self._refused.clear()
+                self._asked_at = -inf
+                return
+        raise InvalidRequestError(
+            f"{label(request.source, request.filename)} was not sent, since the same settings were refused before: "
+            f"{error.message}",
+            fields=error.fields,
+            reason=error.reason,
+        )
+
+
+def _settings(request: JobRequest) -> tuple[int | None, OutputFormat]:
+    return request.settings.algorithm, request.settings.output_format
 
 
 def _plan(request: JobRequest, user: User | None) -> tuple[int | None, bool | None]:

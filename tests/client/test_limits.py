@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mvsep_async import InvalidRequestError, MVSepClient, NoFreeSlotError, Stage
+from mvsep_async.jobs.failures import FailureKind, classify_failure
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import NewClient
 
@@ -228,3 +229,40 @@ async def test_a_premium_promise_too_large_is_found_out(client_of: NewClient, so
                 sandbox.finish(sandbox.jobs[done - 2].hash)
         assert [job.error for job in jobs if not isinstance(job.error, NoFreeSlotError)] == [None] * 5
         assert sandbox.peak_unfinished(sandbox.premium_token) == 2
+
+
+async def premium_songs(held: Sandbox, client: MVSepClient, song: Path, count: int) -> list[Any]:
+    """Submit songs for an algorithm that needs credits, which the account has until the first one is accepted."""
+    jobs = [await client.submit(song, algorithm=26) for _ in range(count)]
+    await until(lambda: paid(held) == 1)
+    return jobs
+
+
+async def test_when_the_credits_are_used_up_the_other_songs_are_not_uploaded_to_be_refused(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(held, concurrency=1) as client:
+        first, *others = await premium_songs(held, client, song, 5)
+        await client.account.disable_premium()  # as if the first job had cost the last credit
+        held.finish(str(first.hash))
+        for job in others:
+            with pytest.raises(InvalidRequestError, match="premium") as caught:
+                await job
+            assert classify_failure(caught.value) is FailureKind.TEMPORARY
+        assert calls(held, "separation/create") == 2
+        assert (await client.submit(song, algorithm=40)).error is None  # another algorithm needs none
+
+
+async def test_songs_are_sent_again_when_the_account_has_credits_again(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    async with client_of(held, concurrency=1) as client:
+        first, second = await premium_songs(held, client, song, 2)
+        await client.account.disable_premium()
+        held.finish(str(first.hash))
+        with pytest.raises(InvalidRequestError, match="premium"):
+            await second
+        await client.account.enable_premium()
+        later = await client.submit(song, algorithm=26)
+        await until(lambda: later.hash)
+    assert paid(held) == 2
