@@ -253,7 +253,8 @@ class Downloader:
         """Return the planned files with links to the service's mirror. Each call costs a credit."""
         separation = job.facts.separation
         assert separation is not None
-        status = await self.separations.get(separation.hash, host=job.facts.host, mirror=True)
+        confirm = None if self.confirm is None else partial(self.confirm, job.id)
+        status = await self.separations.get(separation.hash, host=job.facts.host, mirror=True, before_last=confirm)
         if status.separation is None:
             raise JobNotFoundError(
                 f"the service no longer has job {separation.hash}: its results were deleted or expired",

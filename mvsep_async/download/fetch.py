@@ -75,7 +75,8 @@ class Fetch:
       decreases if the download starts again.
     - `renew()` returns a new URL for an expired link; while the service does not answer it, it is called again within
       `patience`. `next_path(path)` returns another path in the same folder if `path` is taken; without it that is an
-      error. `confirm()` is awaited before the file gets its name, and may raise to prevent it.
+      error. `confirm()` is awaited before the file gets its name, and may raise to prevent it; also when the download
+      has failed, so that `keeps` is up to date.
     - `keeps()`: whether an unfinished file is kept, to be continued. `on_retry(reason)` is called before each further
       attempt. `patience`: seconds without a new byte before it fails.
     - `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
@@ -113,7 +114,13 @@ class Fetch:
             await self._open()
             resumed = self._part.have
             self.on_bytes(resumed)
-            await self._complete()
+            try:
+                await self._complete()
+            except DownloadError:
+                # A process that was suspended may fail before it learns that another one has the job.
+                if self.confirm is not None:
+                    await self.confirm()
+                raise
             size = self._part.have
             path = await self._finish()
             return Fetched(path, size, resumed, self._received)

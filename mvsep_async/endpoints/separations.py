@@ -91,12 +91,19 @@ class SeparationsAPI:
         return decode(record(await self._caller.call(call)), Created, what=call.path)
 
     async def get(
-        self, hash: str, *, host: Host | str | None = None, mirror: bool = False, priority: Priority = Priority.POLL
+        self,
+        hash: str,
+        *,
+        host: Host | str | None = None,
+        mirror: bool = False,
+        priority: Priority = Priority.POLL,
+        before_last: Callable[[], Awaitable[None]] | None = None,
     ) -> JobStatus:
         """Return the status of a job, with its `separation` once it is done. No token is sent.
 
         `mirror=True` asks for links to the service's mirror, which can be faster: **each such call costs one credit**
-        and needs the token. A failed or missing job is a status, not an error.
+        and needs the token. `before_last()` is awaited just before the request is sent, and may raise to prevent it.
+        A failed or missing job is a status, not an error.
         """
         query: dict[str, str | int] = {"hash": _hash(hash)}
         if mirror:
@@ -111,6 +118,7 @@ class SeparationsAPI:
             repeatable=not mirror,
             tolerant=True,
             priority=priority,
+            before_last=before_last,
         )
         return read_job(await self._caller.call(call), hash=hash)
 

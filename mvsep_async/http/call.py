@@ -66,7 +66,8 @@ class Call:
     on_handed_over: Callable[[], None] | None = None
     """Called before the last byte is sent: from then on the service may have accepted the call."""
     before_last: Callable[[], Awaitable[None]] | None = None
-    """Awaited each time before the last byte of a form is sent; it may raise to keep the call from being accepted."""
+    """Awaited each time before the last byte of a form, or a GET, is sent; it may raise to keep the call from being
+    accepted."""
     on_rate_limited: Callable[[], None] | None = None
     """Called after a 429, to which the service did nothing: the call is sent again."""
 

@@ -101,6 +101,10 @@ class Wire:
         """Send `call`, and then to where the service redirects it, as long as that is the service too."""
         for _ in range(_MOST_REDIRECTS + 1):
             async with self.gate.admit(call.priority) as admitted:
+                if call.method == "GET" and call.before_last is not None:
+                    admitted.sent = False
+                    await call.before_last()
+                    admitted.sent = True
                 answer = await self._exchange(call, admitted)
                 admitted.headers = answer.headers
             if answer.status not in _REDIRECTS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,7 +55,11 @@ class FakeService(httpx.AsyncBaseTransport):
         self.in_flight -= 1
         return self.respond(request) or httpx.Response(200, stream=Body(audio(request.url.path)))
 
-    async def get(self, hash: str, **_: object) -> JobStatus:
+    async def get(
+        self, hash: str, *, before_last: Callable[[], Awaitable[None]] | None = None, **_: object
+    ) -> JobStatus:
+        if before_last is not None:
+            await before_last()
         kind = JobKind.NOT_FOUND if self.renewed is None else next(self.kinds, JobKind.DONE)
         separation = Separation(hash=hash, files=tuple(self.renewed or ())) if kind is JobKind.DONE else None
         return JobStatus(kind=kind, status=kind.value, hash=hash, separation=separation)
@@ -311,3 +315,21 @@ async def test_a_finished_job_that_the_service_reports_as_waiting_is_waited_for(
     fake.service.kinds = iter([JobKind.WAITING, JobKind.UNKNOWN])
     (path,) = await fake.downloader.download(fake.job("Vocals"), fake.target())
     assert path.read_bytes() == audio("/new")
+
+
+async def test_no_credit_is_paid_for_the_mirror_once_another_process_has_the_job(fake: Fixture) -> None:
+    confirmed: list[str] = []
+
+    async def confirm(job: str) -> None:
+        confirmed.append(job)
+        if len(confirmed) > 1:
+            raise JournalError("taken over")
+
+    fake.downloader.confirm = confirm
+    fake.service.renewed = [OutputFile(url="https://mirror.test/vocals", name="vocals.mp3", stem="vocals")]
+    job = fake.job("vocals")
+    with pytest.raises(JournalError, match="taken over"):
+        await fake.downloader.download(job, fake.target(), mirror=True)
+    assert confirmed == [job.id] * 2
+    assert not fake.service.requested
+    assert job.state is JobState.DONE

@@ -12,7 +12,8 @@ import pytest
 
 from mvsep_async.download import part_file as part_module
 from mvsep_async.download.fetch import Fetch, Fetched
-from mvsep_async.errors import DownloadError, ServiceUnavailableError
+from mvsep_async.download.ranges import ResumeState
+from mvsep_async.errors import DownloadError, JournalError, ServiceUnavailableError
 from mvsep_async.transport.client import make_http
 from tests.transport.conftest import audio
 from tests.transport.servers import Connection, FileAnswer, Hangup, Request, serving
@@ -493,6 +494,61 @@ async def test_gives_up_after_its_patience_and_keeps_what_is_there(http: httpx.A
         got = await get(http, server.url(), tmp_path / "a.wav")
     assert got.resumed == 500_000
     assert (tmp_path / "a.wav").read_bytes() == SONG
+
+
+async def test_a_download_that_fails_in_a_process_that_lost_the_job_leaves_nothing(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    """A process that was suspended for longer than its patience learns of a takeover only when it is asked for."""
+    answer, ours = FileAnswer(SONG, cut=500_000), [True]
+
+    def then_dead(connection: Connection, request: Request) -> None:
+        if len(server.requests) > 1:
+            raise Hangup
+        answer(connection, request)
+
+    async def confirm() -> None:
+        ours[0] = False
+        raise JournalError("taken over")
+
+    with serving(then_dead) as server, pytest.raises(JournalError, match="taken over"):
+        await get(http, server.url(), tmp_path / "a.wav", Time(), patience=60, confirm=confirm, keeps=lambda: ours[0])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("written", [b"", b"{", b'{"identity": "/stem.wav", "tot', b"\xff\xfe", b"[]", b"null"])
+async def test_a_damaged_state_starts_the_download_again(
+    http: httpx.AsyncClient, tmp_path: Path, written: bytes
+) -> None:
+    (tmp_path / "a.wav.part").write_bytes(b"x" * 1000)
+    (tmp_path / "a.wav.part.json").write_bytes(written)
+    with serving(FileAnswer(SONG)) as server:
+        got = await get(http, server.url(), tmp_path / "a.wav")
+    assert got.resumed == 0
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.wav", SONG)]
+
+
+def test_a_disk_with_room_for_a_part_of_the_state_keeps_the_earlier_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = part_module.PartFile(tmp_path, tmp_path / "a.wav")
+    part.open()
+    part.begin(0, ResumeState("first", None, None))
+    part.write(b"x" * 1000)
+    state = (tmp_path / "a.wav.part.json").read_bytes()
+    room = [10]
+
+    def nearly_full(fd: int, data: bytes) -> int:
+        if room[0] == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fits, room[0] = min(room[0], len(data)), 0
+        return fits
+
+    monkeypatch.setattr(part_module.os, "write", nearly_full)
+    with pytest.raises(OSError, match="No space"):
+        part.begin(1000, ResumeState("second", None, None))
+    part.close()
+    assert (tmp_path / "a.wav.part.json").read_bytes() == state
 
 
 async def test_redirects_are_followed_without_credentials(tmp_path: Path) -> None:

@@ -226,6 +226,27 @@ async def test_each_attempt_is_checked_and_an_error_keeps_it_incomplete(call: Ca
 
 
 @respx.mock
+async def test_a_get_that_costs_credits_is_checked_when_it_may_be_sent(wire: Wire) -> None:
+    """It may have waited for the budget of requests since it was called."""
+    taken = JournalError("job 1 was taken over by another process")
+    route = respx.route().mock(return_value=httpx.Response(200, json=1))
+    checks: list[Exception | None] = [None, taken]
+
+    async def confirm() -> None:
+        assert wire.gate.budget.spare(anyio.current_time()) < before
+        if (error := checks.pop(0)) is not None:
+            raise error
+
+    before = wire.gate.budget.spare(anyio.current_time())
+    call = evolve(LOOK, before_last=confirm)
+    assert await wire.call(call) == 1
+    with pytest.raises(JournalError):
+        await wire.call(call)
+    assert len(route.calls) == 1
+    assert wire.gate.budget.spare(anyio.current_time()) == before - 1  # what was not sent does not count
+
+
+@respx.mock
 @pytest.mark.parametrize("call", [USER, CREATE])
 async def test_429_is_waited_out_whatever_the_call(wire: Wire, call: Call) -> None:
     waits: list[float | None] = []

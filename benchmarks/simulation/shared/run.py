@@ -345,9 +345,7 @@ class World:
         whole = {result_bytes(song.audio, stem) for song in self.songs for stem in ("vocals", "other")}
         for target in {process.target for process in self.processes}:
             for path in target.rglob("*"):
-                # A client that was suspended for longer than its patience may leave an unfinished file behind.
-                unfinished = path.name.endswith((".part", ".part.json"))
-                if path.is_file() and not unfinished and path.read_bytes() not in whole:
+                if path.is_file() and path.read_bytes() not in whole:
                     self.story.violate("files are whole", f"{path.relative_to(target)} is not a stem of any song")
         for song in self.songs:
             paid = self.service.paid(song.audio)
