@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
-    from mvsep_async.jobs.coordinator import Coordinator
+    from mvsep_async.jobs.coordinator import OpenedJournal
     from mvsep_async.observe.events import Listener
 
 __all__ = [
@@ -131,8 +131,8 @@ class ClientConfig:
     limit_rate: float | None = field(default=None, validator=_at_least(1024.0))
     compress_uploads: bool = field(default=False, validator=_check_encoder)
     on_event: Listener | None = field(default=None, validator=_check_listener)
-    coordinator: Callable[[ClientConfig], Coordinator] | None = None
-    """Makes the coordinator of a client; by default, `journal` decides which one it is."""
+    open_journal: Callable[[ClientConfig], OpenedJournal] | None = None
+    """Opens the journal of a client, with the coordinator that uses it; by default that of `journal`."""
 
     @property
     def time_scale(self) -> float:

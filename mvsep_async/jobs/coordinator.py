@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeAlias
 
 from attrs import define, frozen
 
@@ -17,7 +18,7 @@ from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["NO_OTHER_SLOTS", "CoordinatedClient", "Coordinator", "JobView", "LocalCoordinator"]
+__all__ = ["NO_OTHER_SLOTS", "CoordinatedClient", "Coordinator", "JobView", "LocalCoordinator", "OpenedJournal"]
 
 NO_OTHER_SLOTS: Mapping[str, str | None] = {}
 """The slots of other clients, for a client that shares nothing."""
@@ -187,6 +188,10 @@ class Coordinator(Protocol):
     def keep_updated(self, job: JobEntry) -> None:
         """Publish the changes of another client's job for as long as its entry is referenced."""
         ...
+
+
+OpenedJournal: TypeAlias = AbstractAsyncContextManager[tuple[Coordinator, Sequence[Record]]]
+"""A journal while it is open: the coordinator of its client, and the jobs to resume."""
 
 
 @define(eq=False)

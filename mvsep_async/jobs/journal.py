@@ -49,10 +49,6 @@ class Journal(Protocol):
         """The folder for songs that arrive as bytes; `None` if they need not survive the process."""
         ...
 
-    async def open(self) -> Sequence[Record]:
-        """Lock and read the journal. Raises `JournalError` if it is locked, damaged or of a newer version."""
-        ...
-
     async def run(self) -> None:
         """Write recorded changes, for as long as the client is open."""
         ...
@@ -86,19 +82,12 @@ class Journal(Protocol):
         """Wait until all changes recorded so far are written; with `synced`, also safe from a power loss."""
         ...
 
-    async def close(self) -> None:
-        """Write the remaining changes and unlock."""
-        ...
-
 
 class NoJournal:
     """A journal that records nothing: jobs are lost with the process."""
 
     spool: Path | None = None
     durations: Sequence[JobDuration] = ()
-
-    async def open(self) -> Sequence[Record]:
-        return ()
 
     async def run(self) -> None:
         return
@@ -119,7 +108,4 @@ class NoJournal:
         return
 
     async def flush(self, *, synced: bool = False) -> None:
-        return
-
-    async def close(self) -> None:
         return

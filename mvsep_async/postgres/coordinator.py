@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,14 +15,13 @@ import anyio
 from attrs import define, field
 
 from mvsep_async.concurrency import Wakeup
-from mvsep_async.errors import ConfigurationError, JournalError
-from mvsep_async.http.token import Token
+from mvsep_async.errors import JournalError
 from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.jobs.journal import Journal
+from mvsep_async.jobs.journal import JobDuration, Journal
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
-from mvsep_async.postgres.backend import POLL, RETRY, Availability, Backend, PostgresBackend
+from mvsep_async.postgres.backend import POLL, RETRY, Availability, Backend
 from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, Transactions
 from mvsep_async.postgres.decisions import TURN_PATIENCE, share_of
 from mvsep_async.postgres.journal import PostgresJournal
@@ -33,7 +33,6 @@ from mvsep_async.postgres.rows import ViewReader
 from mvsep_async.postgres.slots import Claimed, LeaseOverError
 from mvsep_async.postgres.store import Store
 from mvsep_async.postgres.takeover import Takeover
-from mvsep_async.postgres_url import PostgresURL
 
 __all__ = ["SharedCoordinator", "open_coordinator"]
 
@@ -42,51 +41,73 @@ T = TypeVar("T")
 logger = logging.getLogger("mvsep_async")
 
 
-def open_coordinator(
-    url: PostgresURL,
-    token: Token | None,
-    service: str,
+@asynccontextmanager
+async def open_coordinator(
+    backend: Backend,
     *,
     lease: float,
     shared_files: bool,
     patience: float,
     requests_per_minute: int | None,
-) -> SharedCoordinator:
-    """Return the coordinator for the journal in this database; `journal.open` connects to it.
+    clock: Callable[[], float] = suspend_proof_clock,
+    unix_time: Callable[[], float] = time.time,
+) -> AsyncIterator[SharedCoordinator]:
+    """Connect to the database, migrate its tables and get a lease. At the end, write what is left and end the lease.
 
-    Raises `ConfigurationError` without a token, which tells the accounts in one database apart.
+    `clock`: the seconds of a clock that also runs while the process is suspended. `unix_time`: this machine's clock.
+    Raises `ConfigurationError` or `JournalError` for a database that cannot be used.
     """
-    if token is None:
-        raise ConfigurationError("a PostgreSQL journal needs an API token: set MVSEP_API_TOKEN, or pass api_token")
-    return SharedCoordinator(PostgresBackend(url, token, service), lease, shared_files, patience, requests_per_minute)
+    try:
+        store, spool = await backend.open()
+        coordinator = SharedCoordinator(
+            backend,
+            store,
+            spool,
+            await backend.transactions.run(store.jobs.durations),
+            lease,
+            shared_files,
+            patience,
+            requests_per_minute,
+            clock,
+            unix_time,
+        )
+        try:
+            await coordinator.begin()
+            yield coordinator
+        finally:
+            with anyio.CancelScope(shield=True):
+                await coordinator.end()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await backend.close()
 
 
 @define(eq=False)
 class SharedCoordinator:
-    """Shares slots, requests and jobs with the other processes of an account through a PostgreSQL database.
-
-    `clock`: the seconds of a clock that also runs while the process is suspended. `unix_time`: this machine's clock.
-    """
+    """Shares slots, requests and jobs with the other processes of an account through a PostgreSQL database."""
 
     _backend: Backend
+    _store: Store
+    _spool: Path
+    _durations: Sequence[JobDuration]
     _lease_seconds: float
     _shared_files: bool
     _patience: float
     _fixed_limit: int | None
-    _clock: Callable[[], float] = field(default=suspend_proof_clock, kw_only=True)
-    _unix_time: Callable[[], float] = field(default=time.time, kw_only=True)
+    _clock: Callable[[], float]
+    _unix_time: Callable[[], float]
     shared: bool = True
     allowance: LeasedRequests = field(factory=lambda: LeasedRequests(anyio.current_time))
     slots_elsewhere: Mapping[str, str | None] = field(factory=dict)
     _database: Transactions = field(init=False)
     _availability: Availability = field(init=False)
+    _reader: ViewReader = field(init=False)
     _journal: PostgresJournal = field(init=False)
     _lease: LeaseKeeper = field(init=False)
     _takeover: Takeover = field(init=False)
     _mirrors: Mirrors = field(init=False)
     _reported: ReportedJobs = field(init=False)
     _client: CoordinatedClient | None = None
-    _reader: ViewReader | None = None
     _slots_changed: Wakeup = field(factory=Wakeup)
     _claim: str | None = None
     """The token of a claim whose outcome is unknown: the next claim uses it again, so it gets a slot granted before."""
@@ -98,13 +119,22 @@ class SharedCoordinator:
     def __attrs_post_init__(self) -> None:
         self._database = self._backend.transactions
         self._availability = Availability(self._backend)
-        self._journal = PostgresJournal(self._database, self._shared_files, self._connect, self._disconnect, self._lost)
-        self._lease = LeaseKeeper(
-            self._database, self._availability, self._lease_seconds, self._on_snapshot, self._clock, self._unix_time
+        self._reader = ViewReader(spool=self._spool)
+        self._journal = PostgresJournal(
+            self._database, self._store, self._shared_files, self._spool, self._durations, self._lost
         )
-        self._takeover = Takeover(self._database, self._journal, self._view)
-        self._mirrors = Mirrors(self._database, self._availability, self._view)
-        self._reported = ReportedJobs(self._database, self._availability)
+        self._lease = LeaseKeeper(
+            self._database,
+            self._store.processes,
+            self._availability,
+            self._lease_seconds,
+            self._on_snapshot,
+            self._clock,
+            self._unix_time,
+        )
+        self._takeover = Takeover(self._database, self._store, self._journal, self._reader)
+        self._mirrors = Mirrors(self._database, self._store.jobs, self._availability, self._reader)
+        self._reported = ReportedJobs(self._database, self._store.jobs, self._availability)
 
     @property
     def journal(self) -> Journal:
@@ -123,39 +153,40 @@ class SharedCoordinator:
     def closing(self) -> None:
         self._backend.closing()
 
-    async def _connect(self) -> tuple[Store, Path]:
-        """Connect to the database, migrate its tables and get a lease."""
-        store, spool = await self._backend.open()
-        self._reader = ViewReader(spool=spool)
-        await self._lease.renew(store.processes)
-        await self._database.run(store.jobs.resume)  # as an SQLite journal does when it is opened
-        return store, spool
+    async def begin(self) -> None:
+        """Get a lease, and resume the jobs that were released, as an SQLite journal does when it is opened."""
+        await self._lease.renew()
+        await self._database.run(self._store.jobs.resume)
 
-    async def _disconnect(self) -> None:
-        """End the lease, so that other processes may take over at once, and the connection."""
-        self._lease.ended()
+    async def end(self) -> None:
+        """Write the remaining changes, and end the lease, so that other processes may take over at once."""
         try:
-            with anyio.move_on_after(2):
-                await self._database.run(self._journal.store.processes.leave)
-        except JournalError as error:
-            logger.info("the lease could not be ended and expires by itself: %s", error)
-        await self._backend.close()
+            await self._journal.flush()
+        finally:
+            self._lease.ended()
+            try:
+                with anyio.move_on_after(2):
+                    await self._database.run(self._store.processes.leave)
+            except JournalError as error:
+                logger.info("the lease could not be ended and expires by itself: %s", error)
 
     async def run(self) -> None:
-        store, client = self._journal.store, self._client
+        client = self._client
         assert client is not None
-        requests = RequestLeaser(self.allowance, self._database, store.requests, self._fixed_limit, self._availability)
+        requests = RequestLeaser(
+            self.allowance, self._database, self._store.requests, self._fixed_limit, self._availability
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._journal.run)
-            tasks.start_soon(self._lease.run, store.processes, self._on_renewed)
+            tasks.start_soon(self._lease.run, self._on_renewed)
             tasks.start_soon(self._watch_slots, client)
             tasks.start_soon(requests.run)
-            tasks.start_soon(self._reported.run, store.jobs, client)
-            tasks.start_soon(self._mirrors.run, store.jobs, client)
+            tasks.start_soon(self._reported.run, client)
+            tasks.start_soon(self._mirrors.run, client)
             await self._backend.listen(self._on_notice, self._set_listening)
 
     def _on_notice(self, notice: Notice) -> None:
-        mine = notice.about == self._journal.store.me.process
+        mine = notice.about == self._store.me.process
         match notice.kind:
             case NoticeKind.SLOTS:
                 self._slots_changed.set()
@@ -175,11 +206,6 @@ class SharedCoordinator:
         self._slots_changed.set()
         self._mirrors.listening(listening)
 
-    def _view(self, row: Sequence[Any]) -> JobView:
-        assert self._reader is not None
-        *columns, failure = row
-        return self._reader.view(columns, failure=failure)
-
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         """Give up the jobs that other processes have taken over, before the renewed lease is valid for the others."""
         if snapshot.own is not None and self._client is not None:
@@ -194,7 +220,7 @@ class SharedCoordinator:
         """Take over jobs, and do what other processes ask for or have found out about the jobs of this one."""
         client = self._client
         assert client is not None
-        await self._takeover.run(self._journal.store, client)
+        await self._takeover.run(client)
         for job in set(snapshot.cancelling) - self._cancelling:
             client.cancel_requested(job)
         self._cancelling = set(snapshot.cancelling)
@@ -209,12 +235,14 @@ class SharedCoordinator:
         if self.problem is not None or not self._lease.valid():
             self._lease.renew_soon()  # the dispatcher is woken when it is renewed
             return None
-        token, store = self._claim or uuid4().hex, self._journal.store
+        token = self._claim or uuid4().hex
         self._claim = token
         granted: list[str] = []
 
         async def take(connection: Connection) -> Claimed:
-            claimed = await store.slots.claim(connection, token, limit=limit, group_cap=group_cap, stamp=self.wall())
+            claimed = await self._store.slots.claim(
+                connection, token, limit=limit, group_cap=group_cap, stamp=self.wall()
+            )
             granted[:] = [] if claimed.job is None else [claimed.job]
             return claimed
 
@@ -254,7 +282,7 @@ class SharedCoordinator:
                 with anyio.move_on_after(TURN_PATIENCE):
                     await self._slots_changed.wait()
             try:
-                self.slots_elsewhere = await self._database.run(self._journal.store.slots.elsewhere)
+                self.slots_elsewhere = await self._database.run(self._store.slots.elsewhere)
             except JournalError as error:
                 self._availability.lost(error)
                 await anyio.sleep(RETRY)
@@ -291,29 +319,28 @@ class SharedCoordinator:
         content: str | None = None,
         patient: bool = False,
     ) -> JobView | None:
-        store = self._journal.store
+        jobs = self._store.jobs
         given = {"id": id, "hash": hash, "key": key, "fingerprint": fingerprint, "content": content}
         column, value = next(((name, value) for name, value in given.items() if value is not None), ("id", ""))
 
         async def look() -> tuple[Any, ...] | None:
             await self._journal.flush()
-            return await self._database.run(lambda connection: store.jobs.find(connection, column, value))
+            return await self._database.run(lambda connection: jobs.find(connection, column, value))
 
         row = await (self._patiently(look) if patient else look())
         if row is None:
             return None
         *columns, failure = row
         if patient and failure is not None:
-            id = self._view(row).record.request.id
-            await self._patiently(lambda: self._database.run(lambda connection: store.jobs.resume(connection, id)))
+            id = self._reader.shared_view(row).record.request.id
+            await self._patiently(lambda: self._database.run(lambda connection: jobs.resume(connection, id)))
             self._lease.renew_soon()
             row = *columns, None
-        return self._view(row)
+        return self._reader.shared_view(row)
 
     async def acquire(self, job: str) -> bool:
-        store = self._journal.store
         await self._journal.flush()
-        return await self._database.run(lambda connection: store.jobs.acquire(connection, job))
+        return await self._database.run(lambda connection: self._store.jobs.acquire(connection, job))
 
     def release(self, job: JobEntry) -> bool:
         if job.facts.error is not None:
@@ -327,13 +354,11 @@ class SharedCoordinator:
         return False
 
     async def request_cancel(self, job: str) -> None:
-        store = self._journal.store
-        await self._database.run(lambda connection: store.jobs.request_cancel(connection, job))
+        await self._database.run(lambda connection: self._store.jobs.request_cancel(connection, job))
 
     async def cancel_refused(self, job: str) -> None:
-        store = self._journal.store
         self._cancelling.discard(job)
-        await self._database.run(lambda connection: store.jobs.cancel_refused(connection, job))
+        await self._database.run(lambda connection: self._store.jobs.cancel_refused(connection, job))
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:
         await self._lease.check(job, patient=patient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from attrs import define, field
 from mvsep_async.backoff import Backoff
 from mvsep_async.errors import JournalError, MVSepError
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.journal import JobDuration, Record
+from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT, JobState
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.changes import PendingChanges, Value
@@ -46,16 +46,13 @@ class PostgresJournal:
     """
 
     database: Transactions
+    store: Store
     shared_files: bool
-    connect: Callable[[], Awaitable[tuple[Store, Path]]]
-    """Connects to the database, and returns its tables and the folder for spooled songs."""
-    disconnect: Callable[[], Awaitable[None]]
+    spool: Path
+    durations: Sequence[JobDuration]
     on_lost: Callable[[Sequence[str]], None]
-    spool: Path | None = None
-    durations: Sequence[JobDuration] = ()
     conflicts: dict[str, str] = field(factory=dict)
     """New jobs that were not added → the jobs that have their key or song already."""
-    _store: Store | None = None
     _pending: PendingChanges = field(factory=PendingChanges)
     _machines: dict[str, tuple[str, str | None]] = field(factory=dict)
     """The turn group and the machine of each job that is not added yet."""
@@ -69,27 +66,6 @@ class PostgresJournal:
     _urgent: anyio.Event = field(factory=anyio.Event)
     _changed: anyio.Event = field(factory=anyio.Event)
     _writing: anyio.Lock = field(factory=anyio.Lock)
-
-    async def open(self) -> Sequence[Record]:
-        """Connect, and read the durations. Jobs are taken over later, when the coordinator runs.
-
-        Raises `ConfigurationError` or `JournalError` for a database that cannot be used.
-        """
-        try:
-            self._store, self.spool = await self.connect()
-            self.durations = await self.database.run(self._store.jobs.durations)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self.disconnect()
-            raise
-        return ()
-
-    @property
-    def store(self) -> Store:
-        """The tables; the journal must be open."""
-        if self._store is None:
-            raise JournalError("the journal is not open")
-        return self._store
 
     async def run(self) -> None:
         """Write changes until cancelled. Failures are logged once and retried."""
@@ -210,16 +186,9 @@ class PostgresJournal:
             self._released = released | self._released
             raise
 
-    async def close(self) -> None:
-        """Write the remaining changes, and end the lease."""
-        try:
-            await self.flush()
-        finally:
-            await self.disconnect()
-
     def _record(self) -> None:
         self._recorded += 1
         self._changed.set()
 
     def _row(self, request: JobRequest) -> tuple[int | float | str | bytes | None, ...]:
-        return request_row(request, spool=self.spool or Path())
+        return request_row(request, spool=self.spool)

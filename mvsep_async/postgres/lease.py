@@ -49,6 +49,7 @@ class LeaseKeeper:
     """
 
     _database: Transactions
+    _processes: ProcessTable
     _availability: Availability
     _seconds: float
     _on_snapshot: Callable[[Snapshot], None]
@@ -82,24 +83,24 @@ class LeaseKeeper:
         """Let `run` renew the lease at once."""
         self._wake.set()
 
-    async def run(self, processes: ProcessTable, on_renewed: Callable[[Snapshot], Awaitable[None]]) -> None:
+    async def run(self, on_renewed: Callable[[Snapshot], Awaitable[None]]) -> None:
         """Renew the lease until cancelled, and await `on_renewed` each time."""
         while True:
             pause = self._seconds / _RENEWALS
             try:
-                await on_renewed(await self.renew(processes))
+                await on_renewed(await self.renew())
             except JournalError as error:
                 self._availability.lost(error)
                 pause = RETRY
             with anyio.move_on_after(pause if self.listening else min(pause, POLL)):
                 await self._wake.wait()
 
-    async def renew(self, processes: ProcessTable) -> Snapshot:
+    async def renew(self) -> Snapshot:
         """Renew the lease. Raises `JournalError` if the database cannot be reached."""
         sent_at, wall = self._clock(), self._unix_time()
         lapsed = not self._lease.valid(sent_at)
         snapshot = await self._database.run(
-            lambda connection: processes.renew(connection, name=self._name, lease=self._seconds, all_jobs=lapsed)
+            lambda connection: self._processes.renew(connection, name=self._name, lease=self._seconds, all_jobs=lapsed)
         )
         self._on_snapshot(snapshot)
         self._lease.renewed(sent_at)

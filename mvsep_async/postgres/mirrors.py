@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
 import anyio
@@ -12,13 +12,13 @@ from attrs import define, field
 
 from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
+from mvsep_async.jobs.coordinator import CoordinatedClient
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.subscription import Subscription
 from mvsep_async.postgres.backend import POLL, RETRY, Availability
 from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.jobs import JobTable
-from mvsep_async.postgres.rows import progress_text
+from mvsep_async.postgres.rows import ViewReader, progress_text
 
 __all__ = ["Mirrors", "ReportedJobs"]
 
@@ -38,11 +38,12 @@ _REPORT: Final = 1.0
 
 @define(eq=False)
 class Mirrors:
-    """The jobs of other processes that have handles here, each for as long as it is referenced. `view` reads a row."""
+    """The jobs of other processes that have handles here, each for as long as it is referenced."""
 
     database: Transactions
+    jobs: JobTable
     availability: Availability
-    view: Callable[[Sequence[Any]], JobView]
+    reader: ViewReader
     _entries: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     _changed: set[str] = field(factory=set)
     _asked_at: dict[str, float] = field(factory=dict)
@@ -68,7 +69,7 @@ class Mirrors:
         self._changed.update(self._entries)
         self._wake.set()
 
-    async def run(self, jobs: JobTable, client: CoordinatedClient) -> None:
+    async def run(self, client: CoordinatedClient) -> None:
         """Read mirrored jobs whenever they change, until cancelled."""
         while True:
             with anyio.move_on_after(_REREAD if self._listening else POLL) as scope:
@@ -78,28 +79,28 @@ class Mirrors:
                 self._changed.update(self._entries)
             changed, self._changed = [job for job in self._changed if job in self._entries], set()
             try:
-                await self._ask(jobs)
-                await self._read(changed, jobs, client)
+                await self._ask()
+                await self._read(changed, client)
             except JournalError as error:
                 self.availability.lost(error)
                 await anyio.sleep(RETRY)
                 self._changed.update(changed)
                 self._wake.set()
 
-    async def _ask(self, jobs: JobTable) -> None:
+    async def _ask(self) -> None:
         now = anyio.current_time()
         self._asked_at = {job: at for job, at in self._asked_at.items() if job in self._entries}
         ask = [job for job in list(self._entries) if self._asked_at.get(job, -inf) < now - _REPORTED_FOR / 2]
         if ask:
-            await self.database.run(lambda connection: jobs.request_reports(connection, ask, _REPORTED_FOR))
+            await self.database.run(lambda connection: self.jobs.request_reports(connection, ask, _REPORTED_FOR))
             self._asked_at |= dict.fromkeys(ask, now)
 
-    async def _read(self, changed: Sequence[str], jobs: JobTable, client: CoordinatedClient) -> None:
+    async def _read(self, changed: Sequence[str], client: CoordinatedClient) -> None:
         if not changed:
             return
-        rows = await self.database.run(lambda connection: jobs.views(connection, changed))
+        rows = await self.database.run(lambda connection: self.jobs.views(connection, changed))
         missing = set(changed)
-        for read in map(self.view, rows):
+        for read in map(self.reader.shared_view, rows):
             id = read.record.request.id
             missing.discard(id)
             if client.own_job(id) is None:
@@ -118,6 +119,7 @@ class ReportedJobs:
     """This process's jobs that other processes mirror. A subscription makes the poller poll them more often."""
 
     database: Transactions
+    jobs: JobTable
     availability: Availability
     _reported: dict[str, tuple[Subscription, str]] = field(factory=dict)
     """The subscription to each job, and the progress that was written last."""
@@ -131,7 +133,7 @@ class ReportedJobs:
             if entry is not None
         }
 
-    async def run(self, jobs: JobTable, client: CoordinatedClient) -> None:
+    async def run(self, client: CoordinatedClient) -> None:
         """Write changed progress every second, until cancelled."""
         while True:
             await anyio.sleep(_REPORT)
@@ -144,6 +146,6 @@ class ReportedJobs:
                     self._reported[job] = subscription, text
             if changed:
                 try:
-                    await self.database.run(lambda connection: jobs.report(connection, changed))  # noqa: B023
+                    await self.database.run(lambda connection: self.jobs.report(connection, changed))  # noqa: B023
                 except JournalError as error:
                     self.availability.lost(error)

@@ -80,6 +80,11 @@ class ViewReader:
     def __init__(self, *, spool: Path) -> None:
         self._rows = RowReader(spool=spool)
 
+    def shared_view(self, row: Sequence[Any]) -> JobView:
+        """Return the job of a row of `VIEW`, whose last column is the error of a released job."""
+        *columns, failure = row
+        return self.view(columns, failure=failure)
+
     def view(self, row: Sequence[Any], *, failure: str | None = None) -> JobView:
         """Return the job of a row. Raises `JournalError` for a value that cannot be read.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
 
 from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
+from mvsep_async.jobs.coordinator import CoordinatedClient
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.postgres.connection import Connection, Transactions
 from mvsep_async.postgres.journal import PostgresJournal
-from mvsep_async.postgres.rows import needs_file
+from mvsep_async.postgres.rows import ViewReader, needs_file
 from mvsep_async.postgres.store import Store
 
 __all__ = ["Takeover"]
@@ -25,20 +25,21 @@ logger = logging.getLogger("mvsep_async")
 
 @define(eq=False)
 class Takeover:
-    """Moves jobs to this process and away from it. `view` reads the row of a job."""
+    """Moves jobs to this process and away from it."""
 
     _database: Transactions
+    _store: Store
     _journal: PostgresJournal
-    _view: Callable[[Sequence[Any]], JobView]
+    _reader: ViewReader
     _unsure: bool = False
     """Whether jobs may have been taken over by a transaction whose outcome is not known."""
     _unreadable: set[str] = field(factory=set)
     """Jobs taken over whose files are on another machine."""
 
-    async def run(self, store: Store, client: CoordinatedClient) -> None:
+    async def run(self, client: CoordinatedClient) -> None:
         """Take over all jobs that this process can continue, and hand back those that it cannot."""
-        await self._take_over(store, client)
-        await self._hand_back(store, client)
+        await self._take_over(client)
+        await self._hand_back(client)
 
     def can_continue(self, job: JobEntry) -> bool:
         """Tell whether the files that the next step of a job needs may be on this machine."""
@@ -51,14 +52,14 @@ class Takeover:
             self._unreadable.discard(job)
             client.give_up(job)
 
-    async def _take_over(self, store: Store, client: CoordinatedClient) -> None:
+    async def _take_over(self, client: CoordinatedClient) -> None:
         yielder = Yielder()
 
         async def take(connection: Connection) -> list[tuple[Any, ...]]:
             unsure, self._unsure = self._unsure, True
-            unknown = await store.processes.own(connection) if unsure else ()
+            unknown = await self._store.processes.own(connection) if unsure else ()
             missing = [job for job in unknown if client.own_job(job) is None]
-            return await store.processes.take_over(connection, also=missing)
+            return await self._store.processes.take_over(connection, also=missing)
 
         if self._unsure:
             await self._journal.flush()  # so that no job is there that was forgotten
@@ -67,27 +68,27 @@ class Takeover:
             logger.info("taking over %d jobs of processes that have ended", len(rows))
             for row in rows:
                 try:
-                    view = self._view(row)
+                    view = self._reader.shared_view(row)
                 except JournalError as error:
                     logger.error("a job of the shared journal cannot be taken over: %s", error)
                     continue
                 id = view.record.request.id
                 if client.own_job(id) is not None:
                     self.lost([id], client)  # to the process that has ended, while this one was suspended
-                if view.machine not in (None, store.me.machine):
+                if view.machine not in (None, self._store.me.machine):
                     self._unreadable.add(id)
                 client.take_over(view)
                 await yielder.maybe_yield()
         self._unsure = False
 
-    async def _hand_back(self, store: Store, client: CoordinatedClient) -> None:
+    async def _hand_back(self, client: CoordinatedClient) -> None:
         """Release jobs that need files of another machine, for a process there."""
         jobs = [
             job for job in self._unreadable if (entry := client.own_job(job)) is not None and _needs_its_machine(entry)
         ]
         if jobs:
             await self._journal.flush()
-            await self._database.run(lambda connection: store.processes.hand_back(connection, jobs))
+            await self._database.run(lambda connection: self._store.processes.hand_back(connection, jobs))
             self.lost(jobs, client)
 
 

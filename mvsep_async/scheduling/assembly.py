@@ -20,6 +20,7 @@ from mvsep_async.download.target import check_target
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
+from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Caller
 from mvsep_async.http.gate import Gate
@@ -27,7 +28,7 @@ from mvsep_async.http.redaction import protect
 from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.wire import Wire
 from mvsep_async.jobs.coordinator import Coordinator, LocalCoordinator
-from mvsep_async.jobs.journal import Journal, NoJournal, Record
+from mvsep_async.jobs.journal import NoJournal, Record
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, emitter
@@ -73,10 +74,8 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
                 # Reading the certificate authorities takes about 20 ms, too long for the caller's event loop.
                 http = await in_thread(make_http, config.timeout)
                 stack.push_async_callback(_close_http, http)
-            coordinator = (config.coordinator or _coordinator)(config)
+            coordinator, records = await stack.enter_async_context((config.open_journal or _open_journal)(config))
             journal = coordinator.journal
-            records = await journal.open()
-            stack.push_async_callback(_close_journal, journal)
             callers = CallerScopes()
             emit = emitter(config.on_event)
             wire = _wire(config, http, emit, coordinator)
@@ -209,28 +208,34 @@ async def _close_http(http: httpx.AsyncClient) -> None:
         await http.aclose()
 
 
-async def _close_journal(journal: Journal) -> None:
-    with CancelScope(shield=True):
-        await journal.close()
-
-
-def _coordinator(config: ClientConfig) -> Coordinator:
+@asynccontextmanager
+async def _open_journal(config: ClientConfig) -> AsyncIterator[tuple[Coordinator, Sequence[Record]]]:
+    """Open the journal of a client; yield its coordinator, and the jobs to resume."""
     match config.journal:
         case None:
-            return LocalCoordinator(NoJournal(), durable=False)
+            yield LocalCoordinator(NoJournal(), durable=False), ()
         case Path() as path:
             from mvsep_async.journal.sqlite import SqliteJournal
 
-            return LocalCoordinator(SqliteJournal(path), durable=True)
+            journal = SqliteJournal(path)
+            records = await journal.open()
+            try:
+                yield LocalCoordinator(journal, durable=True), records
+            finally:
+                await journal.close()
         case url:
+            from mvsep_async.postgres.backend import PostgresBackend
             from mvsep_async.postgres.coordinator import open_coordinator
 
-            return open_coordinator(
-                url,
-                config.token,
-                str(config.base.main),
+            if config.token is None:
+                raise ConfigurationError(
+                    "a PostgreSQL journal needs an API token: set MVSEP_API_TOKEN, or pass api_token"
+                )
+            async with open_coordinator(
+                PostgresBackend(url, config.token, str(config.base.main)),
                 lease=config.lease,
                 shared_files=config.shared_files,
                 patience=config.patience,
                 requests_per_minute=config.requests_per_minute,
-            )
+            ) as coordinator:
+                yield coordinator, ()  # jobs are taken over while it runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,9 +28,6 @@ class Tables:
     async def run(self, call: Any) -> Any:
         return await call(None)
 
-    async def durations(self, _: object) -> Sequence[Any]:
-        return ()
-
     async def write(self, _: object, part: PendingChanges, machines: object) -> Written:
         if self.parts and self.away:
             raise JournalError("the database cannot be reached")
@@ -44,14 +40,8 @@ async def test_jobs_that_belong_to_another_process_are_reported_even_if_a_later_
 ) -> None:
     monkeypatch.setattr(journal_module, "_MOST", 1)
     tables, lost = Tables(), list[str]()
-
-    async def connect() -> tuple[Store, Path]:
-        return cast("Store", SimpleNamespace(jobs=tables, me=SimpleNamespace(machine="here"))), Path("spool")
-
-    async def disconnect() -> None: ...
-
-    journal = PostgresJournal(cast("Transactions", tables), False, connect, disconnect, lost.extend)
-    await journal.open()
+    store = cast("Store", SimpleNamespace(jobs=tables, me=SimpleNamespace(machine="here")))
+    journal = PostgresJournal(cast("Transactions", tables), store, False, Path("spool"), (), lost.extend)
     for id in ("mv1", "mv2"):
         journal.add(JobRequest(id, None, JobSettings()))
     with pytest.raises(JournalError):

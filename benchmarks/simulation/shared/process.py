@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,7 +25,8 @@ from mvsep_async.config import ClientConfig
 from mvsep_async.download.part_file import PartFile
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.postgres.coordinator import SharedCoordinator
+from mvsep_async.jobs.journal import Record
+from mvsep_async.postgres.coordinator import SharedCoordinator, open_coordinator
 
 from .database import MemoryBackend, MemoryDatabase
 from .network import SharedNetwork
@@ -148,7 +150,7 @@ class Process(Suspendable):
             patience=PATIENCE,
             group_cap=self.scenario.group_cap or None,
         )
-        client._config = evolve(client._config, coordinator=self._coordinator)
+        client._config = evolve(client._config, open_journal=self._open_journal)
         try:
             with trio.CancelScope() as self.scope:
                 self.machine.on_crash = self._stop
@@ -166,17 +168,19 @@ class Process(Suspendable):
             self.client = self.scope = self.nursery = None
             self.machine.on_crash = None
 
-    def _coordinator(self, config: ClientConfig) -> SharedCoordinator:
+    @asynccontextmanager
+    async def _open_journal(self, config: ClientConfig) -> AsyncIterator[tuple[SharedCoordinator, Sequence[Record]]]:
         assert self.backend is not None
-        return SharedCoordinator(
+        async with open_coordinator(
             self.backend,
-            config.lease,
-            config.shared_files,
-            config.patience,
-            config.requests_per_minute,
+            lease=config.lease,
+            shared_files=config.shared_files,
+            patience=config.patience,
+            requests_per_minute=config.requests_per_minute,
             clock=trio.current_time,
             unix_time=self.machine.wall,
-        )
+        ) as coordinator:
+            yield coordinator, ()
 
     def _stop(self) -> None:
         if self.scope is not None:
