@@ -167,7 +167,7 @@ class Client(ABC):
     clock: Clock = field(init=False)
     wire: Wire = field(init=False)
     slots: Slots = field(init=False)
-    queue: FairQueue[str] = field(factory=FairQueue, init=False)
+    queue: FairQueue[str] = field(factory=lambda: FairQueue(lambda job: (None, 0)), init=False)
     songs: dict[str, Song] = field(init=False)
     states: dict[str, JobState] = field(init=False)
     noticed: dict[str, float] = field(factory=dict, init=False)
@@ -183,7 +183,7 @@ class Client(ABC):
         self.songs = {f"{self.name}job{number}": song for number, song in enumerate(songs(self.scenario))}
         self.states = dict.fromkeys(self.songs, JobState.QUEUED)
         for job in self.songs:
-            self.queue.push(job, group=None)
+            self.queue.push(job)
 
     def budget(self) -> Budget | None:
         return Budget()
@@ -220,13 +220,14 @@ class Client(ABC):
 
     def fill(self) -> None:
         """Begin creates for as long as there are slots."""
-        while self.slots.free(self.clock.now) and (job := self.queue.pop()) is not None:
+        while self.slots.free(self.clock.now) and (job := self.queue.peek()) is not None:
             self._create(job)
         again = self.slots.next_change(self.clock.now)
         if again < inf and len(self.queue):
             self.clock.at(again, self.fill)
 
     def _create(self, job: str) -> None:
+        self.queue.take(job)
         self.slots.acquire(job)
         self.apply(job, JobEvent.SLOT_TAKEN)
         self._begun[job] = self.last_start = self.clock.now
@@ -247,7 +248,7 @@ class Client(ABC):
             self.refused_creates += 1
             self.apply(job, JobEvent.NOT_ACCEPTED)
             self.slots.refused(job, self.clock.now)
-            self.queue.push_first(job, group=None)
+            self.queue.push_first(job)
         self.fill()
 
     def apply(self, job: str, event: JobEvent) -> None:
@@ -411,7 +412,7 @@ class Oracle(Client):
     def fill(self) -> None:
         self.slots.relimit(self.scenario.slots)  # a refusal has nothing to teach it
         while self.service.unfinished() + self._creating() < self.scenario.slots and self.slots.free(self.clock.now):
-            job = self.queue.pop()
+            job = self.queue.peek()
             if job is None:
                 return
             self._create(job)

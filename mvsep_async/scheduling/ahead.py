@@ -36,7 +36,7 @@ class AheadUploads:
 
     def first(self, groups: GroupSlots) -> JobEntry | None:
         """Return the first job whose group may have another slot."""
-        return next((job for job in self._jobs.values() if groups.may_have_another(job)), None)
+        return next((job for job in self._jobs.values() if groups.has_room(job.request.group)), None)
 
     def add(self, job: JobEntry) -> None:
         """Add a job whose song begins to be sent ahead."""

@@ -62,7 +62,7 @@ class Dispatcher:
     queue_progress: QueueProgress = field(init=False)
     cancelling: set[str] = field(factory=set)
     """Ids of jobs that a caller is cancelling: they are not queued again."""
-    _queue: FairQueue[JobEntry] = field(factory=FairQueue)
+    _queue: FairQueue[JobEntry] = field(factory=lambda: FairQueue(_group_and_priority), init=False)
     _slots: Slots = field(init=False)
     _groups: GroupSlots = field(init=False)
     _pause: QueuePause = field(init=False)
@@ -143,7 +143,7 @@ class Dispatcher:
                 return
             ahead = job.state is JobState.UPLOADING
             if not ahead:
-                self._queue.take(job, group=job.request.group, priority=job.request.priority)
+                self._queue.take(job)
             self.acquire_slot(job)
             self.queue_progress.slot_acquired(job)
             self.registry.apply(
@@ -162,7 +162,7 @@ class Dispatcher:
         return self._ahead.first(self._groups) or self._first_queued()
 
     def _first_queued(self) -> JobEntry | None:
-        return self._queue.peek(busy=self._groups.held, cap=self.group_cap)
+        return self._queue.peek(self._groups.has_room)
 
     async def _claim(self, first: JobEntry, now: float) -> JobEntry | None:
         """Take a slot for the next job of this client, usually `first`; `None` if it is not this client's turn."""
@@ -186,7 +186,7 @@ class Dispatcher:
             return
         if not self._ahead.is_due(job, self._holders(), now, tasks):
             return
-        self._queue.take(job, group=job.request.group, priority=job.request.priority)
+        self._queue.take(job)
         self._ahead.add(job)
         self.registry.apply(job, JobEvent.UPLOAD_BEGAN)
         tasks.start_soon(self._create, job)
@@ -233,17 +233,17 @@ class Dispatcher:
             return
         if not self._queue and not self._slots.held:
             self._pause.idle()
-        self._queue.push(job, group=job.request.group, priority=job.request.priority)
+        self._queue.push(job)
         self.wake.set()
 
     def remove(self, job: JobEntry) -> None:
         """Remove a job from the queue."""
-        self._queue.remove(job, group=job.request.group, priority=job.request.priority)
+        self._queue.remove(job)
         self.wake.set()
 
     def give_up(self, job: JobEntry) -> None:
         """Stop working on a job that is another client's now."""
-        if not self._queue.remove(job, group=job.request.group, priority=job.request.priority):
+        if not self._queue.remove(job):
             self.launcher.give_up(job)
         self._ahead.remove(job)
         self._release_slot(job)
@@ -303,7 +303,7 @@ class Dispatcher:
             return
         if not self.coordinator.can_continue(job):
             return
-        self._queue.push_first(job, group=job.request.group, priority=job.request.priority)
+        self._queue.push_first(job)
         if job.has_subscribers:
             self.queue_progress.queued_again(job)
         self.wake.set()
@@ -332,3 +332,7 @@ class Dispatcher:
 
     def _holders(self) -> list[JobEntry]:
         return [job for job in map(self.registry.jobs.get, self._slots.held) if job is not None]
+
+
+def _group_and_priority(job: JobEntry) -> tuple[str | None, int]:
+    return job.request.group, job.request.priority

@@ -34,6 +34,6 @@ class GroupSlots:
             del self.held[job.request.group]
         return True
 
-    def may_have_another(self, job: JobEntry) -> bool:
-        """Tell whether the job's group may have one more slot."""
-        return self.cap is None or self.held.get(job.request.group, 0) < self.cap
+    def has_room(self, group: str | None) -> bool:
+        """Tell whether a group may have one more slot."""
+        return self.cap is None or self.held.get(group, 0) < self.cap

@@ -63,7 +63,7 @@ class CreateOutcomes:
                 outage, _ = self._lost.get(job.id, (Outage(self.patience, self.time_scale), error))
                 outage.failed(self.clock())
                 self._lost[job.id] = outage, error
-            case Fate.WITHDRAWN:
+            case Fate.CANCELLED:
                 self.queue_again(job)
             case Fate.REJECTED if error is not None:
                 if not (was_answered(error) and await self._is_accepted(job, error)):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 from attrs import define, field
 
 __all__ = ["FairQueue"]
 
 T = TypeVar("T")
-
-_NONE_BUSY: Final[Mapping[str | None, int]] = MappingProxyType({})
 
 
 @define
@@ -35,12 +32,6 @@ class _Group(Generic[T]):
 
     def peek(self) -> T:
         return self.lanes[self.priorities[-1]][0]
-
-    def pop(self) -> T:
-        priority = self.priorities[-1]
-        item = self.lanes[priority].popleft()
-        self._shrink(priority)
-        return item
 
     def remove(self, item: T, priority: int) -> bool:
         try:
@@ -69,61 +60,68 @@ class _Group(Generic[T]):
 class FairQueue(Generic[T]):
     """A queue in which groups take turns; within a group, higher priorities come first, then earlier items.
 
-    An item costs one reference in a deque. Pushing and popping take constant time. Removing an item, or finding its
-    place, searches its lane: a few milliseconds among 100,000 items at worst.
+    `key` returns the group and the priority of an item, which must not change. An item costs one reference in a deque.
+    Pushing and taking the next item take constant time. Removing any other item, or finding its place, searches its
+    lane: a few milliseconds among 100,000 items at worst.
     """
 
+    _key: Callable[[T], tuple[str | None, int]]
     _groups: dict[str | None, _Group[T]] = field(factory=dict, init=False)
     _turns: deque[str | None] = field(factory=deque, init=False)
     """The groups that have items, the next one first."""
-    _returned: deque[tuple[T, str | None]] = field(factory=deque, init=False)
+    _returned: deque[T] = field(factory=deque, init=False)
     """Items that were put back with `push_first`: they come before all others."""
     _size: int = field(default=0, init=False)
 
-    def push(self, item: T, *, group: str | None, priority: int = 0) -> None:
+    def push(self, item: T) -> None:
         """Add an item after the others of its group and priority; a group without items gets the last turn."""
+        group, priority = self._key(item)
         if group not in self._groups:
             self._groups[group] = _Group()
             self._turns.append(group)
         self._groups[group].push(item, priority)
         self._size += 1
 
-    def push_first(self, item: T, *, group: str | None, priority: int = 0) -> None:
-        """Put back an item that was popped: it comes before all others, whatever its priority."""
-        self._returned.appendleft((item, group))
+    def push_first(self, item: T) -> None:
+        """Put back an item that was taken: it comes before all others, whatever its priority."""
+        self._returned.appendleft(item)
         self._size += 1
 
-    def pop(self, *, busy: Mapping[str | None, int] = _NONE_BUSY, cap: int | None = None) -> T | None:
-        """Remove and return the next item; `None` if there is none, or if every group has reached the cap.
+    def peek(self, has_room: Callable[[str | None], bool] = lambda group: True) -> T | None:
+        """Return the next item without removing it; `None` if there is none.
 
-        A group with `cap` or more `busy` items is skipped and keeps its turn.
+        A group for which `has_room` is false is skipped and keeps its turn.
         """
-        for index, (item, group) in enumerate(self._returned):
-            if cap is None or busy.get(group, 0) < cap:
-                del self._returned[index]
-                self._size -= 1
-                return item
-        for index, group in enumerate(self._turns):
-            if cap is None or busy.get(group, 0) < cap:
-                item = self._groups[group].pop()
-                del self._turns[index]
-                if self._groups[group].size:
-                    self._turns.append(group)
-                else:
-                    del self._groups[group]
-                self._size -= 1
-                return item
-        return None
-
-    def peek(self, *, busy: Mapping[str | None, int] = _NONE_BUSY, cap: int | None = None) -> T | None:
-        """Return the item that `pop` would return, without removing it."""
-        for item, group in self._returned:
-            if cap is None or busy.get(group, 0) < cap:
+        for item in self._returned:
+            if has_room(self._key(item)[0]):
                 return item
         for group in self._turns:
-            if cap is None or busy.get(group, 0) < cap:
+            if has_room(group):
                 return self._groups[group].peek()
         return None
+
+    def take(self, item: T) -> bool:
+        """Remove an item and give its group the last turn; `False` if it is not in the queue."""
+        group, was_returned = self._key(item)[0], item in self._returned
+        if not self.remove(item):
+            return False
+        if not was_returned and group in self._groups:
+            self._turns.remove(group)
+            self._turns.append(group)
+        return True
+
+    def remove(self, item: T) -> bool:
+        """Remove an item without an effect on the turns; `False` if it is not in the queue."""
+        group, priority = self._key(item)
+        if item in self._returned:
+            self._returned.remove(item)
+        elif group not in self._groups or not self._groups[group].remove(item, priority):
+            return False
+        elif not self._groups[group].size:
+            del self._groups[group]
+            self._turns.remove(group)
+        self._size -= 1
+        return True
 
     def drain(self) -> list[T]:
         """Remove and return all items, group by group."""
@@ -134,34 +132,11 @@ class FairQueue(Generic[T]):
         self._size = 0
         return items
 
-    def remove(self, item: T, *, group: str | None, priority: int = 0) -> bool:
-        """Remove an item that was pushed with this group and priority; `False` if it is not in the queue."""
-        if (item, group) in self._returned:
-            self._returned.remove((item, group))
-            self._size -= 1
-            return True
-        if group not in self._groups or not self._groups[group].remove(item, priority):
-            return False
-        if not self._groups[group].size:
-            del self._groups[group]
-            self._turns.remove(group)
-        self._size -= 1
-        return True
-
-    def take(self, item: T, *, group: str | None, priority: int = 0) -> bool:
-        """Remove an item as `pop` does, so that its group gets the last turn; `False` if it is not in the queue."""
-        was_returned = (item, group) in self._returned
-        if not self.remove(item, group=group, priority=priority):
-            return False
-        if not was_returned and group in self._groups:
-            self._turns.remove(group)
-            self._turns.append(group)
-        return True
-
-    def place(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
-        """Return how many items would be popped before this one; `None` if it is not in the queue."""
-        if (item, group) in self._returned:
-            return self._returned.index((item, group))
+    def place(self, item: T) -> int | None:
+        """Return how many items come before this one; `None` if it is not in the queue."""
+        if item in self._returned:
+            return self._returned.index(item)
+        group, priority = self._key(item)
         own = self._groups[group].place(item, priority) if group in self._groups else None
         if own is None:
             return None
@@ -174,9 +149,10 @@ class FairQueue(Generic[T]):
         )
         return len(self._returned) + own + others
 
-    def place_in_group(self, item: T, *, group: str | None, priority: int = 0) -> int | None:
-        """Return how many items of its group would be popped before this one; `None` if it is not in the queue."""
-        returned = [other for other, of_group in self._returned if of_group == group]
+    def place_in_group(self, item: T) -> int | None:
+        """Return how many items of its group come before this one; `None` if it is not in the queue."""
+        group, priority = self._key(item)
+        returned = [other for other in self._returned if self._key(other)[0] == group]
         if item in returned:
             return returned.index(item)
         own = self._groups[group].place(item, priority) if group in self._groups else None
@@ -187,8 +163,7 @@ class FairQueue(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Iterate over all items, group by group."""
-        for item, _ in self._returned:
-            yield item
+        yield from self._returned
         for group in self._groups.values():
             for priority in reversed(group.priorities):
                 yield from group.lanes[priority]

@@ -64,16 +64,15 @@ class QueueProgress:
 
     def of(self, job: JobEntry) -> Progress:
         """Return the progress of a queued job, with its place and the estimated wait."""
-        request = job.request
-        place = self.queue.place(job, group=request.group, priority=request.priority)
+        place = self.queue.place(job)
         if place is None:
             return job.progress
         slot_time = median(self._slot_times) if len(self._slot_times) >= _ENOUGH else None
         free = self.slots.free(self.clock())
         waits = [estimated_wait(place, free=free, slots=len(self.slots.held) + free, slot_time=slot_time)]
         if self.groups.cap is not None:
-            own = self.queue.place_in_group(job, group=request.group, priority=request.priority) or 0
-            left = self.groups.cap - self.groups.held.get(request.group, 0)
+            own = self.queue.place_in_group(job) or 0
+            left = self.groups.cap - self.groups.held.get(job.request.group, 0)
             waits.append(estimated_wait(own, free=left, slots=self.groups.cap, slot_time=slot_time))
         known = [wait for wait in waits if wait is not None]
         return evolve(

@@ -182,7 +182,7 @@ class Scheduler:
             try:
                 await self.coordinator.cancel_refused(job.id)
             except JournalError as error:
-                logger.info("that job %s cannot be cancelled is reported later: %s", job.id, error)
+                logger.info("the other client is not told yet that job %s could not be cancelled: %s", job.id, error)
 
     async def _cancel_elsewhere(self, job: JobEntry) -> bool:
         """Ask the client that has a job to cancel it, and wait for the result.
@@ -216,7 +216,7 @@ class Scheduler:
                         self.dispatcher.remove(job)
                         mark_cancelled(job, self.registry, "before it was sent")
                     case JobState.UPLOADING | JobState.CREATING | JobState.LOST:
-                        self.dispatcher.launcher.withdraw(job)
+                        self.dispatcher.launcher.cancel(job)
                         await wait_for_change(job, job.state)
                     case state if state in AT_SERVICE:
                         confirm = partial(self.coordinator.confirm, job.id) if self.coordinator.shared else None

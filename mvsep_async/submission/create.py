@@ -76,7 +76,7 @@ class Fate(Enum):
     """The service does not have the job; it may be sent again."""
     LOST = "lost"
     """The response was lost: the service may have the job."""
-    WITHDRAWN = "withdrawn"
+    CANCELLED = "cancelled"
     """It was cancelled before it was sent completely."""
     GIVEN_UP = "given up"
     """The job was left to another client meanwhile."""
@@ -153,7 +153,7 @@ class Launcher:
         try:
             with attempt.abort:
                 return await self._launch(job, attempt, known_user)
-            return CreateResult(Fate.GIVEN_UP if attempt.given_up else Fate.WITHDRAWN)
+            return CreateResult(Fate.GIVEN_UP if attempt.given_up else Fate.CANCELLED)
         finally:
             if self._attempts.get(job.id) is attempt:
                 del self._attempts[job.id]
@@ -165,7 +165,7 @@ class Launcher:
             self.uploads.promote(job.id, job.facts.intent_at or 0.0)
             attempt.slot.set()
 
-    def withdraw(self, job: JobEntry) -> None:
+    def cancel(self, job: JobEntry) -> None:
         """Cancel an in-flight create, unless the service may already have the job."""
         if job.id in self._attempts:
             self._attempts[job.id].abort.cancel()

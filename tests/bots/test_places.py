@@ -156,17 +156,21 @@ entries = st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(-1, 
 def test_the_place_in_its_group_is_how_many_of_it_go_first(
     entries: list[tuple[str | None, int]], returned: int
 ) -> None:
-    queue: FairQueue[int] = FairQueue()
-    for item, (group, priority) in enumerate(entries):
-        queue.push(item, group=group, priority=priority)
-    for item in [queue.pop() for _ in range(min(returned, len(entries)))]:
+    queue: FairQueue[int] = FairQueue(lambda item: entries[item])
+    for item in range(len(entries)):
+        queue.push(item)
+    taken = []
+    while len(taken) < min(returned, len(entries)):
+        item = queue.peek()
         assert item is not None
-        queue.push_first(item, group=entries[item][0], priority=entries[item][1])
-    places = [
-        queue.place_in_group(item, group=group, priority=priority) for item, (group, priority) in enumerate(entries)
-    ]
+        queue.take(item)
+        taken.append(item)
+    for item in taken:
+        queue.push_first(item)
+    places = [queue.place_in_group(item) for item in range(len(entries))]
     gone: dict[str | None, int] = {}
-    while (item := queue.pop()) is not None:
+    while (item := queue.peek()) is not None:
+        queue.take(item)
         group = entries[item][0]
         assert places[item] == gone.get(group, 0)
         gone[group] = gone.get(group, 0) + 1

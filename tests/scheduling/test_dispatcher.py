@@ -89,7 +89,7 @@ class Service:
         refused = isinstance(error, NoFreeSlotError | DailyLimitError | InvalidRequestError)
         return CreateResult(Fate.REFUSED if refused else Fate.NOT_ACCEPTED, error)
 
-    def withdraw(self, job: JobEntry) -> None:
+    def cancel(self, job: JobEntry) -> None:
         raise NotImplementedError
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mvsep_async.scheduling.queue import FairQueue
 
+T = TypeVar("T")
+
 groups = st.sampled_from([None, "a", "b", "c"])
 priorities = st.integers(-1, 1)
+
+
+def pop(queue: FairQueue[T], has_room: Callable[[str | None], bool] = lambda group: True) -> T | None:
+    item = queue.peek(has_room)
+    if item is not None:
+        assert queue.take(item)
+    return item
 
 
 class NaiveQueue:
@@ -62,7 +73,8 @@ class NaiveQueue:
 class QueueAgainstNaive(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.queue, self.naive = FairQueue[int](), NaiveQueue()
+        self.keys = keys = dict[int, tuple[str | None, int]]()
+        self.queue, self.naive = FairQueue[int](lambda item: keys.get(item, (None, 0))), NaiveQueue()
         self.number = 0
         self.here: dict[int, tuple[str | None, int]] = {}
         self.popped: list[tuple[int, str | None, int]] = []
@@ -71,16 +83,15 @@ class QueueAgainstNaive(RuleBasedStateMachine):
     def push(self, group: str | None, priority: int, times: int) -> None:
         for _ in range(times):
             self.number += 1
-            self.here[self.number] = (group, priority)
-            self.queue.push(self.number, group=group, priority=priority)
+            self.here[self.number] = self.keys[self.number] = (group, priority)
+            self.queue.push(self.number)
             self.naive.push(self.number, group, priority)
 
     @rule(busy=st.dictionaries(groups, st.integers(0, 3)), cap=st.none() | st.integers(1, 3))
     def pop(self, busy: dict[str | None, int], cap: int | None) -> None:
         full = {group for group, number in busy.items() if cap is not None and number >= cap}
-        seen = self.queue.peek(busy=busy, cap=cap)
-        item = self.queue.pop(busy=busy, cap=cap)
-        assert item == seen == self.naive.pop(full)
+        item = pop(self.queue, lambda group: group not in full)
+        assert item == self.naive.pop(full)
         if item is not None:
             self.popped.append((item, *self.here.pop(item)))
 
@@ -89,24 +100,23 @@ class QueueAgainstNaive(RuleBasedStateMachine):
         if self.popped:
             item, group, priority = self.popped.pop()
             self.here[item] = (group, priority)
-            self.queue.push_first(item, group=group, priority=priority)
+            self.queue.push_first(item)
             self.naive.first.insert(0, (item, group))
 
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         item = data.draw(st.integers(1, self.number + 1))
-        group, priority = self.here.pop(item, (None, 0))
-        assert self.queue.remove(item, group=group, priority=priority) is self.naive.remove(item)
+        self.here.pop(item, None)
+        assert self.queue.remove(item) is self.naive.remove(item)
 
     @rule(data=st.data())
     def place(self, data: st.DataObject) -> None:
         item = data.draw(st.integers(1, self.number + 1))
-        group, priority = self.here.get(item, (None, 0))
-        order, copy = [], deepcopy(self.queue)
-        while (popped := copy.pop()) is not None:
+        order, queue = [], deepcopy(self.queue)
+        while (popped := pop(queue)) is not None:
             order.append(popped)
         expected = order.index(item) if item in order else None
-        assert self.queue.place(item, group=group, priority=priority) == expected
+        assert self.queue.place(item) == expected
 
     @invariant()
     def holds_the_same(self) -> None:
@@ -118,33 +128,33 @@ TestQueueAgainstNaive = QueueAgainstNaive.TestCase
 
 
 def test_a_single_later_song_is_among_the_next_two() -> None:
-    queue = FairQueue[str]()
+    queue = FairQueue[str](lambda item: (item.split()[0], 0))
     for number in range(10_000):
-        queue.push(f"library {number}", group="library")
+        queue.push(f"library {number}")
     for _ in range(10):
-        queue.pop()
-    queue.push("single", group="somebody")
-    assert queue.place("single", group="somebody") in (0, 1)
-    assert "single" in (queue.pop(), queue.pop())
+        pop(queue)
+    queue.push("single")
+    assert queue.place("single") in (0, 1)
+    assert "single" in (pop(queue), pop(queue))
 
 
 def test_a_group_at_its_cap_keeps_its_turn() -> None:
-    queue = FairQueue[str]()
+    queue = FairQueue[str](lambda item: (item[0], 0))
     for name in ("a1", "b1", "b2"):
-        queue.push(name, group=name[0])
-    assert queue.pop(busy={"a": 2}, cap=2) == "b1"
-    assert queue.pop(busy={"a": 2, "b": 2}, cap=2) is None
-    assert queue.pop(busy={"a": 1, "b": 2}, cap=2) == "a1"
+        queue.push(name)
+    assert pop(queue, lambda group: group != "a") == "b1"
+    assert pop(queue, lambda group: False) is None
+    assert pop(queue, lambda group: group != "b") == "a1"
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(1, 30), min_size=1, max_size=8))
 def test_between_two_pops_of_a_group_every_other_has_one(sizes: dict[str, int]) -> None:
-    queue = FairQueue[tuple[str, int]]()
+    queue = FairQueue[tuple[str, int]](lambda item: (item[0], 0))
     for group, size in sizes.items():
         for number in range(size):
-            queue.push((group, number), group=group)
+            queue.push((group, number))
     left, since = dict(sizes), dict[str, set[str]]()
-    while (item := queue.pop()) is not None:
+    while (item := pop(queue)) is not None:
         group = item[0]
         others = {other for other, size in left.items() if size and other != group}
         assert since.get(group, others) >= others
@@ -156,12 +166,12 @@ def test_between_two_pops_of_a_group_every_other_has_one(sizes: dict[str, int]) 
 
 
 def test_popped_and_removed_jobs_are_not_referenced() -> None:
-    queue = FairQueue[int]()
+    queue = FairQueue[int](lambda number: (str(number), number))
     for number in range(1000):
-        queue.push(number, group=str(number), priority=number)
+        queue.push(number)
     for number in range(0, 1000, 2):
-        assert queue.remove(number, group=str(number), priority=number)
-    while queue.pop() is not None:
+        assert queue.remove(number)
+    while pop(queue) is not None:
         pass
     assert not queue
     assert not queue._groups
@@ -169,9 +179,9 @@ def test_popped_and_removed_jobs_are_not_referenced() -> None:
 
 
 def test_taking_an_item_gives_its_group_the_last_turn() -> None:
-    queue: FairQueue[str] = FairQueue()
+    queue = FairQueue[str](lambda item: (item[0], 0))
     for item in ("a1", "a2", "b1"):
-        queue.push(item, group=item[0])
-    assert queue.take("a1", group="a")
-    assert not queue.take("a1", group="a")
-    assert [queue.pop(), queue.pop(), queue.pop()] == ["b1", "a2", None]
+        queue.push(item)
+    assert queue.take("a1")
+    assert not queue.take("a1")
+    assert [pop(queue), pop(queue), pop(queue)] == ["b1", "a2", None]
