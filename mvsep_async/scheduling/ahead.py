@@ -11,8 +11,8 @@ from attrs import define, field
 from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE
+from mvsep_async.scheduling.ahead_policy import RECHECK, AheadPolicy, upload_size
 from mvsep_async.scheduling.groups import GroupSlots
-from mvsep_async.scheduling.send_ahead import RECHECK, SendAhead, upload_size
 from mvsep_async.submission.upload_queue import UploadQueue
 
 __all__ = ["AheadUploads"]
@@ -23,7 +23,7 @@ class AheadUploads:
     """Jobs that are `UPLOADING`; they get the next free slots. `wake` is called when another one may begin."""
 
     uploads: UploadQueue
-    policy: SendAhead
+    policy: AheadPolicy
     wake: Callable[[], None]
     check_at: float = inf
     """When to check again whether the next song should be sent ahead."""

@@ -22,13 +22,13 @@ from mvsep_async.polling.lookup import is_uploaded
 from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.ahead import AheadUploads
+from mvsep_async.scheduling.ahead_policy import AheadPolicy
 from mvsep_async.scheduling.cancel import mark_cancelled
 from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.scheduling.outcomes import CreateOutcomes
 from mvsep_async.scheduling.pauses import QueuePause, Wait, WaitReason
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.queue_progress import QueueProgress
-from mvsep_async.scheduling.send_ahead import SendAhead
 from mvsep_async.scheduling.slots import Slots, allowed, count_listed
 from mvsep_async.submission.create import Fate, Launcher
 from mvsep_async.submission.upload_queue import UploadQueue
@@ -96,7 +96,7 @@ class Dispatcher:
             self._holders,
             self._queue_again,
         )
-        self._ahead = AheadUploads(self.uploads, SendAhead(self.time_scale), self.wake.set)
+        self._ahead = AheadUploads(self.uploads, AheadPolicy(self.time_scale), self.wake.set)
         self.queue_progress = QueueProgress(
             self._queue, self._slots, self._groups, self._pause_message, self.time_scale, self.clock
         )

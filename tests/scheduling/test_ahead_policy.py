@@ -9,42 +9,42 @@ from typing import Any
 import pytest
 
 from mvsep_async.jobs.request import JobRequest, JobSettings
-from mvsep_async.scheduling.send_ahead import FIRST_REST, LEAD, LONGEST_REST, MOST, SLOW, SendAhead, upload_size
+from mvsep_async.scheduling.ahead_policy import FIRST_REST, LEAD, LONGEST_REST, MOST, SLOW, AheadPolicy, upload_size
 from mvsep_async.sources import Data, JobSource, Pair, Spooled
 
 SIZE = 10_000_000
 RATE = 1_000_000.0
 
 
-def delay(policy: SendAhead, now: float = 0.0, **given: Any) -> float:
+def delay(policy: AheadPolicy, now: float = 0.0, **given: Any) -> float:
     return policy.delay(now, **({"size": SIZE, "rate": RATE, "seconds_left": [600.0], "ahead": 0} | given))
 
 
 def test_it_begins_in_time_for_the_slot_that_is_expected_first() -> None:
-    assert delay(SendAhead()) == 600 - SLOW * 10 - LEAD
-    assert delay(SendAhead(), seconds_left=[900.0, 600.0, 700.0]) == 600 - SLOW * 10 - LEAD
-    assert delay(SendAhead(), seconds_left=[900.0, 600.0, 700.0], ahead=1) == 700 - SLOW * 10 - LEAD
-    assert delay(SendAhead(), seconds_left=[20.0]) == 0
+    assert delay(AheadPolicy()) == 600 - SLOW * 10 - LEAD
+    assert delay(AheadPolicy(), seconds_left=[900.0, 600.0, 700.0]) == 600 - SLOW * 10 - LEAD
+    assert delay(AheadPolicy(), seconds_left=[900.0, 600.0, 700.0], ahead=1) == 700 - SLOW * 10 - LEAD
+    assert delay(AheadPolicy(), seconds_left=[20.0]) == 0
 
 
 def test_it_begins_at_once_while_nothing_is_known() -> None:
-    assert delay(SendAhead(), rate=None) == 0
-    assert delay(SendAhead(), seconds_left=[None]) == 0
-    assert delay(SendAhead(), seconds_left=[600.0, None]) == 0
+    assert delay(AheadPolicy(), rate=None) == 0
+    assert delay(AheadPolicy(), seconds_left=[None]) == 0
+    assert delay(AheadPolicy(), seconds_left=[600.0, None]) == 0
 
 
 def test_there_are_never_more_than_slots_and_few_at_most() -> None:
-    assert delay(SendAhead(), seconds_left=[]) == inf
-    assert delay(SendAhead(), seconds_left=[1.0], ahead=1) == inf
-    assert delay(SendAhead(), seconds_left=[1.0] * 10, ahead=MOST) == inf
+    assert delay(AheadPolicy(), seconds_left=[]) == inf
+    assert delay(AheadPolicy(), seconds_left=[1.0], ahead=1) == inf
+    assert delay(AheadPolicy(), seconds_left=[1.0] * 10, ahead=MOST) == inf
 
 
 def test_small_songs_are_not_sent_ahead() -> None:
-    assert delay(SendAhead(), size=1000, seconds_left=[1.0]) == inf
+    assert delay(AheadPolicy(), size=1000, seconds_left=[1.0]) == inf
 
 
 def test_after_a_song_was_sent_for_nothing_it_rests_ever_longer() -> None:
-    policy = SendAhead()
+    policy = AheadPolicy()
     policy.failed(100.0)
     assert delay(policy, 100.0, seconds_left=[1.0]) == FIRST_REST
     assert delay(policy, 100.0 + FIRST_REST, seconds_left=[1.0]) == 0
@@ -58,7 +58,7 @@ def test_after_a_song_was_sent_for_nothing_it_rests_ever_longer() -> None:
 
 
 def test_after_a_song_was_sent_for_nothing_a_slot_must_come_free_before_it_tries_without_an_estimate() -> None:
-    policy = SendAhead()
+    policy = AheadPolicy()
     policy.failed(0.0)
     assert delay(policy, 1e6, seconds_left=[None]) == inf
     policy.slot_freed()

@@ -14,7 +14,7 @@ from mvsep_async.sources import Data, uploaded_files
 from mvsep_async.submission.attempt import HOLD_LIMIT
 from mvsep_async.submission.upload_queue import SMALL
 
-__all__ = ["RECHECK", "SendAhead", "upload_size"]
+__all__ = ["RECHECK", "AheadPolicy", "upload_size"]
 
 MOST: Final = 2
 """Most songs sent ahead at one time: one that waits for its slot, and one that is uploading for the next slot. More
@@ -36,7 +36,7 @@ LONGEST_REST: Final = 600.0
 
 
 @define
-class SendAhead:
+class AheadPolicy:
     """Decides when to begin sending a song ahead. `time_scale`: factor for the rests after a failure."""
 
     time_scale: float = 1.0
