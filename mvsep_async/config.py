@@ -164,5 +164,5 @@ def token_of(given: str | None) -> Token | None:
     if not value:
         return None
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ConfigurationError("the API token has characters that no token has: copy it again from the account page")
+        raise ConfigurationError("the API token has invalid characters: copy it again from the account page")
     return Token(value)

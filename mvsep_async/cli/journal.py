@@ -97,7 +97,7 @@ async def connect_with_journal(
 
 
 async def when_unlocked(work: Callable[[], Awaitable[T]], hint: str = "", journal: JournalAddress | None = None) -> T:
-    """Do what needs a journal or a library that one command at a time can use; wait while another one uses it.
+    """Do `work`, which needs a journal or a library, and wait while another command uses it.
 
     What it waits for is said at once, and each minute while it changes. `hint`: what to do instead of waiting;
     `journal`: the one whose unfinished jobs are counted. Two commands share the account's slots, so that the second one

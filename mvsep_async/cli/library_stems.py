@@ -70,7 +70,7 @@ class LibraryStems:
 async def library_stems(
     config: CommandConfig, catalogue: Catalogue, choice: Choice, output_format: OutputFormat
 ) -> LibraryStems:
-    """Return what finds the stems that the account's libraries have made in this way.
+    """Return a finder of the stems that the account's libraries have by this algorithm, options and format.
 
     Raises `JournalError` if a library cannot be read.
     """

@@ -115,7 +115,7 @@ def interactive(*, yes: bool, json: bool) -> bool:
 
 
 def confirm(credits: int) -> None:
-    """Ask whether so many credits may be spent, where that is worth a question; raises `UsageProblem` for a no."""
+    """Ask before many credits are spent; raises `UsageProblem` if the answer is no."""
     if credits <= FREE_OF_QUESTIONS:
         return
     sys.stderr.write(f"This costs about {credits} credits. Continue? [y/N] ")

@@ -132,7 +132,7 @@ class SqliteJournal:
         if request.key is not None:
             holder = self._keys.setdefault(request.key, request.id)
             if holder != request.id:
-                raise JournalError(f"the key {request.key!r} is that of job {holder}: use another one", job=request.id)
+                raise JournalError(f"the key {request.key!r} belongs to job {holder}: use another one", job=request.id)
         self._pending.added[request.id] = row
         self._wake()
 

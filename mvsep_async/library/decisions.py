@@ -109,7 +109,7 @@ def seconds_until_quiet(mtime_ns: int, now: float) -> float:
 
 
 def _covers(recipe: Recipe, known: SeparatedSong) -> bool:
-    """Tell whether all stems that are wanted now were wanted then, or came out all the same."""
+    """Tell whether a song was separated with all the stems that are wanted now."""
     for step in recipe.keeping:
         if step.name not in known.kept:
             return False

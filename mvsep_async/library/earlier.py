@@ -43,7 +43,7 @@ def earlier_results(records: Iterable[Record]) -> dict[str, EarlierResult]:
 
 
 def adopt(item: PlannedSong, target: Path, results: Mapping[str, EarlierResult]) -> SeparatedSong | None:
-    """Return what the manifest should hold of a song with an earlier result, `None` for one without. It reads the disk.
+    """Return the manifest's entry for a song with an earlier result, `None` for a song without one. It reads the disk.
 
     Stems that are below the target folder stay where they are; the others have the places that they would be downloaded
     to. `item`: a song whose audio was read.

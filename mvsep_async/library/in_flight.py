@@ -73,6 +73,6 @@ class SongsInFlight:
 
 
 def _audio_key(item: PlannedSong) -> str:
-    """Return what songs of the same audio share, by the same method."""
+    """Return a key that is the same for songs of the same audio and method."""
     audio = item.song.name if item.content is None else item.content.digest
     return f"{item.method.digest} {audio}"

@@ -156,7 +156,7 @@ class Planner:
         return None
 
     def is_moved(self, known: SeparatedSong, song: AudioFile) -> bool:
-        """Tell whether a song has only this new name, and not the one that it was separated under."""
+        """Tell whether a song was renamed since it was separated: a copy still has its earlier name, too."""
         before = self.source / known.source
         if known.source == song.name:
             return False
@@ -166,7 +166,7 @@ class Planner:
         return caseless(known.source) == caseless(song.name) and before.samefile(song.path)
 
     def choose_place(self, song: AudioFile, tags: Tags, moved: str | None = None) -> tuple[str, str | None]:
-        """Return a place that is the song's alone, and the song that has the one that the layout gives it, if any.
+        """Return a place for a song, and the other song that has the place by the layout, if there is one.
 
         `moved`: the song's earlier name.
         """

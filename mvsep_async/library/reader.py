@@ -25,7 +25,7 @@ _PATIENCE: Final = 60.0
 
 
 @define
-class _Sight:
+class _SeenFile:
     """A file as it was seen last: its size and time, and when it was first seen changing."""
 
     state: tuple[int, int]
@@ -34,10 +34,10 @@ class _Sight:
 
 @define(eq=False)
 class SongReader:
-    """Reads the audio of songs. What is sent, recorded and paid is the audio that was read here, and not what was
+    """Reads the audio of songs just before they are sent. This audio is sent, recorded and paid, even if another was
     planned."""
 
-    _seen: dict[str, _Sight] = field(factory=dict)
+    _seen: dict[str, _SeenFile] = field(factory=dict)
 
     async def read(self, item: PlannedSong) -> PlannedSong | None:
         """Return the song with its audio; `None` for a file that has changed since it was planned, or may be changing.
@@ -76,11 +76,11 @@ class SongReader:
 
     def _note(self, path: str, state: tuple[int, int]) -> None:
         seen = self._seen.get(path)
-        self._seen[path] = _Sight(state, anyio.current_time() if seen is None else seen.since)
+        self._seen[path] = _SeenFile(state, anyio.current_time() if seen is None else seen.since)
 
 
 async def has_changed(item: PlannedSong) -> bool:
-    """Tell whether the file of a song is another one than was read."""
+    """Tell whether the file of a song has changed since it was read."""
 
     def look(content: AudioContent) -> bool:
         try:

@@ -94,7 +94,7 @@ class FailedSong:
 
 
 def replaced_name(content: str) -> str:
-    """Return the `source` of a song whose file has other audio by now: no file name begins with a slash."""
+    """Return the `source` of a song whose file has other audio since: no file name begins with a slash."""
     return f"/{content}"
 
 

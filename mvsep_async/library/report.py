@@ -223,12 +223,12 @@ def _label(song: SeparatedSong, step: str) -> str:
 
 
 def _step(song: SeparatedSong, step: str, *, several: bool) -> str:
-    """Return what a step is called: the algorithm, where that is all there is; `several`: beside other ways."""
+    """Return the title of a step: the algorithm for a single step; `several`: the song has other methods, too."""
     return song.method_name if step == SINGLE_STEP else f"{song.method_name}: {step}" if several else step
 
 
 def _text(text: str) -> str:
-    """Return text that may stand in the page; bytes of file names that are no text show as `�`."""
+    """Return text that may stand in the page; bytes of file names that are not text become `�`."""
     return escape(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), quote=True)
 
 

@@ -227,7 +227,7 @@ class SongScheduler:
             self._deferred.append(item)
             return None
         if self._in_flight.has_copy(read):
-            return read  # a copy of a song under way: it waits for that one
+            return read  # it waits for the other song of the same audio
         recalled = await self._recall(read)
         if isinstance(recalled, FailedBefore):
             self.progress.failed_before(read, recalled.failed)
@@ -241,7 +241,7 @@ class SongScheduler:
         return read if await self._afford(read) else None
 
     async def _adopt(self, item: PlannedSong) -> PlannedSong | None:
-        """Take a song that was separated outside of the library into it; `None` for one that was not."""
+        """Add a song to the library that was separated outside of it; `None` for a song that was not."""
         if item.key in self._executor.deleted:
             return None
         known = await in_thread(adopt, item, self.target, self.earlier)
@@ -252,7 +252,7 @@ class SongScheduler:
         return evolve(item, action=action, known=known, credits=0)
 
     async def _recall(self, item: PlannedSong) -> Follow | FailedBefore | None:
-        """Return what is known of a song's audio, but for one that is to be separated all the same."""
+        """Return what is known of a song's audio; `None` if it is unknown, or to be separated again."""
         assert item.content is not None
         recalled = await in_thread(self.planner.recall, item.song, item.content, item.method)
         again = self._retrying if isinstance(recalled, FailedBefore) else item.key in self._executor.deleted
@@ -284,7 +284,7 @@ class SongScheduler:
             self._in_flight.end(item)
 
     async def _bring_stems(self, item: PlannedSong, observer: JobObserver) -> None:
-        """Do what was planned: nothing else works on the same audio by the same method meanwhile."""
+        """Do what was planned for a song, while no other song of the same audio is worked on."""
         if isinstance(item.action, Separate) and not self._spending.has_reserved(item):
             recalled = await self._recall(item)
             if isinstance(recalled, FailedBefore):

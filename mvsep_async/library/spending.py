@@ -49,7 +49,9 @@ class Spending:
             self.progress.spend(item, cost)
             return None
         if cost is None:
-            return OverLimit("does not tell its length, so it is skipped under a limit on credits", final=False)
+            return OverLimit(
+                "has an unknown length, and so an unknown price: skipped because of the limit on credits", final=False
+            )
         return OverLimit(
             f"the limit of {self.budget.limit} credits: {self.budget.spent} are spent or reserved, the next song "
             f"({item.title}) needs {cost}",
@@ -57,7 +59,7 @@ class Spending:
         )
 
     def take_back(self, item: PlannedSong, *, spent: bool) -> None:
-        """Take the credits of a song that failed out of the numbers; `spent`: the service charged them."""
+        """Subtract the credits of a song that failed; `spent`: the service charged them, so the budget keeps them."""
         cost = self._reserved.pop(item.key, None)
         if cost is not None:
             self.progress.spend(item, cost, times=-1)
@@ -65,7 +67,7 @@ class Spending:
                 self.budget.release(cost)
 
     def forget(self, item: PlannedSong) -> None:
-        """End the reservation of a song that is over; what it cost stays in the numbers."""
+        """End the reservation of a song that is over; its credits stay counted."""
         self._reserved.pop(item.key, None)
 
     async def _is_paid(self, key: str) -> bool:

@@ -39,7 +39,7 @@ def create_server(client: MVSepClient, folders: Iterable[str | PathLike[str]], *
     """
     allowed = AllowedFolders.of(folders)
     if not allowed.folders:
-        raise ConfigurationError("the server may use no folder: give at least one")
+        raise ConfigurationError("no folder is given that the server may use: give at least one")
     if max_credits < 0:
         raise ConfigurationError(f"max_credits must be 0 or more, not {max_credits}")
     tools = Tools(client, allowed, CreditLimit(max_credits))

@@ -20,7 +20,7 @@ __all__ = ["mvsep_client", "mvsep_sandbox"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say which marker there is, and get along with pytest-asyncio where it is in use."""
+    """Register the marker, and with pytest-asyncio also the fixture for it."""
     config.addinivalue_line("markers", "mvsep_sandbox(**settings): settings of the sandbox that a test gets")
     if config.pluginmanager.hasplugin("asyncio"):
         from mvsep_async.testing import plugin_asyncio
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def mvsep_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A fresh sandbox on 127.0.0.1, with an account of each plan; songs take a fraction of a second.
 
-    `@pytest.mark.mvsep_sandbox(manual=True, ...)` sets anything of `mvsep_async.sandbox.Settings`.
+    `@pytest.mark.mvsep_sandbox(manual=True, ...)` sets anything of `mvsep_async.sandbox.SandboxSettings`.
     """
     try:
         from mvsep_async.sandbox import Sandbox

@@ -38,7 +38,7 @@ class TokenBucket:
         return 0.0 if self._left > 0 else (1.0 - self._left) / self.rate  # one byte more, against rounding
 
     def spend(self, size: int) -> None:
-        """Take `size` bytes out; what is missing is waited for by the next one."""
+        """Take `size` bytes, even if fewer are left: the next caller waits longer then."""
         self._left -= size
 
 
@@ -85,7 +85,7 @@ class RateLimit:
 
 @define
 class MinimumRate:
-    """Tells when a transfer makes too little headway: fewer than `rate` bytes per second over `window` seconds."""
+    """Detects a slow transfer: fewer than `rate` bytes per second over `window` seconds."""
 
     rate: float = 1024.0
     window: float = 30.0

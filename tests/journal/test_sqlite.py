@@ -133,7 +133,7 @@ def test_pruned_jobs_are_gone_and_their_keys_free(path: Path, run: Any) -> None:
         old, new = a_request(key="k"), a_request(key="k")
         async with opened(path) as journal:
             journal.add(old)
-            with pytest.raises(JournalError, match=f"the key 'k' is that of job {old.id}") as caught:
+            with pytest.raises(JournalError, match=f"the key 'k' belongs to job {old.id}") as caught:
                 journal.add(new)
             assert caught.value.job == new.id
             await journal.flush()
@@ -150,7 +150,7 @@ def test_keys_of_the_last_process_count(path: Path, run: Any) -> None:
         async with opened(path) as journal:
             journal.add(a_request(key="k"))
         async with opened(path) as journal:
-            with pytest.raises(JournalError, match="is that of job"):
+            with pytest.raises(JournalError, match="belongs to job"):
                 journal.add(a_request(key="k"))
             journal.add(a_request(key="l"))
         assert len(await reopened(path)) == 2

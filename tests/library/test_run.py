@@ -385,7 +385,7 @@ async def test_credits_end_where_the_limit_is(sandbox: Sandbox, separate: Separa
     assert result.stopped is not None
     assert "limit of 3 credits" in result.stopped
     assert before - sandbox.minutes(sandbox.premium_token) == 3
-    assert any("does not tell its length" in notice.reason for notice in result.notices)
+    assert any("has an unknown length" in notice.reason for notice in result.notices)
     assert not result.complete
 
 
