@@ -15,6 +15,7 @@ from mvsep_async.catalogue.stems import check_stems
 from mvsep_async.cli.complete import AlgorithmName, FormatName, PresetName
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
 
 __all__ = ["SEPARATION", "Choice", "SeparationOptions", "choose", "parse_options"]
@@ -76,6 +77,12 @@ class Choice:
         catalogue.validate(algorithm, self.options)
         check_stems(algorithm, self.options, self.stems)
         return algorithm
+
+    def settings(self, catalogue: Catalogue, output_format: OutputFormat, *, demo: bool = False) -> JobSettings:
+        """Return the settings that identify the result: a journal with a job of them has the same stems."""
+        algorithm = self.find(catalogue)
+        options = catalogue.validate(algorithm, self.options)
+        return JobSettings(algorithm.sep_type, tuple(sorted(options.items())), output_format, demo=demo)
 
 
 def choose(options: SeparationOptions, config: CommandConfig, stems: Sequence[str] = ()) -> Choice:

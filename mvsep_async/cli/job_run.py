@@ -27,7 +27,6 @@ from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Downloaded, Event, Submitted
-from mvsep_async.sources import label
 
 __all__ = ["JobActions", "JobRun"]
 
@@ -57,6 +56,8 @@ class JobRun:
     """Of those failed: songs that could not be sent."""
     failed_before: int = 0
     """Of those failed: songs that failed in an earlier run and were not tried again."""
+    reading: bool = False
+    """Whether a song is being read that is neither among those to be read nor a job yet."""
     open: dict[str, Job] = field(factory=dict)
     """Jobs that are not over, by id."""
     _dashboard: Dashboard = field(init=False)
@@ -111,9 +112,7 @@ class JobRun:
                 async for job, outcome in outcomes:
                     if isinstance(outcome.error, AuthenticationError):
                         raise outcome.error.with_traceback(None)
-                    self._ended.add(job.id)
-                    self.open.pop(job.id, None)
-                    self._count(evolve(outcome, name=self._labels.get(job.id, outcome.name)))
+                    self.end(job, outcome)
         except BaseException:
             self._update_open(client.jobs())  # for the hint how to continue
             raise
@@ -159,9 +158,15 @@ class JobRun:
         path = None if "://" in source else Path(source)
         self._count(Outcome(name=source if path is None else path.name, source=source, error=error))
 
-    def skip(self, source: str, stems: tuple[Path, ...]) -> None:
-        """Report a song that was separated before, without a job of this run."""
-        self._count(Outcome(name=label(source), source=source, files=stems, earlier=True))
+    def end(self, job: Job, outcome: Outcome) -> None:
+        """Report a job that is over."""
+        self._ended.add(job.id)
+        self.open.pop(job.id, None)
+        self._count(evolve(outcome, name=self._labels.get(job.id, outcome.name)))
+
+    def skip(self, outcome: Outcome) -> None:
+        """Report a song whose stems are there, without a job of this run."""
+        self._count(outcome)
 
     def snapshot(self, client: MVSepClient) -> Snapshot:
         """Return the run as it is now."""
@@ -175,7 +180,7 @@ class JobRun:
         return Snapshot(
             running=running,
             slots=self.slots or client.slots,
-            queued=len(self.open) - len(running) + (self.songs.left if self.songs else 0),
+            queued=len(self.open) - len(running) + (self.songs.left if self.songs else 0) + self.reading,
             searching=self.songs is not None and not self.songs.complete,
             done=self.done,
             failed=self.failed + self.cancelled,

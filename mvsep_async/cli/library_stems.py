@@ -22,7 +22,19 @@ from mvsep_async.library.run import MANIFEST
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sources import is_url
 
-__all__ = ["LibraryStems", "library_stems"]
+__all__ = ["Found", "LibraryStems", "library_stems"]
+
+
+@frozen
+class Found:
+    """What libraries have of a song. `paths`: all the wanted stems, none if a library lacks one of them.
+
+    `hash`, `host`: the job at the service that made the song's stems, where `paths` are none.
+    """
+
+    paths: tuple[Path, ...] = ()
+    hash: str | None = None
+    host: str | None = None
 
 
 @frozen
@@ -33,17 +45,18 @@ class LibraryStems:
     method: str = ""
     wanted: frozenset[str] | None = None
 
-    async def of(self, source: str) -> tuple[Path, ...]:
-        """Return the stems of a song with the same audio, none if no library has them all.
+    async def find(self, source: str) -> Found:
+        """Return what the libraries have of a song with the same audio.
 
         The song is read only if a library has one of the same length. Raises `JournalError` if a library cannot be
         read: it may have the stems, and they would be paid again.
         """
         if not self.libraries or is_url(source):
-            return ()
+            return Found()
         return await to_thread.run_sync(self._find, source)
 
-    def _find(self, source: str) -> tuple[Path, ...]:
+    def _find(self, source: str) -> Found:
+        job = Found()
         try:
             length, content = audio_length(source), None
             for library in self.libraries:
@@ -54,10 +67,12 @@ class LibraryStems:
                     for song in manifest.songs_with(content.digest, self.method):
                         paths = [library / name for name in self._names(song)]
                         if paths and all(_exists(path) for path in paths):
-                            return tuple(paths)
+                            return Found(tuple(paths))
+                        made = next((file for file in song.files if file.hash is not None), None)
+                        job = job if made is None else Found((), made.hash, made.host)
         except (OSError, ValueError):
             pass  # `submit` reports what is wrong with a file
-        return ()
+        return job
 
     def _names(self, song: SeparatedSong) -> list[str]:
         """Return the paths of a song's wanted stems below the library, none unless the library keeps them all."""

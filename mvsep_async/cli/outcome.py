@@ -28,7 +28,7 @@ _SHORTEST: Final = 12
 class Outcome:
     """One finished job. `source`: what was given; `files`: complete and on disk.
 
-    `earlier`: nothing was sent or fetched for it in this run.
+    `earlier`: nothing was sent or fetched for it in this run; `before`: what an earlier one did.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Outcome:
     error: MVSepError | None = None
     files: tuple[Path, ...] = ()
     earlier: bool = False
+    before: str = "already separated"
 
     @classmethod
     def of(cls, job: Job, error: MVSepError | None = None, *, given: str | None = None, earlier: bool = False) -> Self:
@@ -108,7 +109,7 @@ class Outcome:
 
     def _head(self, name: str, glyphs: Glyphs) -> Text:
         line = Text.assemble((f"{glyphs.done} ", "green"), name)
-        return line.append("  already separated: skipped", style="dim") if self.skipped else line
+        return line.append(f"  {self.before}: skipped", style="dim") if self.skipped else line
 
 
 def shown_path(path: Path) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from anyio import to_thread
 from attrs import frozen
 
-from mvsep_async.catalogue.algorithm import Algorithm
 from mvsep_async.cli.choice import Choice
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
@@ -21,12 +20,14 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.call import Json
+from mvsep_async.jobs.fingerprint import fingerprint_of
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.postgres_url import JournalAddress
 from mvsep_async.sources import is_url
 
-__all__ = ["Plan", "confirm", "interactive", "plan_songs", "print_plan"]
+__all__ = ["Plan", "confirm", "interactive", "plan_songs", "print_plan", "separated"]
 
 FREE_OF_QUESTIONS: Final = 20
 """Credits that a run may cost without a question."""
@@ -75,6 +76,7 @@ async def plan_songs(
     choice: Choice,
     output_format: OutputFormat,
     *,
+    demo: bool = False,
     journal: JournalAddress | None,
     stems: LibraryStems,
     config: CommandConfig,
@@ -84,13 +86,19 @@ async def plan_songs(
     Songs that the journal has under their path, or a library in `stems`, count as separated before; a moved one of the
     journal is recognised only when it is sent.
     """
-    algorithm = choice.find(await client.catalogue())
+    catalogue = await client.catalogue()
+    algorithm = choice.find(catalogue)
     rejected: list[tuple[str, str]] = []
     songs.on_bad = lambda source, error: rejected.append((source, str(error)))
     await songs.search()
     found = [source async for source in songs]
-    before = await _separated(journal, config, algorithm, output_format)
-    new = [source for source in found if _mark(source) not in before and not await stems.of(source)]
+    before = separated(await read_journal(journal, config))
+    settings = choice.settings(catalogue, output_format, demo=demo)
+    new = [
+        source
+        for source in found
+        if await fingerprint_of(source, settings) not in before and not (await stems.find(source)).paths
+    ]
     files = [source for source in new if not is_url(source)]
     missing = set(await to_thread.run_sync(_missing, files))
     rejected += [(source, f"there is no file {source!r}") for source in files if source in missing]
@@ -124,26 +132,13 @@ def confirm(credits: int) -> None:
         raise UsageProblem("nothing was sent; --yes skips the question")
 
 
-async def _separated(
-    journal: JournalAddress | None, config: CommandConfig, algorithm: Algorithm, output_format: OutputFormat
-) -> set[str]:
-    """Return the sources that the journal has separated in this way."""
-    return {
-        _mark(os.fspath(record.request.source))
-        for record in await read_journal(journal, config)
-        if record.state in _SEPARATED
-        and record.request.settings.algorithm == algorithm.sep_type
-        and record.request.settings.output_format is output_format
-        and isinstance(record.request.source, str | os.PathLike)
-    }
+def separated(records: Iterable[Record]) -> set[str | None]:
+    """Return the fingerprints of the songs that a journal has separated: of their paths, sizes, times and settings."""
+    return {record.request.fingerprint for record in records if record.state in _SEPARATED} - {None}
 
 
 def _missing(files: Sequence[str]) -> list[str]:
     return [file for file in files if not os.path.exists(file)]  # noqa: PTH110 -- many of them
-
-
-def _mark(source: str) -> str:
-    return source if is_url(source) else os.path.abspath(source)  # noqa: PTH100 -- as the journal has them
 
 
 def print_plan(plan: Plan, *, json: bool) -> None:

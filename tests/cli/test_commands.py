@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -337,3 +338,22 @@ def test_without_the_extra_it_says_how_to_install_it(cli: Cli, monkeypatch: pyte
     assert ran.code == 2
     assert 'pip install "mvsep-async[sandbox]"' in ran.err
     assert "starlette" in ran.err
+
+
+@pytest.mark.parametrize("out", ["stems", "other"])
+def test_what_was_downloaded_is_not_downloaded_again(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, out: str
+) -> None:
+    cli("separate", songs[0], *FAST)
+    assert cli("download", "--last", "-o", out, *FAST).code == 0
+    files = sorted(path.name for path in (home / out / "song 0").iterdir())
+    assert files == ["Other.mp3", "Vocals.mp3"]
+    again = cli("download", "--last", "-o", out, *FAST)
+    assert (again.code, again.out.replace(os.sep, "/")) == (
+        0,
+        f"✓ song 0.wav  already fetched: skipped  Vocals, Other  {out}/song 0/\n",
+    )
+    (home / out / "song 0" / "Vocals.mp3").unlink()
+    document = cli("download", "--last", "-o", out, "--json", *FAST).document
+    assert (document["status"], len(document["files"])) == ("done", 2)
+    assert (home / out / "song 0" / "Vocals.mp3").is_file()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mvsep_async.cli import config_file
-from mvsep_async.cli.library_stems import LibraryStems
+from mvsep_async.cli.library_stems import Found, LibraryStems
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Child, Cli, until
 from tests.conftest import wav
@@ -238,20 +238,37 @@ def test_a_song_of_a_library_is_not_paid_again_by_separate(
     assert len(service.jobs) == 3
 
 
-@pytest.mark.parametrize("why", ["other options", "stems that are not kept", "a stem is gone", "force"])
-def test_a_song_of_a_library_without_what_is_wanted_is_separated(
-    cli: Cli, service: Sandbox, songs: list[str], home: Path, why: str
+@pytest.mark.parametrize("words", [("-f", "wav"), ("--force",)])
+def test_a_song_of_a_library_is_separated_with_other_options_or_by_force(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, words: tuple[str, ...]
+) -> None:
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    ran = cli("separate", songs[0], "-a", "40", *words, *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 2), ran.err
+    assert (home / "stems" / "song 0").is_dir()
+
+
+@pytest.mark.parametrize("why", ["stems that are not kept", "a stem is gone"])
+@pytest.mark.parametrize("job", ["kept", "deleted"])
+def test_stems_that_a_library_lacks_are_fetched_from_its_job_while_the_service_has_it(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, why: str, job: str
 ) -> None:
     (home / "music").mkdir()
     shutil.copy(songs[0], home / "music" / "song.wav")
     kept = ("--stems", "Vocals") if why == "stems that are not kept" else ()
     assert cli("library", "music", "lib", "-a", "40", *kept, *FAST).code == 0
     if why == "a stem is gone":
-        next((home / "lib" / "song").iterdir()).unlink()
-    words = {"other options": ("-f", "wav"), "force": ("--force",)}.get(why, ())
-    ran = cli("separate", songs[0], "-a", "40", *words, *FAST)
-    assert (ran.code, len(service.jobs)) == (0, 2), ran.err
-    assert (home / "stems" / "song 0").is_dir()
+        (home / "lib" / "song" / "Other.mp3").unlink()
+    if job == "deleted":
+        service.delete(service.jobs[0].hash)
+    paid = 1 + (job == "deleted")
+    for _ in range(2):
+        ran = cli("separate", songs[0], "-a", "40", "--json", *FAST)
+        assert (ran.code, len(service.jobs)) == (0, paid), ran.err
+        assert (ran.document["source"], ran.document["status"]) == (songs[0], "done")
+        assert made(home) == ["song 0/Other.mp3", "song 0/Vocals.mp3"]
 
 
 MANIFEST = ".mvsep/manifest.sqlite"
@@ -293,14 +310,14 @@ def test_a_library_that_cannot_be_read_any_longer_fails_the_songs_that_it_may_ha
     (home / "music").mkdir()
     shutil.copy(songs[0], home / "music" / "song.wav")
     assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
-    ready = LibraryStems.of
+    ready = LibraryStems.find
 
-    async def damaged(stems: LibraryStems, source: str) -> tuple[Path, ...]:
+    async def damaged(stems: LibraryStems, source: str) -> Found:
         if (home / "lib" / MANIFEST).exists():
             damage(home / "lib" / MANIFEST)
         return await ready(stems, source)
 
-    monkeypatch.setattr(LibraryStems, "of", damaged)
+    monkeypatch.setattr(LibraryStems, "find", damaged)
     ran = cli("separate", *songs, "-a", "40", "--json", *FAST)
     assert (ran.code, len(service.jobs)) == (1, 1), ran.err
     assert all(MANIFEST in one["error"] for one in ran.documents)
@@ -320,3 +337,23 @@ def test_a_list_of_libraries_that_was_cut_loses_nothing_else(
     assert known.read_bytes().endswith(b"\n" + line)
     assert "skipped" in cli("separate", songs[0], "-a", "40", *FAST).out
     assert len(service.jobs) == 1
+
+
+def test_a_song_of_a_library_that_another_algorithm_has_separated_is_not_paid_again(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path
+) -> None:
+    assert cli("separate", songs[0], "-a", "63", *FAST).code == 0
+    assert cli("separate", songs[0], "-a", "40", "-p", "add_opt2=8", *FAST).code == 0
+    (home / "music").mkdir()
+    shutil.copy(songs[0], home / "music" / "song.wav")
+    assert cli("library", "music", "lib", "-a", "40", *FAST).code == 0
+    ran = cli("separate", songs[0], "-a", "40", *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 3), ran.err
+    assert "already separated: skipped  Vocals, Other  lib/song" in ran.out.replace(os.sep, "/")
+
+
+def test_the_plan_counts_songs_that_other_options_have_separated(cli: Cli, service: Sandbox, songs: list[str]) -> None:
+    assert cli("separate", songs[0], "-a", "40", "-p", "add_opt2=8", *FAST).code == 0
+    for words, separated in ((), 0), (("-p", "add_opt2=8"), 1), (("-p", "add_opt2=8", "--publish"), 0):
+        plan = cli("separate", songs[0], "-a", "40", *words, "--dry-run", "--json", *FAST).document
+        assert (plan["songs"], plan["separated_before"]) == (1 - separated, separated)

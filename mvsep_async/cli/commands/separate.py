@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -17,24 +17,27 @@ from mvsep_async.cli.choice import SEPARATION, Choice, SeparationOptions, choose
 from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, UsageProblem
+from mvsep_async.cli.fetched import Fetch, fetched_before, remember_fetched
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
-from mvsep_async.cli.library_stems import LibraryStems, library_stems
-from mvsep_async.cli.outcome import shown_path
-from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan
+from mvsep_async.cli.library_stems import Found, LibraryStems, library_stems
+from mvsep_async.cli.outcome import Outcome, shown_path
+from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan, separated
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import InvalidRequestError, JournalError
+from mvsep_async.errors import ClientClosedError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.naming import check_layout
+from mvsep_async.naming import check_layout, fill, song_name
 from mvsep_async.postgres_url import JournalAddress
-from mvsep_async.sources import Pair, RemoteType, Source
+from mvsep_async.sources import Pair, RemoteType, Source, label
 
 __all__ = ["OUTPUT", "OutputOptions", "separate"]
 
@@ -172,7 +175,14 @@ class _Run:
             journal = None if self.force else self.journal
             stems = await self._library_stems(client)
             return await plan_songs(
-                client, songs, self.choice, self.output_format, journal=journal, stems=stems, config=self.config
+                client,
+                songs,
+                self.choice,
+                self.output_format,
+                demo=self.publish,
+                journal=journal,
+                stems=stems,
+                config=self.config,
             )
 
     async def show_plan(self) -> int:
@@ -186,14 +196,23 @@ class _Run:
         run = JobRun(title=self._title(self.choice.label), json=self.json, songs=songs, slots=self.transfer.concurrency)
         songs.on_bad = run.reject
         try:
-            before = _placed(await drop_unsent(self.journal))
+            records = await drop_unsent(self.journal)
+            before = _placed(records)
             async with connect_with_journal(
                 self.config, self.journal, transfer=self.transfer, on_event=run.receive, hint=OTHER_JOURNAL
             ) as client:
-                algorithm = self.choice.find(await client.catalogue())
+                catalogue = await client.catalogue()
+                algorithm = self.choice.find(catalogue)
                 run.rename(self._title(algorithm.name.partition(" (")[0]))
-                stems = await self._library_stems(client)
-                given = await self._given(algorithm, _unless_separated(songs, before, stems, run))
+                new = _NewSongs(
+                    songs=songs,
+                    run=run,
+                    made=separated(records),
+                    settings=self.choice.settings(catalogue, self.output_format, demo=self.publish),
+                    libraries=await self._library_stems(client),
+                    fetch=partial(self._fetch, client, run, partial(self._folder_of, songs, before)),
+                )
+                given = await self._given(algorithm, new)
                 await prepare_folder(self.out)
                 stream = client.map(
                     given,
@@ -246,6 +265,32 @@ class _Run:
             )
         return given
 
+    async def _fetch(
+        self, client: MVSepClient, run: JobRun, folder_of: Callable[[Source], Path], song: str, found: Found
+    ) -> bool:
+        """Fetch the stems of a song from the job by which a library has some of them; `False` if it was deleted."""
+        assert found.hash is not None
+        folder, layout = folder_of(song), fill(self.output.layout, {"song": song_name(song)})
+        fetch = Fetch(found.hash, folder, layout, self.choice.stems)
+        if files := await fetched_before(self.config, fetch):
+            run.skip(_there(song, files))
+            return True
+        (job,) = run.attach(client, {found.hash: label(song)}, found.host)
+        error: MVSepError | None = None
+        try:
+            files = tuple(
+                await job.download(folder, stems=self.choice.stems, layout=layout, overwrite=self.output.overwrite)
+            )
+            await remember_fetched(self.config, fetch, files)
+        except JobNotFoundError:
+            return False
+        except ClientClosedError:
+            raise
+        except MVSepError as failure:
+            error = failure
+        run.end(job, Outcome.of(job, error, given=song))
+        return True
+
     def _folder_of(self, songs: Songs, before: Mapping[str, tuple[Path, ...]], source: Source) -> Path:
         """Return the folder for a song: the one with its stems of an earlier run, if it is one of those it may have."""
         given = source.target if isinstance(source, Pair) else source
@@ -261,9 +306,15 @@ class _Run:
     def _separate_again(self, run: JobRun, folder_of: Callable[[Source], Path], source: Source, job: Job) -> bool:
         """Tell whether a job of an earlier run is to be paid once more; not one that was just rejected here."""
         given = source.target if isinstance(source, Pair) else source
+        run.reading = False
         if isinstance(given, str):
             run.name(job, given, folder_of(source))
         return self.force and job.hash is not None
+
+
+def _there(song: str, stems: tuple[Path, ...]) -> Outcome:
+    """Return the outcome of a song whose stems are there."""
+    return Outcome(name=label(song), source=song, files=stems, earlier=True)
 
 
 def _as_in_journal(song: str | os.PathLike[str]) -> str:
@@ -279,23 +330,45 @@ def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
     }
 
 
-async def _unless_separated(
-    songs: Songs, before: Mapping[str, tuple[Path, ...]], stems: LibraryStems, run: JobRun
-) -> AsyncIterator[str]:
-    """Yield the songs that are in the journal or in no library; the others are reported as separated.
+@frozen(kw_only=True)
+class _NewSongs:
+    """The songs that `client.map` is given: those that no library has. The others are reported as separated.
 
-    Songs for which a library cannot be read are reported as failed.
+    `made`: the fingerprints of the songs in the journal, which `client.map` knows itself. `fetch`: fetches the stems
+    that a library does not keep from the job that made them, while the service has it. Songs for which a library
+    cannot be read are reported as failed.
     """
-    async for song in songs:
-        try:
-            found = () if _as_in_journal(song) in before else await stems.of(song)
-        except JournalError as error:
-            run.reject(song, error)
-            continue
-        if found:
-            run.skip(song, found)
-        else:
-            yield song
+
+    songs: Songs
+    run: JobRun
+    made: Collection[str | None]
+    settings: JobSettings
+    libraries: LibraryStems
+    fetch: Callable[[str, Found], Awaitable[bool]]
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for song in self.songs:
+            self.run.reading = True
+            try:
+                separated = await self._is_separated(song)
+            except JournalError as error:
+                self.run.reject(song, error)
+                separated = True
+            if not separated:
+                yield song
+            self.run.reading = False
+
+    async def _is_separated(self, song: str) -> bool:
+        if await fingerprint_of(song, self.settings) in self.made:
+            return False
+        found = await self.libraries.find(song)
+        if found.paths:
+            self.run.skip(_there(song, found.paths))
+            return True
+        if found.hash is None:
+            return False
+        self.run.reading = False  # it is a job while its stems are fetched
+        return await self.fetch(song, found)
 
 
 async def _pairs(songs: AsyncIterable[str], reference: Path) -> AsyncIterator[Source]:

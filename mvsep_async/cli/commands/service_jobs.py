@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from anyio import get_cancelled_exc_class
+from attrs import evolve
 from cyclopts import Parameter
 
 from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions
 from mvsep_async.cli.complete import JobName
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
+from mvsep_async.cli.fetched import Fetch, fetched_before, remember_fetched
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_ids import find_jobs, song_of_hash
 from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.libraries import library_jobs
-from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.tables import print_record
@@ -95,18 +97,33 @@ async def download(
 
     names: dict[str, str] = {}
 
-    async def fetch(job: Job) -> None:
-        name = names.get(job.hash or "")  # the hash has only a shortened form of it
+    def wanted_of(hash: str) -> Fetch:
+        name = names.get(hash)  # the hash has only a shortened form of it
         layout = fill(output.layout, {"song": song_name(name)}) if name else output.layout
-        await job.download(out, stems=output.stems or None, layout=layout, overwrite=output.overwrite, mirror=mirror)
+        return Fetch(hash, out, layout, output.stems or None)
+
+    async def fetch(job: Job) -> None:
+        wanted = wanted_of(job.hash or "")
+        files = await job.download(
+            out, stems=wanted.stems, layout=wanted.layout, overwrite=output.overwrite, mirror=mirror
+        )
+        await remember_fetched(config, evolve(wanted, hash=job.hash or wanted.hash), files)
+
+    async def is_there(hash: str) -> bool:
+        files = () if output.overwrite else await fetched_before(config, wanted_of(hash))
+        if files:
+            name = names[hash] or song_of_hash(hash) or hash
+            run.skip(Outcome(name=name, hash=hash, files=files, earlier=True, before="already fetched"))
+        return bool(files)
 
     try:
         async with connect(config, needs_token=mirror, transfer=transfer) as client:
             wanted = [*jobs, await _newest(client, config)] if last else jobs
             names |= await find_jobs(client, config, wanted)
-            actions = JobActions(run.attach(client, names, host), fetch)
-            if mirror:
-                terminal().note(f"the mirror costs {amount(len(names), 'credit')}, one for each job")
+            missing = {hash: song for hash, song in names.items() if not await is_there(hash)}
+            actions = JobActions(run.attach(client, missing, host), fetch)
+            if mirror and missing:
+                terminal().note(f"the mirror costs {amount(len(missing), 'credit')}, one for each job")
             await prepare_folder(out)
             return await run.follow(client, actions, actions.run)
     except BaseException as error:
