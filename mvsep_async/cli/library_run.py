@@ -94,7 +94,7 @@ class LibraryRun:
                 self._note(event)
             case EventKind.WAITING:
                 self._waits_for = event.message
-            case EventKind.SKIPPED if event.tally.skipped == 1:
+            case EventKind.SKIPPED if event.tally.skipped == 1 and (event.path, event.message) not in self._noted:
                 self._note(event)
 
     async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[T]]) -> T:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mvsep_async.download.paths import next_free
-from mvsep_async.jobs.fingerprint import content_fingerprint
+from mvsep_async.jobs.fingerprint import content_fingerprint, fingerprint
 from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.lifecycle import OVER
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.library.layout import Layout
 from mvsep_async.library.planner import Method, PlannedSong
@@ -18,28 +19,55 @@ from mvsep_async.library.records import ManifestFile, SeparatedSong
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.naming import stem_path
 
-__all__ = ["EarlierResult", "adopt", "earlier_results"]
+__all__ = ["EarlierResult", "adopt", "earlier_results", "find_earlier"]
 
 
 @frozen
 class EarlierResult:
-    """The result of a job of another journal. `paths`: its files that were complete, by their names at the service."""
+    """The result of a job of another journal. `paths`: its files that were complete, by their names at the service.
 
-    separation: Separation
-    host: str | None
-    paths: Mapping[str, Path]
+    `separation`: `None` while the job is not over.
+    """
+
+    separation: Separation | None
+    host: str | None = None
+    paths: Mapping[str, Path] = field(factory=dict)
 
 
 def earlier_results(records: Iterable[Record]) -> dict[str, EarlierResult]:
-    """Return the results in a journal, by the fingerprints of their songs' audio and settings."""
+    """Return the jobs in a journal that were paid, by the fingerprints of their songs' files and audio with settings.
+
+    Those that failed or were cancelled are left out.
+    """
     found: dict[str, EarlierResult] = {}
     for record in records:
-        facts, content = record.facts, record.request.content
-        if content is None or facts.separation is None or not facts.separation.files:
+        facts, request = record.facts, record.request
+        if facts.separation is not None and facts.separation.files:
+            paths = {name: path for name, path in reversed(facts.planned) if path in facts.paths}
+            result = EarlierResult(facts.separation, None if facts.host is None else str(facts.host), paths)
+        elif record.state not in OVER and (facts.attempts or facts.hash or facts.remote):
+            result = EarlierResult(None)
+        else:
             continue
-        paths = {name: path for name, path in reversed(facts.planned) if path in facts.paths}
-        found[content] = EarlierResult(facts.separation, None if facts.host is None else str(facts.host), paths)
+        for key in filter(None, (request.content, request.fingerprint)):
+            if result.separation is not None or key not in found:
+                found[key] = result
     return found
+
+
+def find_earlier(item: PlannedSong, results: Mapping[str, EarlierResult]) -> EarlierResult | None:
+    """Return the earlier result of a song: by its audio if that was read, else by its path, size and time."""
+    step, *others = item.method.recipe.steps
+    if others or step.input is not None or not results:
+        return None
+    settings = JobSettings(
+        algorithm=int(step.algorithm),
+        options=tuple(sorted(step.options.items())),
+        output_format=step.output_format,
+    )
+    if item.content is not None:
+        return results.get(content_fingerprint(item.content.digest, settings=settings))
+    return results.get(fingerprint(item.song.path, item.song.size, item.song.mtime_ns, settings))
 
 
 def adopt(item: PlannedSong, target: Path, results: Mapping[str, EarlierResult]) -> SeparatedSong | None:
@@ -49,19 +77,13 @@ def adopt(item: PlannedSong, target: Path, results: Mapping[str, EarlierResult])
     to. `item`: a song whose audio was read.
     """
     assert item.content is not None
-    step, *others = item.method.recipe.steps
-    if others or step.input is not None or not results:
+    result = find_earlier(item, results)
+    if result is None or result.separation is None:
         return None
-    settings = JobSettings(
-        algorithm=int(step.algorithm),
-        options=tuple(sorted(step.options.items())),
-        output_format=step.output_format,
-    )
-    result = results.get(content_fingerprint(item.content.digest, settings=settings))
-    if result is None:
-        return None
+    (step,) = item.method.recipe.steps
+    separation = result.separation
     wanted = None if step.keep is None else {stem.casefold() for stem in step.keep}
-    kept = [file for file in result.separation.files if wanted is None or file.stem.casefold() in wanted]
+    kept = [file for file in separation.files if wanted is None or file.stem.casefold() in wanted]
     if not kept:
         return None
     return SeparatedSong(
@@ -76,13 +98,13 @@ def adopt(item: PlannedSong, target: Path, results: Mapping[str, EarlierResult])
         seconds=item.seconds,
         credits=0,
         place=item.place,
-        files=tuple(_file(file, result, item, target) for file in kept),
+        files=tuple(_file(file, separation.hash, result, item, target) for file in kept),
         kept={step.name: None if step.keep is None else list(step.keep)},
         finished=time.time(),
     )
 
 
-def _file(file: OutputFile, result: EarlierResult, item: PlannedSong, target: Path) -> ManifestFile:
+def _file(file: OutputFile, hash: str, result: EarlierResult, item: PlannedSong, target: Path) -> ManifestFile:
     """Return a stem as the manifest holds it: where it is, or where it will be."""
     method, (step,) = item.method, item.method.recipe.steps
     path = result.paths.get(file.name)
@@ -92,7 +114,7 @@ def _file(file: OutputFile, result: EarlierResult, item: PlannedSong, target: Pa
     else:
         path = next_free(target / _place(file, item.place, method), lambda path: path.exists())
     relative = path.relative_to(target).as_posix()
-    return ManifestFile(step.name, file.stem, relative, size, result.separation.hash, result.host)
+    return ManifestFile(step.name, file.stem, relative, size, hash, result.host)
 
 
 def _place(file: OutputFile, place: str, method: Method) -> PurePosixPath:

@@ -85,7 +85,8 @@ class RunProgress:
             self.followed(item)
         elif not isinstance(item.action, UpToDate):
             self._count(planned=1)
-            self.spend(item, item.credits if isinstance(item.action, Separate) else 0)
+            if isinstance(item.action, Separate):
+                self.spend(item, item.credits)
             self.emit(EventKind.PLANNED, item)
 
     def spend(self, item: PlannedSong, credits: int | None, times: int = 1) -> None:

@@ -75,7 +75,8 @@ async def separate_library(
     - `report`: path of an HTML page about the run, to be written.
     - `transfer`: how a recipe's stems go to the next step, see `run_recipe`.
     - `anyway`: also send what the account's plan does not seem to allow.
-    - `earlier`: results of jobs outside of the library, from `earlier_results`; their songs are not paid again.
+    - `earlier`: jobs outside of the library, from `earlier_results`; their songs are not paid again, and skipped while
+      their jobs are not over.
     - `on_event`: called with each event, on the event loop; it must return quickly.
 
     The target's `.mvsep/manifest.sqlite` records what is done. A song is known by its audio: one that is renamed,

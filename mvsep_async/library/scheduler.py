@@ -38,7 +38,7 @@ from mvsep_async.library.decisions import (
     UpToDate,
     check_stems,
 )
-from mvsep_async.library.earlier import EarlierResult, adopt
+from mvsep_async.library.earlier import EarlierResult, adopt, find_earlier
 from mvsep_async.library.executor import ActionExecutor
 from mvsep_async.library.in_flight import SongsInFlight
 from mvsep_async.library.manifest import Manifest
@@ -60,6 +60,9 @@ SongOrder: TypeAlias = Literal["as-found", "shortest-first"]
 _LITTLE_SPACE: Final = 64 << 20
 """Bytes free on the target's disk below which a failed download means a full disk: less than a song's stems."""
 
+_UNFINISHED: Final = "is being separated by a job of another journal: start again when that one is over"
+"""Why a song is skipped that was paid and whose stems are not there yet."""
+
 _FATAL: Final = (AuthenticationError, ClientClosedError, ConfigurationError, JournalError)
 """Errors that every other song would meet, too."""
 
@@ -79,7 +82,7 @@ class SongScheduler:
     anyway: bool
     progress: RunProgress
     earlier: Mapping[str, EarlierResult] = field(factory=dict)
-    """Results of other journals, which are used in place of paying again."""
+    """Jobs of other journals, which are used in place of paying again."""
     id: str = field(factory=new_id)
     stopped: str | None = None
     _failed: list[PlannedSong] = field(factory=list)
@@ -191,7 +194,8 @@ class SongScheduler:
             if self.dry_run or not self._executor.lacks_tags(item.known):
                 return
         if self.dry_run:
-            self.progress.planned(item)
+            paid = isinstance(item.action, Separate) and find_earlier(item, self.earlier) is not None
+            self.progress.planned(evolve(item, action=FetchMissing(())) if paid else item)
             return
         if isinstance(item.action, FetchMissing) and (known := self._executor.deleted.get(item.key)) is not None:
             item = evolve(item, action=Separate(known))
@@ -234,7 +238,11 @@ class SongScheduler:
             return None
         if recalled is not None:
             return evolve(read, action=recalled)
-        if self.earlier and (adopted := await self._adopt(read)) is not None:
+        earlier = find_earlier(read, self.earlier)
+        if earlier is not None and earlier.separation is None:
+            self._skip(read, _UNFINISHED)
+            return None
+        if earlier is not None and (adopted := await self._adopt(read)) is not None:
             if isinstance(adopted.action, UpToDate):
                 self.progress.up_to_date(adopted)
             return adopted

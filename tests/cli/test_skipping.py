@@ -182,6 +182,42 @@ def test_a_library_takes_over_what_separate_has_paid_for(cli: Cli, service: Sand
     assert len(service.jobs) == paid + 3
 
 
+def test_a_library_counts_what_separate_has_paid_for_before_it_sends_anything(
+    cli: Cli, service: Sandbox, home: Path
+) -> None:
+    for number in range(3):
+        (home / "music" / f"{number}.wav").parent.mkdir(exist_ok=True)
+        (home / "music" / f"{number}.wav").write_bytes(wav(0.1 + number / 100))
+    assert cli("separate", "music/0.wav", "music/1.wav", "-a", "40", *FAST).code == 0
+    for algorithm, credits in ("40", 1), ("63", 3):
+        plan = cli("library", "music", "lib", "-a", algorithm, "--dry-run", "--json").document
+        assert (plan["separations"], plan["credits"]) == (3, credits)
+    ran = cli("library", "music", "lib", "-a", "40", "--max-credits", "1", *FAST)
+    assert (ran.code, len(service.jobs)) == (0, 3), ran.err
+
+
+def test_a_library_does_not_pay_for_what_separate_has_begun(
+    child: Child, cli: Cli, holding: Sandbox, home: Path
+) -> None:
+    for number in range(2):
+        (home / "music" / f"{number}.wav").parent.mkdir(exist_ok=True)
+        (home / "music" / f"{number}.wav").write_bytes(wav(0.1 + number / 100))
+    process = child("separate", "music/0.wav", "-a", "40", *FAST)
+    until(lambda: holding.unfinished(TOKEN) == 1)
+    process.kill()
+    process.communicate()
+    holding.manual = False
+    assert cli("library", "music", "lib", "-a", "40", "--dry-run", "--json").document["credits"] == 1
+    ran = cli("library", "music", "lib", "-a", "40", *FAST)
+    assert (ran.code, len(holding.jobs)) == (1, 2)
+    assert ran.out.count("0.wav is being separated by a job of another journal: start again when that one is over") == 1
+    assert "`mvsep-async jobs resume` finishes songs that `mvsep-async separate` has begun" in ran.err
+    holding.finish(holding.jobs[0].hash)
+    assert cli("jobs", "resume", *FAST).code == 0
+    ran = cli("library", "music", "lib", "-a", "40", *FAST)
+    assert (ran.code, len(holding.jobs), len(made(home, "lib"))) == (0, 2, 4), ran.err
+
+
 @pytest.mark.parametrize(
     ("first", "then", "places"),
     [

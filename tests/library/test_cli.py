@@ -209,7 +209,7 @@ def test_a_wrong_configuration_file_is_bad_usage(cli: Cli, service: Sandbox, tex
 def test_a_dry_run_says_what_it_would_cost(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
     ran = cli("library", "Music", "Stems", "--preset", "vocals", "--preset", "karaoke", "--dry-run")
     assert ran.code == 0
-    assert "3 songs, 6 separations to make of 0:06, 0 done before: 6 credits needed, of 1000 left" in ran.out
+    assert "3 songs, 6 separations to make, 0 done before; 0:06 of audio to send: 6 credits of 1000 left" in ran.out
     document = cli("library", "Music", "Stems", "-a", "40", "--dry-run", "--json").documents[-1]
     assert (document["songs"], document["credits"], document["credits_left"]) == (3, 3, 1000.0)
     assert not (home / "Stems").exists()

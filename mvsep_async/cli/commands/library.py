@@ -227,6 +227,7 @@ class _Run:
                 self.target,
                 algorithms=await self._resolved(client, dry_run=True),
                 dry_run=True,
+                earlier=await self._earlier(),
                 **self.arguments,
             )
         return result.tally.credits
@@ -252,11 +253,12 @@ class _Run:
             else connect_with_journal(self.config, journal, transfer=self.line)
         )
         async with connected as client:
+            earlier = await self._earlier()
             arguments = {
                 **self.arguments,
                 "algorithms": await self._resolved(client, dry_run=dry_run),
                 "dry_run": dry_run,
-                "earlier": await self._earlier(dry_run=dry_run),
+                "earlier": earlier,
                 "on_event": view.receive,
             }
             try:
@@ -275,14 +277,14 @@ class _Run:
                 )
                 raise
         _summarize(result, json=self.json)
+        if result.tally.skipped and any(one.separation is None for one in earlier.values()):
+            terminal().note("`mvsep-async jobs resume` finishes songs that `mvsep-async separate` has begun")
         if self.open and result.report is not None:
             await to_thread.run_sync(webbrowser.open, result.report.absolute().as_uri())
         return DONE if dry_run or result.complete else FAILED
 
-    async def _earlier(self, *, dry_run: bool) -> Mapping[str, EarlierResult]:
-        """Return the results in the account's journal: what `separate` has paid for is not paid again."""
-        if dry_run:
-            return {}
+    async def _earlier(self) -> Mapping[str, EarlierResult]:
+        """Return the jobs in the account's journal: what `separate` has paid for is not paid again."""
         return earlier_results(await read_journal(self.config.journal_path, self.config))
 
     async def _resolved(
@@ -360,11 +362,11 @@ def _summarize(result: LibraryResult, *, json: bool) -> None:
                 }
             )
             return
-        left = "" if result.credits_left is None else f", of {result.credits_left:.0f} left"
+        left = "" if result.credits_left is None else f" of {result.credits_left:.0f} left"
+        parts = [f"{amount(tally.planned, 'separation')} to make", f"{tally.up_to_date} done before"]
         here.result(
-            f"{amount(tally.songs, 'song')}, {amount(tally.planned, 'separation')} to make of "
-            f"{seconds_text(tally.seconds)}, {tally.up_to_date} done before: "
-            f"{amount(tally.credits, 'credit')} needed{left}"
+            f"{amount(tally.songs, 'song')}, {', '.join(parts)}; {seconds_text(tally.seconds)} of audio to send: "
+            f"{amount(tally.credits, 'credit')}{left}"
         )
         if tally.unknown_lengths:
             here.note(f"the length of {amount(tally.unknown_lengths, 'song')} is not known")
