@@ -125,6 +125,7 @@ async def failure_of(client: MVSepClient) -> MVSepError:
 async def test_no_error_of_a_create_holds_it(song: Path, logged: list[str]) -> None:
     async with Sandbox(premium_token=TOKEN, stems="copy") as sandbox:
         sandbox.faults.add(path="separation/create", kind="refuse", status=401, body=ECHO)
+        sandbox.faults.add(path="app/user", kind="refuse", status=401, body=ECHO, count=None)
         async with MVSepClient(TOKEN, base_url=sandbox.url, poll_interval=0.02, concurrency=1) as client:
             with pytest.raises(MVSepError) as caught:
                 await (await client.submit(song, algorithm=40))
