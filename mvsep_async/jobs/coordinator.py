@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from attrs import define, frozen
 
 from mvsep_async.http.gate import Allowance
-from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.entry import JobEntry, JobName
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.progress import Progress
 
@@ -140,17 +140,8 @@ class Coordinator(Protocol):
         """Write a new job to the journal, or return the existing job that has its key or its song."""
         ...
 
-    async def find(
-        self,
-        *,
-        id: str | None = None,
-        hash: str | None = None,
-        key: str | None = None,
-        fingerprint: str | None = None,
-        content: str | None = None,
-        patient: bool = False,
-    ) -> JobView | None:
-        """Return the job of another client with this id, hash, key or fingerprint.
+    async def find(self, by: JobName, value: str, *, patient: bool = False) -> JobView | None:
+        """Return the job of another client with this name.
 
         Raises `JournalError` while the shared journal is out of reach. `patient`: for a submit, which waits for the
         journal, and resumes a job that was released.
@@ -229,16 +220,7 @@ class LocalCoordinator:
             await self.journal.flush()
         return None
 
-    async def find(
-        self,
-        *,
-        id: str | None = None,
-        hash: str | None = None,
-        key: str | None = None,
-        fingerprint: str | None = None,
-        content: str | None = None,
-        patient: bool = False,
-    ) -> JobView | None:
+    async def find(self, by: JobName, value: str, *, patient: bool = False) -> JobView | None:
         return None
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from attrs import define
 
 from mvsep_async.errors import ClientClosedError
@@ -13,7 +15,10 @@ from mvsep_async.jobs.subscription import Subscribers, Subscription
 from mvsep_async.models.stage import Stage
 from mvsep_async.sources import is_url
 
-__all__ = ["JobEntry"]
+__all__ = ["JobEntry", "JobName"]
+
+JobName: TypeAlias = Literal["id", "hash", "key", "fingerprint", "content"]
+"""What a job is found by: its id, its hash at the service, the caller's key, the fingerprint of its file or audio."""
 
 
 @define(eq=False, repr=False)

@@ -14,7 +14,7 @@ from anyio import CancelScope
 from attrs import define, evolve, field, frozen
 
 from mvsep_async.errors import MVSepError
-from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.entry import JobEntry, JobName
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import Journal, Record
@@ -65,16 +65,16 @@ class JobRegistry:
     wall: Callable[[], float] = field(factory=lambda: time.time)
     elsewhere: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     jobs: dict[str, JobEntry] = field(factory=dict)
-    _by_hash: dict[str, JobEntry] = field(factory=dict)
-    _by_key: dict[str, JobEntry] = field(factory=dict)
-    _by_fingerprint: dict[str, JobEntry] = field(factory=dict)
-    _by_content: dict[str, JobEntry] = field(factory=dict)
+    _indexes: dict[JobName, dict[str, JobEntry]] = field(init=False)
     _unrecorded: set[str] = field(factory=set)
     """Ids of jobs that the journal does not record."""
     _observers: list[Observer] = field(factory=list)
     _changes: deque[Change] = field(factory=deque)
     _draining: bool = False
     _last_stamp: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self._indexes = {"id": self.jobs, "hash": {}, "key": {}, "fingerprint": {}, "content": {}}
 
     def subscribe(self, observer: Observer) -> None:
         """Call `observer` after each change of state, in the order of the changes."""
@@ -136,22 +136,9 @@ class JobRegistry:
         self._last_stamp = max(self.wall(), nextafter(self._last_stamp, inf))
         return self._last_stamp
 
-    def find(
-        self,
-        *,
-        hash: str | None = None,
-        key: str | None = None,
-        fingerprint: str | None = None,
-        content: str | None = None,
-    ) -> JobEntry | None:
-        """Return the job with this hash at the service, caller's key, or fingerprint of file or audio."""
-        if hash is not None:
-            return self._by_hash.get(hash)
-        if key is not None:
-            return self._by_key.get(key)
-        if content is not None:
-            return self._by_content.get(content)
-        return self._by_fingerprint.get(fingerprint) if fingerprint is not None else None
+    def find(self, by: JobName, value: str | None) -> JobEntry | None:
+        """Return the job of this client with this name; `None` if there is none, or no value."""
+        return None if value is None else self._indexes[by].get(value)
 
     def song_moved(self, job: JobEntry, request: JobRequest) -> None:
         """Update a job whose song was moved or touched: its fingerprint, and its path if it is not sent yet."""
@@ -274,31 +261,18 @@ class JobRegistry:
     def _index(self, job: JobEntry) -> None:
         if not job.facts.archived:
             self.jobs[job.id] = job
-        for index, name in self._names(job):
-            index[name] = job
+        for by, name in _names(job):
+            self._indexes[by][name] = job
 
     def _remove_names(self, job: JobEntry) -> None:
-        for index, name in self._names(job):
-            if index.get(name) is job:  # not another job of the same name
-                del index[name]
-
-    def _names(self, job: JobEntry) -> Iterator[tuple[dict[str, JobEntry], str]]:
-        """Yield each name by which a job is found, with its index."""
-        request, facts = job.request, job.facts
-        if request.key is not None:
-            yield self._by_key, request.key
-        if request.fingerprint is not None:
-            yield self._by_fingerprint, request.fingerprint
-        if request.content is not None:
-            yield self._by_content, request.content
-        for hash in () if facts is NOTHING else (facts.hash, facts.remote):
-            if hash is not None:
-                yield self._by_hash, hash
+        for by, name in _names(job):
+            if self._indexes[by].get(name) is job:  # not another job of the same name
+                del self._indexes[by][name]
 
     def _index_hashes(self, job: JobEntry) -> None:
         for name in (job.facts.hash, job.facts.remote):
             if name is not None:
-                self._by_hash[name] = job
+                self._indexes["hash"][name] = job
 
     def _record(self, job: JobEntry, event: JobEvent | None, changes: dict[str, Any]) -> tuple[JobState, Facts] | None:
         """Record a change in the journal, and return the state and facts that follow from it.
@@ -344,3 +318,17 @@ class JobRegistry:
     def _publish(self, job: JobEntry, progress: Progress) -> None:
         job.progress = progress
         job.publish(progress)
+
+
+def _names(job: JobEntry) -> Iterator[tuple[JobName, str]]:
+    """Yield each name by which a job is found, besides its id."""
+    request, facts = job.request, job.facts
+    if request.key is not None:
+        yield "key", request.key
+    if request.fingerprint is not None:
+        yield "fingerprint", request.fingerprint
+    if request.content is not None:
+        yield "content", request.content
+    for hash in () if facts is NOTHING else (facts.hash, facts.remote):
+        if hash is not None:
+            yield "hash", hash

@@ -115,7 +115,7 @@ class JobLookup:
         except MVSepError as error:
             logger.info("the history could not be searched for job %s: %s", job.id, error)
             return None
-        entries = [entry for entry in history if self.registry.find(hash=entry.hash) is None]
+        entries = [entry for entry in history if self.registry.find("hash", entry.hash) is None]
         if is_uploaded(job):
             return next((entry.hash for entry in entries if tag_in(entry.hash, job.id)), None)
         return hash_in_history(entries, str(job.request.source), algorithm=job.request.settings.algorithm)

@@ -318,5 +318,5 @@ class Poller:
         queue = user.current_queue
         if queue.jobs is None:
             return queue.count
-        known = (self.registry.find(hash=entry.hash) for entry in queue.jobs)
+        known = (self.registry.find("hash", entry.hash) for entry in queue.jobs)
         return {job.id for job in known if job is not None}

@@ -17,7 +17,7 @@ from attrs import define, field
 from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
-from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.entry import JobEntry, JobName
 from mvsep_async.jobs.journal import JobDuration, Journal
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
@@ -295,7 +295,7 @@ class SharedCoordinator:
     async def admit(self, job: JobEntry) -> JobView | None:
         await self._patiently(self._journal.flush)
         same = self._journal.conflicts.pop(job.id, None)
-        return None if same is None else await self.find(id=same, patient=True)
+        return None if same is None else await self.find("id", same, patient=True)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return what `call` returns, as soon as the database is there; `patience` limits the wait."""
@@ -309,23 +309,12 @@ class SharedCoordinator:
                     raise
                 await anyio.sleep(outage.rest)
 
-    async def find(
-        self,
-        *,
-        id: str | None = None,
-        hash: str | None = None,
-        key: str | None = None,
-        fingerprint: str | None = None,
-        content: str | None = None,
-        patient: bool = False,
-    ) -> JobView | None:
+    async def find(self, by: JobName, value: str, *, patient: bool = False) -> JobView | None:
         jobs = self._store.jobs
-        given = {"id": id, "hash": hash, "key": key, "fingerprint": fingerprint, "content": content}
-        column, value = next(((name, value) for name, value in given.items() if value is not None), ("id", ""))
 
         async def look() -> tuple[Any, ...] | None:
             await self._journal.flush()
-            return await self._database.run(lambda connection: jobs.find(connection, column, value))
+            return await self._database.run(lambda connection: jobs.find(connection, by, value))
 
         row = await (self._patiently(look) if patient else look())
         if row is None:

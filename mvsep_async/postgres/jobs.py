@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from mvsep_async.errors import JobCancelledError
+from mvsep_async.jobs.entry import JobName
 from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobState
 from mvsep_async.journal.changes import PendingChanges, Row, Value
@@ -198,8 +199,8 @@ class JobTable(Statements):
         )
         return [JobDuration(algorithm=a, size=s, waiting=w, processing=p) for a, s, w, p in rows]
 
-    async def find(self, connection: Connection, column: str, value: str) -> tuple[Any, ...] | None:
-        """Return the row of the newest job with this value in a column."""
+    async def find(self, connection: Connection, by: JobName, value: str) -> tuple[Any, ...] | None:
+        """Return the row of the newest job with this name."""
         (given,) = encoded((value,))
         where = {
             "id": "j.id = %(value)s",
@@ -207,7 +208,7 @@ class JobTable(Statements):
             "key": "md5(j.owner_key) = md5(%(value)s) AND j.owner_key = %(value)s",
             "fingerprint": "j.fingerprint = %(value)s",
             "content": "j.content = %(value)s",
-        }[column]
+        }[by]
         rows = await self.rows(
             connection,
             f"{VIEW} WHERE j.account = %(account)s AND {where} ORDER BY j.number DESC LIMIT 1",

@@ -198,7 +198,7 @@ class Scheduler:
             with anyio.move_on_after(_REFUSAL_CHECK):
                 if await subscription.receive() is None:
                     raise job.closed_error()
-            view = await self.coordinator.find(id=job.id)
+            view = await self.coordinator.find("id", job.id)
             if view is None:
                 return False
             if not view.cancelling:

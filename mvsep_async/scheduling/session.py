@@ -22,7 +22,7 @@ from mvsep_async.errors import (
 from mvsep_async.http.call import Caller
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.coordinator import Coordinator
-from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.entry import JobEntry, JobName
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.job import Job, entry_of, wait_until_over, wait_until_separated
@@ -73,7 +73,7 @@ class Session:
     async def submit(self, source: Source, target: Target | None, arguments: SubmitArguments) -> Job:
         """Queue a job; see `MVSepClient.submit`."""
         key = arguments.get("key")
-        if key is not None and (known := await self._find(key=key, patient=True)) is not None:
+        if key is not None and (known := await self._find("key", key, patient=True)) is not None:
             return known  # even if the other arguments differ, or the settings cannot be checked
         settings = await self._settings(arguments, target)
         return Job(await self.submitter.submit(_request(source, settings, target, arguments)), self)
@@ -137,7 +137,7 @@ class Session:
         hash = hash.strip()
         if not hash:
             raise InvalidRequestError("attach needs the hash of a job, not an empty text")
-        known = self.registry.find(hash=hash)
+        known = self.registry.find("hash", hash)
         if known is not None and not resumes_later(known.facts.error):
             return Job(known, self)
         server = None if host is None else Host.parse(host)
@@ -153,15 +153,17 @@ class Session:
 
     async def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
         """Return a known job; see `MVSepClient.find`."""
-        return await self._find(key=key, id=id, hash=hash)
+        if id is not None:
+            return await self._find("id", id)
+        if hash is not None:
+            return await self._find("hash", hash)
+        return None if key is None else await self._find("key", key)
 
-    async def _find(
-        self, *, key: str | None = None, id: str | None = None, hash: str | None = None, patient: bool = False
-    ) -> Job | None:
-        entry = self.registry.jobs.get(id) if id is not None else self.registry.find(key=key, hash=hash)
+    async def _find(self, by: JobName, value: str, *, patient: bool = False) -> Job | None:
+        entry = self.registry.find(by, value)
         if entry is None:
             with self.callers.enter():
-                view = await self.coordinator.find(key=key, id=id, hash=hash, patient=patient)
+                view = await self.coordinator.find(by, value, patient=patient)
             if view is None:
                 return None
             entry = self.registry.mirror(view.record, view.progress)
@@ -187,7 +189,7 @@ class Session:
 
     def poll_soon(self, hash: str) -> bool:
         """Poll a job soon; see `MVSepClient.poll_soon`."""
-        entry = self.registry.find(hash=hash)
+        entry = self.registry.find("hash", hash)
         if entry is None or entry.done():
             return False
         self.scheduler.poller.poll_soon(entry)
@@ -223,7 +225,7 @@ class Session:
         """Make a finished job of another client this client's, once that client has downloaded it to its target."""
         while True:
             acquired = await self.coordinator.acquire(job.id)
-            view = await self.coordinator.find(id=job.id)
+            view = await self.coordinator.find("id", job.id)
             if view is None:
                 raise JobNotFoundError(f"job {job.id} was pruned from the shared journal", job=job.id, hash=job.hash)
             if acquired:

@@ -134,7 +134,7 @@ class RefusedJobs:
         if is_uploaded(job):
             return False
         before = self._before.get(job.id, frozenset())
-        new = (hash for hash in lists.jobs if hash not in before and self.registry.find(hash=hash) is None)
+        new = (hash for hash in lists.jobs if hash not in before and self.registry.find("hash", hash) is None)
         return any(may_be(job, hash, lists.jobs[hash]) for hash in new)
 
     def forget(self, job: JobEntry) -> None:

@@ -267,7 +267,7 @@ class Launcher:
 
         A response to an incomplete body is believed only if it names the job by its tag.
         """
-        known, tag = self.registry.find(hash=created.hash), _TAG.match(created.hash)
+        known, tag = self.registry.find("hash", created.hash), _TAG.match(created.hash)
         if known is not None and known is not job:
             own = (known.request.source, known.request.settings) == (job.request.source, job.request.settings)
         elif is_url(job.request.source):

@@ -104,7 +104,7 @@ class Recovery:
             read |= {hash: len(read) + place for place, hash in enumerate(new)}
             hashes += new
             missing = _missing(missing, new)
-            ours = (self.registry.find(hash=hash) for hash in new)
+            ours = (self.registry.find("hash", hash) for hash in new)
             stamps = [job.facts.accepted_at for job in ours if job is not None]
             known = [stamp for stamp in stamps if stamp is not None]
             if end.read(page.length, len(new), known, unreadable=page.length - len(page.entries)):
@@ -147,7 +147,7 @@ class Recovery:
         if job.request.settings.on_unknown == "resubmit":
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
             return
-        others = [hash for hash in dict.fromkeys(hashes) if self.registry.find(hash=hash) is None]
+        others = [hash for hash in dict.fromkeys(hashes) if self.registry.find("hash", hash) is None]
         others.sort(key=lambda hash: not may_be(job, hash, None))
         found = tuple(others[:_MOST_NAMED])
         seen = f"it may be one of {', '.join(found)}" if found else "no other job is in its lists"

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from mvsep_async.concurrency import CallerScopes, KeyedLock
 from mvsep_async.errors import DownloadError, InvalidRequestError, MVSepError, UploadError
 from mvsep_async.jobs.coordinator import Coordinator, JobView
-from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.entry import JobEntry, JobName
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import FailureKind, classify_failure
 from mvsep_async.jobs.fingerprint import content_fingerprint_of, fingerprint_of
@@ -51,7 +51,7 @@ class Submitter:
                 return await self._add(prepared)
         with self.callers.enter():
             async with self._locks.for_key(request.key):
-                known = self.registry.find(key=request.key) or await self._find_elsewhere(key=request.key)
+                known = await self._find("key", request.key)
                 return known or await self._add(await self._with_fingerprint(await self._prepare(request)))
 
     async def submit_or_resume(self, request: JobRequest, *, retry_failed: bool = False) -> JobEntry:
@@ -110,13 +110,13 @@ class Submitter:
         """
         fingerprint = await fingerprint_of(request.source, request.settings)
         await locks.enter_async_context(self._locks.for_key(fingerprint))
-        found = self.registry.find(fingerprint=fingerprint) or await self._find_elsewhere(fingerprint=fingerprint)
+        found = await self._find("fingerprint", fingerprint)
         known = self._reusable(found, retry_failed)
         if known is not None:
             return request, known
         content = await content_fingerprint_of(request.source, request.settings)
         await locks.enter_async_context(self._locks.for_key(content))
-        found = self.registry.find(content=content) or await self._find_elsewhere(content=content)
+        found = await self._find("content", content)
         known = self._reusable(found, retry_failed, moved=True)
         request = evolve(request, fingerprint=fingerprint, content=content)
         if known is not None and not self.registry.is_elsewhere(known):
@@ -137,11 +137,12 @@ class Submitter:
             return None
         return known
 
-    async def _find_elsewhere(
-        self, *, key: str | None = None, fingerprint: str | None = None, content: str | None = None
-    ) -> JobEntry | None:
-        """Return the entry of another client's job with the shared journal."""
-        view = await self.coordinator.find(key=key, fingerprint=fingerprint, content=content, patient=True)
+    async def _find(self, by: JobName, value: str | None) -> JobEntry | None:
+        """Return the job with this name, of this client or of another one with the same journal."""
+        known = self.registry.find(by, value)
+        if known is not None or value is None:
+            return known
+        view = await self.coordinator.find(by, value, patient=True)
         return None if view is None else self._mirror(view)
 
     def _mirror(self, view: JobView) -> JobEntry:

@@ -83,7 +83,7 @@ def test_a_song_that_may_be_sent_again_is_sent_from_where_it_was_moved(events: l
         registry.apply(job, event)
     registry.song_moved(job, JobRequest("mv2", "after.wav", JobSettings(), fingerprint="b"))
     assert job.request.source == ("after.wav" if followed else "before.wav")
-    assert registry.find(fingerprint="b") is job
+    assert registry.find("fingerprint", "b") is job
 
 
 def test_changes_made_by_an_observer_follow_the_change_that_caused_them() -> None:
@@ -153,7 +153,7 @@ async def test_a_change_reaches_journal_subscribers_and_observers() -> None:
     assert world.changes == [(JobState.QUEUED, JobState.CREATING), (JobState.CREATING, JobState.WAITING)]
     seen = [await subscription.receive(), await subscription.receive()]
     assert [progress and progress.stage for progress in seen] == [Stage.UPLOADING, Stage.WAITING]
-    assert world.registry.find(hash="h") is job
+    assert world.registry.find("hash", "h") is job
     assert job.facts.attempts == 1
 
 
@@ -211,7 +211,7 @@ def test_attached_jobs_are_not_recorded() -> None:
     job = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     world.registry.apply(job, JobEvent.STATUS_PROCESSING)
     assert world.notes.said == []
-    assert (job.stage, world.registry.find(hash="h")) == (Stage.PROCESSING, job)
+    assert (job.stage, world.registry.find("hash", "h")) == (Stage.PROCESSING, job)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +247,10 @@ def test_what_is_forgotten_is_found_by_no_name() -> None:
     world.registry.apply(job, JobEvent.FETCHED, hash="long")
     names = {"hash": ["short", "long"], "key": ["k"], "fingerprint": ["f"]}
     for name, values in names.items():
-        assert all(world.registry.find(**{name: value}) is job for value in values)
+        assert all(world.registry.find(name, value) is job for value in values)
     world.registry.forget([job])
     for name, values in names.items():
-        assert all(world.registry.find(**{name: value}) is None for value in values)
+        assert all(world.registry.find(name, value) is None for value in values)
     assert world.registry.jobs == {}
     assert world.notes.said[-1] == ("forget", "mv1")
 
@@ -260,7 +260,12 @@ def test_a_restored_job_is_shown_where_it_stood() -> None:
     request = JobRequest("mv1", "a.wav", JobSettings(), key="k", fingerprint="f")
     job = world.registry.restore(Record(request, JobState.MERGING, Facts(hash="h")))
     assert (job.stage, job.hash) == (Stage.MERGING, "h")
-    assert world.registry.find(key="k") is world.registry.find(fingerprint="f") is world.registry.find(hash="h") is job
+    assert (
+        world.registry.find("key", "k")
+        is world.registry.find("fingerprint", "f")
+        is world.registry.find("hash", "h")
+        is job
+    )
     assert world.notes.said == []
 
 
@@ -269,9 +274,9 @@ def test_forgetting_one_handle_of_a_job_leaves_the_other_one_known() -> None:
     old = world.registry.add_unrecorded(JobRequest("mv1", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     new = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     world.registry.forget([old])
-    assert world.registry.find(hash="h") is new
+    assert world.registry.find("hash", "h") is new
     world.registry.forget([new])
-    assert world.registry.find(hash="h") is None
+    assert world.registry.find("hash", "h") is None
 
 
 def test_the_fraction_of_another_client_s_job_never_goes_down() -> None:

@@ -471,7 +471,7 @@ def test_the_account_shows_ends_and_what_others_use() -> None:
         assert world.users
         world.known["get", BASE, hashes[7]] = always(JobKind.DONE, hashes[7])
         del unfinished[7]
-        job = world.registry.find(hash=hashes[7])
+        job = world.registry.find("hash", hashes[7])
         assert job is not None
         assert await world.until(lambda: job.state is JobState.DONE) <= 10, "a round takes 40 s"
 
