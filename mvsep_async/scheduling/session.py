@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve
 
@@ -42,6 +43,9 @@ __all__ = ["Session"]
 _ATTACH_GRACE: Final = 10.0
 """Seconds in which "not found" means "not yet" for an attached job. Such jobs are usually old, so a wrong hash is
 reported soon."""
+
+_ACQUIRE_AGAIN: Final = 10.0
+"""Seconds between two attempts to acquire a job that another client is downloading."""
 
 _PRUNE_BATCH: Final = 500
 """Jobs pruned in one step; other tasks run between two steps."""
@@ -235,7 +239,9 @@ class Session:
             if not self.registry.is_elsewhere(job):
                 return
             self.coordinator.keep_updated(job)
-            await wait_until_over(job, self)
+            # If its client dies, no other one may be able to continue its download: it was to a folder of that machine.
+            with anyio.move_on_after(_ACQUIRE_AGAIN):
+                await wait_until_over(job, self)
 
     async def delete(self, job: JobEntry) -> bool:
         with self.callers.enter():

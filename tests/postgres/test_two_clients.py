@@ -16,8 +16,9 @@ from mvsep_async.errors import JobCancelledError
 from mvsep_async.postgres.listener import Listener
 from mvsep_async.postgres.notices import Notice
 from mvsep_async.sandbox import Sandbox
+from mvsep_async.scheduling import session as session_module
 from tests.conftest import NewClient
-from tests.postgres.support import songs, until
+from tests.postgres.support import eventually, songs, until
 
 Clients: TypeAlias = tuple[MVSepClient, MVSepClient]
 
@@ -225,3 +226,32 @@ async def test_without_notices_the_journal_is_looked_at_every_few_seconds(
             assert (await job).files
     assert len(service.jobs) == 14
     assert service.count_status(400) == 0
+
+
+async def test_a_download_that_a_process_of_another_machine_left_when_it_died_is_continued(
+    sandbox: Sandbox, database: str, client_of: NewClient, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a process of that machine would take it over, and there may be none."""
+    monkeypatch.setattr(session_module, "_ACQUIRE_AGAIN", 0.05)
+    async with client_of(sandbox, journal=database) as first:
+        await (await first.submit(song, algorithm=40, key="k"))
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO mvsep.processes (id, account, machine, name, lease_until) "
+            "SELECT 'other', id, 'there', 'there', clock_timestamp() + interval '1 hour' FROM mvsep.accounts"
+        )
+        connection.execute("UPDATE mvsep.jobs SET state = 'downloading', owner = 'other', machine = 'there'")
+        async with client_of(sandbox, journal=database) as client, anyio.create_task_group() as tasks:
+            job = await client.find(key="k")
+            assert job is not None
+            paths: list[Path] = []
+
+            async def download(job: Job) -> None:
+                paths.extend(await job.download(tmp_path / "stems"))
+
+            tasks.start_soon(download, job)
+            await anyio.sleep(0.2)
+            assert not paths
+            connection.execute("UPDATE mvsep.processes SET lease_until = clock_timestamp() WHERE id = 'other'")
+            await eventually(lambda: bool(paths))
+    assert all(path.is_file() for path in paths)
