@@ -92,6 +92,7 @@ def decode_response(call: Call, answer: HTTPResponse) -> Json:
         raise InvalidRequestError(
             "the service rejected the upload as too large for the account's plan: shorten or compress the file",
             status=413,
+            reason=_reason(answer),
         )
     if _HTML.match(answer.body):
         raise _html(call, answer)
@@ -226,6 +227,14 @@ def excerpt(body: bytes) -> str:
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     text = _VALUE_OF_TOKEN.sub(r"\1[hidden]", text)
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+
+
+def _reason(answer: HTTPResponse) -> str:
+    """Return the reason in the body of an error, empty if it is not the service's JSON."""
+    try:
+        return "; ".join(reasons(parse_json(answer, ""))[1])
+    except ProtocolError:
+        return ""
 
 
 def _html(call: Call, answer: HTTPResponse) -> MVSepError:

@@ -134,7 +134,7 @@ class Launcher:
     compress: Callable[[tuple[Part, ...]], AbstractAsyncContextManager[tuple[Part, ...]]] = nullcontext
     """Replaces the files to send by smaller ones for the time of the upload; by default it does not."""
     _attempts: dict[str, Attempt] = field(factory=dict)
-    _refused_sizes: RefusedSizes = field(factory=RefusedSizes)
+    _refused_sizes: RefusedSizes = field(default=Factory(lambda self: RefusedSizes(self.clock), takes_self=True))
     _premium_refusals: PremiumRefusals = field(
         default=Factory(lambda self: PremiumRefusals(self.clock), takes_self=True)
     )
@@ -224,6 +224,7 @@ class Launcher:
         if job.state is JobState.UPLOADING and not attempt.given_up:
             # No server should accept an incomplete request, but the job is paid.
             self.registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=self.registry.stamp())
+        self._refused_sizes.accepted(job.request, user, size)
         await self._accepted(job, created, attempt)
         return CreateResult(Fate.GIVEN_UP if attempt.given_up else Fate.ACCEPTED)
 

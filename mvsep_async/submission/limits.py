@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from mvsep_async.audio.tags import read_tags
 from mvsep_async.catalogue.plans import check_song
@@ -25,6 +25,10 @@ __all__ = ["PremiumRefusals", "RefusedSizes", "check_limits"]
 
 _TOO_LARGE: Final = re.compile(r"(?i)\b(?:too (?:large|big)|(?:larger|greater|bigger) than|exceeds? .*\bsize)\b")
 """Words for a file that is too large where the status is not 413. They are a guess: no such text is documented."""
+
+_ONLY_A_STATUS: Final = 60.0
+"""Seconds for which uploads must be refused by a bare 413 until it is believed for other songs, our choice: else a
+proxy that is set up wrongly for a moment would end every song that is queued."""
 
 _PREMIUM_CHECK: Final = 60.0
 """Seconds between two requests for the account after a refusal for lack of credits, our choice."""
@@ -56,32 +60,51 @@ async def _check_file(user: User, path: Path, name: str) -> None:
     check_song(user, name, size=size, seconds=seconds)
 
 
+@frozen
+class _RefusedSize:
+    size: int
+    since: float
+    """When the first upload was refused."""
+    believed: bool = False
+    """Whether other uploads are not sent for it."""
+
+
 @define(eq=False)
 class RefusedSizes:
     """The sizes that the service refused as too large, so that the next song of that size is not uploaded in vain.
 
-    They are kept for each algorithm and plan until the client is closed.
+    They are kept for each algorithm and plan until the client is closed, or an upload as large is accepted.
     """
 
-    _smallest: dict[tuple[int | None, bool | None], int] = field(factory=dict)
+    clock: Callable[[], float]
+    _smallest: dict[tuple[int | None, bool | None], _RefusedSize] = field(factory=dict)
 
     def record(self, error: MVSepError, request: JobRequest, user: User | None, size: int) -> None:
         """Remember the size of an upload if `error` means that it was too large."""
         if not isinstance(error, InvalidRequestError) or error.status is None:
             return
-        if error.status == 413 or _TOO_LARGE.search(error.reason):
-            key = _plan(request, user)
-            self._smallest[key] = min(size, self._smallest.get(key, size))
+        explained = _TOO_LARGE.search(error.reason) is not None
+        if explained or error.status == 413:
+            key, now = _plan(request, user), self.clock()
+            known = self._smallest.get(key, _RefusedSize(size, now))
+            believed = known.believed or explained or now - known.since >= _ONLY_A_STATUS
+            self._smallest[key] = _RefusedSize(min(size, known.size), known.since, believed)
+
+    def accepted(self, request: JobRequest, user: User | None, size: int) -> None:
+        """Forget a size if an upload as large was accepted."""
+        known = self._smallest.get(_plan(request, user))
+        if known is not None and size >= known.size:
+            del self._smallest[_plan(request, user)]
 
     def check(self, request: JobRequest, user: User | None, size: int) -> None:
         """Raise `InvalidRequestError` for an upload that is as large as one that was refused."""
         smallest = self._smallest.get(_plan(request, user))
-        if smallest is None or size < smallest or request.settings.anyway:
+        if smallest is None or not smallest.believed or size < smallest.size or request.settings.anyway:
             return
         raise InvalidRequestError(
             f"{label(request.source, request.filename)} has {size / 1024**2:.1f} MiB, and the service refused "
-            f"{smallest / 1024**2:.1f} MiB as too large: compress or split it, or pass anyway=True (--anyway) to send "
-            "it all the same",
+            f"{smallest.size / 1024**2:.1f} MiB as too large: compress or split it, or pass anyway=True (--anyway) to "
+            "send it all the same",
             fields={"audiofile": ["too large"]},
         )
 

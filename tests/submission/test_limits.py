@@ -1,4 +1,4 @@
-"""What was refused for lack of credits, and until when."""
+"""What was refused for its size or for lack of credits, and until when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mvsep_async.errors import InvalidRequestError, MVSepError
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
-from mvsep_async.submission.limits import PremiumRefusals
+from mvsep_async.submission.limits import PremiumRefusals, RefusedSizes
 
 REFUSAL = InvalidRequestError("for premium", fields={"sep_type": ("purchase premium",)}, status=400, reason="premium")
 REQUEST = JobRequest("mv1", "song.wav", JobSettings(algorithm=26))
@@ -64,3 +64,33 @@ async def test_other_refusals_concern_one_song(error: MVSepError) -> None:
     refusals = PremiumRefusals(lambda: 0.0)
     refusals.record(error, REQUEST)
     await refusals.check(REQUEST, Account(User()))
+
+
+def too_large(reason: str = "") -> InvalidRequestError:
+    return InvalidRequestError("too large", status=413, reason=reason)
+
+
+def test_a_size_that_was_refused_in_words_is_not_sent_again() -> None:
+    sizes = RefusedSizes(lambda: 0.0)
+    sizes.record(too_large("The audiofile must not be greater than 100 kilobytes."), REQUEST, None, 200)
+    sizes.check(REQUEST, None, 199)
+    with pytest.raises(InvalidRequestError, match="as too large"):
+        sizes.check(REQUEST, None, 200)
+
+
+def test_a_bare_413_concerns_other_songs_only_if_it_lasts() -> None:
+    now = 0.0
+    sizes = RefusedSizes(lambda: now)
+    for seconds in (0.0, 1.0, 59.0):
+        now = seconds
+        sizes.record(too_large(), REQUEST, None, 300)
+        sizes.check(REQUEST, None, 300)
+    now = 60.0
+    sizes.record(too_large(), REQUEST, None, 200)
+    with pytest.raises(InvalidRequestError, match="as too large"):
+        sizes.check(REQUEST, None, 200)
+    sizes.accepted(REQUEST, None, 199)
+    with pytest.raises(InvalidRequestError, match="as too large"):
+        sizes.check(REQUEST, None, 200)
+    sizes.accepted(REQUEST, None, 200)
+    sizes.check(REQUEST, None, 200)
