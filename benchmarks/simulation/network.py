@@ -12,13 +12,19 @@ from attrs import define, field
 
 from .machine import Machine
 from .scenario import BEFORE, Scenario
-from .service import Answer, Service, audio_in
+from .service import BASE, REGIONS, Answer, Service, audio_in
 from .story import Story
 
 __all__ = ["Network"]
 
 _STATUSES: Final = (200, 403, 404, 408, 409, 425, 500, 502, 503, 504, 520, 522, 524)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+_REFUSALS: Final = (
+    (400, b'{"success": false}'), (400, b'{"message": "Forbidden"}'), (401, b""), (413, b""),
+    (422, b'{"error": "Unprocessable"}'), (200, b'{"success": false, "errors": []}'),
+)  # fmt: skip
+"""Answers without a reason in words of the service."""
+
 _FILE: Final = 2000
 """Bytes of an answer that is longer than those of calls."""
 
@@ -101,10 +107,26 @@ class Network(httpx.AsyncBaseTransport):
             self.story.say("network", f"{fault} at {path[:60]}{audio}")
         if fault in BEFORE:
             return self._instead(fault)
+        if fault == "moved" and request.method == "GET":
+            return self._moved(request)
         answer = self.service.handle(request, body)
         if fault in ("page after", "redirect", "junk after") and answer.status < 400:
             return self._instead(fault)
+        if fault == "refused after" and path == "separation/create" and answer.status < 400:
+            status, refusal = self.rng.choice(_REFUSALS)
+            return Answer(status, refusal)
         return answer
+
+    def _moved(self, request: httpx.Request) -> Answer:
+        """Redirect to the same path of a host of the service, once in a while to the same one."""
+        place = (
+            self.rng.choice((BASE, *REGIONS))
+            if not self.scenario.regions
+            else str(request.url.copy_with(path="/", query=None)).rstrip("/")
+        )
+        query = "&".join(part for part in request.url.query.decode().split("&") if not part.startswith("api_token"))
+        path = request.url.raw_path.decode().partition("?")[0]
+        return Answer(self.rng.choice((301, 302, 307, 308)), b"", {"location": f"{place}{path}?{query}".rstrip("?")})
 
     def _instead(self, fault: str) -> Answer:
         match fault:

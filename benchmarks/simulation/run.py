@@ -202,6 +202,7 @@ async def _disturb(
         (scenario.retags, user.retag_one),
         (scenario.moves, user.move_one),
         (scenario.deletions, user.delete_one),
+        (scenario.attaches, user.attach_one),
         (int(scenario.strangers * scenario.quiet_after / 3600), service.stranger),
     ]
     moments: list[tuple[float, Action]] = []

@@ -7,13 +7,17 @@ from typing import Final, Self
 
 from attrs import evolve, frozen
 
-__all__ = ["AFTER", "BEFORE", "DURING_OUTAGE", "OFF", "Scenario"]
+__all__ = ["AFTER", "BEFORE", "DURING_OUTAGE", "LATER", "OFF", "Scenario"]
 
 BEFORE: Final = ("no connection", "connect timeout", "cut upload", "cut tail", "page", "junk", "5xx", "429")
 """Faults by which the service did not do what it was asked for."""
 
 AFTER: Final = ("lost", "silent", "page after", "redirect", "junk after", "cut answer", "slow")
 """Faults after which it has done what it was asked for."""
+
+LATER: Final = ("moved", "refused after")
+"""More of both kinds: a GET is redirected to another host of the service; a create is done and answered with an error.
+They are drawn apart, so that the seeds stay what they were."""
 
 DURING_OUTAGE: Final = ("no connection", "connect timeout", "page", "junk", "5xx")
 
@@ -70,11 +74,19 @@ class Scenario:
     group_cap: int = 0
     quota: int = 0
     """Separations in half an hour of a free account."""
+    pairs: int = 0
+    """Songs that are submitted with a reference, as two files of one job."""
+    urls: int = 0
+    """Songs that are given as URLs."""
+    fetch_seconds: float = 0.0
+    """Seconds, the longest that the service takes to fetch the song of a URL; meanwhile its job has a short hash."""
+    attaches: int = 0
+    """How often the user attaches to one of the account's jobs by its hash."""
 
     @classmethod
     def of(cls, seed: int, *, hours: float = 1.0) -> Self:
         """Draw the scenario of a seed. `hours`: how long things go wrong, in virtual time."""
-        rng = Random(f"scenario {seed}")
+        rng, later = Random(f"scenario {seed}"), Random(f"scenario {seed}, later")
         calm = rng.random() < 0.1
         kinds = (*BEFORE, *AFTER)
         return cls(
@@ -96,7 +108,10 @@ class Scenario:
             rate=rng.choice((1e3, 2e4, 1e7)),
             requests_per_minute=rng.choice((60, 60, 120)),
             faults=0.0 if calm else rng.choice((0.02, 0.1, 0.3, 0.5)),
-            kinds=tuple(rng.sample(kinds, rng.choice((1, 3, len(kinds))))),
+            kinds=(
+                *rng.sample(kinds, rng.choice((1, 3, len(kinds)))),
+                *later.sample(LATER, later.choice((0, 0, 1, len(LATER)))),
+            ),
             outages=0 if calm else rng.choice((0, 0, 1, 4)),
             crashes=0 if calm else rng.choice((0, 1, 3, 10)),
             power_losses=rng.random() < 0.3,
@@ -112,6 +127,10 @@ class Scenario:
             keyed=rng.choice((0, 1, 4)),
             group_cap=rng.choice((0, 0, 1, 3)),
             quota=rng.choice((0, 0, 4, 10)),
+            pairs=later.choice((0, 0, 1, 2)),
+            urls=later.choice((0, 0, 1, 2)),
+            fetch_seconds=later.choice((0.0, 5.0, 90.0)),
+            attaches=later.choice((0, 0, 2)),
         )
 
     def without(self, part: str) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from math import inf
 from random import Random
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -17,14 +18,17 @@ from .machine import EPOCH
 from .scenario import Scenario
 from .story import Story
 
-__all__ = ["BASE", "Answer", "RemoteJob", "Service", "audio_in", "result_bytes", "song_bytes"]
+__all__ = ["BASE", "REGIONS", "Answer", "RemoteJob", "Service", "audio_in", "result_bytes", "song_bytes"]
 
 BASE: Final = "https://mvsep.com"
-_REGIONS: Final = ("https://de.mvsep.com", "https://de2.mvsep.com", "https://hk.mvsep.com")
+REGIONS: Final = ("https://de.mvsep.com", "https://de2.mvsep.com", "https://hk.mvsep.com")
 _MARK: Final = re.compile(rb"SONG(\d{4})")
+_NAME: Final = re.compile(rb'filename="([^"]+)"')
+_URL: Final = re.compile(rb'name="url"\r\n\r\n\S*/(\S+)')
 _FILE: Final = re.compile(r"/storage/processed/(?P<hash>.+)_(?P<stem>vocals|other)\.wav")
 _NOT_FOUND: Final = {"success": False, "status": "not_found", "data": {"message": "File or File Hash not found"}}
 _LIMIT: Final = "You have reached the limit of separations for today. Please try again tomorrow."
+_FETCHING: Final = {"success": False, "message": "Your audio file is being downloaded, please wait a while..."}
 _QUOTA_SECONDS: Final = 1800.0
 _FULL: Final = "You already have unprocessed file in queue. Please wait before adding new file!"
 
@@ -80,12 +84,19 @@ class RemoteJob:
     started: float
     ended: float
     host: str
+    short_hash: str | None = None
+    """The hash of a job for a URL, until its song is fetched."""
+    fetched: float = -inf
     fails: bool = False
     cancelled: bool = False
     refunded: bool = False
 
     def unfinished(self, now: float) -> bool:
         return not self.cancelled and now < self.ended
+
+    def shown_hash(self, now: float) -> str:
+        """Return the hash in the account's lists."""
+        return self.hash if self.short_hash is None or now >= self.fetched else self.short_hash
 
 
 @define(eq=False)
@@ -160,6 +171,8 @@ class Service:
                 answer = self._create(body, host)
             case "separation/get":
                 answer = self._get(given.get("hash", ""), host)
+            case "separation/get-remote":
+                answer = self._get_remote(given.get("hash", ""), host)
             case "separation/cancel":
                 answer = self._cancel(given.get("hash", ""))
             case "app/user":
@@ -188,7 +201,7 @@ class Service:
             found=at + drawn.uniform(0, scenario.found_after),
             started=at + waiting,
             ended=ended if ended > -1e9 else at + waiting + length,
-            host=drawn.choice(_REGIONS) if scenario.regions else BASE,
+            host=drawn.choice(REGIONS) if scenario.regions else BASE,
             fails=audio is not None and drawn.random() < scenario.failures,
         )
         self.jobs.append(job)
@@ -197,7 +210,8 @@ class Service:
     def _create(self, body: bytes, host: str) -> Answer:
         now = trio.current_time()
         audio = audio_in(body)
-        name = re.search(rb'filename="([^"]+)"', body)
+        name, url = _NAME.search(body), _URL.search(body)
+        name = name or url
         if audio is None or name is None:
             return Answer.json({"success": False, "errors": {"audiofile": ["The audiofile field is required."]}}, 400)
         if self.free_left == 0:
@@ -206,7 +220,13 @@ class Service:
         if len(self.unfinished()) >= self.limit:
             self.story.say("service", f"refuses song {audio}: all {self.limit} slots are in use")
             return Answer.json({"success": False, "errors": [_FULL]}, 400)
-        job = self._add(audio, name[1].decode(), now)
+        job = self._add(audio, name[1].decode().lower(), now)
+        if url is not None and self.scenario.fetch_seconds:
+            job.short_hash, job.fetched = (
+                f"{self.rng.getrandbits(64):016x}",
+                now + self.rng.uniform(0, self.scenario.fetch_seconds),
+            )
+            job.started, job.ended = (moment + job.fetched - now for moment in (job.started, job.ended))
         self._quota_used.append(now)
         self.story.say("service", f"accepts song {audio} as job {job.number} ({job.hash})")
         if len(self.paid(audio)) > 1:
@@ -216,18 +236,30 @@ class Service:
         if audio in self.cancelled:
             self.story.violate("what was cancelled stays cancelled", f"song {audio} is sent again")
         where = job.host if self.scenario.regions else host
-        data = {"hash": job.hash, "link": f"{where}/api/separation/get?hash={job.hash}".replace("/", "\\/")}
+        call = "get" if job.short_hash is None else "get-remote"
+        hash = job.short_hash or job.hash
+        data = {"hash": hash, "link": f"{where}/api/separation/{call}?hash={hash}".replace("/", "\\/")}
         return Answer.json({"success": True, "data": data})
 
     def _find(self, hash: str, host: str | None) -> RemoteJob | None:
-        job = next((job for job in self.jobs if job.hash == hash), None)
+        job = next((job for job in self.jobs if hash in (job.hash, job.short_hash)), None)
         if job is None or trio.current_time() < job.found:
             return None
         return None if self.scenario.regions and host not in (None, job.host) else job
 
+    def _get_remote(self, hash: str, host: str) -> Answer:
+        job, now = self._find(hash, host), trio.current_time()
+        if job is None or job.cancelled or hash != job.short_hash:
+            return Answer.json(_NOT_FOUND)
+        if now < job.fetched:
+            return Answer.json(self.rng.choice((_FETCHING, {"success": True, "status": "processing", "data": {}})))
+        link = f"{job.host}/api/separation/get?hash={job.hash}"
+        data = self.rng.choice(({"hash": job.hash, "link": link}, {"link": link}))
+        return Answer.json({"success": True, "status": "done", "data": data})
+
     def _get(self, hash: str, host: str) -> Answer:
         job, now = self._find(hash, host), trio.current_time()
-        if job is None or job.cancelled:
+        if job is None or job.cancelled or hash != job.hash or now < job.fetched:
             return Answer.json(_NOT_FOUND)
         if now < job.started:
             place = 1 + int(job.started - now) // 10
@@ -273,7 +305,7 @@ class Service:
 
     def _user(self) -> Answer:
         now = trio.current_time()
-        listed = [job.hash for job in self._listed() if job.unfinished(now)]
+        listed = [job.shown_hash(now) for job in self._listed() if job.unfinished(now)]
         queue: Any
         match self.scenario.queue_shape:
             case "count":
@@ -298,7 +330,7 @@ class Service:
         entries: list[Any] = [
             {
                 "id": job.number,
-                "hash": job.hash,
+                "hash": job.shown_hash(trio.current_time()),
                 "job_exists": True,
                 "credits": 1,
                 "algorithm": {"name": "A", "render_id": 40},

@@ -15,17 +15,21 @@ from attrs import define, field
 from mvsep_async import (
     AuthenticationError,
     ClientClosedError,
+    InvalidRequestError,
     Job,
     MVSepClient,
     MVSepError,
     NoFreeSlotError,
+    Pair,
     ProtocolError,
     ServiceUnavailableError,
+    SubmissionUnknownError,
     TransportError,
 )
 from mvsep_async.jobs.job import entry_of
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.scheduling.pauses import WaitReason
+from mvsep_async.sources import Source
 
 from .machine import Machine
 from .network import Network
@@ -92,9 +96,29 @@ class User:
         """The songs that `map` separates: they may be moved and retagged."""
         return sorted(self.songs)[self.scenario.keyed :]
 
+    @property
+    def urls(self) -> dict[str, int]:
+        """The songs that are given as URLs."""
+        return {f"https://music.test/SONG{audio:04d}.wav": audio for audio in range(101, 101 + self.scenario.urls)}
+
+    @property
+    def pairs(self) -> list[int]:
+        """The songs that are given with a reference."""
+        return self.unkeyed[: self.scenario.pairs]
+
+    @property
+    def sources(self) -> list[Source]:
+        """What `map` is given, other than the songs with keys."""
+        reference = self.folder / "reference.wav"
+        paths: list[Source] = [
+            Pair(self.songs[audio], reference) if audio in self.pairs else self.songs[audio] for audio in self.unkeyed
+        ]
+        return [*paths, *self.urls]
+
     def collect_songs(self) -> None:
         """Write the songs."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "reference.wav").write_bytes(song_bytes(0))
         for audio in range(1, self.scenario.songs + 1):
             self.put(audio, self.folder / f"song {audio}.wav", "")
 
@@ -154,9 +178,10 @@ class User:
             async with trio.open_nursery() as songs:
                 for audio in self.keyed:
                     songs.start_soon(self._submit, client, audio)
-                unkeyed = [path for audio, path in self.songs.items() if audio not in self.keyed]
-                async for job in client.map(unkeyed, directory=self.target, algorithm=40):
+                async for job in client.map(self.sources, directory=self.target, algorithm=40):
                     self._ended(job)
+                    if isinstance(job.error, SubmissionUnknownError):
+                        songs.start_soon(self._look_for, client, job.error, self.urls[str(job.source)])
             self.finished_all = all(job.error is None for job in client.jobs())
             nursery.cancel_scope.cancel()
 
@@ -185,15 +210,47 @@ class User:
         else:
             self._ended(job)
 
+    async def _look_for(self, client: MVSepClient, error: SubmissionUnknownError, audio: int) -> None:
+        """Attach to the job of a URL among those that may be it, as the error says."""
+        self.given_up[audio] = "unknown"  # unless it is found
+        found = [job for job in self.service.jobs if job.audio == audio and {job.hash, job.short_hash} & {*error.found}]
+        if not found:
+            return
+        job = client.attach(found[0].shown_hash(trio.current_time()))
+        try:
+            await job
+            await job.download(self.target)
+        except MVSepError as failed:
+            self.story.say("user", f"attaches to song {audio} in vain: {failed}")
+        else:
+            self.story.say("user", f"attaches to song {audio} and gets it")
+
+    def attach_one(self) -> None:
+        """Attach to one of the account's jobs: a job that is known already is the same job."""
+        client, jobs = self.client, [job for job in self.service.jobs if job.audio is not None]
+        if client is None or client._session is None or client._session.closed or not jobs:
+            return
+        remote = self.rng.choice(jobs)
+        known = next((job for job in client.jobs() if job.hash in (remote.hash, remote.short_hash)), None)
+        attached = client.attach(remote.shown_hash(trio.current_time()))
+        self.story.say("user", f"attaches to job {remote.number}: {attached}")
+        if known is not None and known.hash == remote.shown_hash(trio.current_time()) and known.id != attached.id:
+            self.story.violate("a key is one job", f"{known} is attached as {attached}")
+
     def _ended(self, job: Job) -> None:
         audio = self._audio_of(job)
         self.story.say("user", f"gets song {audio}: {job.error or job.stage.value}")
+        if audio is not None and isinstance(job.error, InvalidRequestError):
+            self.given_up.setdefault(audio, "refused")  # by an answer to a create that gives no reason
         unsent = not entry_of(job).facts.attempts
         if unsent and isinstance(job.error, _NOT_THE_SONGS) and not self.network.long_outage:
             self.story.violate("a short fault ends no queued song", f"song {audio}: {job.error!r}")
 
     def _audio_of(self, job: Job) -> int | None:
-        return job.metadata if isinstance(job.metadata, int) else self._paths.get(Path(str(job.source)))
+        if isinstance(job.metadata, int):
+            return job.metadata
+        source = job.source.target if isinstance(job.source, Pair) else job.source
+        return self.urls.get(str(source)) or self._paths.get(Path(str(source)))
 
     def _stop(self) -> None:
         if self.scope is not None:
@@ -316,10 +373,11 @@ class User:
     def check_end(self) -> None:
         """Check that every song was paid once, and has its whole files."""
         contents = {path: path.read_bytes() for path in self.target.rglob("*") if path.is_file()}
-        whole = {result_bytes(audio, stem) for audio in self.songs for stem in ("vocals", "other")}
+        songs = [*self.songs, *self.urls.values()]
+        whole = {result_bytes(audio, stem) for audio in songs for stem in ("vocals", "other")}
         if strange := [str(path.relative_to(self.target)) for path in contents if contents[path] not in whole]:
             self.story.violate("files are whole", f"{strange[:3]} are not the stems of any song")
-        for audio in self.songs:
+        for audio in songs:
             paid = self.service.paid(audio)
             failed = [job for job in paid if job.fails]
             if audio in self.given_up or failed:
