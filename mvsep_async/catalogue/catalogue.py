@@ -140,7 +140,7 @@ class Catalogue:
         hint = (
             f": {number} is the id of {self._by_name.listed(by_id)}; give the sep_type, not the id"
             if by_id
-            else "; client.catalogue() lists all"
+            else "; `mvsep-async algorithms --all` and client.catalogue() list all"
         )
         raise InvalidRequestError(
             f"unknown algorithm: there is no sep_type {number}{hint}",

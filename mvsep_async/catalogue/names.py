@@ -10,6 +10,8 @@ from typing import Final
 
 from mvsep_async.errors import InvalidRequestError
 
+_LISTS = "; `mvsep-async algorithms --all` and client.catalogue() list all"
+
 __all__ = ["NameIndex", "WordIndex", "folded", "head", "nearest", "numeric"]
 
 _WORD: Final = re.compile(r"\w+")
@@ -72,7 +74,7 @@ class NameIndex:
             )
         near = [number for like in nearest(name, self._names.values()) for number in self._whole[folded(like)]]
         numbers = list(dict.fromkeys([*near, *also]))[:5]
-        hint = f"; did you mean {self.listed(numbers)}?" if numbers else "; client.catalogue() lists all"
+        hint = f"; did you mean {self.listed(numbers)}?" if numbers else _LISTS
         raise InvalidRequestError(
             f"unknown algorithm {name[:80]!r}{hint}", candidates=[self._names[number] for number in numbers]
         )

@@ -78,6 +78,12 @@ class Choice:
         check_stems(algorithm, self.options, self.stems)
         return algorithm
 
+    def note(self, algorithm: Algorithm) -> str:
+        """Return what to say where no algorithm was given and this one is taken."""
+        rated = "" if algorithm.rating is None else f", rated {algorithm.rating:.1f} of 5"
+        others = "--karaoke, --drums, --preset or -a choose another, see `mvsep-async algorithms`"
+        return f"no algorithm given: taking {algorithm.name}{rated}. {others}"
+
     def settings(self, catalogue: Catalogue, output_format: OutputFormat, *, demo: bool = False) -> JobSettings:
         """Return the settings that identify the result: a journal with a job of them has the same stems."""
         algorithm = self.find(catalogue)

@@ -89,7 +89,7 @@ class TransferOptions:
     """Bytes per second for all transfers together, such as 500K or 2M; by default no limit."""
     compress_uploads: bool = False
     """Send WAV and AIFF songs as FLAC: half the bytes, the same audio, but without tags."""
-    poll_interval: Annotated[float | None, Parameter(metavar="SECONDS")] = None
+    poll_interval: Annotated[float | None, Parameter(metavar="SECONDS", validator=validators.Number(gt=0))] = None
     """Shortest interval between two polls of one job; by default 2 seconds."""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import cast
 
 import anyio
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
 from rich.console import Console
 
 from mvsep_async.cli.app import ALIASES, COMPLETE, app
@@ -17,6 +19,7 @@ from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem
 from mvsep_async.cli.help import print_help
 from mvsep_async.cli.signals import interruptible
 from mvsep_async.cli.terminal import Terminal, discard_output, open_terminal, terminal
+from mvsep_async.sources import is_url
 
 __all__ = ["run"]
 
@@ -61,7 +64,7 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
             print_error=False,
         )
     except CycloptsError as error:
-        here.error(_usage_line(error))
+        here.error(_usage_line(error, words))
         return USAGE
     if getattr(command, "__func__", None) is App.help_print:
         print_help(app, words, Console(highlight=False, markup=False, emoji=False))
@@ -74,8 +77,14 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
     return _awaited(result) if callable(result) else result or DONE
 
 
-def _usage_line(error: CycloptsError) -> str:
+def _usage_line(error: CycloptsError, given: Sequence[str]) -> str:
     """Return the line for a command line that is not understood, words that no parameter takes among them."""
+    if isinstance(error, UnknownCommandError) and given:
+        first = given[0]
+        if first.startswith("-"):
+            return f"options follow the command: `mvsep-async COMMAND {first}`; `mvsep-async --help` lists the commands"
+        if is_url(first) or os.path.exists(first):  # noqa: PTH110 -- not a path, as a rule
+            return f"{first!r} is not a command: `mvsep-async separate {shlex.quote(first)}` separates it"
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         words = ", ".join(map(repr, error.unused_tokens))
         return f"unexpected argument{'s' * (len(error.unused_tokens) > 1)} {words}: see --help"

@@ -126,6 +126,9 @@ class Songs:
                 empty = empty and found is None
             if empty:
                 bad.append((source, InvalidRequestError(f"the folder {source!r} has no audio in it")))
+        elif "://" in source and not os.path.exists(source):  # noqa: PTH110
+            why = "is not a link that a song can be fetched from: give an http:// or https:// link"
+            bad.append((source, InvalidRequestError(f"{source!r} {why}")))
         elif (reason := rejection(source)) is not None:
             bad.append((source, InvalidRequestError(f"{source!r} {reason}")))
         else:

@@ -14,7 +14,7 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import visible
 from mvsep_async.http.call import Json
 
-__all__ = ["Column", "print_record", "print_rows", "table"]
+__all__ = ["Column", "cell", "print_record", "print_rows", "table"]
 
 T = TypeVar("T")
 
@@ -53,8 +53,11 @@ def print_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, e
         terminal().note(empty)
 
 
-def print_record(record: Mapping[str, Json], *, json: bool) -> None:
-    """Print one thing: a JSON object, or its names and values below each other."""
+def print_record(record: Mapping[str, Json], *, json: bool, titles: Mapping[str, str] | None = None) -> None:
+    """Print one thing: a JSON object, or its names and values below each other.
+
+    `titles`: names for people, where they differ.
+    """
     if json:
         terminal().document(dict(record))
         return
@@ -63,7 +66,9 @@ def print_record(record: Mapping[str, Json], *, json: bool) -> None:
     lines.add_column(overflow="fold")
     for name, value in record.items():
         if value not in (None, "", [], {}):
-            lines.add_row(Text(name), Text("\n".join(visible(line) for line in _lines(value))))
+            lines.add_row(
+                Text((titles or {}).get(name, name)), Text("\n".join(visible(line) for line in _lines(value)))
+            )
     terminal().show(lines)
 
 

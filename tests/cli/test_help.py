@@ -20,8 +20,8 @@ def options(text: str) -> dict[str, str]:
     return {name: about.strip() for name, about in entries}
 
 
-@pytest.mark.parametrize("name", ["separate", "library", "jobs", "jobs download", "algorithms", "account", "demo", ""])
-def test_the_help_of_an_everyday_command_fits_a_terminal_of_24_rows_and_80_columns(cli: Cli, name: str) -> None:
+@pytest.mark.parametrize("name", [*ALL, "service", "more", ""])
+def test_the_help_of_a_command_fits_a_terminal_of_24_rows_and_80_columns(cli: Cli, name: str) -> None:
     lines = cli(*name.split(), "--help").out.splitlines()
     assert len(lines) <= 23  # and the prompt
     assert max(map(len, lines)) <= 80

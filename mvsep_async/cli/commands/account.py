@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Final, Literal
 
 from attrs import frozen
@@ -10,6 +11,7 @@ from cyclopts import App, Parameter, validators
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_of_hash
+from mvsep_async.cli.libraries import library_jobs, library_records
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -61,6 +63,15 @@ _PURCHASES: Final[tuple[Column[Purchase], ...]] = (
 )
 
 
+_TITLES: Final = {
+    "premium_enabled": "spends credits",
+    "free_separations": "free separations",
+    "long_filenames_enabled": "long file names",
+    "unfinished_jobs": "unfinished jobs",
+    "created_at": "since",
+}
+
+
 @account.default
 async def show(*, common: CommonOptions = COMMON) -> int:
     """Show the account that the token belongs to: its plan, credits, free separations and unfinished jobs."""
@@ -82,6 +93,7 @@ async def show(*, common: CommonOptions = COMMON) -> int:
             "created_at": user.created_at,
         },
         json=common.json,
+        titles=_TITLES,
     )
     return 0
 
@@ -198,7 +210,9 @@ async def history(*, start: int = 0, limit: int = 20, all: bool = False, common:
         else:
             entries = await client.account.history(start=start, limit=limit)
     ids = short_ids([JobNames(entry.hash) for entry in entries])
-    songs = {record.facts.hash: record_label(record) for record in await read_journal(config.journal_path, config)}
+    songs = {job.hash: PurePath(job.song).name for job in await library_jobs(config)}
+    for record in (*await library_records(config), *await read_journal(config.journal_path, config)):
+        songs[record.facts.hash or ""] = record_label(record)
     rows = [
         _Row(id, songs.get(entry.hash) or song_of_hash(entry.hash), entry)
         for id, entry in zip(ids, entries, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Final
 
 from attrs import frozen
@@ -72,8 +73,8 @@ async def find(*words: str, all: bool = False, refresh: bool = False, common: Co
         picks = [_Pick(preset, catalogue.find(preset.algorithm)) for preset in presets]
         print_rows(picks, _PICKS, json=False)
         terminal().note(
-            f"use one by --preset NAME or -a NUMBER. `mvsep-async algorithms --all` lists all {len(catalogue)}, with "
-            "words those that match"
+            "price: credits a minute. Use one with --preset NAME or -a NUMBER. `mvsep-async algorithms --all` lists "
+            f"all {len(catalogue)} algorithms, `mvsep-async algorithms WORDS` searches them"
         )
         return 0
     found = catalogue.search(" ".join(words)) if words else sorted(catalogue, key=lambda one: one.sep_type)
@@ -98,8 +99,10 @@ async def show(algorithm: AlgorithmName, /, *, common: CommonOptions = COMMON) -
     if common.json:
         record["options"] = [_field(field, found) for field in found.fields]
     else:
+        record |= {column.name: column.text(found) for column in _COLUMNS if column.only is None}
+        names = max(map(len, [*record, *(field.name for field in found.fields)]))
         for field in found.fields:
-            record[field.name] = _described(field, found)
+            record[field.name] = _described(field, found, terminal().out.width - names - 4)
     print_record(record, json=common.json)
     return 0
 
@@ -128,20 +131,22 @@ def _field(field: Field, algorithm: Algorithm) -> Json:
     }
 
 
-def _described(field: Field, algorithm: Algorithm) -> str:
+def _described(field: Field, algorithm: Algorithm, width: int) -> str:
+    """Return an option and its choices for people, each in as many lines of `width` columns as it needs."""
     needed = " (required)" if field.required and field.default is None else ""
     lines = [f"{field.label}{needed}"]
-    lines += [
-        f"  ({one.action} when {_name_of(one, algorithm)} {one.operator} {', '.join(one.values)})"
-        for one in field.conditions
-    ]
+    for one in field.conditions:
+        only = "only" if one.action == "show" else "not"
+        lines.append(f"  {only} if {_name_of(one, algorithm)} is {' or '.join(one.values)}")
     factors = _price_factors(field)
     if field.free_text:
         lines.append("  any text")
-    width = max((len(key) for key in field.options), default=0)
+    widest = max((len(key) for key in field.options), default=0)
     for key, label in field.options.items():
+        default = " (default)" if key == field.default else ""
         price = f" (price × {factors[key]:g})" if key in factors else ""
-        lines.append(f"  {key.rjust(width)}  {label}{price}" + (" (default)" if key == field.default else ""))
+        text = f"  {key.rjust(widest)}  {' '.join(label.split())}{default}{price}"
+        lines += textwrap.wrap(text, max(width, 40), subsequent_indent=" " * (widest + 4)) or [text]
     return "\n".join(lines)
 
 

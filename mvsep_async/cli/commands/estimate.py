@@ -18,8 +18,10 @@ from mvsep_async.cli.text import amount, seconds_text
 __all__ = ["estimate"]
 
 _SONGS: Final[tuple[Column[SongEstimate], ...]] = (
-    Column("path", lambda one: str(one.path), lambda one: shown_path(one.path), wide="cut"),
-    Column("seconds", lambda one: round(one.seconds, 3), lambda one: seconds_text(one.seconds), "right"),
+    Column("path", lambda one: str(one.path), lambda one: shown_path(one.path), wide="cut", title="song"),
+    Column(
+        "seconds", lambda one: round(one.seconds, 3), lambda one: seconds_text(one.seconds), "right", title="length"
+    ),
     Column("credits", lambda one: one.credits, justify="right"),
 )
 
@@ -43,14 +45,18 @@ async def estimate(
     if not files:
         raise UsageProblem("nothing to estimate: give files or folders")
     choice = choose(separation, config, stems)
-    if choice.default:
-        raise UsageProblem("the price depends on the algorithm: give --algorithm or --preset")
     async with connect(config) as client:
         algorithm = choice.find(await client.catalogue())
+        if choice.default:
+            terminal().note(choice.note(algorithm))
         found = await estimate_songs(files, algorithm, choice.options)
         left = None if config.token is None else (await client.account.user()).premium_minutes
     _show(found, left, json=common.json)
     return FAILED if found.unreadable else DONE
+
+
+def _length(song: SongEstimate) -> str:
+    return seconds_text(song.seconds)
 
 
 def _show(found: Estimate, left: float | None, *, json: bool) -> None:

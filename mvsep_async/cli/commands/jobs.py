@@ -16,6 +16,7 @@ from anyio import to_thread
 from attrs import evolve, frozen
 from cyclopts import App, Parameter, validators
 
+from mvsep_async.catalogue.sep_types import sep_types
 from mvsep_async.cli.commands.library import finish_library
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
@@ -28,7 +29,7 @@ from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries,
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
-from mvsep_async.cli.tables import Column, print_rows
+from mvsep_async.cli.tables import Column, cell, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount
 from mvsep_async.client import MVSepClient
@@ -41,6 +42,7 @@ from mvsep_async.journal.lock import LockedError
 from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
+from mvsep_async.recipes.run import algorithm_label
 from mvsep_async.sources import label
 
 __all__ = ["jobs"]
@@ -116,6 +118,12 @@ class _Row:
         )
 
     @property
+    def algorithm_name(self) -> str:
+        """The algorithm for people: its name, the number of one that is not known here."""
+        known = sep_types().get(self.algorithm) if isinstance(self.algorithm, int) else None
+        return cell(self.algorithm) if known is None else algorithm_label(known.name)
+
+    @property
     def age(self) -> str:
         return "" if self.at is None else age_text(time.time() - self.at)
 
@@ -129,7 +137,7 @@ class _Row:
 _COLUMNS: Final[tuple[Column[_Row], ...]] = (
     Column("id", lambda row: row.id, lambda row: row.short, style="bold"),
     Column("source", lambda row: row.source, lambda row: row.name, wide="cut", title="song"),
-    Column("algorithm", lambda row: row.algorithm, justify="right"),
+    Column("algorithm", lambda row: row.algorithm, lambda row: row.algorithm_name, wide="cut"),
     Column("state", lambda row: row.state),
     Column("age", lambda row: row.age, justify="right", only="people"),
     Column("result", lambda row: row.result, wide="cut", only="people", title="stems"),

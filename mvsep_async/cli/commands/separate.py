@@ -258,11 +258,7 @@ class _Run:
         else:
             given = songs
         if self.choice.default:
-            rated = "" if algorithm.rating is None else f", rated {algorithm.rating:.1f} of 5"
-            terminal().note(
-                f"no algorithm given: taking {algorithm.name}{rated}. --karaoke, --drums, --preset or -a choose "
-                "another, see `mvsep-async algorithms`"
-            )
+            terminal().note(self.choice.note(algorithm))
         return given
 
     async def _fetch(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from anyio import get_cancelled_exc_class
@@ -21,7 +23,7 @@ from mvsep_async.cli.libraries import library_jobs
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
-from mvsep_async.cli.tables import print_record
+from mvsep_async.cli.tables import cell, print_record
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
 from mvsep_async.client import MVSepClient
@@ -48,11 +50,15 @@ async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = 
     server = Host.parse(host) if host else None
     code = DONE
     async with connect(config) as client:
-        for hash in await find_jobs(client, config, jobs):
+        stems = await _local_stems(config)
+        for hash, song in (await find_jobs(client, config, jobs)).items():
             found = await _fetch_status(client, hash, server)
             if found.kind is JobKind.NOT_FOUND:
                 raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or never existed")
-            print_record(_record(found), json=common.json)
+            record = _record(found)
+            if not common.json:
+                record = _for_people(record, song or song_of_hash(hash), stems.get(found.hash, ()))
+            print_record(record, json=common.json)
             code = FAILED if found.kind is JobKind.FAILED else code
     return code
 
@@ -205,6 +211,30 @@ async def _newest(client: MVSepClient, config: CommandConfig) -> str:
         for entry in await client.account.history(limit=1):
             return entry.hash
     raise UsageProblem("there is no job yet: `mvsep-async separate SONG` makes one")
+
+
+async def _local_stems(config: CommandConfig) -> dict[str, tuple[Path, ...]]:
+    """Return the stems on this computer, by the hashes of their jobs."""
+    found = {job.hash: job.files for job in await library_jobs(config)}
+    return found | {
+        record.facts.hash: tuple(record.facts.paths)
+        for record in await read_journal(config.journal_path, config)
+        if record.facts.hash is not None and record.facts.paths
+    }
+
+
+def _for_people(record: dict[str, Json], song: str, stems: tuple[Path, ...]) -> dict[str, Json]:
+    """Return the state of a job with its song, the folder of its stems on this computer, and short lines of files."""
+    folder = shown_path(Path(os.path.commonpath([path.parent for path in stems]))) + os.sep if stems else None
+    shown: dict[str, Json] = {"song": song, **record, "stems": folder}
+    files = record.get("files")
+    if isinstance(files, list):
+        shown.pop("files")
+        columns = ("stem", "size", "url")
+        shown["files"] = "\n".join(
+            "  ".join(cell(one[name]) for name in columns) for one in files if isinstance(one, dict)
+        )
+    return shown
 
 
 async def _fetch_status(client: MVSepClient, hash: str, host: Host | None) -> JobStatus:

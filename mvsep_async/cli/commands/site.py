@@ -10,7 +10,7 @@ from mvsep_async.cli.choice import parse_options
 from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
-from mvsep_async.cli.text import plain, visible
+from mvsep_async.cli.text import plain, seconds_text, visible
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.call import Json
 from mvsep_async.models.site import DemoEntry, NewsItem
@@ -26,12 +26,20 @@ _NEWS: Final[tuple[Column[NewsItem], ...]] = (
 )
 
 _DEMO: Final[tuple[Column[DemoEntry], ...]] = (
-    Column("date", lambda one: one.date),
-    Column("algorithm", lambda one: one.algorithm.name if one.algorithm else None),
+    Column("date", lambda one: one.date, lambda one: (one.date or "")[:10]),
+    Column("algorithm", lambda one: one.algorithm.name if one.algorithm else None, wide="cut"),
     Column("size", lambda one: one.size, justify="right"),
-    Column("hash", lambda one: one.hash),
+    Column("hash", lambda one: one.hash, wide="cut"),
     Column("input_audio", lambda one: one.input_audio, only="programs"),
 )
+
+
+_QUEUE: Final = {
+    "in_process": "being processed",
+    "plan_queue": "queue of the plan",
+    "ahead": "ahead of you",
+    "estimated_wait_seconds": "estimated wait",
+}
 
 
 async def queue(*, common: CommonOptions = COMMON) -> int:
@@ -53,8 +61,10 @@ async def queue(*, common: CommonOptions = COMMON) -> int:
             except MVSepError:
                 pass  # it is not documented: a service without it is not broken
             else:
-                record |= {"ahead": ahead.ahead, "estimated_wait_seconds": ahead.estimated_wait_seconds}
-    print_record(record, json=common.json)
+                seconds = ahead.estimated_wait_seconds
+                wait = seconds if common.json or seconds is None else seconds_text(seconds)
+                record |= {"ahead": ahead.ahead, "estimated_wait_seconds": wait}
+    print_record(record, json=common.json, titles=_QUEUE)
     return 0
 
 
