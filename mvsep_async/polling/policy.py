@@ -42,6 +42,12 @@ ACCOUNT_ROUND: Final = 10.0
 ACCOUNT_TURN: Final = 4
 """While a round takes longer than that, at most one of this many polls is of the account."""
 
+TOGETHER: Final = 5.0
+"""Jobs that were accepted within so many seconds of one that ended may have ended, too."""
+
+ENDED_TOGETHER: Final = 3
+"""So many of them are enough to poll the account, which shows at once which have ended."""
+
 SPARED: Final = 4
 SPARED_SHARE: Final = 0.07
 """Spare requests that polls leave for overdue jobs, as a number and a share of the limit, whichever is less: without
@@ -129,6 +135,8 @@ class PollPolicy:
     _account_failures: int = field(default=0, init=False)
     _since_account: int = field(default=0, init=False)
     """Polls of jobs since the last one of the account."""
+    _ended: float | None = field(default=None, init=False)
+    """When the last job was accepted that ended since the last poll of the account began."""
 
     def watch(self, job: str, now: float) -> None:
         """Start polling a job that the service has accepted."""
@@ -136,7 +144,8 @@ class PollPolicy:
 
     def forget(self, job: str) -> None:
         """Stop polling a job; does nothing if it is unknown."""
-        self._jobs.pop(job, None)
+        if (polled := self._jobs.pop(job, None)) is not None:
+            self._ended = polled.watched_at
 
     def answered(self, job: str) -> None:
         """Record that a poll showed the job as unfinished."""
@@ -204,7 +213,7 @@ class PollPolicy:
         if hinted is not None and hinted.hint_at <= now and (self._ahead < MOST_AHEAD or self._next_at <= now):
             self._run_ahead(now, spacing)
             return self._begin(hinted, now, hinted=True), 0.0
-        account_at = self._account_due(now, spacing, followed, comfortable=spare > margin + ACCOUNT_SPARE)
+        account_at = self._account_due(now, spacing, followed, spare=spare - margin)
         if account_at <= now:
             return self._begin_account(now, spacing), 0.0
         job, due = self._job_due(now, followed)
@@ -230,13 +239,13 @@ class PollPolicy:
         return Poll(job.name, hinted)
 
     def _begin_account(self, now: float, spacing: float) -> Poll:
-        self._account_in_flight, self._account_polled_at = True, now
         self._recent.append(now)
-        if self._round(spacing) > ACCOUNT_ROUND:
+        if self._round(spacing) > ACCOUNT_ROUND and not self._may_have_ended():
             self._advance(now, spacing)
         else:
             self._run_ahead(now, spacing)
-        self._since_account = 0
+        self._account_in_flight, self._account_polled_at = True, now
+        self._since_account, self._ended = 0, None
         return Poll(None)
 
     def _run_ahead(self, now: float, spacing: float) -> None:
@@ -256,17 +265,28 @@ class PollPolicy:
         """Return the seconds that it takes to poll each job once."""
         return len(self._jobs) * spacing
 
-    def _account_due(self, now: float, spacing: float, followed: Container[str], *, comfortable: bool) -> float:
-        """Return when the account is to be polled. `comfortable`: there are spare requests beyond the next poll."""
+    def _account_due(self, now: float, spacing: float, followed: Container[str], *, spare: float) -> float:
+        """Return when the account is to be polled. `spare`: requests that could be made now."""
         if self._account_in_flight:
             return inf
         if self._round(spacing) <= ACCOUNT_ROUND or self._account in (_AccountAnswer.COUNT, _AccountAnswer.NOTHING):
             since = max(self._account_polled_at, min(job.watched_at for job in self._jobs.values()))
             return max(since + ACCOUNT_INTERVAL, self._account_not_before)
         oldest = min((job.polled_at for job in self._jobs.values() if job.name in followed), default=now)
-        in_time = comfortable and now <= oldest + LONGEST_GAP - 2 * spacing
-        its_turn = self._since_account >= ACCOUNT_TURN - 1 and (in_time or self._round(spacing) > LONGEST_GAP)
+        in_time = spare > ACCOUNT_SPARE and now <= oldest + LONGEST_GAP - 2 * spacing
+        if self._since_account < ACCOUNT_TURN - 1:
+            return inf
+        if self._may_have_ended() and spare > 2 * ACCOUNT_SPARE and self._ahead < MOST_AHEAD:
+            return self._account_not_before
+        its_turn = in_time or self._round(spacing) > LONGEST_GAP
         return max(self._next_at, self._account_not_before) if its_turn else inf
+
+    def _may_have_ended(self) -> bool:
+        """Tell whether several jobs may have ended with one that did, and no hint says so yet."""
+        if self._ended is None:
+            return False
+        unknown = [job.watched_at for job in self._jobs.values() if job.hint_at == inf]
+        return sum(abs(at - self._ended) <= TOGETHER for at in unknown) >= ENDED_TOGETHER
 
     def _job_due(self, now: float, followed: Container[str]) -> tuple[_PolledJob | None, float]:
         """Return the job whose turn it is, and when it may be polled."""

@@ -46,6 +46,15 @@ def test_jobs_of_a_second_in_a_sandbox_are_noticed_fast() -> None:
     assert oracle.use / ours.use <= 1.15
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_ten_jobs_that_end_together_are_noticed_within_8_s(seed: int) -> None:
+    ours = Ours(Scenario(exact=60.0, jobs=10, seed=seed))
+    ours.fill()
+    ours.clock.run(lambda: ours.finished)
+    assert max(at - ours.service.jobs[job][2] for job, at in ours.noticed.items()) <= 8.0
+    assert ours.service.limiter.refusals == 0
+
+
 def test_polls_at_fixed_intervals_are_worse_with_the_same_budget() -> None:
     scenario = Scenario(jobs=150)
     ours, fixed = Ours(scenario).run(), Fixed(scenario).run()
