@@ -114,8 +114,7 @@ class Estimate:
         if progress.stage in _BEGUN:
             if self._begun_between is None:
                 self._begun_between = self._not_begun_at, now
-                expected = between if waiting is None else self.accepted_at + waiting
-                self.began = min(max(expected, self._not_begun_at), now)
+            self._estimate_beginning(waiting)
         else:
             self._not_begun_at, self.began, self._begun_between = now, None, None
         if progress.stage is Stage.WAITING and progress.queue_position is not None:
@@ -162,6 +161,7 @@ class Estimate:
         unknown. `downloads`: whether the job includes the download of its stems.
         """
         seconds, self._shown_at = max(now - self._shown_at, 0.0), now
+        self._estimate_beginning(waiting)
         self._seconds_left = steady(
             self._seconds_left,
             self._left(progress, now, processing, waiting),
@@ -173,6 +173,13 @@ class Estimate:
             fraction=self._fraction(progress, now, before, processing, seconds, downloads=downloads),
             seconds_left=self._seconds_left,
         )
+
+    def _estimate_beginning(self, waiting: float | None) -> None:
+        """Estimate when processing began: half-way between two polls, or after the typical wait once that is known."""
+        if self._begun_between is not None:
+            earliest, latest = self._begun_between
+            expected = (earliest + latest) / 2 if waiting is None else self.accepted_at + waiting
+            self.began = min(max(expected, earliest), latest)
 
     def _fraction(
         self,

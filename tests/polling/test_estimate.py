@@ -163,6 +163,23 @@ def test_what_a_job_took_is_learned_unless_too_little_is_known_of_it() -> None:
     assert Estimate(0.0).durations(9.0) == (3.0, 3.0)
 
 
+def test_the_beginning_is_estimated_again_when_the_typical_wait_becomes_known() -> None:
+    """A job of 15 s of waiting and 60 s of work, which is polled only after 16 s."""
+    estimate, poll = Estimate(0.0), Progress(stage=Stage.PROCESSING)
+    estimate.polled(poll, 16.0)
+    for now in range(16, 46):
+        known = now > 40  # another job has ended
+        shown = estimate.at(
+            poll,
+            float(now),
+            before=0.3,
+            processing=60.0 if known else None,
+            waiting=15.0 if known else None,
+            downloads=False,
+        )
+    assert shown.seconds_left == pytest.approx(30.0, rel=0.05)
+
+
 def test_a_job_that_is_put_back_begins_again() -> None:
     estimate = Estimate(0.0)
     estimate.polled(Progress(stage=Stage.PROCESSING), 10.0)
