@@ -51,6 +51,29 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(3, (os.cpu_count() or 2) * 3 // 2)
 
 
+ONE_WORKER = {
+    "tests/docs/test_site.py": "site",
+    "tests/docs/test_examples.py": "pages",
+    "tests/docs/test_reader.py": "pages",
+    "tests/project/test_architecture.py": "package",
+}
+"""Modules whose tests share what takes long to make, so that one worker makes it, not each."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of some modules to one worker. The marker `xdist_group` has no effect from pytest 9.2 on."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return ONE_WORKER.get(nodeid.split("::")[0], nodeid)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests of a command in a process of its own as slow, and give slow tests more time than the others have."""
     for item in items:

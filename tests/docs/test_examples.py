@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import ROOT, blocks_of, pages
 from tests.docs.reader import Reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
+pytestmark = pytest.mark.slow
 
 PAGES = [page for page in pages() if blocks_of(page)]
 

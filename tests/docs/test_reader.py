@@ -11,7 +11,7 @@ from mvsep_async.cli.exits import UsageProblem
 from tests.docs.pages import ROOT, Block, blocks_of
 from tests.docs.reader import Reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pages")]
+pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "made-up.md"
 

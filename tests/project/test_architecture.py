@@ -16,8 +16,6 @@ import pytest
 
 import mvsep_async
 
-pytestmark = pytest.mark.xdist_group("architecture")  # one worker reads the package, not each
-
 PACKAGE: Final = Path(mvsep_async.__file__).parent
 
 LAYERS: Final = (
