@@ -135,7 +135,7 @@ async def _unfinished(journal: JournalAddress | None) -> str:
 
 
 async def drop_unsent(journal: JournalAddress | None) -> Sequence[Record]:
-    """Make a journal's folder, drop the jobs that an earlier command queued and never sent, and return the others.
+    """Make a journal's folder, drop the jobs of earlier commands that the service does not have, and return the others.
 
     A command pays only for the songs that it was given. Nothing is lost: the command that queued the others queues
     them again. In a database, queued jobs may be those of other programs, and stay.
@@ -165,4 +165,5 @@ async def _drop_unsent(journal: Path) -> Sequence[Record]:
 
 
 def _is_unsent(record: Record) -> bool:
-    return record.state is JobState.QUEUED and not record.facts.attempts
+    """Tell whether the service certainly does not have a job, although its song may have been sent in part."""
+    return record.state in (JobState.QUEUED, JobState.UPLOADING)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from attrs import field, frozen
 
 from mvsep_async.download.paths import next_free
 from mvsep_async.jobs.fingerprint import content_fingerprint, fingerprint
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import OVER
+from mvsep_async.jobs.lifecycle import OVER, JobState
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.library.layout import Layout
 from mvsep_async.library.planner import Method, PlannedSong
@@ -20,6 +21,10 @@ from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.naming import stem_path
 
 __all__ = ["EarlierResult", "adopt", "earlier_results", "find_earlier"]
+
+
+_UNPAID: Final = (JobState.QUEUED, JobState.UPLOADING, *OVER)
+"""States of jobs that were not paid, or that are over without a result."""
 
 
 @frozen
@@ -45,7 +50,7 @@ def earlier_results(records: Iterable[Record]) -> dict[str, EarlierResult]:
         if facts.separation is not None and facts.separation.files:
             paths = {name: path for name, path in reversed(facts.planned) if path in facts.paths}
             result = EarlierResult(facts.separation, None if facts.host is None else str(facts.host), paths)
-        elif record.state not in OVER and (facts.attempts or facts.hash or facts.remote):
+        elif record.state not in _UNPAID:
             result = EarlierResult(None)
         else:
             continue

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Final, Protocol
 
 from anyio import to_thread
-from attrs import define, frozen
+from attrs import define, field
+from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType
 from rich.text import Text
 
 from mvsep_async.cli.live.board import Board, Lane
@@ -61,7 +63,7 @@ def open_display(terminal: Terminal, *, results: bool) -> Iterator[Display]:
         return
     live = Live(console=terminal.err, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
     with live:
-        yield LiveDisplay(terminal, live, glyphs)
+        yield LiveDisplay(terminal, live, glyphs, reflows=reflows())
 
 
 @define(eq=False)
@@ -90,14 +92,20 @@ class PlainDisplay:
         await to_thread.run_sync(self._terminal.result, line)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class LiveDisplay:
-    """Redraws the lanes in place."""
+    """Redraws the lanes in place.
+
+    `reflows`: the terminal folds the rows that it shows when it becomes narrower, and they take more room.
+    """
 
     _terminal: Terminal
     _live: Live
     glyphs: Glyphs = UNICODE
     interval: float = LIVE_INTERVAL
+    reflows: bool = True
+    _widths: list[int] = field(factory=list)
+    """Columns of each row that is shown."""
 
     @property
     def width(self) -> int | None:
@@ -106,9 +114,39 @@ class LiveDisplay:
     async def show(self, board: Board, changed: list[Lane]) -> None:
         size = self._terminal.err.size
         picture = render(board, width=size.width, height=size.height, glyphs=self.glyphs)
-        await to_thread.run_sync(partial(self._live.update, picture, refresh=True))
+        await to_thread.run_sync(self._draw, picture, size.width)
 
     async def line(self, line: Text) -> None:
         # Where both streams are one terminal, a line has to go through the display's console to come out above it.
         shared = self._terminal.out.is_terminal
-        await to_thread.run_sync(self._terminal.note if shared else self._terminal.result, line)
+        await to_thread.run_sync(self._write if shared else self._terminal.result, line)
+
+    def _draw(self, picture: Text, width: int) -> None:
+        self._erase_folded(width)
+        self._live.update(picture, refresh=True)
+        self._widths = [line.cell_len for line in picture.split()]
+
+    def _write(self, line: Text) -> None:
+        width = self._terminal.err.width
+        self._erase_folded(width)
+        self._terminal.note(line)
+        self._widths = [min(columns, width) for columns in self._widths]
+
+    def _erase_folded(self, width: int) -> None:
+        """Erase the rows by which the display grew when the terminal became narrower: rich erases only the others."""
+        rows = folded_rows(self._widths, width) if self.reflows else 0
+        if rows:
+            erase = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
+            self._terminal.err.control(Control(*erase * rows))
+
+
+def folded_rows(widths: Iterable[int], width: int) -> int:
+    """Return how many more rows lines of these widths take in a terminal of `width` columns."""
+    return sum((columns - 1) // max(width, 1) for columns in widths if columns)
+
+
+def reflows(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the terminal folds the rows that it shows when it becomes narrower: most do, xterm does not."""
+    if "TMUX" in environ:
+        return True
+    return "XTERM_VERSION" not in environ and "STY" not in environ and environ.get("TERM") != "linux"
