@@ -110,3 +110,14 @@ async def test_a_song_that_waits_for_its_download_is_not_counted_as_queued(
         (lane,) = board.lanes
         assert (lane.progress.stage, board.queued) == (Stage.DONE, 1)
         assert lane.progress.fraction == 0.9
+
+
+async def test_the_display_leaves_the_account_to_the_polls_of_the_client(
+    held: Sandbox, client_of: NewClient, music: Path
+) -> None:
+    async with client_of(held) as client:
+        await client.submit(write_song(music / "one.wav"), algorithm=40)
+        with anyio.fail_after(30):
+            while client.user is None:
+                await anyio.sleep(0.01)
+            await dashboard.Dashboard("", json=False)._refresh_account(client)

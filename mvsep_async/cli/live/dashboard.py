@@ -26,7 +26,7 @@ from mvsep_async.models.user import User
 __all__ = ["Dashboard"]
 
 _ACCOUNT: Final = 20.0
-"""Seconds between two requests for the account, whose credits are shown."""
+"""Seconds between two requests for the account, whose credits are shown, until the client has asked for it itself."""
 
 _SHARE: Final = 20
 """Drawing may take one part in so many of the time: with very many jobs there are fewer frames."""
@@ -98,7 +98,7 @@ class Dashboard:
         return evolve(snapshot, credits=None if user is None else user.premium_minutes, notice=notice)
 
     async def _refresh_account(self, client: MVSepClient) -> None:
-        while True:
+        while client.user is None:  # later the client's own polls show the credits
             with suppress(MVSepError):  # the credits are a courtesy: a run does not fail without them
                 self._user = await client.account.user()
             await anyio.sleep(_ACCOUNT)
