@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from benchmarks.simulation.run import run, shrink
 from benchmarks.simulation.scenario import Scenario
@@ -10,13 +11,19 @@ from benchmarks.simulation.scenario import Scenario
 # A process that is switched off closes nothing.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-SEEDS = range(40)
+SEEDS = range(50)
+
+
+def small(seed: int) -> Scenario:
+    """Return the scenario of a seed with at most 3 songs and 20 minutes of faults: more find little more."""
+    whole = Scenario.of(seed)
+    return evolve(whole, songs=min(whole.songs, 3), quiet_after=min(whole.quiet_after, 1200.0))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_promise_holds(seed: int) -> None:
-    result = run(Scenario.of(seed))
+    result = run(small(seed))
     if result.violation is not None:
         pytest.fail(shrink(result).describe(), pytrace=False)
 

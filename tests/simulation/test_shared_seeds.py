@@ -13,8 +13,8 @@ from benchmarks.simulation.shared.scenario import SharedScenario
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 # 74: a client is suspended before it repeats a cancel; 108: a job of a group without other jobs is queued again;
-# 2008: one is lost and taken back while it is downloaded.
-SEEDS = (*range(6), 74, 108, 2008)
+# 2008: one is lost and taken back while it is downloaded; 78: a client dies that downloads a job of another machine.
+SEEDS = (0, *range(2, 8), 74, 78, 108, 2008)
 
 
 @pytest.mark.slow

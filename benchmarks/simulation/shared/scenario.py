@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from attrs import asdict, evolve, frozen
 
-from benchmarks.simulation.scenario import OFF, Scenario
+from benchmarks.simulation.scenario import LATER, OFF, Scenario
 
 __all__ = ["SharedScenario"]
 
@@ -60,6 +60,10 @@ class SharedScenario(Scenario):
         known: dict[str, Any] = asdict(base)
         known |= {
             "songs": rng.choice((1, 2, 4, 6, 10)),
+            "kinds": tuple(kind for kind in base.kinds if kind not in LATER),
+            "pairs": 0,
+            "urls": 0,
+            "attaches": 0,
             "strangers": 0.0,
             "crashes": 0,
             "power_losses": False,
