@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from anyio import CancelScope
 from attrs import define, evolve, field, frozen
 
-from mvsep_async.errors import MVSepError
+from mvsep_async.errors import JobCancelledError, MVSepError
 from mvsep_async.jobs.entry import JobEntry, JobName
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.failures import resumes_later
@@ -158,6 +158,11 @@ class JobRegistry:
         recorded = self._record(job, event, changes)
         if recorded is not None:
             self._set(job, *recorded, progress)
+
+    def cancel(self, job: JobEntry, where: str) -> None:
+        """Apply `CANCELLED` to a job, with an error that says where it was cancelled."""
+        error = JobCancelledError(f"job {job.id} was cancelled {where}", job=job.id, hash=job.hash)
+        self.apply(job, JobEvent.CANCELLED, error=error)
 
     async def commit(self, job: JobEntry, event: JobEvent, *, progress: Progress | None = None, **changes: Any) -> None:
         """Apply an event to a job after the journal has it on disk, safe from a power loss; it is not cancellable.

@@ -35,6 +35,7 @@ from mvsep_async.observe.events import BudgetWaited, Listener, Retried, emitter
 from mvsep_async.polling.policy import PollPolicy
 from mvsep_async.polling.poller import Poller
 from mvsep_async.scheduling.account import AccountWatch
+from mvsep_async.scheduling.cancel import Canceller
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.scheduler import Scheduler
 from mvsep_async.scheduling.session import Session
@@ -189,7 +190,8 @@ def _scheduler(
         wire.rate_limit,
         confirm=partial(coordinator.confirm, patient=True) if coordinator.shared else None,
     )
-    return Scheduler(registry, coordinator, dispatcher, poller, recovery, downloader, SeparationsAPI(caller))
+    canceller = Canceller(registry, coordinator, dispatcher, poller, SeparationsAPI(caller))
+    return Scheduler(registry, coordinator, dispatcher, poller, recovery, downloader, canceller)
 
 
 async def _restore(registry: JobRegistry, scheduler: Scheduler, records: Sequence[Record]) -> None:

@@ -23,7 +23,6 @@ from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.ahead import AheadUploads
 from mvsep_async.scheduling.ahead_policy import AheadPolicy
-from mvsep_async.scheduling.cancel import mark_cancelled
 from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.scheduling.outcomes import CreateOutcomes
 from mvsep_async.scheduling.pauses import QueuePause, Wait, WaitReason
@@ -299,7 +298,7 @@ class Dispatcher:
         if self.registry.is_elsewhere(job):
             return
         if job.id in self.cancelling:
-            mark_cancelled(job, self.registry, "before it was accepted")
+            self.registry.cancel(job, "before it was accepted")
             return
         if not self.coordinator.can_continue(job):
             return

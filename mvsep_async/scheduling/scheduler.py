@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from functools import partial
-from typing import Final
-
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
 from mvsep_async.download.downloader import Downloader
-from mvsep_async.endpoints.separations import SeparationsAPI
-from mvsep_async.errors import InvalidRequestError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.errors import JobNotFoundError
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.coordinator import Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry
@@ -22,17 +17,12 @@ from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobEvent, J
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.observe.events import Answered, Left, Uploaded
 from mvsep_async.polling.poller import Poller
-from mvsep_async.scheduling.cancel import cancel_at_service, mark_cancelled, wait_for_change
+from mvsep_async.scheduling.cancel import Canceller
 from mvsep_async.scheduling.cleanup import Cleanup
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.submission.recovery import Recovery
 
 __all__ = ["Scheduler"]
-
-logger = logging.getLogger("mvsep_async")
-
-_REFUSAL_CHECK: Final = 1.0
-"""Seconds between two queries whether another client refused to cancel a job."""
 
 _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST})
 
@@ -41,8 +31,7 @@ _BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREAT
 class Scheduler:
     """Runs the parts that work on jobs. They are independent of each other: the registry reports each change to all.
 
-    `separations`: the endpoint calls that cancel and delete jobs. The coordinator calls the scheduler, as its
-    `CoordinatedClient`, about jobs of other clients.
+    The coordinator calls the scheduler, as its `CoordinatedClient`, about jobs of other clients.
     """
 
     registry: JobRegistry
@@ -51,7 +40,7 @@ class Scheduler:
     poller: Poller
     recovery: Recovery
     downloader: Downloader
-    separations: SeparationsAPI
+    canceller: Canceller
     _closing: bool = field(default=False, init=False)
     _cleanup: Cleanup = field(init=False)
     _tasks: TaskGroup | None = None
@@ -127,7 +116,7 @@ class Scheduler:
         """See `CoordinatedClient.cancel_requested`."""
         entry = self.registry.jobs.get(job)
         if entry is not None and self._tasks is not None and job not in self.dispatcher.cancelling:
-            self._tasks.start_soon(self._cancel_for_other, entry)
+            self._tasks.start_soon(self.canceller.cancel_for_other, entry)
 
     def found(self, job: str, *, hash: str | None, remote: str | None, host: str | None) -> None:
         """See `CoordinatedClient.found`."""
@@ -170,92 +159,6 @@ class Scheduler:
         for job in self.registry.jobs.values():
             if job.state in HOLDS_SLOT or (job.state is JobState.QUEUED and job.facts.attempts):
                 self.registry.emit(Left(job.id, job.hash, job.stage))
-
-    async def _cancel_for_other(self, job: JobEntry) -> None:
-        """Cancel a job on the request of another client, and report a failure to it."""
-        try:
-            cancelled = await self.cancel(job)
-        except MVSepError as error:
-            logger.info("job %s could not be cancelled for another client: %s", job.id, error)
-            cancelled = job.state is JobState.CANCELLED  # and not in the journal yet
-        if not cancelled:
-            try:
-                await self.coordinator.cancel_refused(job.id)
-            except JournalError as error:
-                logger.info("the other client is not told yet that job %s could not be cancelled: %s", job.id, error)
-
-    async def _cancel_elsewhere(self, job: JobEntry) -> bool:
-        """Ask the client that has a job to cancel it, and wait for the result.
-
-        If that client has ended, the one that takes the job over cancels it.
-        """
-        if job.done():
-            return False
-        await self.coordinator.request_cancel(job.id)
-        subscription = job.subscribe()
-        while not job.done():
-            # A refusal changes no progress, so it is also looked for from time to time.
-            with anyio.move_on_after(_REFUSAL_CHECK):
-                if await subscription.receive() is None:
-                    raise job.closed_error()
-            view = await self.coordinator.find("id", job.id)
-            if view is None:
-                return False
-            if not view.cancelling:
-                return view.record.state is JobState.CANCELLED
-        return job.state is JobState.CANCELLED
-
-    async def cancel(self, job: JobEntry) -> bool:
-        """Cancel a job at any stage; see `Job.cancel`."""
-        was_over = job.state in OVER
-        self.dispatcher.cancelling.add(job.id)
-        try:
-            while not self.registry.is_elsewhere(job):
-                match job.state:
-                    case JobState.QUEUED:
-                        self.dispatcher.remove(job)
-                        mark_cancelled(job, self.registry, "before it was sent")
-                    case JobState.UPLOADING | JobState.CREATING | JobState.LOST:
-                        self.dispatcher.launcher.cancel(job)
-                        await wait_for_change(job, job.state)
-                    case state if state in AT_SERVICE:
-                        confirm = partial(self.coordinator.confirm, job.id) if self.coordinator.shared else None
-                        try:
-                            gone = await cancel_at_service(job, self.separations, self.poller, confirm)
-                        except JournalError:
-                            if self.registry.is_elsewhere(job):
-                                continue
-                            raise
-                        if self.registry.is_elsewhere(job):
-                            continue  # its new client reports whether it is cancelled
-                        if gone and job.state in AT_SERVICE:
-                            mark_cancelled(job, self.registry, "at the service")
-                        if job.state is not JobState.CANCELLED:
-                            return False
-                    case JobState.CANCELLED:
-                        # After a crash before this is on disk, the job would be resumed and paid for.
-                        await self.registry.journal.flush()
-                        return not was_over
-                    case _:
-                        return False
-        finally:
-            self.dispatcher.cancelling.discard(job.id)
-        # It belongs to another client, which may have taken it over in the meantime.
-        return await self._cancel_elsewhere(job)
-
-    async def delete(self, job: JobEntry) -> bool:
-        """Delete a finished job at the service; see `Job.delete`."""
-        if job.facts.separation is None and job.state not in OVER:
-            raise InvalidRequestError(
-                f"job {job.id} is not over ({job.stage.value}): cancel it, or wait for it", job=job.id, hash=job.hash
-            )
-        if job.facts.hash is None:
-            return False  # the service does not have it, or failed to fetch its URL
-        try:
-            await self.separations.delete(job.facts.hash, host=job.facts.host)
-        except JobNotFoundError:
-            return False
-        return True
 
     def _poll_and_recover(self, change: Change) -> None:
         """Start and stop polling jobs at the service and searching for lost jobs."""

@@ -213,7 +213,7 @@ class Session:
 
     async def cancel(self, job: JobEntry) -> bool:
         with self.callers.enter():
-            return await self.scheduler.cancel(job)
+            return await self.scheduler.canceller.cancel(job)
 
     async def download(self, job: JobEntry, target: Target, *, mirror: bool = False) -> list[Path]:
         with self.callers.enter():
@@ -245,7 +245,7 @@ class Session:
 
     async def delete(self, job: JobEntry) -> bool:
         with self.callers.enter():
-            return await self.scheduler.delete(job)
+            return await self.scheduler.canceller.delete(job)
 
     async def _settings(self, arguments: SubmitArguments, target: Target | None) -> JobSettings:
         given: dict[str, Any] = {name: value for name, value in arguments.items() if name not in _OF_ONE_JOB}

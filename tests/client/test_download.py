@@ -56,7 +56,10 @@ async def test_an_interrupted_download_continues(
         sandbox.faults.add(path="/storage/processed/*", after_bytes=600_000, count=2, **fault)
         paths = await job.download(tmp_path / "stems")
         assert {path.read_bytes() for path in paths} == {long_song.read_bytes()}
-    assert [request.status for request in sandbox.requests].count(206) == 2
+    statuses = [request.status for request in sandbox.requests]
+    assert statuses.count(0) == 2
+    # A reset discards what has arrived and was not read: on a busy machine that may be everything.
+    assert statuses.count(206) == 2 or (fault.get("reset") and statuses.count(206) < 2)
     assert files_below(tmp_path / "stems") == ["song/Other.mp3", "song/Vocals.mp3"]
 
 
