@@ -94,7 +94,8 @@ async def test_every_submitted_job_emits_one_answer(held: Sandbox, client_of: Ne
         async for _ in failed:
             pass
         await done
-        held.faults.add(kind="refuse", path="separation/create", status=401, body='{"message": "no such token"}')
+        body = {"success": False, "errors": {"sep_type": ["The selected sep type is invalid."]}}
+        held.faults.add(kind="refuse", path="separation/create", status=400, body=body)
         refused = await client.submit(song, algorithm=40)
         async for _ in refused:
             pass
