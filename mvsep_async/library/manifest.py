@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import logging
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -29,6 +33,11 @@ from mvsep_async.library.records import (
 from mvsep_async.naming import caseless
 
 __all__ = ["Manifest"]
+
+logger = logging.getLogger("mvsep_async")
+
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
+"""Errors of `flock` on file systems without it."""
 
 _VERSION: Final = 2
 _APPLICATION: Final = 0x4D56534C
@@ -77,8 +86,7 @@ class Manifest:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path.with_name(path.name + ".lock"))
-            lock.acquire()
+            lock = _acquire(path)
         except LockedError as error:
             who = f"process {error.pid}" if error.pid else "another process"
             raise JournalError(
@@ -102,7 +110,8 @@ class Manifest:
                     db.close()
                     raise
         except BaseException:
-            lock.release()
+            if lock is not None:
+                lock.release()
             raise
         return cls(path, db, lock)
 
@@ -281,6 +290,31 @@ class Manifest:
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _acquire(path: Path) -> FileLock | None:
+    """Lock a manifest. On a network share without `flock`, lock a local file instead: only one machine should write."""
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.warning(
+            "the file system of %s has no locks (%s): do not run `library` with this target on two machines at once",
+            path,
+            error.strerror,
+        )
+    else:
+        return lock
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir(), f"mvsep-async-{digest}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        logger.warning("two runs of `library` at once are not noticed: %s", error)
+        return None
+    return lock
 
 
 def _create(path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,6 +11,8 @@ import pytest
 from attrs import evolve
 
 from mvsep_async.errors import JournalError
+from mvsep_async.journal import lock as lock_module
+from mvsep_async.library import manifest as manifest_module
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.records import ManifestFile, SeparatedSong
 from mvsep_async.library.timeline import JobTimeline, Span
@@ -141,4 +145,26 @@ def test_what_a_killed_process_was_about_to_write_is_undone(path: Path, opened: 
     path.write_bytes(as_killed[0])
     left.write_bytes(as_killed[1])
     with closing(opened(path)) as manifest:
+        assert list(manifest.songs()) == [SONG]
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_on_a_share_without_locks_a_local_file_is_locked(
+    path: Path, monkeypatch: pytest.MonkeyPatch, everywhere: bool, tmp_path: Path
+) -> None:
+    real = lock_module.FileLock.acquire
+
+    def acquire(lock: lock_module.FileLock) -> None:
+        if everywhere or lock.path.is_relative_to(path.parent):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        real(lock)
+
+    monkeypatch.setattr(lock_module.FileLock, "acquire", acquire)
+    monkeypatch.setattr(manifest_module.tempfile, "gettempdir", lambda: str(tmp_path))
+    with closing(Manifest.open(path)) as manifest:
+        manifest.record(SONG)
+        if not everywhere:
+            with pytest.raises(JournalError, match="is working on the library"):
+                Manifest.open(path)
+    with closing(Manifest.open(path)) as manifest:
         assert list(manifest.songs()) == [SONG]
