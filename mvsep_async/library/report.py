@@ -86,7 +86,7 @@ def _cards(tally: Tally, elapsed: float, user: User | None) -> Iterator[str]:
         *([(f"{tally.up_to_date:,}", "up to date", "")] if tally.up_to_date else []),
         (f"{failed:,}", "failed", "bad" if failed else ""),
         *([(f"{tally.skipped:,}", "skipped", "warn")] if tally.skipped else []),
-        (_length(tally.seconds), "of audio to separate", ""),
+        (_length(tally.seconds), "of audio separated", ""),
         (_length(elapsed), "elapsed", ""),
         (f"{tally.credits:,}", "credits, by estimate", ""),
     ]
@@ -171,7 +171,8 @@ class _Songs:
         return (
             f'<tr><td class="song"><b>{_text(methods[0].title)}</b><span class="path">{_text(source)}</span></td>'
             f'<td class="n" data-value="{seconds or 0:.3f}">{_length(seconds) if seconds else ""}</td>'
-            f'<td class="n credits" data-value="{credits}">{credits or ""}</td>'
+            f'<td class="n credits" data-value="{credits}" data-unit=" credit{"s"[: credits != 1]}">'
+            f"{credits or ''}</td>"
             f'<td class="made" data-value="{last.finished:.0f}">{_made(last, self.run)}</td>'
             f'<td class="stems">{"".join(self._methods(methods))}</td></tr>\n'
         )

@@ -293,3 +293,13 @@ def test_watching_separates_songs_that_are_added_until_ctrl_c(
     out, err = process.communicate()
     assert "Traceback" not in out + err
     assert len(service.jobs) == 4
+
+
+def test_the_report_has_one_credit_and_pauses_a_stem_while_another_one_plays(
+    cli: Cli, service: Sandbox, songs: Path, home: Path
+) -> None:
+    words = ("-a", "40", "--include", "three.mp3", "--report", "report.html", "--poll-interval", "0.05")
+    assert cli("library", "Music", "Stems", *words).code == 0
+    page = (home / "report.html").read_text("utf-8")
+    assert 'data-value="1" data-unit=" credit">1</td>' in page
+    assert "playing.pause()" in page
