@@ -59,7 +59,7 @@ ACCOUNT_SPARE: Final = 4
 LONGEST_GAP: Final = 15.0
 """Longest time in seconds between two polls of a followed job to which polls of the account may lead, if possible."""
 
-OVERDUE: Final = 14.0
+OVERDUE: Final = 13.8
 """Seconds without a poll after which a followed job is overdue: it is polled as soon as there is a spare request."""
 
 ACCOUNT_INTERVAL: Final = 30.0
