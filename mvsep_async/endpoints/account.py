@@ -11,6 +11,7 @@ from attrs import asdict, field, frozen
 from mvsep_async.endpoints.paging import Page, collect, page_of, pages
 from mvsep_async.errors import AuthenticationError, InvalidRequestError, ProtocolError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
+from mvsep_async.http.token import Token
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.models.message import Message
@@ -36,7 +37,9 @@ class AccountAPI:
 
         Raises `AuthenticationError`, whose `fields` say which of the two is wrong.
         """
-        call = Call(method="POST", path="app/login", form={"email": email, "password": password})
+        secret = Token(password)
+        del password  # else a traceback with local variables would show it
+        call = Call(method="POST", path="app/login", form={"email": email, "password": secret})
         refusal: AuthenticationError | InvalidRequestError
         try:
             answer = await self._caller.call(call)
@@ -56,15 +59,13 @@ class AccountAPI:
         `password_confirmation`: by default the password. Raises `InvalidRequestError`, whose `fields` say what is wrong
         with the form.
         """
+        secret = Token(password)
+        confirmation = secret if password_confirmation is None else Token(password_confirmation)
+        del password, password_confirmation  # else a traceback with local variables would show them
         call = Call(
             method="POST",
             path="app/register",
-            form={
-                "name": name,
-                "email": email,
-                "password": password,
-                "password_confirmation": password if password_confirmation is None else password_confirmation,
-            },
+            form={"name": name, "email": email, "password": secret, "password_confirmation": confirmation},
             repeatable=False,
         )
         return decode(await self._caller.call(call), Message, what=call.path)

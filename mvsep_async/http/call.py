@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
+from mvsep_async.http.token import Token
 
 __all__ = ["Auth", "Call", "Caller", "Json", "Priority"]
 
@@ -49,7 +50,7 @@ class Call:
     method: Literal["GET", "POST"]
     path: str
     query: Mapping[str, str | int] = field(factory=dict)
-    form: Mapping[str, str | int] | None = field(default=None, repr=False)
+    form: Mapping[str, str | int | Token] | None = field(default=None, repr=False)
     """Not in the `repr`: it holds passwords."""
     files: tuple[Part, ...] = ()
     multipart: bool = False

@@ -45,6 +45,9 @@ LARGE: Final = 64 * 1024
 
 _REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
 """Error statuses with which the service itself rejects a call; any other one may come from a proxy."""
+_WITH_TOKEN: Final = frozenset({"app/user", "app/login", "app/register"})
+"""Calls whose answers have the account's token, which is decoded into a type that hides it."""
+
 _HTML = re.compile(
     rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
 )
@@ -126,6 +129,8 @@ def parse_json(answer: HTTPResponse, path: str) -> Json:
         raise ProtocolError(f"the answer to {path} is empty (HTTP {answer.status})", status=answer.status)
     try:
         text = answer.body.decode("utf-8-sig")
+        if path not in _WITH_TOKEN:
+            text = hide(text)  # one that the service repeats, in a link or an error, is never needed
         if "\\ud" in text or "\\uD" in text:
             text = _LONE.sub(lambda match: match[1] or "\\ufffd", text)
         return cast("Json", _interruptible.decode(text) if len(text) >= LARGE else json.loads(text))

@@ -173,10 +173,10 @@ class Wire:
             return self.http.build_request(
                 "GET", url, params=query or None, headers=headers, extensions=extensions
             ), None
-        fields = {name: str(value) for name, value in (call.form or {}).items()}
+        fields = {name: value if isinstance(value, Token) else str(value) for name, value in (call.form or {}).items()}
         body: MultipartBody | CheckedForm
         if not call.multipart and call.before_last is None:
-            data = fields | _revealed(secret)
+            data = _revealed(fields | secret)
             return self.http.build_request("POST", url, data=data, headers=headers, extensions=extensions), None
         if call.multipart:
             body = MultipartBody(

@@ -16,7 +16,7 @@ async def test_login_gives_the_account_with_its_token() -> None:
     assert user.api_token == Token(TOKEN)
     call = caller.last
     assert (call.method, call.path, call.auth) == ("POST", "app/login", Auth.NONE)
-    assert call.form == {"email": "e@x", "password": "secret"}
+    assert call.form == {"email": "e@x", "password": Token("secret")}
 
 
 async def test_the_recorded_login() -> None:
@@ -50,12 +50,12 @@ async def test_register_is_not_repeatable_and_confirms_the_password() -> None:
     assert caller.last.form == {
         "name": "n",
         "email": "e@x",
-        "password": "secret",
-        "password_confirmation": "secret",
+        "password": Token("secret"),
+        "password_confirmation": Token("secret"),
     }
     assert (caller.last.auth, caller.last.repeatable) == (Auth.NONE, False)
     await api.register("n", "e@x", "secret", "other")
-    assert (caller.last.form or {})["password_confirmation"] == "other"
+    assert (caller.last.form or {})["password_confirmation"] == Token("other")
 
 
 async def test_an_invalid_form_names_the_fields() -> None:

@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 
 from mvsep_async.endpoints.account import AccountAPI
+from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import MVSepError
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Auth, Call
@@ -21,6 +22,7 @@ from mvsep_async.http.content import BytesContent
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import Part
+from mvsep_async.http.redaction import protect
 from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.token import Token
 from mvsep_async.http.wire import Wire
@@ -176,3 +178,44 @@ async def test_cancelled_while_a_large_answer_that_holds_the_token_is_decoded() 
                         await AccountAPI(wire).user()
                 except TimeoutError as error:
                     check(error)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_password_is_in_no_frame_of_a_login_or_registration(fails: bool, over: threading.Event) -> None:
+    def refuse(connection: Connection, request: Request) -> None:
+        connection.answer("400 Bad Request", {}, b'{"success": false, "message": {"password": ["wrong"]}}')
+
+    with serving(refuse if fails else hang(over, True, b"")) as server:
+        async with make_http(30.0) as http:
+            account = AccountAPI(Wire(http, Host.parse(server.url("")), None, Gate(Budget(fixed=10_000))))
+            for call in (
+                lambda: account.login("a@b.test", TOKEN),
+                lambda: account.register("a", "a@b.test", TOKEN, TOKEN),
+            ):
+                with pytest.raises((MVSepError, TimeoutError)) as caught:
+                    async with asyncio.timeout(30.0 if fails else 0.1):
+                        await call()
+                check(caught.value)
+            over.set()
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "404 Not Found"])
+@pytest.mark.parametrize(
+    "body", [b'{"errors": {"x": ["%b"]}}', b'{"status": "done", "data": {"%b": 1}}', b'["%b"]', b'{"%b'], ids=repr
+)
+async def test_a_token_that_the_service_repeats_is_in_no_frame_and_no_message(status: str, body: bytes) -> None:
+    def answer(connection: Connection, request: Request) -> None:
+        connection.answer(status, {}, body % TOKEN.encode())
+
+    token = Token(TOKEN)
+    protect(token)
+    with serving(answer) as server:
+        async with make_http(30.0) as http:
+            separations = SeparationsAPI(Wire(http, Host.parse(server.url("")), token, Gate(Budget(fixed=10_000))))
+            for call in (separations.get, separations.get_remote, separations.cancel):
+                try:
+                    found = await call("h")
+                except MVSepError as error:
+                    check(error)
+                else:
+                    assert TOKEN not in repr(found)
