@@ -35,6 +35,7 @@ __all__ = [
     "ConfigValue",
     "Region",
     "TransferOptions",
+    "address_of_region",
     "apply_output_options",
     "connect",
     "load_config",
@@ -191,10 +192,10 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
         path=path,
         base_url=_first(
             (common.base_url, "--base-url"),
-            (_of_region(common.region), "--region"),
+            (address_of_region(common.region), "--region"),
             (environ.get(URL_VARIABLE), URL_VARIABLE),
             (values.get("base_url"), origin),
-            (_of_region(region), origin),
+            (address_of_region(region), origin),
             (DEFAULT_BASE_URL, "default"),
         ),
         out=_first((values.get("out"), origin), ("stems", "default")),
@@ -277,7 +278,7 @@ def _token(
     return None, "not set"
 
 
-def _of_region(region: str | None) -> str | None:
+def address_of_region(region: str | None) -> str | None:
     """Return the address of a region; raises `UsageProblem` for one that the service does not have."""
     if region is not None and region not in get_args(Region):
         raise UsageProblem(f"there is no region {region!r}; the regions are {', '.join(get_args(Region))}")

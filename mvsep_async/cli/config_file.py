@@ -160,7 +160,9 @@ def _parsed(text: str, path: Path) -> tuple[_Section, dict[str, _Section]]:
         raise UsageProblem(f"the configuration file {path} is not valid TOML: {error}") from None
     profiles = known.pop(_PROFILE, {})
     if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
-        raise UsageProblem(f"the configuration file {path} has a {_PROFILE} that is not a table: write [profile.NAME]")
+        raise UsageProblem(
+            f"the configuration file {path} has a value {_PROFILE!r} that is not a table: write [profile.NAME]"
+        )
     return _checked(known, path), {name: _checked(one, path) for name, one in profiles.items()}
 
 
@@ -170,7 +172,9 @@ def _checked(values: Mapping[str, Any], path: Path) -> _Section:
     for key, value in values.items():
         if key in _TABLES:
             if not isinstance(value, dict):
-                raise UsageProblem(f"the configuration file {path} has a {key} that is not a table: write [{key}]")
+                raise UsageProblem(
+                    f"the configuration file {path} has a value {key!r} that is not a table: write [{key}]"
+                )
             tables[key] = value
             continue
         if key not in KEYS:
@@ -184,7 +188,7 @@ def _checked(values: Mapping[str, Any], path: Path) -> _Section:
         elif key == "shared_files" and isinstance(value, bool):
             value = "true" if value else "false"
         if not isinstance(value, str):
-            raise UsageProblem(f'the configuration file {path} has a {key} that is not text: write {key} = "…"')
+            raise UsageProblem(f'the configuration file {path} has a value {key!r} that is not text: write {key} = "…"')
         checked[key] = value
     return _Section(checked, tables)
 

@@ -142,7 +142,13 @@ async def drop_unsent(journal: JournalAddress | None) -> Sequence[Record]:
     """
     if journal is None or isinstance(journal, PostgresURL):
         return ()
-    await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
+    try:
+        await to_thread.run_sync(lambda: journal.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
+    except OSError as error:
+        raise UsageProblem(
+            f"the folder of the journal {str(journal)!r} cannot be made: {error.strerror}. --journal FILE chooses "
+            "another place; with --no-journal, songs that are separated again are paid again"
+        ) from None
     return await when_unlocked(lambda: _drop_unsent(journal), OTHER_JOURNAL, journal)
 
 

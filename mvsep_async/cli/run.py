@@ -86,7 +86,7 @@ def _usage_line(error: CycloptsError, given: Sequence[str]) -> str:
         if is_url(first) or os.path.exists(first):  # noqa: PTH110 -- not a path, as a rule
             return f"{first!r} is not a command: `mvsep-async separate {shlex.quote(first)}` separates it"
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        words = ", ".join(map(repr, error.unused_tokens))
+        words = ", ".join(repr("-" if word == "@-" else word) for word in error.unused_tokens)
         return f"unexpected argument{'s' * (len(error.unused_tokens) > 1)} {words}: see --help"
     return error_line(error)
 

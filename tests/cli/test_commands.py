@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -408,3 +409,28 @@ def test_an_estimate_without_an_algorithm_is_for_the_one_that_separate_takes(
     ran = cli("estimate", *songs)
     assert (ran.code, "no algorithm given: taking BS Roformer" in ran.err) == (0, True)
     assert "3 credits" in ran.out
+
+
+def test_jobs_of_other_accounts_are_mentioned_where_there_are_none(
+    cli: Cli, service: Sandbox, songs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("jobs").err == "there are no jobs yet\n"
+    cli("separate", songs[0], *FAST)
+    monkeypatch.delenv("MVSEP_API_TOKEN")
+    said = cli("jobs").err
+    assert "there are no jobs of this account at 127.0.0.1 yet, and no token is set (`mvsep-async login`" in said
+    (journal,) = (Path(os.environ["XDG_STATE_HOME"]) / "mvsep-async" / "journals").glob("*.sqlite")
+    assert str(journal) in said
+    assert "song 0.wav" in cli("jobs", "--journal", str(journal)).out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are other permissions there")
+def test_places_that_cannot_be_written_are_reported_before_anything_is_sent(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").write_text("in the way")
+    ran = cli("library", "songs", "lib", "-a", "40", "--report", "file/report.html", *FAST)
+    assert (ran.code, "'file' cannot be" in ran.err, service.jobs) == (2, True, [])
+    ran = cli("separate", songs[0], "--journal", "file/jobs.sqlite", *FAST)
+    assert (ran.code, "file/jobs.sqlite' cannot be made" in ran.err, service.jobs) == (2, True, [])
+    assert "--no-journal" in ran.err

@@ -208,3 +208,13 @@ def test_without_a_home_directory_the_error_says_what_to_set(monkeypatch: pytest
     with pytest.raises(UsageProblem, match="set HOME"):
         config_file.expand_home("~/stems")
     assert config_file.expand_home("stems") == Path("stems")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("format", "ogg"), ("limit_rate", "fast"), ("base_url", "x"), ("region", "moon"), ("shared_files", "maybe")],
+)
+def test_a_value_that_no_command_takes_is_not_written(cli: Cli, key: str, value: str) -> None:
+    ran = cli("config", "set", key, value)
+    assert (ran.code, value in ran.err) == (2, True)
+    assert not config_path().exists()

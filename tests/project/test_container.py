@@ -61,3 +61,13 @@ def test_no_secret_and_nothing_else_of_the_folder_is_sent_to_the_builder(
     assert copied == {line[1:] for line in ignored if line.startswith("!")}
     assert all((ROOT / name).exists() or name == "mvsep_async" for name in copied)
     assert not any(word in ("ARG", "ENV") and "TOKEN" in rest for stage in stages for word, rest in stage)
+
+
+def test_any_user_can_keep_a_journal_in_a_volume(stages: list[list[tuple[str, str]]]) -> None:
+    last = dict(stages[-1])
+    folders = re.findall(r"XDG_(?:STATE|CONFIG|CACHE)_HOME=(\S+)", last["ENV"])
+    assert len(folders) == 3
+    assert all(folder.startswith("/state") for folder in folders)
+    assert "install --directory --mode 1777 /state" in last["RUN"]
+    for name in ("Dockerfile", "README.md"):
+        assert "-v mvsep-async:/state" in (ROOT / name).read_text("utf-8")

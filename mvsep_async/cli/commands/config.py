@@ -10,12 +10,24 @@ from attrs import asdict, frozen
 from cyclopts import App
 
 from mvsep_async.cli import config_file
-from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommandConfig, CommonOptions, load_config
+from mvsep_async.cli.config import (
+    COMMON,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    CommandConfig,
+    CommonOptions,
+    address_of_region,
+    load_config,
+    parse_rate,
+)
+from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.library_config import library_settings
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
+from mvsep_async.http.hosts import Host
 from mvsep_async.http.token import Token
+from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.postgres_url import PostgresURL, journal_address
 
 __all__ = ["config"]
@@ -95,6 +107,7 @@ async def set_value(key: Key, value: str, /, *, common: CommonOptions = COMMON) 
         place.check()
         value, known = place.reveal(), str(place)
     else:
+        _check(key, value)
         known = value
     await to_thread.run_sync(config_file.write, path, key, value, common.profile)
     shown = load_config(common)
@@ -103,6 +116,21 @@ async def set_value(key: Key, value: str, /, *, common: CommonOptions = COMMON) 
     else:
         terminal().result(f"{key} is {known} in {shown.path}")
     return 0
+
+
+def _check(key: Key, value: str) -> None:
+    """Raise an error for a value that every command would refuse."""
+    match key:
+        case "format":
+            OutputFormat.parse(value)
+        case "limit_rate":
+            parse_rate(value)
+        case "base_url":
+            Host.parse(value)
+        case "region":
+            address_of_region(value)
+        case "shared_files" if value not in ("true", "false"):
+            raise UsageProblem(f"shared_files is true or false, not {value!r}")
 
 
 @config.command

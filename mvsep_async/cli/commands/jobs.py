@@ -20,6 +20,7 @@ from mvsep_async.catalogue.sep_types import sep_types
 from mvsep_async.cli.commands.library import finish_library
 from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, load_config
+from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
@@ -181,15 +182,26 @@ async def list_jobs(
     merged = heapq.merge(_timed(of_journal), _timed(of_libraries), key=itemgetter(0))
     rows = [row for _, row in merged]
     shown = rows if newest is None else rows[-newest:]
-    print_rows(
-        shown,
-        _COLUMNS,
-        json=common.json,
-        empty="there are no jobs yet" if journal is None else "the journal holds no jobs",
-    )
+    print_rows(shown, _COLUMNS, json=common.json, empty=_no_jobs(config, journal))
     if not common.json and len(shown) < len(rows):
         terminal().note(f"the newest {len(shown)} of {amount(len(rows), 'job')}: --all lists them all")
     return 0
+
+
+def _no_jobs(config: CommandConfig, journal: JournalAddress | None) -> str:
+    """Return what to say where there are no jobs: they may be those of another account, or of another server."""
+    if journal is not None:
+        return "the journal holds no jobs"
+    own = config.journal_path
+    others = sorted((state_folder() / "journals").glob("*.sqlite")) if isinstance(own, Path) else []
+    others = [path for path in others if path != own]
+    if not others:
+        return "there are no jobs yet"
+    why = "" if config.token is not None else ", and no token is set (`mvsep-async login` stores one)"
+    return (
+        f"there are no jobs of this account at {config.host.name} yet{why}. "
+        f"`mvsep-async jobs --journal FILE` shows those of others: {', '.join(map(str, others))}"
+    )
 
 
 def _timed(rows: Iterable[_Row]) -> Iterator[tuple[float, _Row]]:

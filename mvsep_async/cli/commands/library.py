@@ -238,6 +238,8 @@ class _Run:
         journal = None if dry_run else self.journal or self.target / JOURNAL
         if not dry_run:
             await prepare_folder(self.target / HIDDEN)
+            if (report := self.arguments["report"]) is not None:
+                await prepare_folder(report.parent)
             # The address of a database may have a password.
             known = None if isinstance(self.journal, PostgresURL) else self.remembered
             await remember_library(self.config, self.target, known)
