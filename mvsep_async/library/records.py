@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
+from mvsep_async.errors import JournalError
 from mvsep_async.jobs.failures import FailureKind
 from mvsep_async.library.timeline import JobTimeline, Span
 from mvsep_async.naming import caseless
@@ -98,6 +99,11 @@ def replaced_name(content: str) -> str:
     return f"/{content}"
 
 
+_DAMAGED: Final = (
+    "a song in the manifest of a library is damaged. Nothing was sent: restore manifest.sqlite from a backup, or move "
+    "it away to separate and pay the songs of the library again"
+)
+
 SONG_COLUMNS: Final = (
     "source, method, method_name, title, size, mtime_ns, content, audio_length, seconds, credits, place, place_key, "
     "files, kept, tagged, timelines, run, finished"
@@ -126,7 +132,14 @@ def failure_row(failed: FailedSong) -> tuple[object, ...]:
 
 
 def read_song(row: tuple[Any, ...]) -> SeparatedSong:
-    """Return the song of a row with the columns `SONG_COLUMNS`."""
+    """Return the song of a row with the columns `SONG_COLUMNS`. Raises `JournalError` for a damaged one."""
+    try:
+        return _song(row)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise JournalError(_DAMAGED) from error
+
+
+def _song(row: tuple[Any, ...]) -> SeparatedSong:
     source, method, name, title, size, mtime_ns, content, length, seconds, credits, place, _, *rest = row
     files, kept, tagged, timelines, run, finished = rest
     return SeparatedSong(
@@ -153,7 +166,14 @@ def read_song(row: tuple[Any, ...]) -> SeparatedSong:
 
 
 def read_failure(row: tuple[Any, ...]) -> FailedSong:
-    """Return the failed song of a row with the columns `FAILURE_COLUMNS`."""
+    """Return the failed song of a row with the columns `FAILURE_COLUMNS`. Raises `JournalError` for a damaged one."""
+    try:
+        return _failure(row)
+    except (ValueError, TypeError) as error:
+        raise JournalError(_DAMAGED) from error
+
+
+def _failure(row: tuple[Any, ...]) -> FailedSong:
     source, method, size, mtime_ns, content, audio_length, kind, message = row
     return FailedSong(
         source=os.fsdecode(source),

@@ -208,12 +208,13 @@ class Dispatcher:
             self.wake.set()
 
     async def _known_user(self, job: JobEntry, *, fresh: bool = False) -> User | None:
+        """Return the account before a create; with `fresh`, request it."""
         if fresh:
-            self.update_account(user := await self.account.request())
-            return user
-        if is_uploaded(job):
-            return await self.account.plan()
-        await self._outcomes.refused.create_begins(job)
+            self.update_account(await self.account.request())
+        elif not is_uploaded(job):
+            await self._outcomes.refused.create_begins(job)
+        elif await self.account.plan() is not None:
+            self._pause.token_accepted()
         return self.account.user
 
     @property

@@ -185,3 +185,14 @@ async def test_429_never_reaches_the_caller(client_of: NewClient, song: Path) ->
         async with client_of(sandbox) as client:
             await (await client.submit(song, algorithm=40))
         assert sandbox.count_status(429) == 2
+
+
+@pytest.mark.parametrize("body", [{"success": False, "message": "Unauthenticated."}, {"success": False}, ""])
+async def test_a_token_that_the_account_accepts_is_not_given_up_for_one_refusal_of_a_create(
+    held: Sandbox, client_of: NewClient, song: Path, body: object
+) -> None:
+    held.faults.add(kind="refuse", path="separation/create", status=401, body=body)
+    async with client_of(held, concurrency=1) as client:
+        jobs = [await client.submit(song, algorithm=40) for _ in range(3)]
+        await reached(jobs[0], Stage.WAITING)
+        assert [job.error for job in jobs] == [None] * 3

@@ -168,3 +168,19 @@ def test_on_a_share_without_locks_a_local_file_is_locked(
                 Manifest.open(path)
     with closing(Manifest.open(path)) as manifest:
         assert list(manifest.songs()) == [SONG]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("files", "["), ("files", "[1]"), ("kept", ""), ("timelines", "[[1]]"), ("files", None), ("source", 5)],
+)
+def test_a_damaged_row_is_an_error_and_not_a_song_that_is_unknown(path: Path, column: str, value: object) -> None:
+    with closing(Manifest.open(path)) as manifest:
+        manifest.record(SONG)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'songs'")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"UPDATE songs SET {column} = ?", (value,))
+    with closing(Manifest.open_read_only(path)) as manifest, pytest.raises(JournalError, match="is damaged"):
+        manifest.songs_with(SONG.content, SONG.method)
