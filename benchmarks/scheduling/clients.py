@@ -274,10 +274,11 @@ class Ours(Client):
     policy: PollPolicy = field(init=False)
     shown: list[float] = field(factory=list, init=False)
     polls: int = field(default=0, init=False)
+    asked: int = field(default=0, init=False)
+    """How often the policy was asked: at each change, and after each wait."""
     longest_gap: float = field(default=0.0, init=False)
     _polled_at: dict[str, float] = field(factory=dict, init=False)
     _stages: dict[str, Stage] = field(factory=dict, init=False)
-    _asked: int = field(default=0, init=False)
     _asking: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -319,7 +320,7 @@ class Ours(Client):
         """Begin the polls that are due."""
         budget = self.wire.budget
         assert budget is not None
-        self._asked += 1
+        self.asked += 1
         while True:
             now = self.clock.now
             poll, wait = self.policy.next(
@@ -338,8 +339,8 @@ class Ours(Client):
             else:
                 self._poll(poll.job, priority)
         if wait < inf:
-            asked = self._asked
-            self.clock.after(wait, lambda: self.poll() if asked == self._asked else None)
+            asked = self.asked
+            self.clock.after(wait, lambda: self.poll() if asked == self.asked else None)
 
     def _poll(self, job: str, priority: Priority) -> None:
         self.longest_gap = max(self.longest_gap, self.clock.now - self._polled_at[job])

@@ -226,6 +226,8 @@ class PollPolicy:
             self._advance(now, spacing)
             return self._begin(job, now), 0.0
         hint_at = inf if hinted is None else hinted.hint_at
+        if self._ahead >= MOST_AHEAD:
+            hint_at = max(hint_at, self._next_at)
         return None, min(max(min(due, account_at, hint_at) - now, 0.001), max(self.poll_interval, spacing))
 
     def _hint(self, job: _PolledJob, now: float) -> None:

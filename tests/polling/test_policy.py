@@ -55,6 +55,13 @@ def test_ten_jobs_that_end_together_are_noticed_within_8_s(seed: int) -> None:
     assert ours.service.limiter.refusals == 0
 
 
+@pytest.mark.parametrize("world", [{}, {"slots": 50, "jobs": 100}, {"other_jobs": 30.0}], ids=str)
+def test_the_policy_is_asked_only_when_it_may_have_changed_its_mind(world: dict[str, Any]) -> None:
+    ours = Ours(Scenario(**{"jobs": 150, **world}))
+    ours.run()
+    assert ours.asked <= 6 * ours.polls
+
+
 def test_polls_at_fixed_intervals_are_worse_with_the_same_budget() -> None:
     scenario = Scenario(jobs=150)
     ours, fixed = Ours(scenario).run(), Fixed(scenario).run()
