@@ -102,5 +102,8 @@ def test_what_to_do_for_zsh_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch, t
     ran = cli("completion", "zsh", "--install")
     assert ran.code == 0
     folder = tmp_path / ".zsh" / "completions"
-    assert f"fpath=({folder} $fpath)" in ran.err
+    assert f"fpath=({folder} $fpath); autoload -Uz compinit && compinit\n" in ran.err
+    (tmp_path / ".zshrc").write_text("autoload -Uz compinit\ncompinit\n")
+    said = cli("completion", "zsh", "--install").err
+    assert f"before compinit: fpath=({folder} $fpath)\nthen start a new shell\n" in said
     assert [path.read_text("utf-8") for path in folder.iterdir()] == [script_of("zsh")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from cyclopts.completion import detect_shell, get_default_completion_path
@@ -71,10 +72,23 @@ def completion(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script, "utf-8", newline="\n")
         terminal().note(f"installed as {path}")
-        terminal().note(_STARTUP[found].format(path=path, folder=path.parent) + "; then start a new shell")
+        startup = _STARTUP[found].format(path=path, folder=path.parent)
+        if found == "zsh" and not _initializes_completion(Path.home() / ".zshrc"):
+            startup = f"add this line to ~/.zshrc: fpath=({path.parent} $fpath); autoload -Uz compinit && compinit"
+        terminal().note(startup, whole=True)
+        terminal().note("then start a new shell")
     else:
         terminal().out.file.write(script)
     return 0
+
+
+def _initializes_completion(zshrc: Path) -> bool:
+    """Tell whether zsh's own completion is turned on, as frameworks do."""
+    try:
+        text = zshrc.read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return "compinit" in text or "oh-my-zsh" in text
 
 
 def completion_script(shell: Shell) -> str:
