@@ -43,10 +43,10 @@ ACCOUNT_TURN: Final = 4
 """While a round takes longer than that, at most one of this many polls is of the account."""
 
 TOGETHER: Final = 5.0
-"""Jobs that were accepted within so many seconds of one that ended may have ended, too."""
+"""Jobs that were accepted within so many seconds of one that ended may have ended, too: similar jobs take as long."""
 
 ENDED_TOGETHER: Final = 3
-"""So many of them are enough to poll the account, which shows at once which have ended."""
+"""So many of them are enough to poll the account without waiting for the spacing: it shows which have ended."""
 
 SPARED: Final = 4
 SPARED_SHARE: Final = 0.07
@@ -54,7 +54,8 @@ SPARED_SHARE: Final = 0.07
 them, a burst of creates uses all requests of a minute and a followed job is not polled for several seconds."""
 
 ACCOUNT_SPARE: Final = 4
-"""Spare requests that are needed to poll the account: if requests are scarce, jobs are polled first."""
+"""Spare requests that are needed to poll the account, and half of those that are needed to poll it before the spacing
+allows it: if requests are scarce, jobs are polled first."""
 
 LONGEST_GAP: Final = 15.0
 """Longest time in seconds between two polls of a followed job to which polls of the account may lead, if possible."""
@@ -274,12 +275,12 @@ class PollPolicy:
         if self._round(spacing) <= ACCOUNT_ROUND or self._account in (_AccountAnswer.COUNT, _AccountAnswer.NOTHING):
             since = max(self._account_polled_at, min(job.watched_at for job in self._jobs.values()))
             return max(since + ACCOUNT_INTERVAL, self._account_not_before)
-        oldest = min((job.polled_at for job in self._jobs.values() if job.name in followed), default=now)
-        in_time = spare > ACCOUNT_SPARE and now <= oldest + LONGEST_GAP - 2 * spacing
         if self._since_account < ACCOUNT_TURN - 1:
             return inf
         if self._may_have_ended() and spare > 2 * ACCOUNT_SPARE and self._ahead < MOST_AHEAD:
             return self._account_not_before
+        oldest = min((job.polled_at for job in self._jobs.values() if job.name in followed), default=now)
+        in_time = spare > ACCOUNT_SPARE and now <= oldest + LONGEST_GAP - 2 * spacing
         its_turn = in_time or self._round(spacing) > LONGEST_GAP
         return max(self._next_at, self._account_not_before) if its_turn else inf
 
