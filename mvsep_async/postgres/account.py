@@ -10,14 +10,14 @@ from typing import Any, Final
 from attrs import frozen
 
 from mvsep_async.concurrency import Yielder
-from mvsep_async.errors import ConfigurationError, JournalError
+from mvsep_async.errors import JournalError
 from mvsep_async.http.token import Token
 from mvsep_async.jobs.coordinator import JobView
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.summary import JournalProcess, JournalSummary
-from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, connect
-from mvsep_async.postgres.identity import account_digest, spool_folder
+from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, connect, first_line
+from mvsep_async.postgres.identity import account_digest, spool_folder, token_of_account
 from mvsep_async.postgres.rows import VIEW_COLUMNS, ViewReader
 from mvsep_async.postgres.schema import STEPS, migrate
 from mvsep_async.postgres_url import PostgresURL
@@ -114,8 +114,7 @@ async def open_account(url: PostgresURL, token: Token | None, service: str) -> A
     used, also from the block.
     """
     url.check()
-    if token is None:
-        raise ConfigurationError("a PostgreSQL journal needs an API token, which tells its accounts apart")
+    token = token_of_account(token)
     connection = await connect(url)
     import psycopg
 
@@ -127,11 +126,7 @@ async def open_account(url: PostgresURL, token: Token | None, service: str) -> A
             yield AccountTables(connection, account, spool_folder(account))
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
-            f"the connection to the journal's database {url} was lost: {_line(error)}"
+            f"the connection to the journal's database {url} was lost: {first_line(error)}"
         ) from None
     except psycopg.Error as error:
-        raise JournalError(f"the journal's database {url} rejected a statement: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise JournalError(f"the journal's database {url} rejected a statement: {first_line(error)}") from None

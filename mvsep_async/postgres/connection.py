@@ -20,7 +20,7 @@ from mvsep_async.postgres_url import PostgresURL
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Connection", "Database", "DatabaseUnavailableError", "Transactions", "connect"]
+__all__ = ["Connection", "Database", "DatabaseUnavailableError", "Transactions", "connect", "first_line"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
@@ -178,14 +178,14 @@ class Database:
                 await self._drop()
                 if fresh or lost:  # else the server was restarted since the last transaction
                     raise DatabaseUnavailableError(
-                        f"the connection to the journal's database {self.url} was lost: {_text(error)}"
+                        f"the connection to the journal's database {self.url} was lost: {first_line(error)}"
                     ) from None
                 lost += 1
             except psycopg.Error as error:
                 await self._roll_back(connection)
                 raise JournalError(
-                    f"the journal's database {self.url} rejected a statement: {_text(error)}; check the rights of its "
-                    "user and the database's log"
+                    f"the journal's database {self.url} rejected a statement: {first_line(error)}; check the rights of "
+                    "its user and the database's log"
                 ) from None
         raise DatabaseUnavailableError(
             f"the journal's database {self.url} is too busy: it aborted each attempt of a transaction"
@@ -228,7 +228,7 @@ def _psycopg() -> Any:
         import psycopg
     except ImportError as error:
         raise ConfigurationError(
-            f"a PostgreSQL journal needs psycopg ({_text(error)}): pip install 'mvsep-async[postgres]'"
+            f"a PostgreSQL journal needs psycopg ({first_line(error)}): pip install 'mvsep-async[postgres]'"
         ) from None
     if sys.platform == "win32" and isinstance(asyncio.get_running_loop(), asyncio.ProactorEventLoop):
         raise ConfigurationError(
@@ -239,7 +239,7 @@ def _psycopg() -> Any:
 
 
 def _not_connected(url: PostgresURL, error: psycopg.Error) -> JournalError | ConfigurationError:
-    text = _text(error)
+    text = first_line(error)
     lowered = text.lower()
     if "no password supplied" in lowered:
         return ConfigurationError(
@@ -265,6 +265,7 @@ def _parameter(error: Exception) -> str:
     return f": it has no parameter {found[1]}" if found else ", or not UTF-8"
 
 
-def _text(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(":")

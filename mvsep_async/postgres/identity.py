@@ -10,9 +10,17 @@ from uuid import getnode
 
 import platformdirs
 
+from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.token import Token
 
-__all__ = ["account_digest", "machine_name", "spool_folder"]
+__all__ = ["account_digest", "machine_name", "spool_folder", "token_of_account"]
+
+
+def token_of_account(token: Token | None) -> Token:
+    """Return the token. Raises `ConfigurationError` for none, since it tells the accounts in one database apart."""
+    if token is None:
+        raise ConfigurationError("a PostgreSQL journal needs an API token: set MVSEP_API_TOKEN, or pass api_token")
+    return token
 
 
 def account_digest(token: Token, service: str, salt: str) -> str:

@@ -20,7 +20,6 @@ from mvsep_async.download.target import check_target
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.endpoints.site import SiteAPI
-from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.budget import Budget
 from mvsep_async.http.call import Caller
 from mvsep_async.http.gate import Gate
@@ -228,13 +227,10 @@ async def _open_journal(config: ClientConfig) -> AsyncIterator[tuple[Coordinator
         case url:
             from mvsep_async.postgres.backend import PostgresBackend
             from mvsep_async.postgres.coordinator import open_coordinator
+            from mvsep_async.postgres.identity import token_of_account
 
-            if config.token is None:
-                raise ConfigurationError(
-                    "a PostgreSQL journal needs an API token: set MVSEP_API_TOKEN, or pass api_token"
-                )
             async with open_coordinator(
-                PostgresBackend(url, config.token, str(config.base.main)),
+                PostgresBackend(url, token_of_account(config.token), str(config.base.main)),
                 lease=config.lease,
                 shared_files=config.shared_files,
                 patience=config.patience,
