@@ -49,6 +49,8 @@ class CreateOutcomes:
     refused: RefusedJobs = field(init=False)
     _unexplained: Counter[str] = field(factory=Counter, init=False)
     """How often the create of each job was refused for no known reason."""
+    _rejections: dict[str, MVSepError] = field(factory=dict, init=False)
+    """The errors with which jobs fail if the service does not have them: they may come from a proxy."""
     _lost: dict[str, tuple[Outage, MVSepError]] = field(factory=dict, init=False)
     """Jobs whose creates get no response: how long that has lasted, and the last error."""
 
@@ -66,8 +68,7 @@ class CreateOutcomes:
             case Fate.CANCELLED:
                 self.queue_again(job)
             case Fate.REJECTED if error is not None:
-                if not (was_answered(error) and await self._is_accepted(job, error)):
-                    self.fail(job, error)
+                await self._rejected(job, error)
             case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
                 await self._refused(job, error)
             case Fate.REFUSED if isinstance(error, DailyLimitError):
@@ -96,6 +97,9 @@ class CreateOutcomes:
     def handle_absent(self, job: JobEntry, *, cancelling: bool) -> None:
         """Handle a lost create that did not reach the service: after `patience`, the job fails with the last error."""
         self.registry.emit(Retried("create", "its answer was lost, and the service does not have the job", job.id))
+        if job.id in self._rejections and not cancelling:
+            self.fail(job, self._rejections[job.id])
+            return
         outage, error = self._lost.get(job.id, (None, None))
         over = outage is not None and outage.failed(self.clock())
         if error is not None and over and not cancelling:
@@ -110,6 +114,7 @@ class CreateOutcomes:
     def forget(self, job: JobEntry) -> None:
         """Forget a job that is over, or another client's."""
         self._unexplained.pop(job.id, None)
+        self._rejections.pop(job.id, None)
         self.refused.forget(job)
         self._lost.pop(job.id, None)
 
@@ -125,12 +130,19 @@ class CreateOutcomes:
             return
         user = None if lists is None else lists.user
         if self._classify(job, error, user) is Verdict.INVALID_REQUEST:
-            self.fail(job, error)
-        elif says_why(error):
+            if error.status in (200, 400):
+                self.fail(job, error)
+            else:
+                self._fail_unless_found(job, error)
+        elif says_why(error) or job.state is not JobState.CREATING:
             self._requeue(job, error)
         else:
             self.admission.slots.acquire(job.id)
             self._search(job, error)
+
+    async def _rejected(self, job: JobEntry, error: MVSepError) -> None:
+        if not (was_answered(error) and await self._is_accepted(job, error)):
+            self._fail_unless_found(job, error)
 
     async def _not_accepted(self, job: JobEntry, error: MVSepError) -> None:
         if not was_answered(error):
@@ -139,13 +151,22 @@ class CreateOutcomes:
             lists = await self.refused.ask()
             if self._adopt(job, lists, error):
                 return
-            if says_why(error) or isinstance(lists.error, AuthenticationError):
+            unsent = job.state is not JobState.CREATING
+            if unsent or says_why(error) or isinstance(lists.error, AuthenticationError):
                 self._requeue(job, error)
             else:
                 self._search(job, error)
             if lists.user is not None:
                 self.admission.pause.token_accepted()
         await self.admission.pause_queue(error)
+
+    def _fail_unless_found(self, job: JobEntry, error: MVSepError) -> None:
+        """Fail a job; if the error may come from a proxy, only after a search of the service's lists."""
+        if says_why(error) or job.state is not JobState.CREATING or not was_answered(error):
+            self.fail(job, error)
+        else:
+            self._search(job, error)
+            self._rejections[job.id] = error
 
     def _requeue(self, job: JobEntry, error: MVSepError | None) -> None:
         """Queue a job again whose create the service has not accepted."""
@@ -171,6 +192,8 @@ class CreateOutcomes:
         """
         if job.done() or self.registry.is_elsewhere(job):
             return True  # it was cancelled or taken over during the request for the account
+        if job.state is not JobState.CREATING:
+            return False  # its body was not sent completely
         hash = self.refused.find(job, lists)
         if hash is None and not self.refused.is_possible(job, lists):
             return False

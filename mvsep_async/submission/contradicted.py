@@ -42,6 +42,11 @@ _FRESH: Final = 60.0
 """Seconds for which one reading of the lists serves the creates of all jobs without an uploaded file, our choice: it
 costs two requests. A job that another program creates meanwhile may be taken for one of ours, and is then not paid."""
 
+_ABOUT_REQUEST: Final = re.compile(
+    r"(?i)audio|\bfile|\burl\b|sep\w*[ _]type|algorithm|model|output|format|add[ _]opt|option|parameter|premium|credit"
+)
+"""Words for what a create sends. They are a guess: few of the service's texts are known."""
+
 _TAG: Final = re.compile(rf"(?<![a-z0-9]){ID_PATTERN}(?![a-z0-9])")
 
 
@@ -66,15 +71,16 @@ class AccountLists:
 
 
 def says_why(error: MVSepError) -> bool:
-    """Tell whether a refusal gives a reason in words that the service is known to use, or names an invalid field.
+    """Tell whether a refusal gives a reason in words that the service is known to use, or speaks of a parameter.
 
-    A proxy does not know these words, so the service has seen the request and has not accepted it.
+    A proxy does not know them, so the service has seen the request and has not accepted it.
     """
     match error:
         case NoFreeSlotError() | DailyLimitError() | RateLimitedError():
             return True
         case InvalidRequestError():
-            return bool(error.fields) or classify_refusal_text(error.reason) is not None
+            known = classify_refusal_text(error.reason) is not None
+            return known or bool(error.fields) or _ABOUT_REQUEST.search(error.reason) is not None
         case AuthenticationError():
             return bool(error.fields) or is_about_token(error.reason)
         case _:

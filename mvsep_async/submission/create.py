@@ -144,9 +144,9 @@ class Launcher:
 
         The last bytes of an `UPLOADING` job wait for `slot_acquired`. `known_user` is called before anything is sent;
         it returns the account, whose plan limits what may be sent, or `None`. With `fresh=True` it requests the
-        account. Afterwards the job is `WAITING` or `FETCHING` (accepted), or `LOST`; or unchanged if the service has
-        answered with an error, which may come from a proxy; or `QUEUED` in all other cases, also if this is cancelled
-        before the body is sent completely.
+        account. Afterwards the job is `WAITING` or `FETCHING` (accepted), or `LOST`; or unchanged if the complete
+        body was answered with an error, which may come from a proxy; or `QUEUED` in all other cases, also if this is
+        cancelled before the body is sent completely.
         """
         ahead = job.state is JobState.UPLOADING
         attempt = self._attempts[job.id] = Attempt(self.clock, ahead, self._record_intent, began=self.clock())
@@ -218,7 +218,7 @@ class Launcher:
             if fate is Fate.LOST:
                 message = f"{error.message}; searching the service's lists for the job"
                 self.registry.apply(job, JobEvent.ANSWER_LOST, progress=queued(message))
-            elif not was_answered(error):
+            elif not (attempt.handed_over and was_answered(error)):
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=queued(error.message))
             return CreateResult(fate, error)
         if job.state is JobState.UPLOADING and not attempt.given_up:

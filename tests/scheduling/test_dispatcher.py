@@ -41,7 +41,7 @@ from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.pauses import WaitReason
 from mvsep_async.submission.contradicted import says_why
-from mvsep_async.submission.create import CreateResult, Fate, was_answered
+from mvsep_async.submission.create import CreateResult, Fate, fate_of, was_answered
 from mvsep_async.submission.upload_queue import UploadQueue
 from tests.virtual import run_virtually
 
@@ -86,8 +86,7 @@ class Service:
             return CreateResult(Fate.LOST, error)
         if not was_answered(error):
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)
-        refused = isinstance(error, NoFreeSlotError | DailyLimitError | InvalidRequestError)
-        return CreateResult(Fate.REFUSED if refused else Fate.NOT_ACCEPTED, error)
+        return CreateResult(fate_of(error, handed_over=False), error)
 
     def cancel(self, job: JobEntry) -> None:
         raise NotImplementedError
@@ -432,6 +431,23 @@ def test_a_refused_job_without_a_file_is_not_sent_again_if_it_may_be_listed(
             (job,) = here.submit(source="https://x.test/song.mp3", settings=JobSettings(algorithm=40))
             await anyio.sleep(1.5)
             assert job.state is (state if says_why(refusal) else JobState.LOST)
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_a_job_that_was_rejected_without_a_reason_is_searched_for_before_it_fails(status: int) -> None:
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(InvalidRequestError("?", status=status))
+            (job,) = here.submit()
+            await anyio.sleep(1.5)
+            assert (job.state, len(here.dispatcher._slots.held)) == (JobState.LOST, 1)
+            here.registry.apply(job, JobEvent.NOT_ACCEPTED)
+            await anyio.sleep(1)
+            assert isinstance(job.facts.error, InvalidRequestError)
+            assert len(here.service.creates) == 1
+            assert not here.dispatcher._slots.held
 
     run_virtually(run)
 

@@ -34,6 +34,7 @@ OF_URL = "20230327071601-0e3e5c6c85-my-song.wav"
         (DailyLimitError("?"), True),
         (InvalidRequestError("?", fields={"sep_type": ("?",)}), True),
         (InvalidRequestError("?", reason="Seperation type is not set"), True),
+        (InvalidRequestError("?", reason="The selected sep type is invalid."), True),
         (InvalidRequestError("?", reason="Forbidden"), False),
         (InvalidRequestError("?"), False),
         (AuthenticationError("?", reason="Unauthenticated."), True),
