@@ -116,8 +116,10 @@ def status_text(
             of = "" if progress.queue_length is None else f" of {progress.queue_length}"
             parts = [f", {ordinal(progress.queue_position)}{of}", f", {left}" if left else ""]
         case stage if stage in _AT_WORK and progress.chunks_total:
-            chunks = f", chunk {progress.chunks_done or 0} of {progress.chunks_total}"
-            parts = [chunks, f", {left}" if left else ""]
+            counts = f"{progress.chunks_done or 0} of {progress.chunks_total}"
+            full, short = f", chunk {counts}, {left}", f", {counts}, {left}"
+            fits_short = width is not None and cell_len(stage.value + short) <= width < cell_len(stage.value + full)
+            parts = [short] if left and fits_short else [f", chunk {counts}", f", {left}" if left else ""]
         case Stage.DONE:
             parts = [", waits to download"] if elapsed >= 1 else []
         case _:

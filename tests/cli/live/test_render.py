@@ -172,7 +172,8 @@ def test_the_status_says_what_counts_at_each_stage() -> None:
 
 def test_what_does_not_fit_is_left_out_rather_than_cut() -> None:
     progress = Progress(stage=Stage.DISTRIBUTING, chunks_done=10, chunks_total=12, seconds_left=645.0)
-    assert status_text(progress, width=35) == "distributing, chunk 10 of 12"
+    assert status_text(progress, width=33) == "distributing, chunk 10 of 12"
+    assert status_text(progress, width=35) == "distributing, 10 of 12, 10:45 left"
     assert status_text(progress, width=45) == "distributing, chunk 10 of 12, 10:45 left"
 
 
