@@ -13,6 +13,9 @@ from mvsep_async.audio.tags import DAMAGED, ID3_FRAMES, MP4_ATOMS, Cover, Tags
 
 __all__ = ["write_tags"]
 
+_FLAC_COVER: Final = (1 << 24) - 1024
+"""Most bytes of a cover in FLAC, whose blocks have a length of 24 bits, with room for the other fields of the block."""
+
 _SUFFIX: Final = ".tags"
 """Suffix of the copy that is tagged; a copy that a killed run left is overwritten."""
 
@@ -21,7 +24,8 @@ def write_tags(path: Path, tags: Tags, stem: str) -> str | None:
     """Give the stem at `path` the song's tags, its title followed by the stem's name; return why not, or `None`.
 
     The tags are written into a copy that takes the stem's place when it is complete and on disk. MP3, FLAC, M4A and WAV
-    can be tagged; other results are left as they are. The sound is not touched.
+    can be tagged; other results are left as they are. The sound is not touched. A cover that is too large for the
+    format is left out.
     """
     import mutagen
 
@@ -31,17 +35,22 @@ def write_tags(path: Path, tags: Tags, stem: str) -> str | None:
         return None
     title = tags.get("title")
     texts = {**tags.texts, "title": f"{title} ({stem})" if title else stem}
+    cover = tags.cover
+    left_out = None
+    if kind == "flac" and cover is not None and len(cover.data) > _FLAC_COVER:
+        left_out = f"its cover of {len(cover.data) / 1024**2:.0f} MiB was left out: FLAC takes at most 16 MiB"
+        cover = None
     copy = path.with_name(f".{path.name}{_SUFFIX}")
     try:
         shutil.copyfile(path, copy)
-        _write(copy, kind, texts, tags.cover)
+        _write(copy, kind, texts, cover)
         with copy.open("rb+") as file:
             os.fsync(file.fileno())
         copy.replace(path)
     except (mutagen.MutagenError, *DAMAGED) as error:
         copy.unlink(missing_ok=True)
         return f"its tags could not be written: {str(error)[:150] or type(error).__name__}"
-    return None
+    return left_out
 
 
 def _write(path: Path, kind: str, texts: dict[str, str], cover: Cover | None) -> None:

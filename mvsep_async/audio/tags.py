@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import struct
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -88,6 +89,9 @@ _READERS: Final = MappingProxyType(
 )
 
 
+_WAV_HEADER: Final = 44
+"""Bytes before the sound of a WAV file without further chunks."""
+
 DAMAGED: Final = (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, EOFError, struct.error)
 """Errors that mutagen raises for damaged files besides its own."""
 
@@ -103,12 +107,27 @@ def read_tags(path: str | BinaryIO, kind: str, *, cover: bool = False) -> Tags:
         file = _reader(kind)(path)
         if file is None:
             return NOTHING
-        seconds = float(getattr(file.info, "length", 0) or 0) or None
+        seconds = _seconds(file, path)
         if file.tags is None:
             return Tags(seconds=seconds)
         return Tags(MappingProxyType(_texts(file.tags)), seconds, _cover(file) if cover else None)
     except (mutagen.MutagenError, *DAMAGED):
         return NOTHING
+
+
+def _seconds(file: Any, path: str | BinaryIO) -> float | None:
+    """Return the length of a song. A WAV whose header has none, since it was streamed, is as long as its file."""
+    seconds = float(getattr(file.info, "length", 0) or 0)
+    bitrate = file.info.bitrate if type(file).__name__ == "WAVE" else 0
+    if bitrate:
+        longest = max(0, _size(path) - _WAV_HEADER) * 8 / bitrate
+        if not 0 < seconds <= longest + 1:
+            seconds = longest
+    return seconds or None
+
+
+def _size(path: str | BinaryIO) -> int:
+    return os.stat(path).st_size if isinstance(path, str) else path.seek(0, os.SEEK_END)  # noqa: PTH116
 
 
 def _reader(kind: str) -> Callable[[str | BinaryIO], Any]:

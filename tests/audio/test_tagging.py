@@ -56,3 +56,14 @@ def test_the_copy_of_a_killed_run_is_taken_away(tmp_path: Path) -> None:
     (tmp_path / ".Vocals.flac.tags").write_bytes(b"half")
     assert write_tags(path, TAGS, "Vocals") is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["Vocals.flac"]
+
+
+def test_a_cover_too_large_for_flac_costs_only_the_cover(tmp_path: Path) -> None:
+    path = write_song(tmp_path / "Vocals.flac")
+    tags = Tags(TAGS.texts, cover=Cover(PNG + bytes(1 << 24), "image/png"))
+    told = write_tags(path, tags, "Vocals")
+    assert told is not None
+    assert "cover" in told
+    found = read_tags(str(path), "flac", cover=True)
+    assert dict(found.texts) == {**TAGS.texts, "title": "So What (Vocals)"}
+    assert found.cover is None

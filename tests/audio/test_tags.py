@@ -61,3 +61,13 @@ def test_damaged_files_say_nothing(tmp_path: Path, content: bytes, kind: str) ->
 
 def test_a_vanished_file_says_nothing(tmp_path: Path) -> None:
     assert read_tags(str(tmp_path / "gone.mp3"), "mp3") == NOTHING
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF])
+def test_a_wav_that_was_streamed_is_as_long_as_its_file(tmp_path: Path, length: int) -> None:
+    """The program that wrote it did not know the length yet."""
+    path = write_song(tmp_path / "song.wav", 0.5)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = length.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert read_tags(str(path), "wav").seconds == pytest.approx(0.5, abs=0.01)
