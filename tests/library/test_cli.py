@@ -292,6 +292,7 @@ def test_watching_separates_songs_that_are_added_until_ctrl_c(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert "Traceback" not in out + err
+    assert "stopped; the same command continues where it stopped" in err
     assert len(service.jobs) == 4
 
 

@@ -273,10 +273,9 @@ class _Run:
                 separating = partial(separate_library, client, self.source, self.target, **arguments)
                 result = await view.follow(client, partial(when_unlocked, separating))
             except get_cancelled_exc_class():
-                terminal().note(
-                    f"stopped: {amount(view.tally.separated, view.unit)} done; the same command continues where it "
-                    "stopped, nothing is paid twice"
-                )
+                # While a folder is watched, the numbers are those of the last change.
+                done = "" if self.watch else f": {amount(view.tally.separated, view.unit)} done"
+                terminal().note(f"stopped{done}; the same command continues where it stopped, nothing is paid twice")
                 raise
         _summarize(result, json=self.json)
         if result.tally.skipped and any(one.separation is None for one in earlier.values()):

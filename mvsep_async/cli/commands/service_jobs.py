@@ -230,7 +230,7 @@ def _for_people(record: dict[str, Json], song: str, stems: tuple[Path, ...]) -> 
     files = record.get("files")
     if isinstance(files, list):
         shown.pop("files")
-        columns = ("stem", "size", "url")
+        columns = ("stem", "size")  # the addresses are long: `--json` has them, and `download` uses them
         shown["files"] = "\n".join(
             "  ".join(cell(one[name]) for name in columns) for one in files if isinstance(one, dict)
         )
