@@ -98,9 +98,13 @@ class Outcome:
             if room >= _SHORTEST:
                 line = self._head(cut_middle(name, room, glyphs), glyphs)
         if width is not None:
-            room = width - cell_len(line.plain) - cell_len(stems) - 4
+            both = width - cell_len(line.plain) - 4
+            least = min(cell_len(where), max(_SHORTEST, both // 3))
+            if both >= 2 * _SHORTEST and both - cell_len(stems) < least:  # where the stems are matters more
+                stems = cut_end(Text(stems), both - least, glyphs).plain
+            room = both - cell_len(stems)
             where = cut_middle(where, room, glyphs) if _SHORTEST <= room < cell_len(where) else where
-            if room < _SHORTEST:
+            if room < min(_SHORTEST, cell_len(where)):
                 where = ""
         line.append(f"  {stems}", style="dim")
         if where:

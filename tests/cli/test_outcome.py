@@ -23,6 +23,13 @@ def outcome(name: str, folder: str, *, earlier: bool = False) -> Outcome:
         (outcome("a.wav", "stems/a", earlier=True), 80, "+ a.wav  already separated: skipped  Vocals, Other  stems/a/"),
         (outcome("a.wav", "x" * 40), 50, "+ a.wav  Vocals, Other  xxxxxxxxxxxxxxxxx~xxxxxxx/"),
         (outcome("a long name.wav", "x" * 40), 40, "+ a long name.wav  Vocals, Other"),
+        (
+            Outcome(
+                name="a.wav", files=tuple(Path("stems/a", f"{name} vocals.mp3") for name in ("Lead", "Back", "All"))
+            ),
+            40,
+            "+ a.wav  Lead vocals, Back vo~  stems/a/",
+        ),
         (outcome("y" * 50, "x" * 40), 20, "+ yyyyyyyyyyyyyyyyy~"),
         (Outcome(name="a.wav", error=JobFailedError("too\nbad " * 3)), 20, "x a.wav  too bad too bad too bad"),
     ],
