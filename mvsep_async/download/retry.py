@@ -20,6 +20,10 @@ _PAUSES: Final = Backoff(first=0.5, longest=30.0)
 _LONGEST_ASKED: Final = 60.0
 """The longest pause in seconds that a server's `Retry-After` can ask for."""
 
+_LONGEST_GAP: Final = 300.0
+"""Most seconds that count from one attempt to the next. Attempts are closer together, so a longer gap means that the
+machine was asleep, or the process suspended."""
+
 Outcome: TypeAlias = Complete | Restart | LinkGone | Reject
 """How one attempt ended."""
 
@@ -69,14 +73,17 @@ class RetryState:
     renewed: bool = False
     failures: int = 0
     wrong_answers: int = 0
+    last: float | None = None
+    """When the last attempt ended."""
 
     def next(self, outcome: Outcome, have: int, now: float) -> tuple[RetryState, NextStep]:
         """Return the state after an attempt that left `have` bytes at time `now`, and the step that follows."""
-        state = self
+        gap = now - (self.since if self.last is None else self.last)
+        state = evolve(self, last=now, since=self.since + max(0.0, gap - _LONGEST_GAP))
         if have > self.have and isinstance(outcome, Reject) and outcome.slow:
-            state = evolve(self, have=have)
+            state = evolve(state, have=have)
         elif have > self.have:
-            state = evolve(self, since=now, have=have, renewed=False, failures=0, wrong_answers=0)
+            state = evolve(state, since=now, have=have, renewed=False, failures=0, wrong_answers=0)
         match outcome:
             case Complete():
                 return state, Finish()

@@ -102,3 +102,15 @@ def test_no_sequence_of_outcomes_retries_for_ever(outcomes: list[tuple[Outcome, 
             assert now - since <= patience + 1
             now += step.pause
     pytest.fail(f"it still retries after {now} s")
+
+
+def test_a_machine_that_was_asleep_does_not_use_up_the_patience() -> None:
+    state, step = RetryState(1800, 0).next(CUT, 0, 10)
+    assert isinstance(step, Retry)
+    state, step = state.next(CUT, 0, 50_000)
+    assert isinstance(step, Retry)
+    for now in range(50_060, 51_500, 60):
+        state, step = state.next(CUT, 0, now)
+        assert isinstance(step, Retry)
+    _, step = state.next(CUT, 0, 51_540)
+    assert isinstance(step, Fail)
