@@ -24,8 +24,8 @@ from mvsep_async.observe.events import Retried
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.refusals import Verdict, classify_refusal, needs_account
 from mvsep_async.scheduling.slots import count_accepted
-from mvsep_async.submission.contradicted import AccountLists, RefusedJobs, says_why
 from mvsep_async.submission.create import CreateResult, Fate, queued, was_answered
+from mvsep_async.submission.refused_jobs import AccountLists, RefusedJobs, says_why
 
 __all__ = ["CreateOutcomes"]
 

@@ -20,8 +20,8 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.naming import tag_in
 from mvsep_async.sources import is_url
-from mvsep_async.submission.contradicted import may_be
 from mvsep_async.submission.recovery_policy import Absent, Found, HistoryEnd, Search
+from mvsep_async.submission.refused_jobs import may_be
 
 __all__ = ["Recovery"]
 

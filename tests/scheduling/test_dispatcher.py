@@ -40,8 +40,8 @@ from mvsep_async.scheduling import ahead as ahead_module
 from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.scheduling.pauses import WaitReason
-from mvsep_async.submission.contradicted import says_why
 from mvsep_async.submission.create import CreateResult, Fate, fate_of, was_answered
+from mvsep_async.submission.refused_jobs import says_why
 from mvsep_async.submission.upload_queue import UploadQueue
 from tests.virtual import run_virtually
 

@@ -1,6 +1,6 @@
-"""Tell from the account's lists whether the service has a job although the answer to its create says that it has not.
+"""Find refused jobs that the service has nevertheless, in the account's lists.
 
-Such an answer comes from a proxy, or from the service itself for a request that a proxy has sent twice.
+Such a refusal comes from a proxy, or from the service itself for a request that a proxy has sent twice.
 """
 
 from __future__ import annotations

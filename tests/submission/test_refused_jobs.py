@@ -21,7 +21,7 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.history import AlgorithmRef, HistoryEntry
 from mvsep_async.models.user import User
-from mvsep_async.submission.contradicted import RefusedJobs, may_be, says_why
+from mvsep_async.submission.refused_jobs import RefusedJobs, may_be, says_why
 
 URL = "https://music.test/My%20Song.wav"
 OF_URL = "20230327071601-0e3e5c6c85-my-song.wav"
