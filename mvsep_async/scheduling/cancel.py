@@ -105,7 +105,7 @@ class Canceller:
                 logger.info("the other client is not told yet that job %s could not be cancelled: %s", job.id, error)
 
     async def _cancel_elsewhere(self, job: JobEntry) -> bool:
-        """Ask the client that has a job to cancel it, and wait for the result.
+        """Ask the client that has a job to cancel it, and wait until the result is known here too.
 
         If that client has ended, the one that takes the job over cancels it.
         """
@@ -121,8 +121,8 @@ class Canceller:
             view = await self.coordinator.find("id", job.id)
             if view is None:
                 return False
-            if not view.cancelling:
-                return view.record.state is JobState.CANCELLED
+            if not view.cancelling and view.record.state is not JobState.CANCELLED:
+                return False
         return job.state is JobState.CANCELLED
 
     async def _cancel_at_service(self, job: JobEntry) -> bool:
