@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Final, Protocol
 
+import anyio
 from attrs import define, field, frozen
 
 from mvsep_async.errors import (
@@ -104,6 +105,7 @@ class RefusedJobs:
     clock: Callable[[], float]
     _listed: frozenset[str] = frozenset()
     _listed_at: float = -inf
+    _reading: anyio.Lock = field(factory=anyio.Lock)
     _before: dict[str, frozenset[str]] = field(factory=dict)
     """The jobs that the account had before the create of each job without an uploaded file."""
 
@@ -111,12 +113,13 @@ class RefusedJobs:
         """Read which jobs the account has, if the service would return nothing by which this one is recognised."""
         if is_uploaded(job):
             return
-        if self.clock() - self._listed_at > _FRESH:
-            began = self.clock()
-            lists = await self.ask()
-            if lists.error is None:
-                self._listed, self._listed_at = frozenset(lists.jobs), began
-        self._before[job.id] = self._listed
+        async with self._reading:  # creates that begin together are served by one reading
+            if self.clock() - self._listed_at > _FRESH:
+                began = self.clock()
+                lists = await self.ask()
+                if lists.error is None:
+                    self._listed, self._listed_at = frozenset(lists.jobs), began
+            self._before[job.id] = self._listed
 
     async def ask(self) -> AccountLists:
         """Request the account, and the hashes of its unfinished and newest jobs."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import anyio
+import anyio.lowlevel
 import pytest
 from attrs import define, field
 
@@ -80,6 +82,7 @@ class Account:
 
     async def request(self) -> User:
         self.requests += 1
+        await anyio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
         return User()
@@ -105,6 +108,15 @@ async def test_only_a_job_that_is_listed_since_the_create_began_may_be_it() -> N
     await refused.create_begins(third := entry(URL, "mv3"))
     assert not refused.is_possible(third, await refused.ask())
     assert refused.is_possible(first, await refused.ask())  # as it was when its own create began
+
+
+async def test_the_lists_are_read_once_for_creates_that_begin_together() -> None:
+    account = Account([OF_URL])
+    refused = RefusedJobs(account, JobRegistry(NoJournal()), lambda: 0.0)
+    async with anyio.create_task_group() as group:
+        for number in range(10):
+            group.start_soon(refused.create_begins, entry(URL, f"mv{number}"))
+    assert account.requests == 1
 
 
 async def test_while_the_lists_cannot_be_read_any_job_of_the_url_may_be_it() -> None:
