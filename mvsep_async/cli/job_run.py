@@ -198,7 +198,7 @@ class JobRun:
         self.done += outcome.status == "done"
         self.skipped += outcome.skipped
         self.failed += outcome.status == "failed"
-        self.failed_before += outcome.earlier and outcome.status == "failed" and not outcome.unsent
+        self.failed_before += outcome.failed_before
         self.cancelled += outcome.status == "cancelled"
         self.unsent += outcome.unsent
         self._dashboard.write(outcome.document() if self.json else outcome.line)

@@ -15,6 +15,7 @@ from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
 from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError
 from mvsep_async.http.call import Json
+from mvsep_async.jobs.failures import FailureKind, classify_failure
 from mvsep_async.jobs.job import Job
 from mvsep_async.sources import JobSource, Pair, is_url, label
 
@@ -52,6 +53,11 @@ class Outcome:
             earlier=earlier,
         )
 
+    @classmethod
+    def of_stems(cls, song: str, stems: tuple[Path, ...]) -> Self:
+        """Return the outcome of a song whose stems an earlier run has made."""
+        return cls(name=label(song), source=song, files=stems, earlier=True)
+
     @property
     def status(self) -> Literal["done", "failed", "cancelled"]:
         """The status for programs."""
@@ -63,6 +69,14 @@ class Outcome:
     def skipped(self) -> bool:
         """Whether the song had been separated before, and all its stems were there."""
         return self.earlier and self.error is None
+
+    @property
+    def failed_before(self) -> bool:
+        """Whether the song failed in an earlier run and is tried again only on request, unlike after a full disk."""
+        if self.status != "failed" or self.unsent or not self.earlier:
+            return False
+        assert self.error is not None
+        return classify_failure(self.error) is not FailureKind.TEMPORARY
 
     @property
     def unsent(self) -> bool:

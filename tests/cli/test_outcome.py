@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from mvsep_async.cli.live.render import ASCII
 from mvsep_async.cli.outcome import Outcome, shown_path
-from mvsep_async.errors import JobFailedError
+from mvsep_async.errors import DownloadError, InvalidRequestError, JobFailedError, MVSepError
 
 
 def outcome(name: str, folder: str, *, earlier: bool = False) -> Outcome:
@@ -44,3 +44,19 @@ def test_paths_are_shown_relative_to_the_current_folder(tmp_path: Path, monkeypa
     assert shown_path(tmp_path / "a" / "b") == str(Path("a", "b"))
     assert shown_path(Path("a")) == "a"
     assert shown_path(tmp_path.parent / "elsewhere") == str(tmp_path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("error", "earlier", "before"),
+    [
+        (JobFailedError("no audio in it"), True, True),
+        (JobFailedError("no audio in it"), False, False),
+        (DownloadError("there is no space left on the disk"), True, False),  # each run fetches the stems
+        (InvalidRequestError("there is no such file"), True, False),  # nothing was sent
+        (None, True, False),
+    ],
+)
+def test_a_song_failed_before_if_it_is_tried_again_on_request_only(
+    error: MVSepError | None, earlier: bool, before: bool
+) -> None:
+    assert Outcome(name="a.wav", error=error, earlier=earlier).failed_before is before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -23,17 +23,16 @@ from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.library_stems import Found, LibraryStems, library_stems
+from mvsep_async.cli.new_songs import NewSongs
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan, separated
 from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import ClientClosedError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
-from mvsep_async.jobs.fingerprint import fingerprint_of
+from mvsep_async.errors import ClientClosedError, InvalidRequestError, JobNotFoundError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout, fill, song_name
 from mvsep_async.postgres_url import JournalAddress
@@ -204,7 +203,7 @@ class _Run:
                 catalogue = await client.catalogue()
                 algorithm = self.choice.find(catalogue)
                 run.rename(self._title(algorithm.name.partition(" (")[0]))
-                new = _NewSongs(
+                new = NewSongs(
                     songs=songs,
                     run=run,
                     made=separated(records),
@@ -269,7 +268,7 @@ class _Run:
         folder, layout = folder_of(song), fill(self.output.layout, {"song": song_name(song)})
         fetch = Fetch(found.hash, folder, layout, self.choice.stems)
         if files := await fetched_before(self.config, fetch):
-            run.skip(_there(song, files))
+            run.skip(Outcome.of_stems(song, files))
             return True
         (job,) = run.attach(client, {found.hash: label(song)}, found.host)
         error: MVSepError | None = None
@@ -308,11 +307,6 @@ class _Run:
         return self.force and job.hash is not None
 
 
-def _there(song: str, stems: tuple[Path, ...]) -> Outcome:
-    """Return the outcome of a song whose stems are there."""
-    return Outcome(name=label(song), source=song, files=stems, earlier=True)
-
-
 def _as_in_journal(song: str | os.PathLike[str]) -> str:
     return os.path.abspath(song)  # noqa: PTH100
 
@@ -324,47 +318,6 @@ def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
         for record in records
         if record.facts.paths and isinstance(record.request.source, str | os.PathLike)
     }
-
-
-@frozen(kw_only=True)
-class _NewSongs:
-    """The songs that `client.map` is given: those that no library has. The others are reported as separated.
-
-    `made`: the fingerprints of the songs in the journal, which `client.map` knows itself. `fetch`: fetches the stems
-    that a library does not keep from the job that made them, while the service has it. Songs for which a library
-    cannot be read are reported as failed.
-    """
-
-    songs: Songs
-    run: JobRun
-    made: Collection[str | None]
-    settings: JobSettings
-    libraries: LibraryStems
-    fetch: Callable[[str, Found], Awaitable[bool]]
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        async for song in self.songs:
-            self.run.reading = True
-            try:
-                separated = await self._is_separated(song)
-            except JournalError as error:
-                self.run.reject(song, error)
-                separated = True
-            if not separated:
-                yield song
-            self.run.reading = False
-
-    async def _is_separated(self, song: str) -> bool:
-        if await fingerprint_of(song, self.settings) in self.made:
-            return False
-        found = await self.libraries.find(song)
-        if found.paths:
-            self.run.skip(_there(song, found.paths))
-            return True
-        if found.hash is None:
-            return False
-        self.run.reading = False  # it is a job while its stems are fetched
-        return await self.fetch(song, found)
 
 
 async def _pairs(songs: AsyncIterable[str], reference: Path) -> AsyncIterator[Source]:
