@@ -72,11 +72,14 @@ class Outcome:
 
     @property
     def failed_before(self) -> bool:
-        """Whether the song failed in an earlier run and is tried again only on request, unlike after a full disk."""
+        """Whether the song failed in an earlier run and is tried again only on request.
+
+        After a full disk or an outage every run tries it again; a damaged file is not tried again at all.
+        """
         if self.status != "failed" or self.unsent or not self.earlier:
             return False
         assert self.error is not None
-        return classify_failure(self.error) is not FailureKind.TEMPORARY
+        return classify_failure(self.error) is FailureKind.ON_REQUEST
 
     @property
     def unsent(self) -> bool:

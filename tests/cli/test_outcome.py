@@ -49,8 +49,9 @@ def test_paths_are_shown_relative_to_the_current_folder(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("error", "earlier", "before"),
     [
-        (JobFailedError("no audio in it"), True, True),
-        (JobFailedError("no audio in it"), False, False),
+        (JobFailedError("the model has crashed"), True, True),
+        (JobFailedError("the model has crashed"), False, False),
+        (JobFailedError("the audio file is damaged"), True, False),
         (DownloadError("there is no space left on the disk"), True, False),  # each run fetches the stems
         (InvalidRequestError("there is no such file"), True, False),  # nothing was sent
         (None, True, False),
