@@ -218,3 +218,10 @@ def test_a_value_that_no_command_takes_is_not_written(cli: Cli, key: str, value:
     ran = cli("config", "set", key, value)
     assert (ran.code, value in ran.err) == (2, True)
     assert not config_path().exists()
+
+
+def test_a_preset_is_not_set_as_the_algorithm(cli: Cli) -> None:
+    ran = cli("config", "set", "algorithm", "Karaoke")
+    assert ran.code == 2
+    assert "'Karaoke' is a preset, not an algorithm: `mvsep-async config set algorithm 49`" in ran.err
+    assert not config_path().exists()

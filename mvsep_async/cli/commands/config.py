@@ -9,6 +9,7 @@ from anyio import to_thread
 from attrs import asdict, frozen
 from cyclopts import App
 
+from mvsep_async.catalogue.presets import PRESETS
 from mvsep_async.cli import config_file
 from mvsep_async.cli.config import (
     COMMON,
@@ -129,6 +130,11 @@ def _check(key: Key, value: str) -> None:
             Host.parse(value)
         case "region":
             address_of_region(value)
+        case "algorithm" if (preset := PRESETS.get(value.strip().lower())) is not None:
+            raise UsageProblem(
+                f"{value!r} is a preset, not an algorithm: `mvsep-async config set algorithm {preset.algorithm}` "
+                "sets its algorithm"
+            )
         case "shared_files" if value not in ("true", "false"):
             raise UsageProblem(f"shared_files is true or false, not {value!r}")
 
