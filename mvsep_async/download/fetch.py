@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from attrs import Factory, define, field, frozen
 from mvsep_async.audio.formats import HEAD
 from mvsep_async.concurrency import in_thread
 from mvsep_async.download.content_type import detect_wrong_content
-from mvsep_async.download.folder import NotOursError
+from mvsep_async.download.folder import DISK_FULL, NotOursError
 from mvsep_async.download.part_file import PART, PartFile
 from mvsep_async.download.ranges import (
     Complete,
@@ -50,8 +49,6 @@ PATIENCE: Final = 300.0
 
 _NO_ANSWER: Final = (TransportError, ServiceUnavailableError, ProtocolError, RateLimitedError)
 """Errors of `renew` after which a later try may succeed."""
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @frozen
@@ -286,7 +283,7 @@ def _failed(part: PartFile, url: str, reason: str) -> DownloadError:
 
 
 def _disk_error(part: PartFile, error: OSError) -> DownloadError:
-    if error.errno in _FULL:
+    if error.errno in DISK_FULL:
         return DownloadError(
             f"{part.name} could not be written, the disk is full: free some space and start again; {_kept(part)}"
         )

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from attrs import define, field
 
-__all__ = ["Folder", "NotOursError", "name_limit", "probe"]
+__all__ = ["DISK_FULL", "Folder", "NotOursError", "name_limit", "probe"]
 
 _BY_DESCRIPTOR: Final = {os.open, os.mkdir, os.stat, os.unlink, os.rename, os.readlink} <= os.supports_dir_fd
 """Whether the platform works relative to an open folder (POSIX), not only by path (Windows)."""
@@ -24,6 +24,9 @@ _FLAGS: Final[int] = (
     | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its other end
     | _NOFOLLOW
 )
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Values of `errno` when a disk or a quota is full."""
 
 _PROBED: Final = 64 * 1024
 """Bytes that `probe` writes, to notice a full disk."""

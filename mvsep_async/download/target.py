@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mvsep_async.concurrency import in_thread
-from mvsep_async.download.folder import probe
+from mvsep_async.download.folder import DISK_FULL, probe
 from mvsep_async.download.paths import folder_of, song_of
 from mvsep_async.errors import DownloadError
 from mvsep_async.jobs.request import JobRequest
@@ -25,9 +25,12 @@ async def check_target(request: JobRequest) -> None:
     try:
         await in_thread(probe, root, inside)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            reason = ": the disk is full: free some space and start again"
+        else:
+            reason = f" ({os_reason(error)}): choose another folder"
         raise DownloadError(
-            f"the folder {str(root / inside)!r} cannot be written to ({os_reason(error)}): choose another folder; "
-            "nothing was sent or paid for",
+            f"the folder {str(root / inside)!r} cannot be written to{reason}; nothing was sent or paid for",
             job=request.id,
         ) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from mvsep_async.cli import config_file
 from mvsep_async.cli.library_stems import Found, LibraryStems
+from mvsep_async.download.part_file import PartFile
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Child, Cli, until
 from tests.conftest import wav
@@ -108,6 +110,24 @@ def test_only_what_failed_is_tried_again_and_only_on_request(
     retried = cli(*given, "--retry-failed")
     assert (retried.code, len(service.jobs)) == (1, 3)
     assert "--retry-failed" not in retried.err
+
+
+def test_stems_that_did_not_fit_on_the_disk_are_fetched_by_the_next_run_with_space(
+    cli: Cli, service: Sandbox, songs: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PartFile, "write", full)
+        assert "the disk is full" in cli("separate", songs[0], *FAST).out
+        patched.setattr("mvsep_async.download.target.probe", full)
+        ran = cli("separate", songs[0], *FAST)
+        assert (ran.code, "--retry-failed" in ran.err) == (1, False)
+        assert "the disk is full: free some space and start again" in ran.out
+    assert cli("separate", songs[0], *FAST).code == 0
+    assert made(home) == ["song 0/Other.mp3", "song 0/Vocals.mp3"]
+    assert len(service.jobs) == 1
 
 
 def test_another_command_does_not_pay_for_what_an_earlier_one_had_queued(
