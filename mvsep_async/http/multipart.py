@@ -101,6 +101,7 @@ class MultipartBody:
                         sent += len(piece)
                         self._report(sent)
         if self._before_last is not None:
+            yield b""  # our transport waits here until the connection takes more, so that no wait follows the check
             await self._before_last()
         self.handed_over = True
         if self._on_handed_over is not None:

@@ -149,7 +149,10 @@ class _Exchange:
     _head: h11.Response | None = field(default=None, init=False)
 
     async def send(self) -> None:
-        """Send head and body; stop when the server answers before it has the whole body."""
+        """Send head and body; stop when the server answers before it has the whole body.
+
+        An empty chunk of the body stands for waiting until the connection takes more.
+        """
         request = self._request
         try:
             await self._write(h11.Request(method=request.method, target=request.url.target, headers=request.headers))
@@ -161,7 +164,10 @@ class _Exchange:
     async def _send_body(self, chunks: AsyncIterator[bytes]) -> None:
         try:
             async for chunk in chunks:
-                await self._write(h11.Data(data=chunk))
+                if chunk:
+                    await self._write(h11.Data(data=chunk))
+                else:
+                    await self._stream.wait_sendable(_timeout(self._request, "write"), self._answered)
         finally:
             # A generator that is left in the middle would be closed by the event loop, in a task of its own.
             if isinstance(chunks, AsyncGenerator):

@@ -98,6 +98,11 @@ class SocketStream:
                 async with self._step:
                     view, wait = self._send(view)
 
+    async def wait_sendable(self, timeout: float | None, answered: Callable[[], bool]) -> None:
+        """Wait until a little more can be sent at once. Raises what `write` raises."""
+        with _WRITING:
+            await self._wait_sendable(anyio.wait_writable, timeout, answered)
+
     async def aclose(self) -> None:
         """Close the socket, TLS without its own close, as HTTP's lengths show what is missing; idempotent."""
         if self._sock.fileno() >= 0:

@@ -1,7 +1,9 @@
 import asyncio
+import select
 import socket
 import ssl
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,34 @@ def swallow(connection: Connection, request: Request) -> None:
 
 def trusting(context: ssl.SSLContext, **more: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=FastTransport(httpx.Limits(**more), context), timeout=60)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("size", [500_000, 700_000, 900_000])
+async def test_no_wait_for_a_slow_line_follows_the_check_before_the_last_bytes(
+    encrypted: bool, size: int, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    sendable: list[bool] = []
+
+    def read_slowly(connection: Connection, request: Request) -> None:
+        left = int(request.headers["content-length"])
+        while left:
+            left -= len(connection.read_body(min(left, 20_000)))
+            time.sleep(0.005)
+        ok(connection, request)
+
+    async def check() -> None:
+        (descriptor,) = (
+            each.fd for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port
+        )
+        sendable.append(bool(select.select([], [descriptor], [], 0)[1]))
+
+    body = MultipartBody({}, (Part("audiofile", "s.wav", BytesContent(audio(size))),), before_last=check)
+    async with trusting(client_tls) as http:
+        with serving(read_slowly, tls=server_tls if encrypted else None) as server:
+            port = httpx.URL(server.url()).port
+            assert (await http.post(server.url(), content=body, headers=body.headers)).is_success
+    assert sendable == [True]
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
