@@ -47,9 +47,13 @@ def redact(text: str) -> str:
     return hide(_PARAMETER.sub(rf"\g<1>{Token.MASK}", text))
 
 
-def hide(text: str) -> str:
-    """Return `text` with every token in use hidden, also as URLs, JSON and `repr` spell it."""
-    spellings = {spelling for token in list(_known.values()) for spelling in _spellings(token.reveal())}
+def hide(text: str, *, shortest: int = 1) -> str:
+    """Return `text` with every token in use hidden, also as URLs, JSON and `repr` spell it.
+
+    `shortest`: characters that a token must have to be hidden. A placeholder such as "1" is part of any text.
+    """
+    tokens = [value for token in list(_known.values()) if len(value := token.reveal()) >= shortest]
+    spellings = {spelling for value in tokens for spelling in _spellings(value)}
     # The longest first, or the rest of a token would stay where a shorter one is its beginning.
     for spelling in sorted(spellings, key=len, reverse=True):
         if spelling in text:

@@ -48,6 +48,10 @@ _REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
 _WITH_TOKEN: Final = frozenset({"app/user", "app/login", "app/register"})
 """Calls whose answers have the account's token, which is decoded into a type that hides it."""
 
+_TOKEN_LENGTH: Final = 10
+"""Characters of the shortest token that is hidden in JSON. Real ones are longer; a wrong one that is a short word
+may be a key of the JSON, which would be damaged."""
+
 _HTML = re.compile(
     rb"\s*+(?><!--.*?-->\s*+)*+<(?:!doctype|html|head|body|h1|center|title)\b", re.IGNORECASE | re.DOTALL
 )
@@ -130,7 +134,7 @@ def parse_json(answer: HTTPResponse, path: str) -> Json:
     try:
         text = answer.body.decode("utf-8-sig")
         if path not in _WITH_TOKEN:
-            text = hide(text)  # one that the service repeats, in a link or an error, is never needed
+            text = hide(text, shortest=_TOKEN_LENGTH)  # one that is repeated, in a link or an error, is never needed
         if "\\ud" in text or "\\uD" in text:
             text = _LONE.sub(lambda match: match[1] or "\\ufffd", text)
         return cast("Json", _interruptible.decode(text) if len(text) >= LARGE else json.loads(text))

@@ -21,7 +21,7 @@ from mvsep_async.errors import (
 )
 from mvsep_async.http.call import Call, Json
 from mvsep_async.http.redaction import protect
-from mvsep_async.http.response import MAX_BODY, HTTPResponse, about_slots, decode_response, excerpt, reasons
+from mvsep_async.http.response import MAX_BODY, HTTPResponse, about_slots, decode_response, excerpt, parse_json, reasons
 from mvsep_async.http.token import Token
 
 GET = Call(method="GET", path="app/queue")
@@ -242,6 +242,14 @@ def test_an_excerpt_does_not_repeat_the_token() -> None:
     error = said(400, {"success": False, "errors": {"abc-1234-secret": ["abc-1234-secret"]}})
     assert isinstance(error, InvalidRequestError)
     assert "1234" not in f"{error}{error.fields}"
+
+
+@pytest.mark.parametrize("wrong", ["1", "a", "true", "success", "errors", "token"])
+def test_json_is_read_whatever_word_somebody_takes_for_a_token(wrong: str) -> None:
+    token = Token(wrong)
+    protect(token)
+    data = {"success": True, "errors": {}, "data": {"a token": 1}}
+    assert parse_json(HTTPResponse(200, {}, json.dumps(data).encode()), "app/algorithms") == data
 
 
 def test_an_excerpt_does_not_end_within_the_token() -> None:
