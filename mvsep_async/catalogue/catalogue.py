@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mvsep_async.catalogue.algorithm import Algorithm
-from mvsep_async.catalogue.names import NameIndex, WordIndex, numeric
+from mvsep_async.catalogue.names import LISTS, NameIndex, WordIndex, numeric
 from mvsep_async.catalogue.options import Options, validate
 from mvsep_async.catalogue.plans import check_plan
 from mvsep_async.catalogue.price import credits_for
@@ -138,9 +138,7 @@ class Catalogue:
             return self[number]
         by_id = [found for found, entry in self._raw.items() if entry.get("id") == number]
         hint = (
-            f": {number} is the id of {self._by_name.listed(by_id)}; give the sep_type, not the id"
-            if by_id
-            else "; `mvsep-async algorithms --all` and client.catalogue() list all"
+            f": {number} is the id of {self._by_name.listed(by_id)}; give the sep_type, not the id" if by_id else LISTS
         )
         raise InvalidRequestError(
             f"unknown algorithm: there is no sep_type {number}{hint}",

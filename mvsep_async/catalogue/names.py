@@ -10,9 +10,10 @@ from typing import Final
 
 from mvsep_async.errors import InvalidRequestError
 
-_LISTS = "; `mvsep-async algorithms --all` and client.catalogue() list all"
+__all__ = ["LISTS", "NameIndex", "WordIndex", "folded", "head", "nearest", "numeric"]
 
-__all__ = ["NameIndex", "WordIndex", "folded", "head", "nearest", "numeric"]
+LISTS: Final = "; `mvsep-async algorithms --all` and client.catalogue() list all"
+"""The end of an error about an unknown algorithm."""
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -74,7 +75,7 @@ class NameIndex:
             )
         near = [number for like in nearest(name, self._names.values()) for number in self._whole[folded(like)]]
         numbers = list(dict.fromkeys([*near, *also]))[:5]
-        hint = f"; did you mean {self.listed(numbers)}?" if numbers else _LISTS
+        hint = f"; did you mean {self.listed(numbers)}?" if numbers else LISTS
         raise InvalidRequestError(
             f"unknown algorithm {name[:80]!r}{hint}", candidates=[self._names[number] for number in numbers]
         )

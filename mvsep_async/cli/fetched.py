@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,9 +11,9 @@ from anyio import to_thread
 from attrs import frozen
 
 from mvsep_async.cli.config import CommandConfig
-from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.job_ids import record_label
 from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state_list import add_entry, read_entries, state_list
 from mvsep_async.naming import fill, song_name
 
 __all__ = ["Fetch", "fetched_before", "remember_fetched"]
@@ -51,30 +50,19 @@ async def remember_fetched(config: CommandConfig, fetch: Fetch, files: Sequence[
     """Remember files that were fetched, with their sizes and times."""
 
     def remember() -> None:
-        path = _list(config)
-        # The list is a convenience: stems are fetched without a home folder, too.
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            line = json.dumps({"fetch": fetch.key, "files": [[os.fspath(one), *_state(one)] for one in files]}) + "\n"
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                os.write(file, line.encode())  # in one piece, since two commands may do so at once
-            finally:
-                os.close(file)
+        with suppress(OSError):  # a file was removed meanwhile
+            add_entry(_list(config), {"fetch": fetch.key, "files": [[os.fspath(one), *_state(one)] for one in files]})
 
     await to_thread.run_sync(remember)
 
 
 def _find(path: Path, fetch: Fetch) -> tuple[Path, ...]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError:
-        return ()
-    for line in reversed(lines):
-        with suppress(ValueError, TypeError, KeyError, OSError):  # a line that was cut by a power failure
-            entry = json.loads(line)
-            if entry["fetch"] == fetch.key and all(_state(Path(name)) == state for name, *state in entry["files"]):
-                return tuple(Path(name) for name, *_ in entry["files"])
+    for entry in reversed(list(read_entries(path))):
+        if entry.get("fetch") == fetch.key:
+            with suppress(ValueError, TypeError, KeyError, OSError):  # it is damaged, or a file is gone
+                files = [(Path(name), state) for name, *state in entry["files"]]
+                if all(_state(file) == state for file, state in files):
+                    return tuple(file for file, _ in files)
     return ()
 
 
@@ -88,4 +76,4 @@ def _all_exist(files: Sequence[Path]) -> bool:
 
 
 def _list(config: CommandConfig) -> Path:
-    return state_folder() / "fetched" / f"{config.account}.jsonl"
+    return state_list(config, "fetched")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from anyio import to_thread
 from attrs import frozen
 
 from mvsep_async.cli.config import CommandConfig
-from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state_list import add_entry, read_entries, state_list
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.errors import JournalError
 from mvsep_async.http.call import Json
@@ -66,20 +65,9 @@ async def remember_library(config: CommandConfig, target: Path, options: Mapping
     """Add a library's target folder to those of the account, with what is needed to finish its jobs later."""
 
     def remember() -> None:
-        path, library = _list(config), KnownLibrary(target.absolute(), options)
-        if library in known_libraries(config):
-            return
-        # The list is a convenience: a library is separated without a home folder, too.
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            line = json.dumps({"target": os.fspath(library.target), "options": options}) + "\n"
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                if _is_cut(file):
-                    line = "\n" + line
-                os.write(file, line.encode())  # in one piece, since two commands may do so at once
-            finally:
-                os.close(file)
+        library = KnownLibrary(target.absolute(), options)
+        if library not in known_libraries(config):
+            add_entry(_list(config), {"target": os.fspath(library.target), "options": options})
 
     await to_thread.run_sync(remember)
 
@@ -119,27 +107,13 @@ def _jobs_of(song: SeparatedSong, target: Path) -> Iterator[LibraryJob]:
 
 def known_libraries(config: CommandConfig) -> Sequence[KnownLibrary]:
     """Return the account's libraries, each as it was last separated."""
-    try:
-        lines = _list(config).read_bytes().splitlines()
-    except OSError:
-        return ()
     found: dict[Path, KnownLibrary] = {}
-    for line in lines:
-        with suppress(ValueError, TypeError, KeyError):  # a line that was cut by a power failure
-            entry = json.loads(line)
-            target, options = (entry["target"], entry["options"]) if isinstance(entry, dict) else (entry, None)
+    for entry in read_entries(_list(config)):
+        target, options = entry.get("target"), entry.get("options")
+        if isinstance(target, str) and (options is None or isinstance(options, dict)):
             found[Path(target)] = KnownLibrary(Path(target), options)
     return tuple(found.values())
 
 
-def _is_cut(file: int) -> bool:
-    """Tell whether the last line of a file has no end, since the disk was full or the power failed."""
-    size = os.fstat(file).st_size
-    if size == 0:
-        return False
-    os.lseek(file, size - 1, os.SEEK_SET)
-    return os.read(file, 1) != b"\n"
-
-
 def _list(config: CommandConfig) -> Path:
-    return state_folder() / "libraries" / f"{config.account}.jsonl"
+    return state_list(config, "libraries")

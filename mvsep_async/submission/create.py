@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from enum import Enum
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
 from anyio import get_cancelled_exc_class
 from attrs import Factory, define, evolve, field, frozen
@@ -49,11 +49,16 @@ from mvsep_async.submission.held_body import RESERVED, HeldContent
 from mvsep_async.submission.limits import PremiumRefusals, RefusedSizes, check_limits
 from mvsep_async.submission.upload_queue import SMALL, UploadQueue
 
-__all__ = ["CreateResult", "Fate", "Launcher", "fate_of"]
-
-KnownUser: TypeAlias = Callable[..., Awaitable[User | None]]
+__all__ = ["CreateResult", "Fate", "Launcher", "fate_of", "queued", "was_answered"]
 
 logger = logging.getLogger("mvsep_async")
+
+
+class KnownUser(Protocol):
+    """Returns the account as far as it is known; with `fresh`, requests it."""
+
+    async def __call__(self, *, fresh: bool = False) -> User | None: ...
+
 
 _CLOSING: Final = 0.8
 """Seconds to wait for the response to a completely sent create when the client closes: most of the one second in which
@@ -345,4 +350,5 @@ async def _check_unchanged(job: JobEntry) -> None:
 
 
 def queued(message: str) -> Progress:
+    """Return the progress of a queued job, with the reason why it waits."""
     return Progress(stage=Stage.QUEUED, message=message)

@@ -55,10 +55,6 @@ async def estimate(
     return FAILED if found.unreadable else DONE
 
 
-def _length(song: SongEstimate) -> str:
-    return seconds_text(song.seconds)
-
-
 def _show(found: Estimate, left: float | None, *, json: bool) -> None:
     here = terminal()
     if json:
