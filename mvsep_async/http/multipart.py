@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Final
 
 from attrs import frozen
 
 from mvsep_async.http.content import Content
+from mvsep_async.http.request_body import RequestBody
 from mvsep_async.http.token import Token
 from mvsep_async.transport.rate_limit import RateLimit
 
@@ -30,15 +31,14 @@ class Part:
     content_type: str = "application/octet-stream"
 
 
-class MultipartBody:
-    """The fields of a form and its files as one stream, which may be iterated again for a retry.
+class MultipartBody(RequestBody):
+    """The fields of a form and its files as one stream.
 
     `on_progress(sent, total)` counts bytes of file content that the transport has accepted. `on_handed_over()` is
     called, and `handed_over` becomes true, just before the last bytes are given to the transport: from then on the
     service may have the whole request. `before_last` is awaited before that, and may raise to keep the request
-    incomplete. All refer to the latest iteration. A `Token` among the fields is revealed only
-    while the bytes that hold it are made. `rate_limit` slows the files down. Iterating raises `UploadError` where a
-    file's content does.
+    incomplete. All refer to the latest iteration. A `Token` among the fields is revealed only while the bytes that hold
+    it are made. `rate_limit` slows the files down. Iterating raises `UploadError` where a file's content does.
     """
 
     def __init__(
@@ -52,37 +52,18 @@ class MultipartBody:
         rate_limit: RateLimit | None = None,
     ) -> None:
         self._boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={self._boundary}"
         self._fields = dict(fields)
         self._parts = parts
         self._on_progress = on_progress
         self._on_handed_over = on_handed_over
         self._before_last = before_last
         self._rate_limit = rate_limit
-        self._iteration: AsyncGenerator[bytes] | None = None
         self.handed_over = False
         self.total = sum(part.content.size for part in parts)
         tail = len(self._tail())
         heads = sum(len(self._part_head(part, first=index == 0)) for index, part in enumerate(parts))
         self.content_length = len(self._form_head()) + heads + self.total + tail
-
-    @property
-    def content_type(self) -> str:
-        """The value for the `Content-Type` header."""
-        return f"multipart/form-data; boundary={self._boundary}"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that belong to the body: because of its length, it is not sent in chunked encoding."""
-        return {"Content-Type": self.content_type, "Content-Length": str(self.content_length)}
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._iteration = self._pieces()
-        return self._iteration
-
-    async def aclose(self) -> None:
-        """End the latest iteration where it is, which closes the file that it reads."""
-        if self._iteration is not None:
-            await self._iteration.aclose()
 
     async def _pieces(self) -> AsyncGenerator[bytes]:
         self.handed_over = False

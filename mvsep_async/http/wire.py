@@ -26,6 +26,7 @@ from mvsep_async.http.gate import Gate, Pass
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import MultipartBody
 from mvsep_async.http.rate_headers import retry_after
+from mvsep_async.http.request_body import RequestBody
 from mvsep_async.http.response import LARGE, MAX_BODY, HTTPResponse, decode_response
 from mvsep_async.http.token import Token
 from mvsep_async.transport.compat import Timeouts, error_names
@@ -160,7 +161,7 @@ class Wire:
                 with CancelScope(shield=True):
                     await body.aclose()
 
-    def _request(self, call: Call) -> tuple[httpx.Request, MultipartBody | CheckedForm | None]:
+    def _request(self, call: Call) -> tuple[httpx.Request, RequestBody | None]:
         """Build the request. From here on the token is in plain text."""
         url = (call.host or self.base).url(call.path)
         secret: dict[str, str | Token] = {}
@@ -174,7 +175,7 @@ class Wire:
                 "GET", url, params=query or None, headers=headers, extensions=extensions
             ), None
         fields = {name: value if isinstance(value, Token) else str(value) for name, value in (call.form or {}).items()}
-        body: MultipartBody | CheckedForm
+        body: RequestBody
         if not call.multipart and call.before_last is None:
             data = _revealed(fields | secret)
             return self.http.build_request("POST", url, data=data, headers=headers, extensions=extensions), None
