@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from attrs import define, field, frozen
 
 from .names import date_text
-from .settings import Quirks
+from .settings import Quirks, or_random
 
 DEFAULT_PASSWORD = "sandbox"  # noqa: S105 - of accounts on this machine that live as long as the sandbox
 DAY = 86400.0
@@ -90,7 +89,7 @@ class Accounts:
         minutes: float = 0.0, premium_enabled: bool = False,
     ) -> Account:  # fmt: skip
         """Create an account; its credits, if any, appear as a purchase."""
-        token = token or secrets.token_hex(15)
+        token = or_random(token)
         number = len(self._by_token) + 1
         email = email or f"user{number}@example.test"
         account = Account(token, name or f"User {number}", email, password, minutes, now)
@@ -102,6 +101,12 @@ class Accounts:
 
     def find(self, token: str | None) -> Account | None:
         return self._by_token.get(token) if token else None
+
+    def __getitem__(self, token: str) -> Account:
+        try:
+            return self._by_token[token]
+        except KeyError:
+            raise KeyError("no account has that token") from None
 
     def by_email(self, email: str) -> Account | None:
         return next((account for account in self._by_token.values() if account.email == email), None)

@@ -92,7 +92,10 @@ def _fields(facts: Sequence[Mapping[str, Any]], own_id: int) -> Iterable[dict[st
             }
             for condition in field.get("conditions", ())
         ]  # fmt: skip
-        rules = [{"id": field_id + number, **owner, **rule, **stamps} for number, rule in enumerate(_rules(field))]
+        rules = [
+            {"id": field_id + number, **owner, **rule, **stamps}
+            for number, rule in enumerate(field.get("price_rules", ()))
+        ]
         yield {
             "id": field_id,
             "name": field["name"],
@@ -110,11 +113,6 @@ def _fields(facts: Sequence[Mapping[str, Any]], own_id: int) -> Iterable[dict[st
             "price_rules": rules,
             "conditions": conditions,
         }
-
-
-def _rules(field: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    rules: Sequence[Mapping[str, Any]] = field.get("price_rules", ())
-    return rules
 
 
 def _description(own_id: int, name: str, lang: str) -> dict[str, Any]:

@@ -23,6 +23,10 @@ class Clock:
         """Return the date (seconds since 1970) of a moment of this clock."""
         return self._epoch + moment
 
+    def today(self) -> float:
+        """Return the present date (seconds since 1970)."""
+        return self.epoch(self.now())
+
     def advance(self, seconds: float) -> None:
         """Move it forward."""
         self._ahead += seconds

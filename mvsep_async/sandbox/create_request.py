@@ -11,7 +11,7 @@ from attrs import frozen
 from mvsep_async.models.output_format import OutputFormat
 
 from .accounts import Account
-from .audio.formats import ENCODINGS
+from .audio.encode import ENCODINGS
 from .catalogue import DEFAULT_SEP_TYPE, Algorithm, algorithms
 from .form import Form, Upload
 from .parameters import flag, integer, is_loopback
@@ -83,10 +83,12 @@ def _format(fields: Mapping[str, str], account: Account) -> OutputFormat:
     number = integer(fields, "output_format", OutputFormat.MP3)
     if number not in set(OutputFormat):
         raise invalid("output_format", "The selected output format is invalid.")
-    encoding = ENCODINGS[OutputFormat(number)]
-    if encoding.premium and not account.premium:
-        raise invalid("output_format", f"The output format {encoding.label} is available for premium users only")
-    return OutputFormat(number)
+    output_format = OutputFormat(number)
+    if output_format.premium and not account.premium:
+        raise invalid(
+            "output_format", f"The output format {ENCODINGS[output_format].label} is available for premium users only"
+        )
+    return output_format
 
 
 def _options(fields: Mapping[str, str], algorithm: Algorithm) -> dict[str, str]:

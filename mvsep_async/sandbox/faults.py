@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from threading import Lock
 from typing import Any
 
 import attrs
@@ -75,11 +76,6 @@ class Fault:
     retry_after: int | str | None = 1
     reset: bool = False
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Fault:
-        """Return the fault that a JSON object describes; raise `ValueError` or `TypeError` for an invalid one."""
-        return cls(**data)
-
     def applies(self, method: str, path: str) -> bool:
         """Whether it applies to a request for `path` (the whole path)."""
         below = path if self.path.startswith("/") else path.removeprefix("/api/") if path.startswith("/api/") else None
@@ -90,48 +86,55 @@ class Fault:
 
 @define
 class FaultBoard:
-    """All active faults; the first one that applies to a request is used."""
+    """All active faults; the first one that applies to a request is used. Usable from any thread."""
 
     _random: random.Random
     _active: list[_Active] = field(factory=list, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
     triggered: int = field(default=0, init=False)
     """How many requests have failed so far."""
 
     def add(self, fault: Fault | None = None, **options: Any) -> Fault:
         """Add a fault, given whole or by its fields; return it, for `remove`."""
         fault = fault or Fault(**options)
-        self._active.append(_Active(fault, fault.count, fault.skip))
+        with self._lock:
+            self._active.append(_Active(fault, fault.count, fault.skip))
         return fault
 
     def remove(self, fault: Fault) -> None:
         """Remove a fault; nothing happens if it is used up."""
-        self._active = [active for active in self._active if active.fault is not fault]
+        with self._lock:
+            self._active = [active for active in self._active if active.fault is not fault]
 
     def clear(self) -> None:
         """Remove all faults."""
-        self._active.clear()
+        with self._lock:
+            self._active.clear()
 
+    @property
     def active(self) -> list[dict[str, Any]]:
-        """Return the faults that are not used up, as JSON."""
-        return [{**attrs.asdict(active.fault), "count": active.left} for active in self._active]
+        """The faults that are not used up, as JSON."""
+        with self._lock:
+            return [{**attrs.asdict(active.fault), "count": active.left} for active in self._active]
 
     def trigger(self, method: str, path: str) -> Fault | None:
         """Return the fault for this request, if any, and count it as used once."""
-        for active in self._active:
-            if not active.fault.applies(method, path):
-                continue
-            if active.skip > 0:
-                active.skip -= 1
-                continue
-            if self._random.random() >= active.fault.probability:
-                continue
-            if active.left is not None:
-                active.left -= 1
-                if active.left <= 0:
-                    self._active.remove(active)
-            self.triggered += 1
-            return active.fault
-        return None
+        with self._lock:
+            for active in self._active:
+                if not active.fault.applies(method, path):
+                    continue
+                if active.skip > 0:
+                    active.skip -= 1
+                    continue
+                if self._random.random() >= active.fault.probability:
+                    continue
+                if active.left is not None:
+                    active.left -= 1
+                    if active.left <= 0:
+                        self._active.remove(active)
+                self.triggered += 1
+                return active.fault
+            return None
 
 
 @define(eq=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from mvsep_async.models.output_format import OutputFormat
+
 from .accounts import Account
 
 DISTRIBUTED_SHARE = 0.85
@@ -77,7 +79,7 @@ class Job:
     filename: str
     sep_type: int
     options: Mapping[str, str]
-    output_format: int
+    output_format: OutputFormat
     created: float
     priority: Priority
     bytes: int = 0

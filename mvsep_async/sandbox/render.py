@@ -8,9 +8,7 @@ from urllib.parse import quote
 
 from attrs import define
 
-from mvsep_async.models.output_format import OutputFormat
-
-from .audio.formats import ENCODINGS
+from .audio.encode import ENCODINGS
 from .catalogue import algorithms, brief
 from .clock import Clock
 from .jobs import Job, Phase, ResultFile, progress
@@ -124,7 +122,7 @@ class Renderer:
             "algorithm": algorithm.name,
             "algorithm_description": algorithm.entry["description"],
             "size": size_text(job.bytes),
-            "output_format": ENCODINGS[OutputFormat(job.output_format)].label,
+            "output_format": ENCODINGS[job.output_format].label,
             "tags": None if quirks.null_tags else _tags(job, extension),
             "files": [] if quirks.empty_files else [self._file(job, file) for file in job.results.files],
             "date": self._date(job.created),

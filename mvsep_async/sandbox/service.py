@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 from anyio.from_thread import check_cancelled
-from attrs import define, evolve, field
+from attrs import evolve
 
 from mvsep_async.models.output_format import OutputFormat
 
 from .accounts import Account, Accounts, credits_for
-from .catalogue import algorithms
+from .catalogue import DEFAULT_SEP_TYPE, algorithms
 from .clock import Clock
 from .create_request import CreateRequest
 from .fetch import FetchFailedError, fetch
 from .form import Upload
 from .jobs import Job, Phase, Priority, Results, StatusOverride
+from .links import Links
 from .names import job_hash
 from .quality import QualityBoard
 from .queue import JobQueue
 from .refusals import DAILY_LIMIT, NO_SLOT, Refusal, SilentRefusal, invalid, no_such_job
+from .render import Renderer
 from .settings import SandboxSettings
 from .webhooks import Webhooks
 from .work import NOT_AUDIO, Task, WorkFailedError, measure, perform, result_base
@@ -37,31 +40,39 @@ FIRST_SERIAL = 1_074_357
 _SHORT_HASH = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
-@define(eq=False)
 class Service:
     """State of the service and the operations on it. Every operation first brings the jobs up to date."""
 
-    settings: SandboxSettings
-    folder: Path
-    _tasks: anyio.abc.TaskGroup
-    clock: Clock
-    queue: JobQueue
-    _webhooks: Webhooks
-    accounts: Accounts = field(factory=Accounts)
-    quality: QualityBoard = field(factory=QualityBoard)
-    jobs: dict[str, Job] = field(factory=dict)
-    """By every hash that they have or had."""
-    history: list[Job] = field(factory=list)
-    """In order of creation."""
-    remote_files: dict[str, Path] = field(factory=dict)
-    """URL → the file that URL jobs get for it, instead of a download."""
-    _threads: anyio.CapacityLimiter = field(init=False)
-    _changed: anyio.Event = field(factory=anyio.Event, init=False)
-    _chance: random.Random = field(init=False)
+    def __init__(self, settings: SandboxSettings, folder: Path, tasks: anyio.abc.TaskGroup) -> None:
+        """Make a service with a premium and a free account.
 
-    def __attrs_post_init__(self) -> None:
+        Uploads and results go to `folder`; `tasks` runs what goes on beside requests: downloads, separations, webhooks.
+        """
+        self.settings = settings
+        self.folder = folder
+        self.clock = Clock()
+        self.queue = JobQueue()
+        self.links = Links(settings, self.clock)
+        self.render = Renderer(settings, self.clock, self.queue, self.links)
+        self.accounts = Accounts()
+        self.quality = QualityBoard()
+        self.jobs: dict[str, Job] = {}
+        """By every hash that they have or had."""
+        self.history: list[Job] = []
+        """In order of creation."""
+        self.remote_files: dict[str, Path] = {}
+        """URL → the file that URL jobs get for it, instead of a download."""
+        self._tasks = tasks
+        self._webhooks = Webhooks(tasks, self.render.separation)
         self._threads = anyio.CapacityLimiter(WORKER_THREADS)
-        self._chance = random.Random(self.settings.seed or None)
+        self._changed = anyio.Event()
+        self._chance = random.Random(settings.seed or None)
+        now = self.clock.today()
+        self.accounts.add(
+            now=now, token=settings.premium_token, name="Premium", email="premium@example.test",
+            minutes=settings.premium_minutes, premium_enabled=True,
+        )  # fmt: skip
+        self.accounts.add(now=now, token=settings.free_token, name="Free", email="free@example.test")
 
     def refresh(self) -> float:
         """Bring all jobs up to the present; return the present."""
@@ -70,10 +81,10 @@ class Service:
             self._webhooks.ended(job)
         return now
 
-    def find(self, hash_: str, host: str) -> Job | None:
+    def find(self, hash: str, host: str) -> Job | None:
         """Return the job with that hash, if it is known at that host at this moment."""
         now = self.refresh()
-        job = self.jobs.get(hash_)
+        job = self.jobs.get(hash)
         if job is None or job.removed or now - job.created < self.settings.quirks.early_not_found:
             return None
         return job if job.host == host or not self.settings.quirks.host_bound else None
@@ -95,8 +106,7 @@ class Service:
 
     def free_left(self, account: Account) -> int:
         """Return how many separations an account without premium may still create today."""
-        settings = self.settings
-        return account.free_left(settings.free_per_day, settings.free_day, self.clock.epoch(self.clock.now()))
+        return account.free_left(self.settings.free_per_day, self.settings.free_day, self.clock.today())
 
     async def create(self, request: CreateRequest, host: str) -> Job:
         """Create a job; raise `Refusal` if the account is at a limit or the audio is too long for it."""
@@ -112,9 +122,9 @@ class Service:
         self._webhooks.created(job)
         return job
 
-    def cancel(self, hash_: str, account: Account, host: str) -> None:
+    def cancel(self, hash: str, account: Account, host: str) -> None:
         """Cancel a job and refund it if it was not processed yet; raise `Refusal` if it cannot be cancelled."""
-        job = self._owned(hash_, account, host)
+        job = self._owned(hash, account, host)
         if not job.unfinished:
             raise invalid("hash", "The separation is finished already")
         if job.phase is Phase.RUNNING and self.settings.quirks.cancel_processing == "refuse":
@@ -127,52 +137,54 @@ class Service:
                 job.free_use = None
         self._end(job, Phase.CANCELLED)
 
-    def delete_finished(self, hash_: str, account: Account, host: str) -> None:
+    def delete_finished(self, hash: str, account: Account, host: str) -> None:
         """Delete a finished job and its files; raise `Refusal` for any other."""
-        job = self._owned(hash_, account, host)
+        job = self._owned(hash, account, host)
         if job.unfinished:
             raise invalid("hash", "The separation is not finished yet")
-        self.delete(hash_)
+        self.delete(hash)
 
-    def occupy(self, account: Account, count: int, host: str) -> list[Job]:
-        """Take `count` slots of the account, beyond its limit if need be, as another program would."""
-        return [self._occupy(account, host) for _ in range(count)]
+    def occupy(self, host: str, token: str, count: int = 1) -> list[str]:
+        """Take `count` slots of the account, beyond its limit if need be, as another program would; return hashes."""
+        account = self.accounts[token]
+        return [self._occupy(account, host).hash for _ in range(count)]
 
-    def release(self, account: Account, count: int | None) -> int:
+    def release(self, token: str, count: int | None = None) -> int:
         """End that many (None: all) of the other program's jobs; return how many ended."""
+        account = self.accounts[token]
         foreign = [job for job in self.history if job.account is account and job.foreign and job.unfinished]
         for job in foreign[:count]:
             self._end(job, Phase.DONE)
         return len(foreign[:count])
 
-    def start(self, hash_: str) -> None:
+    def start(self, hash: str) -> None:
         """Start processing a waiting job, even if all workers are busy."""
-        self.queue.run_now(self.jobs[hash_], self.refresh())
+        self.queue.run_now(self.jobs[hash], self.refresh())
         self._wake()
 
-    def show(self, hash_: str, override: StatusOverride | None) -> None:
-        """Make an unfinished job show that status; None: the true one again."""
-        self.jobs[hash_].override = override
+    def show(self, hash: str, status: str | None = None, data: Mapping[str, Any] | None = None) -> None:
+        """Make an unfinished job show that status, with `data` added to its data; None: the true one again."""
+        self.jobs[hash].override = None if status is None else StatusOverride(status, data or {})
 
-    def finish(self, hash_: str) -> None:
+    def finish(self, hash: str) -> None:
         """End a job with success, as soon as its files are made."""
         now = self.refresh()
-        job = self.jobs[hash_]
+        job = self.jobs[hash]
         self.queue.run_now(job, now)
         job.manual = False
         job.run_seconds = now - (job.started_at if job.started_at is not None else now)
         self.refresh()
         self._wake()
 
-    def fail(self, hash_: str, message: str) -> None:
+    def fail(self, hash: str, message: str = "The separation failed") -> None:
         """End a job with that error message."""
-        job = self.jobs[hash_]
+        job = self.jobs[hash]
         job.message = message
         self._end(job, Phase.FAILED)
 
-    def delete(self, hash_: str) -> None:
+    def delete(self, hash: str) -> None:
         """Delete a job and its files, whatever its state."""
-        job = self.jobs[hash_]
+        job = self.jobs[hash]
         job.removed = True
         self._end(job, Phase.DELETED)
         for path in (*job.inputs, *(file.path for file in job.results.files)):
@@ -203,33 +215,28 @@ class Service:
     def _wake(self) -> None:
         self._changed.set()
 
-    def _owned(self, hash_: str, account: Account, host: str) -> Job:
-        job = self.find(hash_, host)
+    def _owned(self, hash: str, account: Account, host: str) -> Job:
+        job = self.find(hash, host)
         if job is None or job.account is not account:
             raise no_such_job()
         return job
 
     def _register(self, request: CreateRequest, host: str) -> Job:
-        now = self.refresh()
+        self.refresh()
         account, settings = request.account, self.settings
-        premium = account.premium
-        if not premium and not self.free_left(account):
+        if not account.premium and not self.free_left(account):
             raise Refusal(400, DAILY_LIMIT)
-        if account.unfinished >= settings.unfinished_limit(premium):
+        if account.unfinished >= settings.unfinished_limit(account.premium):
             raise _no_slot(settings.refusal)
         short_hash = self._short_hash() if request.url and not settings.quirks.url_long_hash else None
-        digest = request.uploads[0].digest if request.uploads else ""
-        job = Job(
-            serial=FIRST_SERIAL + len(self.history),
-            hash=short_hash or self._new_hash(digest, request.filename, now),
-            account=account,
-            host=settings.quirks.link_host or host,
-            filename=request.filename,
+        job = self._new_job(
+            account,
+            settings.quirks.link_host or host,
+            request.filename,
+            short_hash or self._new_hash(request.uploads[0].digest if request.uploads else "", request.filename),
             sep_type=request.algorithm.sep_type,
             options=request.options,
             output_format=request.output_format,
-            created=now,
-            priority=Priority.PREMIUM if premium else Priority.REGISTERED,
             is_demo=request.is_demo,
             webhook_url=request.webhook_url,
             long_filenames=account.long_filenames,
@@ -239,16 +246,27 @@ class Service:
             manual=settings.manual,
             bytes=request.size,
         )
-        if not premium:
-            job.free_use = self.clock.epoch(now)
+        if not account.premium:
+            job.free_use = self.clock.epoch(job.created)
             account.free_uses.append(job.free_use)
-        self._add(job)
         return job
 
-    def _add(self, job: Job) -> None:
-        self.jobs[job.hash] = job
+    def _new_job(self, account: Account, host: str, filename: str, hash: str, **details: Any) -> Job:
+        """Add a job to the history, in a slot of its account."""
+        job = Job(
+            serial=FIRST_SERIAL + len(self.history),
+            hash=hash,
+            account=account,
+            host=host,
+            filename=filename,
+            created=self.clock.now(),
+            priority=Priority.PREMIUM if account.premium else Priority.REGISTERED,
+            **details,
+        )
+        self.jobs[hash] = job
         self.history.append(job)
-        job.account.acquire_slot()
+        account.acquire_slot()
+        return job
 
     async def _fetch(self, job: Job, request: CreateRequest) -> None:
         assert request.url is not None
@@ -267,7 +285,7 @@ class Service:
             return
         job.filename, job.bytes = upload.filename, upload.size
         if job.short_hash is not None:
-            job.hash = self._new_hash(upload.digest, upload.filename, self.clock.now())
+            job.hash = self._new_hash(upload.digest, upload.filename)
             self.jobs[job.hash] = job
         self._enqueue(job, evolve(request, filename=upload.filename), [upload], duration)
 
@@ -312,7 +330,7 @@ class Service:
             inputs=job.inputs,
             algorithm=algorithm,
             options=dict(job.options),
-            output_format=OutputFormat(job.output_format),
+            output_format=job.output_format,
             mode=self.settings.stems,
             folder=self.folder / "results" / str(job.serial),
             base=result_base(job, algorithm),
@@ -335,23 +353,19 @@ class Service:
         job.work_done_at = self.clock.now()
 
     def _occupy(self, account: Account, host: str) -> Job:
-        now = self.refresh()
-        job = Job(
-            serial=FIRST_SERIAL + len(self.history),
-            hash=self._new_hash("", "Made elsewhere.mp3", now),
-            account=account,
-            host=host,
-            filename="Made elsewhere.mp3",
-            sep_type=40,
+        now, filename = self.refresh(), "Made elsewhere.mp3"
+        job = self._new_job(
+            account,
+            host,
+            filename,
+            self._new_hash("", filename),
+            sep_type=DEFAULT_SEP_TYPE,
             options={},
             output_format=OutputFormat.MP3,
-            created=now,
-            priority=Priority.PREMIUM if account.premium else Priority.REGISTERED,
             manual=True,
             foreign=True,
             run_seconds=60.0,
         )
-        self._add(job)
         self.queue.enqueue(job)
         self.queue.run_now(job, now)
         return job
@@ -362,9 +376,9 @@ class Service:
             self._webhooks.ended(job)
         self._wake()
 
-    def _new_hash(self, digest: str, filename: str, now: float) -> str:
+    def _new_hash(self, digest: str, filename: str) -> str:
         digits = digest or f"{self._chance.getrandbits(40):010x}"
-        moment = self.clock.epoch(now)
+        moment = self.clock.today()
         # One second cannot hold two jobs of the same file under the same name; the later one is dated a little later.
         while (found := job_hash(moment, digits, filename, self.settings.slug_length)) in self.jobs:
             moment += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Literal
 from attrs import define, field, frozen
 
 MIB = 1024 * 1024
+
+
+def or_random(token: str) -> str:
+    """Return a token; a random one where it is empty."""
+    return token or secrets.token_hex(15)
 
 
 @frozen(kw_only=True)
@@ -138,9 +144,9 @@ class SandboxSettings:
     """Longest audio of an account that is not premium."""
     premium_minutes: float = 1000.0
     """Credits of the premium account at the start."""
-    premium_token: str = field(default="", repr=False)
+    premium_token: str = field(default="", converter=or_random, repr=False)
     """Token of the premium account; empty: a random one."""
-    free_token: str = field(default="", repr=False)
+    free_token: str = field(default="", converter=or_random, repr=False)
     """Token of the free account; empty: a random one."""
     premium_upload_bytes: int = 2048 * MIB
     """Largest upload of a premium account (2 GB has been seen)."""

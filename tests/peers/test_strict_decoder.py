@@ -27,7 +27,7 @@ def test_every_answer_is_read(song: Path) -> None:
         done = decode(sandbox, song)
         assert done.returncode == 0, done.stderr
         asked = {request.path for request in sandbox.requests}
-        app: Any = sandbox._edge and sandbox._edge.app
+        app: Any = sandbox._server.edge.app
         routes = {route.path for route in app.routes if route.path.startswith("/api/")}
     assert routes
     assert routes - asked == set(), "endpoints that the script does not read"

@@ -69,8 +69,7 @@ async def test_uploads_do_not_slow_downloads(open_sandbox: Open) -> None:
     hash_ = await api.made(b"x" * 100_000)
     api.sandbox.finish(hash_)
     url = (await api.status(hash_))["data"]["files"][0]["url"]
-    assert api.sandbox._edge is not None
-    api.sandbox._edge._uplink.reserve(10**9, 1.0, time.monotonic())  # busy for thirty years
+    api.sandbox._server.edge._uplink.reserve(10**9, 1.0, time.monotonic())  # busy for thirty years
     with anyio.fail_after(60):
         assert len((await api.http.get(url)).content) == 100_000
 
@@ -117,7 +116,7 @@ async def test_a_slow_answer_is_not_cut(open_sandbox: Open) -> None:
 async def test_a_limited_link_has_small_buffers(open_sandbox: Open, limit: dict[str, float]) -> None:
     api = await open_sandbox(**limit)
     await api.get("app/queue")
-    (transport,) = api.sandbox._connections.values()
+    (transport,) = api.sandbox._server.edge.connections.values()
     accepted = transport.get_extra_info("socket")
     sizes = [accepted.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)]
     assert (max(sizes) <= 2 * 64 * 1024) == bool(limit)  # Linux reports twice what was set
@@ -136,9 +135,9 @@ def test_the_parts_of_uvicorn_that_the_listener_uses() -> None:
 
 async def test_a_connection_is_known_while_it_is_open(open_sandbox: Open) -> None:
     api = await open_sandbox()
-    assert api.sandbox._connections == {}
+    assert api.sandbox._server.edge.connections == {}
     async with httpx.AsyncClient() as http:
         await http.get(f"{api.sandbox.url}/api/app/queue")
-        assert len(api.sandbox._connections) == 1
-    while api.sandbox._connections:
+        assert len(api.sandbox._server.edge.connections) == 1
+    while api.sandbox._server.edge.connections:
         await anyio.sleep(0.005)

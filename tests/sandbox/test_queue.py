@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sandbox.accounts import Account
 from mvsep_async.sandbox.jobs import Job, Phase, Priority
 from mvsep_async.sandbox.queue import JobQueue
@@ -10,7 +11,7 @@ def make_job(serial: int, *, at: float = 0.0, seconds: float = 1.0, priority: Pr
     account = Account("token", "name", "a@b.c", "password", 0, 0)
     account.acquire_slot()
     return Job(
-        serial, f"hash-{serial}", account, "host", "song.mp3", 40, {}, 0, at, priority,
+        serial, f"hash-{serial}", account, "host", "song.mp3", 40, {}, OutputFormat.MP3, at, priority,
         ready_at=at, run_seconds=seconds, work_done_at=at,
     )  # fmt: skip
 

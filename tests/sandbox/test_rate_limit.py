@@ -52,10 +52,3 @@ def test_remaining_counts_down_for_each_key(kind: Kind) -> None:
     left = [limiter.hit("a", 0, limit=3, window=60, kind=kind).remaining for _ in range(3)]
     assert left == [2, 1, 0]
     assert limiter.hit("b", 0, limit=3, window=60, kind=kind).remaining == 2
-
-
-def test_a_cleared_limiter_forgets() -> None:
-    limiter = RateLimiter()
-    assert limiter.hit("a", 0, limit=1, window=60, kind="fixed").allowed
-    limiter.clear()
-    assert limiter.hit("a", 0, limit=1, window=60, kind="fixed").allowed

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.sandbox.audio.decode import NotAudioError, audio_seconds
-from mvsep_async.sandbox.audio.formats import writable_rate
 from mvsep_async.sandbox.audio.separate import generate, master, separate, split
 
 from .conftest import SECONDS, make_song
@@ -74,18 +73,25 @@ def test_mp3_is_of_320_kbps(tmp_path: Path) -> None:
     assert target.stat().st_size * 8 / 10 == pytest.approx(320_000, rel=0.02)
 
 
-def test_mp3_is_resampled_to_a_rate_that_it_supports(tmp_path: Path) -> None:
-    assert [writable_rate(rate, OutputFormat.MP3) for rate in (96000, 44100, 7000, 23000)] == [
-        48000,
-        44100,
-        8000,
-        22050,
-    ]
-    assert writable_rate(96000, OutputFormat.WAV_16) == 96000
+@pytest.mark.parametrize(
+    ("rate", "output_format", "written"),
+    [
+        (96000, OutputFormat.MP3, 48000),
+        (44100, OutputFormat.MP3, 44100),
+        (7000, OutputFormat.MP3, 8000),
+        (23000, OutputFormat.MP3, 22050),
+        (96000, OutputFormat.WAV_16, 96000),
+    ],
+)
+def test_stems_have_the_nearest_rate_that_their_format_supports(
+    tmp_path: Path, rate: int, output_format: OutputFormat, written: int
+) -> None:
     source, target = tmp_path / "song", tmp_path / "stem"
-    source.write_bytes(make_song(rate=96000))
-    separate(source, [target, tmp_path / "rest"], OutputFormat.MP3)
-    assert soundfile.info(target).samplerate == 48000
+    source.write_bytes(make_song(rate=rate))
+    separate(source, [target, tmp_path / "rest"], output_format)
+    info = soundfile.info(target)
+    assert info.samplerate == written
+    assert info.duration == pytest.approx(SECONDS, abs=0.15)
     assert loudest_hertz(target) == pytest.approx(880, abs=2)
 
 

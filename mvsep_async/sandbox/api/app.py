@@ -8,27 +8,26 @@ from starlette.responses import JSONResponse, Response
 
 from mvsep_async.sandbox.faults import FaultBoard
 from mvsep_async.sandbox.server.edge import Edge
-from mvsep_async.sandbox.server.listener import Connections
 from mvsep_async.sandbox.server.request_log import RequestLog
+from mvsep_async.sandbox.service import Service
 
 from . import control, routes_account, routes_quality, routes_separation, routes_site
-from .handling import Backend
 
 
-def build(backend: Backend, faults: FaultBoard, connections: Connections) -> Edge:
+def build(service: Service, faults: FaultBoard) -> Edge:
     """Return the application of one service."""
-    service, log = backend.service, RequestLog()
+    log = RequestLog()
     app = Starlette(
         routes=[
-            *routes_separation.routes(backend),
-            *routes_site.routes(backend),
-            *routes_account.routes(backend),
-            *routes_quality.routes(backend),
-            *control.routes(backend, faults, log),
+            *routes_separation.routes(service),
+            *routes_site.routes(service),
+            *routes_account.routes(service),
+            *routes_quality.routes(service),
+            *control.routes(service, faults, log),
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},
     )
-    return Edge(app, service.settings, faults, connections, log, service.clock.now)
+    return Edge(app, service.settings, faults, service.clock.now, log)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

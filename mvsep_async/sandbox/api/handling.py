@@ -6,17 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from attrs import frozen
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from mvsep_async.sandbox.accounts import Account
 from mvsep_async.sandbox.form import Form, InvalidFormError, TooLargeError, read_form
-from mvsep_async.sandbox.links import Links
 from mvsep_async.sandbox.parameters import integer
 from mvsep_async.sandbox.refusals import Refusal, invalid, missing, wrong_token
-from mvsep_async.sandbox.render import Renderer
 from mvsep_async.sandbox.server.fault_injection import edge_page
 from mvsep_async.sandbox.service import Service
 from mvsep_async.sandbox.settings import MIB
@@ -24,27 +21,16 @@ from mvsep_async.sandbox.settings import MIB
 PAGE_LIMIT = 20
 """Most entries of a listing in one answer; a larger `limit` is clipped."""
 
-
-@frozen
-class Backend:
-    """The parts of the sandbox that endpoints use."""
-
-    service: Service
-    render: Renderer
-    links: Links
+Handler = Callable[[Service, Request], Awaitable[Any]]
 
 
-Handler = Callable[[Backend, Request], Awaitable[Any]]
-
-
-def api(backend: Backend, path: str, handler: Handler, *methods: str) -> Route:
+def api(service: Service, path: str, handler: Handler, *methods: str) -> Route:
     """Return a route below `/api`. What the handler returns is sent as JSON, unless it is a response already."""
-    service = backend.service
 
     @wraps(handler)
     async def endpoint(request: Request) -> Response:
         try:
-            answer = await handler(backend, request)
+            answer = await handler(service, request)
         except Refusal as refusal:
             return _json(service, refusal.body(service.settings.quirks), refusal.status)
         except InvalidFormError as error:

@@ -12,41 +12,41 @@ from starlette.routing import Route
 from mvsep_async.sandbox.accounts import Account, purchase_json, user_json, whole
 from mvsep_async.sandbox.parameters import integer
 from mvsep_async.sandbox.refusals import FormRefusal, invalid, missing
+from mvsep_async.sandbox.service import Service
 
-from .handling import Backend, Handler, api, authenticate, page, read_fields
+from .handling import Handler, api, authenticate, page, read_fields
 
 _PURCHASES_LIMIT = 100
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?")
 
 
-def routes(backend: Backend) -> list[Route]:
+def routes(service: Service) -> list[Route]:
     """Return all routes of the section."""
     return [
-        api(backend, "app/login", _login, "POST"),
-        api(backend, "app/register", _register, "POST"),
-        api(backend, "app/user", _user, "GET"),
-        api(backend, "app/separation_history", _history, "GET"),
-        api(backend, "app/enable_premium", _switch("premium_enabled", True), "POST"),
-        api(backend, "app/disable_premium", _switch("premium_enabled", False), "POST"),
-        api(backend, "app/enable_long_filenames", _switch("long_filenames", True), "POST"),
-        api(backend, "app/disable_long_filenames", _switch("long_filenames", False), "POST"),
-        api(backend, "purchases", _purchases, "GET"),
-        api(backend, "credit_alert", _credit_alert, "GET"),
-        api(backend, "credit_alert", _set_credit_alert, "POST"),
+        api(service, "app/login", _login, "POST"),
+        api(service, "app/register", _register, "POST"),
+        api(service, "app/user", _user, "GET"),
+        api(service, "app/separation_history", _history, "GET"),
+        api(service, "app/enable_premium", _switch("premium_enabled", True), "POST"),
+        api(service, "app/disable_premium", _switch("premium_enabled", False), "POST"),
+        api(service, "app/enable_long_filenames", _switch("long_filenames", True), "POST"),
+        api(service, "app/disable_long_filenames", _switch("long_filenames", False), "POST"),
+        api(service, "purchases", _purchases, "GET"),
+        api(service, "credit_alert", _credit_alert, "GET"),
+        api(service, "credit_alert", _set_credit_alert, "POST"),
     ]
 
 
-async def _login(backend: Backend, request: Request) -> object:
-    fields = await read_fields(backend.service, request)
+async def _login(service: Service, request: Request) -> object:
+    fields = await read_fields(service, request)
     _require(fields, "email", "password")
-    account = backend.service.accounts.by_email(fields["email"])
+    account = service.accounts.by_email(fields["email"])
     if account is None or account.password != fields["password"]:
         raise FormRefusal(400, "", {"email": ["These credentials do not match our records."]})
-    return {"success": True, "data": _profile(backend, account)}
+    return {"success": True, "data": _profile(service, account)}
 
 
-async def _register(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _register(service: Service, request: Request) -> object:
     fields = await read_fields(service, request)
     _require(fields, "name", "email", "password", "password_confirmation")
     problems: dict[str, list[str]] = {}
@@ -60,25 +60,25 @@ async def _register(backend: Backend, request: Request) -> object:
         problems["password"] = ["The password confirmation does not match."]
     if problems:
         raise FormRefusal(400, "", problems)
-    now = service.clock.epoch(service.clock.now())
+    now = service.clock.today()
     service.accounts.add(now=now, name=fields["name"], email=fields["email"], password=fields["password"])
     return {"success": True, "message": f"Account verification email sent to {fields['email']}"}
 
 
-async def _user(backend: Backend, request: Request) -> object:
-    return {"success": True, "data": _profile(backend, authenticate(backend.service, request.query_params))}
+async def _user(service: Service, request: Request) -> object:
+    return {"success": True, "data": _profile(service, authenticate(service, request.query_params))}
 
 
-async def _history(backend: Backend, request: Request) -> object:
-    account = authenticate(backend.service, request.query_params)
-    jobs = backend.service.listed_jobs(account)[page(request.query_params)]
-    jobs = jobs[: backend.service.settings.history_page]
-    return {"success": True, "data": [backend.render.history_entry(job) for job in jobs]}
+async def _history(service: Service, request: Request) -> object:
+    account = authenticate(service, request.query_params)
+    jobs = service.listed_jobs(account)[page(request.query_params)]
+    jobs = jobs[: service.settings.history_page]
+    return {"success": True, "data": [service.render.history_entry(job) for job in jobs]}
 
 
-async def _purchases(backend: Backend, request: Request) -> object:
+async def _purchases(service: Service, request: Request) -> object:
     query = request.query_params
-    account = authenticate(backend.service, query)
+    account = authenticate(service, query)
     offset = max(0, integer(query, "offset", 0))
     limit = min(_PURCHASES_LIMIT, max(1, integer(query, "limit", 20)))
     wanted = query.get("status")
@@ -92,14 +92,14 @@ async def _purchases(backend: Backend, request: Request) -> object:
     }
 
 
-async def _credit_alert(backend: Backend, request: Request) -> object:
-    account = authenticate(backend.service, request.query_params)
+async def _credit_alert(service: Service, request: Request) -> object:
+    account = authenticate(service, request.query_params)
     return {"success": True, "data": {"credit_threshold": whole(account.credit_threshold)}}
 
 
-async def _set_credit_alert(backend: Backend, request: Request) -> object:
-    fields = await read_fields(backend.service, request)
-    account = authenticate(backend.service, fields)
+async def _set_credit_alert(service: Service, request: Request) -> object:
+    fields = await read_fields(service, request)
+    account = authenticate(service, fields)
     threshold = fields.get("credit_threshold")
     if not threshold:
         raise missing("credit_threshold")
@@ -110,18 +110,17 @@ async def _set_credit_alert(backend: Backend, request: Request) -> object:
 
 
 def _switch(name: str, value: bool) -> Handler:
-    async def handler(backend: Backend, request: Request) -> object:
-        account = authenticate(backend.service, await read_fields(backend.service, request))
+    async def handler(service: Service, request: Request) -> object:
+        account = authenticate(service, await read_fields(service, request))
         setattr(account, name, value)
         return {"success": True, "message": f"successfully {'enabled' if value else 'disabled'}"}
 
     return handler
 
 
-def _profile(backend: Backend, account: Account) -> dict[str, Any]:
-    service = backend.service
-    queue = [backend.render.queue_entry(job) for job in service.listed_jobs(account) if job.unfinished]
-    return user_json(account, queue, service.clock.epoch(service.clock.now()), service.settings.quirks)
+def _profile(service: Service, account: Account) -> dict[str, Any]:
+    queue = [service.render.queue_entry(job) for job in service.listed_jobs(account) if job.unfinished]
+    return user_json(account, queue, service.clock.today(), service.settings.quirks)
 
 
 def _require(fields: Mapping[str, str], *names: str) -> None:

@@ -8,36 +8,35 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.routing import Route
 
-from mvsep_async.sandbox.parameters import integer
+from mvsep_async.sandbox.parameters import flag, integer
 from mvsep_async.sandbox.quality import entry_json, sortables
 from mvsep_async.sandbox.refusals import invalid, missing
+from mvsep_async.sandbox.service import Service
 
-from .handling import Backend, api, authenticate, host_of, page, read_fields, read_upload
+from .handling import api, authenticate, host_of, page, read_fields, read_upload
 
 _CHECK_SECONDS = 60.0
 """How long the check of an entry takes at speed 1 (chosen)."""
 
 
-def routes(backend: Backend) -> list[Route]:
+def routes(service: Service) -> list[Route]:
     """Return all routes of the section."""
     return [
-        api(backend, "quality_checker/queue", _queue, "GET"),
-        api(backend, "quality_checker/leaderboard", _leaderboard, "GET"),
-        api(backend, "quality_checker/add", _add, "POST"),
-        api(backend, "quality_checker/entry", _entry, "GET"),
+        api(service, "quality_checker/queue", _queue, "GET"),
+        api(service, "quality_checker/leaderboard", _leaderboard, "GET"),
+        api(service, "quality_checker/add", _add, "POST"),
+        api(service, "quality_checker/entry", _entry, "GET"),
         # The API page says GET, the recorded call is POST.
-        api(backend, "quality_checker/delete", _delete, "GET", "POST"),
+        api(service, "quality_checker/delete", _delete, "GET", "POST"),
     ]
 
 
-async def _queue(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _queue(service: Service, request: Request) -> object:
     now, epoch = service.clock.now(), service.clock.epoch(0)
     return [entry_json(entry, now, epoch) for entry in service.quality.newest()[page(request.query_params)]]
 
 
-async def _leaderboard(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _leaderboard(service: Service, request: Request) -> object:
     query = request.query_params
     dataset, sort = query.get("dataset_type") or "0", query.get("sort") or sortables()[0]
     now, epoch = service.clock.now(), service.clock.epoch(0)
@@ -51,8 +50,7 @@ async def _leaderboard(backend: Backend, request: Request) -> object:
     }
 
 
-async def _add(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _add(service: Service, request: Request) -> object:
     form = await read_upload(service, request)
     try:
         fields = form.fields
@@ -62,14 +60,13 @@ async def _add(backend: Backend, request: Request) -> object:
                 raise missing(name)
         if "zipfile" not in form.files:
             raise missing("zipfile")
-        if fields.get("ensemble", "0") not in ("0", "1"):
-            raise invalid("ensemble", "The ensemble field must be true or false.")
+        ensemble = flag(fields, "ensemble")
         readable = await anyio.to_thread.run_sync(zipfile.is_zipfile, form.files["zipfile"].path)
         entry = service.quality.add(
             dataset_type=fields.get("dataset_type") or "0",
             algo_name=fields["algo_name"],
             main_text=fields["main_text"],
-            ensemble=fields.get("ensemble") == "1",
+            ensemble=ensemble,
             password=fields.get("password", ""),
             now=service.clock.now(),
             seconds=_CHECK_SECONDS / service.settings.speed,
@@ -77,20 +74,18 @@ async def _add(backend: Backend, request: Request) -> object:
         )
     finally:
         form.discard()
-    link = f"{backend.links.origin(host_of(request))}/api/quality_checker/entry?id={entry.id}"
+    link = f"{service.links.origin(host_of(request))}/api/quality_checker/entry?id={entry.id}"
     return {"success": True, "data": {"id": entry.id, "link": link}}
 
 
-async def _entry(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _entry(service: Service, request: Request) -> object:
     entry = service.quality.find(integer(request.query_params, "id", -1))
     if entry is None:
         raise invalid("id", "Entry not found")
     return entry_json(entry, service.clock.now(), service.clock.epoch(0))
 
 
-async def _delete(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _delete(service: Service, request: Request) -> object:
     fields = await read_fields(service, request)
     if not fields.get("id"):
         raise missing("id")

@@ -11,8 +11,9 @@ from mvsep_async.sandbox.jobs import Job
 from mvsep_async.sandbox.refusals import Refusal, missing
 from mvsep_async.sandbox.render import IMAGE_NAME
 from mvsep_async.sandbox.server import files
+from mvsep_async.sandbox.service import Service
 
-from .handling import Backend, api, authenticate, edge_refusal, host_of, read_fields, read_upload
+from .handling import api, authenticate, edge_refusal, host_of, read_fields, read_upload
 
 MIRROR_CREDITS = 1
 _IMAGE = bytes.fromhex(
@@ -22,28 +23,27 @@ _IMAGE = bytes.fromhex(
 """A transparent PNG of one pixel."""
 
 
-def routes(backend: Backend) -> list[Route]:
+def routes(service: Service) -> list[Route]:
     """Return all routes of the section."""
 
     async def result(request: Request) -> Response:
-        return _result(backend, request)
+        return _result(service, request)
 
     async def source(request: Request) -> Response:
-        return _source(backend, request)
+        return _source(service, request)
 
     return [
-        api(backend, "separation/create", _create, "POST"),
-        api(backend, "separation/get", _get, "GET"),
-        api(backend, "separation/get-remote", _get_remote, "GET"),
-        api(backend, "separation/cancel", _cancel, "POST"),
-        api(backend, "separation/delete", _delete, "POST"),
+        api(service, "separation/create", _create, "POST"),
+        api(service, "separation/get", _get, "GET"),
+        api(service, "separation/get-remote", _get_remote, "GET"),
+        api(service, "separation/cancel", _cancel, "POST"),
+        api(service, "separation/delete", _delete, "POST"),
         Route("/storage/processed/{serial:int}/{name}", result),
         Route("/storage/temp/{name}", source),
     ]
 
 
-async def _create(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _create(service: Service, request: Request) -> object:
     form = await read_upload(service, request)
     try:
         wanted = check(form, service.accounts.find(form.fields.get("api_token")), service.settings)
@@ -51,11 +51,11 @@ async def _create(backend: Backend, request: Request) -> object:
     except BaseException:
         form.discard()
         raise
-    return backend.render.created(job)
+    return service.render.created(job)
 
 
-async def _get(backend: Backend, request: Request) -> object:
-    query, service = request.query_params, backend.service
+async def _get(service: Service, request: Request) -> object:
+    query = request.query_params
     if not query.get("hash"):
         raise missing("hash")
     job = service.find(query["hash"], host_of(request))
@@ -67,59 +67,58 @@ async def _get(backend: Backend, request: Request) -> object:
             raise Refusal(400, "There are not enough credits for the mirror")
         if known is not None:
             account.charge(MIRROR_CREDITS)
-    return backend.render.separation(known)
+    return service.render.separation(known)
 
 
-async def _get_remote(backend: Backend, request: Request) -> object:
+async def _get_remote(service: Service, request: Request) -> object:
     hash_ = request.query_params.get("hash")
     if not hash_:
         raise missing("hash")
-    job = backend.service.find(hash_, host_of(request))
-    return backend.render.remote(job if job is not None and job.short_hash == hash_ else None)
+    job = service.find(hash_, host_of(request))
+    return service.render.remote(job if job is not None and job.short_hash == hash_ else None)
 
 
-async def _cancel(backend: Backend, request: Request) -> object:
-    fields = await read_fields(backend.service, request)
-    account = authenticate(backend.service, fields)
+async def _cancel(service: Service, request: Request) -> object:
+    fields = await read_fields(service, request)
+    account = authenticate(service, fields)
     if not fields.get("hash"):
         raise missing("hash")
-    backend.service.cancel(fields["hash"], account, host_of(request))
+    service.cancel(fields["hash"], account, host_of(request))
     return {"success": True, "message": "The separation was cancelled"}
 
 
-async def _delete(backend: Backend, request: Request) -> object:
-    fields = await read_fields(backend.service, request)
-    account = authenticate(backend.service, fields)
+async def _delete(service: Service, request: Request) -> object:
+    fields = await read_fields(service, request)
+    account = authenticate(service, fields)
     if not fields.get("hash"):
         raise missing("hash")
-    backend.service.delete_finished(fields["hash"], account, host_of(request))
+    service.delete_finished(fields["hash"], account, host_of(request))
     return {"success": True, "message": "The separation was deleted"}
 
 
-def _result(backend: Backend, request: Request) -> Response:
+def _result(service: Service, request: Request) -> Response:
     name = request.path_params["name"]
-    job = backend.service.by_serial(request.path_params["serial"])
+    job = service.by_serial(request.path_params["serial"])
     if job is not None and name == IMAGE_NAME:
-        return _refused(backend, request, job) or Response(_IMAGE, media_type="image/png")
+        return _refused(service, request, job) or Response(_IMAGE, media_type="image/png")
     path = next((file.path for file in job.results.files if file.name == name), None) if job else None
     if job is None or path is None:
-        return edge_refusal(backend.service, 404)
-    return _refused(backend, request, job) or files.serve(request, path, name, attachment=name)
+        return edge_refusal(service, 404)
+    return _refused(service, request, job) or files.serve(request, path, name, attachment=name)
 
 
-def _source(backend: Backend, request: Request) -> Response:
+def _source(service: Service, request: Request) -> Response:
     name = request.path_params["name"]
-    job = backend.service.jobs.get(name)
+    job = service.jobs.get(name)
     if job is None or not job.inputs:
-        return edge_refusal(backend.service, 404)
-    return _refused(backend, request, job) or files.serve(request, job.inputs[0], name)
+        return edge_refusal(service, 404)
+    return _refused(service, request, job) or files.serve(request, job.inputs[0], name)
 
 
-def _refused(backend: Backend, request: Request, job: Job) -> Response | None:
+def _refused(service: Service, request: Request, job: Job) -> Response | None:
     """Return the refusal of a request for a file of `job`; None if it may have it."""
-    service = backend.service
     if job.removed or job.host != host_of(request):
         return edge_refusal(service, 404)
-    if not backend.links.is_valid(request.query_params):
+    if not service.links.is_valid(request.query_params):
         return edge_refusal(service, service.settings.expired_status)
     return None

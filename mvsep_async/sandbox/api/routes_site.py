@@ -13,27 +13,28 @@ from mvsep_async.sandbox.accounts import Account
 from mvsep_async.sandbox.catalogue import catalogue_json
 from mvsep_async.sandbox.jobs import Phase, Priority
 from mvsep_async.sandbox.parameters import integer
+from mvsep_async.sandbox.service import Service
 
 from . import pages
-from .handling import Backend, api, authenticate, page
+from .handling import api, authenticate, page
 
 _SECONDS_PER_JOB = 30
 """The estimated time of a waiting job in the queue's summary (the service's own figure is not known)."""
 
 
-def routes(backend: Backend) -> list[Route]:
+def routes(service: Service) -> list[Route]:
     """Return all routes of the section."""
     return [
-        api(backend, "app/algorithms", _algorithms, "GET"),
-        api(backend, "app/news", _news, "GET"),
-        api(backend, "app/queue", _queue, "GET"),
-        api(backend, "app/queue/summary", _queue_summary, "GET"),
-        api(backend, "app/demo", _demo, "GET"),
+        api(service, "app/algorithms", _algorithms, "GET"),
+        api(service, "app/news", _news, "GET"),
+        api(service, "app/queue", _queue, "GET"),
+        api(service, "app/queue/summary", _queue_summary, "GET"),
+        api(service, "app/demo", _demo, "GET"),
     ]
 
 
-async def _algorithms(backend: Backend, request: Request) -> object:
-    quirks = backend.service.settings.quirks
+async def _algorithms(service: Service, request: Request) -> object:
+    quirks = service.settings.quirks
     query = request.query_params
     scopes = tuple(re.split(r"[,\s]+", query.get("scopes") or "single_upload"))
     nested = quirks.nested_groups and bool(query.get("api_token"))
@@ -41,12 +42,11 @@ async def _algorithms(backend: Backend, request: Request) -> object:
     return Response(body, media_type="application/json")
 
 
-async def _news(backend: Backend, request: Request) -> object:
+async def _news(service: Service, request: Request) -> object:
     return pages.news(request.query_params.get("lang", "en"))[page(request.query_params)]
 
 
-async def _queue(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _queue(service: Service, request: Request) -> object:
     service.refresh()
     waiting = {str(priority): service.waiting(priority) for priority in Priority}
     answer: dict[str, Any] = {"queue": {"in_process": len(service.queue.running), **waiting}}
@@ -58,8 +58,7 @@ async def _queue(backend: Backend, request: Request) -> object:
     return answer
 
 
-async def _queue_summary(backend: Backend, request: Request) -> object:
-    service = backend.service
+async def _queue_summary(service: Service, request: Request) -> object:
     priority = _priority(authenticate(service, request.query_params))
     service.refresh()
     ahead = service.waiting(priority) + service.settings.jobs_ahead
@@ -67,13 +66,13 @@ async def _queue_summary(backend: Backend, request: Request) -> object:
     return {"success": True, "data": {"ahead": ahead, "estimated_wait_seconds": seconds}}
 
 
-async def _demo(backend: Backend, request: Request) -> object:
-    query, service = request.query_params, backend.service
+async def _demo(service: Service, request: Request) -> object:
+    query = request.query_params
     service.refresh()
     wanted = integer(query, "algorithm_id", 0) if query.get("algorithm_id") else None
     options = {name[8:-1]: value for name, value in query.items() if name.startswith("options[") and name[-1] == "]"}
     published = [
-        backend.render.demo_entry(job)
+        service.render.demo_entry(job)
         for job in reversed(service.history)
         if job.is_demo and job.phase is Phase.DONE and not job.removed and pages.in_demo(job, wanted, options)
     ]

@@ -18,7 +18,6 @@ from mvsep_async.models.output_format import OutputFormat
 
 from .decode import Block, open_audio
 from .encode import open_output
-from .formats import writable_rate
 
 BLOCK_FRAMES = 1 << 17
 """Three seconds at 44.1 kHz: a mebibyte of stereo float32."""
@@ -40,12 +39,11 @@ def separate(
     """
     with ExitStack() as stack:
         song = stack.enter_context(open_audio(source))
-        rate = writable_rate(song.rate, output_format)
-        outputs = [stack.enter_context(open_output(path, output_format, rate)) for path in targets]
+        outputs = [stack.enter_context(open_output(path, output_format, song.rate)) for path in targets]
         for block in song.blocks(BLOCK_FRAMES):
             check()
             for output, stem in zip(outputs, split(block, len(targets), song.rate), strict=True):
-                output.write(_resampled(stem, song.rate, rate))
+                output.write(stem)
 
 
 def split(block: Block, count: int, rate: int) -> Iterator[Block]:
@@ -65,12 +63,9 @@ def split(block: Block, count: int, rate: int) -> Iterator[Block]:
 def master(target: Path, reference: Path, output: Path, output_format: OutputFormat) -> None:
     """Match a song to a reference, in the simplest way: make `target` as loud as `reference`."""
     gain = np.float32(_loudness(reference) / max(_loudness(target), 1e-9))
-    with open_audio(target) as song:
-        rate = writable_rate(song.rate, output_format)
-        with open_output(output, output_format, rate) as out:
-            for block in song.blocks(BLOCK_FRAMES):
-                whole = next(split(block, 1, song.rate))
-                out.write(_resampled(np.clip(whole * gain, -1, 1), song.rate, rate))
+    with open_audio(target) as song, open_output(output, output_format, song.rate) as out:
+        for block in song.blocks(BLOCK_FRAMES):
+            out.write(np.clip(next(split(block, 1, song.rate)) * gain, -1, 1))
 
 
 def generate(prompt: str, seconds: float, output: Path, output_format: OutputFormat) -> None:
@@ -93,15 +88,6 @@ def _bands(signal: npt.NDArray[np.float32], count: int, rate: int) -> Iterator[n
     for low, high in pairwise(borders):
         band = np.where((hertz >= low) & (hertz < high), spectrum, 0)
         yield np.fft.irfft(band, len(signal)).astype(np.float32)
-
-
-def _resampled(block: Block, rate: int, target: int) -> Block:
-    if rate == target or not len(block):
-        return block
-    wanted = round(len(block) * target / rate)
-    at = np.arange(wanted) * (rate / target)
-    frames = np.arange(len(block))
-    return np.stack([np.interp(at, frames, block[:, channel]) for channel in range(2)], axis=1).astype(np.float32)
 
 
 def _loudness(path: Path) -> float:

@@ -33,10 +33,11 @@ class Edge:
     app: ASGIApp
     settings: SandboxSettings
     faults: FaultBoard
-    connections: Connections
-    log: RequestLog
     _now: Callable[[], float]
     """The sandbox's clock, for the log; limits and delays use real time."""
+    log: RequestLog
+    connections: Connections = field(factory=dict, init=False)
+    """Open connections; the listener keeps them up to date."""
     _limiter: RateLimiter = field(factory=RateLimiter, init=False)
     _uplink: Link = field(factory=Link, init=False)
     _downlink: Link = field(factory=Link, init=False)

@@ -63,6 +63,10 @@ class Listener:
     _state: ServerState = field(factory=ServerState, init=False)
     _server: asyncio.Server | None = field(default=None, init=False)
 
+    @property
+    def is_open(self) -> bool:
+        return self._server is not None
+
     async def open(self, bound: socket.socket) -> None:
         """Listen on a socket from `bind`."""
         factory = protocol_factory(self._app, self._state, self._connected, self._disconnected)
