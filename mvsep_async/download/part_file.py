@@ -259,14 +259,16 @@ class PartFile:
         self._folder.replace(self.name + _DRAFT, self.name + STATE)
 
 
-def remove_leftovers(root: Path, target: Path) -> None:
-    """Remove the `.part` file and state of a complete `target`, left by a process that died right after the rename.
+def remove_leftovers(root: Path, target: Path, *, of: str | None = None) -> None:
+    """Remove the `.part` file and state of `target`. `of`: only if they belong to the result with this `identity`.
 
-    Raises `OSError`, `BlockingIOError` if another process is writing there.
+    Raises `OSError`, `BlockingIOError` if another process is writing there, `ValueError` if `target` is not below
+    `root`.
     """
-    with Folder.enter(root, target.parent.relative_to(root)) as folder:
+    with Folder.enter(root, target.parent.relative_to(root), create=False) as folder:
         found = any(folder.exists(target.name + ending) for ending in (PART, STATE, _DRAFT))
-    if found:
+        ours = of is None or _is_of(folder, target.name, of)
+    if found and ours:
         part = PartFile(root, target)
         part.open()
         part.discard()
@@ -299,6 +301,21 @@ def is_taken(root: Path, target: Path, *, overwrite: bool = False) -> bool:
         finally:
             os.close(fd)
     return False
+
+
+def _is_of(folder: Folder, name: str, identity: str) -> bool:
+    """Return whether an unfinished file belongs to the result with this identity, or has no bytes yet."""
+    state, _, _ = _read_state(folder, name + STATE)
+    if state is not None:
+        return state.identity == identity
+    try:
+        fd = folder.open(name + PART)
+    except OSError:
+        return False
+    try:
+        return os.fstat(fd).st_size == 0
+    finally:
+        os.close(fd)
 
 
 def _read_state(folder: Folder, name: str) -> tuple[ResumeState | None, int, str | None]:

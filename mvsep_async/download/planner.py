@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.download.folder import name_limit
 from mvsep_async.download.part_file import is_taken, remove_leftovers
 from mvsep_async.download.paths import PlannedFile, next_free, plan_paths
+from mvsep_async.download.ranges import identity
 from mvsep_async.download.target import os_reason
 from mvsep_async.errors import DownloadError
 from mvsep_async.jobs.entry import JobEntry
@@ -58,7 +60,7 @@ class PathPlanner:
                 exists=lambda path: path.exists() or path.is_symlink() or is_taken(root, path),
                 name_limit=NAME_LIMIT if limit is None else max(min(NAME_LIMIT, limit - _SUFFIX_ROOM), _SUFFIX_ROOM),
             )
-            _remove_leftovers(planned, root)
+            _remove_leftovers(planned, root, job.facts.planned)
             return planned
 
         async with self._planning:
@@ -118,9 +120,16 @@ class PathPlanner:
             )
 
 
-def _remove_leftovers(planned: list[PlannedFile], root: Path) -> None:
-    """Remove unfinished files beside complete ones, left by a process that died between its last steps."""
+def _remove_leftovers(planned: list[PlannedFile], root: Path, earlier: Collection[tuple[str, Path]]) -> None:
+    """Remove unfinished files that no download of this job continues.
+
+    They are beside complete files, left by a process that died between its last steps, or at paths of `earlier`
+    downloads, left by one that died before it learned that another process had taken the job over.
+    """
     for file in planned:
-        for path in (file.path, *file.candidates) if file.complete else file.candidates:
-            with suppress(OSError):  # another process may be writing there, or the folder is read-only
-                remove_leftovers(root, path)
+        beside = {file.path, *file.candidates} if file.complete else {*file.candidates}
+        others = {path for name, path in earlier if name == file.file.name and path != file.path} - beside
+        for path in (*beside, *others):
+            # Another process may be writing there, the folder may be read-only, or the path below another target.
+            with suppress(OSError, ValueError):
+                remove_leftovers(root, path, of=None if path in beside else identity(file.file.url))

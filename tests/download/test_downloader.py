@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from mvsep_async.download.downloader import FILES_AT_ONCE, Downloader
+from mvsep_async.download.part_file import PartFile
+from mvsep_async.download.ranges import ResumeState, identity
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import DownloadError, JournalError, MVSepError
 from mvsep_async.jobs.entry import JobEntry
@@ -333,3 +335,24 @@ async def test_no_credit_is_paid_for_the_mirror_once_another_process_has_the_job
     assert confirmed == [job.id] * 2
     assert not fake.service.requested
     assert job.state is JobState.DONE
+
+
+@pytest.mark.parametrize("name", ["Vocals", "Other"])
+async def test_an_unfinished_file_of_a_process_that_lost_the_job_is_removed_by_the_next_download(
+    fake: Fixture, name: str
+) -> None:
+    """Another process has taken the job over, and another name, since the first process was suspended."""
+    job = fake.job("Vocals")
+    left = fake.folder / "song" / "Vocals.mp3"
+    taken = left.with_name("Vocals (2).mp3")
+    fake.registry.refine(job, planned=(("Vocals.mp3", taken), ("Vocals.mp3", left)))
+    unfinished = PartFile(fake.folder, left)
+    unfinished.open()
+    unfinished.begin(0, ResumeState(identity(f"https://files.test/{name}"), 2000, '"a"'))
+    unfinished.write(audio("/Vocals")[:100])
+    assert await fake.downloader.download(job, fake.target()) == [taken]
+    assert left.with_name("Vocals.mp3.part").exists()  # it may still be written
+    unfinished.keep()
+    await fake.downloader.download(job, fake.target())
+    others = [path.name for path in left.parent.iterdir() if path != taken]
+    assert sorted(others) == ([] if name == "Vocals" else ["Vocals.mp3.part", "Vocals.mp3.part.json"])
