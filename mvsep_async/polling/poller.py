@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
+from mvsep_async.concurrency import Wakeup
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import MVSepError
@@ -74,7 +75,7 @@ class Poller:
     _live: LiveProgress = field(init=False)
     _lookup: JobLookup = field(init=False)
     _tracked: dict[str, _Tracked] = field(factory=dict)
-    _wake: anyio.Event = field(factory=anyio.Event)
+    _wake: Wakeup = field(factory=Wakeup)
 
     def __attrs_post_init__(self) -> None:
         self._live = LiveProgress(self.registry, self.time_scale, self.clock)
@@ -142,9 +143,7 @@ class Poller:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._live.run)
             while True:
-                self._wake = anyio.Event()
-                wait = self._begin_polls(tasks)
-                with anyio.move_on_after(wait):
+                with anyio.move_on_after(self._begin_polls(tasks)):
                     await self._wake.wait()
 
     def _begin_polls(self, tasks: TaskGroup) -> float:

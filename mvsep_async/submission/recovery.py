@@ -9,6 +9,7 @@ from typing import Final
 import anyio
 from attrs import define, field
 
+from mvsep_async.concurrency import Wakeup
 from mvsep_async.endpoints.account import AccountAPI
 from mvsep_async.endpoints.paging import MAX_PAGE, Page
 from mvsep_async.errors import ConfigurationError, MVSepError, ServiceUnavailableError, SubmissionUnknownError
@@ -19,8 +20,8 @@ from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.naming import tag_in
-from mvsep_async.sources import is_url
-from mvsep_async.submission.recovery_policy import Absent, Found, HistoryEnd, Search
+from mvsep_async.polling.lookup import is_uploaded
+from mvsep_async.submission.recovery_policy import HistoryEnd, Search
 from mvsep_async.submission.refused_jobs import may_be
 
 __all__ = ["Recovery"]
@@ -45,7 +46,7 @@ class Recovery:
     clock: Callable[[], float]
     doubt: float = 0.0
     """Seconds by which stamps may be wrong, since several machines make them."""
-    _wake: anyio.Event = field(factory=anyio.Event)
+    _wake: Wakeup = field(factory=Wakeup)
 
     def begin(self, job: JobEntry) -> None:
         """Start searching for a lost job."""
@@ -58,14 +59,16 @@ class Recovery:
 
     async def run(self) -> None:
         """Read the lists whenever a search is due, until cancelled."""
-        rest = 0.0
+        rested_at = 0.0
         while True:
-            self._wake = anyio.Event()
-            with anyio.move_on_after(max(self.search.wait(self.clock()), rest)):
-                await self._wake.wait()
-            if self.search.wait(self.clock()) > 0:
-                continue
-            rest = await self._search()
+            now = self.clock()
+            wait = max(self.search.wait(now), rested_at - now)
+            if wait > 0:
+                with anyio.move_on_after(wait):
+                    await self._wake.wait()
+            else:
+                rest = await self._search()
+                rested_at = self.clock() + rest
 
     async def _search(self) -> float:
         """Read the lists once and apply the results; return how many seconds to pause after a failure."""
@@ -82,11 +85,15 @@ class Recovery:
             return self.outage.rest
         self.outage.ended()
         for job in lost:
-            if not _tagged(job) and job.state is JobState.LOST:
+            if not is_uploaded(job) and job.state is JobState.LOST:
                 self.search.end(job.id)
                 self._give_up(job, hashes)
-        for result in self.search.searched(began, hashes):
-            self._resolve(result)
+        for id, hash in self.search.searched(began, hashes).items():
+            if (found := self.registry.jobs.get(id)) is not None and found.state is JobState.LOST:
+                if hash is None:
+                    self.registry.apply(found, JobEvent.NOT_ACCEPTED)
+                else:
+                    self.registry.apply(found, JobEvent.FOUND, hash=hash)
         return 0.0
 
     async def _listed(self, lost: list[JobEntry], *, thorough: bool) -> list[str]:
@@ -133,15 +140,6 @@ class Recovery:
                 self.outage.ended()
                 return page
 
-    def _resolve(self, result: Found | Absent) -> None:
-        job = self.registry.jobs.get(result.job)
-        if job is None or job.state is not JobState.LOST:
-            return
-        if isinstance(result, Found):
-            self.registry.apply(job, JobEvent.FOUND, hash=result.hash)
-        else:
-            self.registry.apply(job, JobEvent.NOT_ACCEPTED)
-
     def _give_up(self, job: JobEntry, hashes: list[str]) -> None:
         """Requeue or fail a lost job without an uploaded file, which the service's lists cannot identify."""
         if job.request.settings.on_unknown == "resubmit":
@@ -178,7 +176,3 @@ def _step(page: Page[HistoryEntry], read: Mapping[str, int], new: list[str]) -> 
 
 def _missing(lost: list[JobEntry], hashes: list[str]) -> list[JobEntry]:
     return [job for job in lost if not any(tag_in(hash, job.id) for hash in hashes)]
-
-
-def _tagged(job: JobEntry) -> bool:
-    return job.request.source is not None and not is_url(job.request.source)

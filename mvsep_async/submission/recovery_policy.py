@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from math import inf
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from mvsep_async.naming import tag_in
 
-__all__ = ["SEARCHES", "Absent", "Found", "HistoryEnd", "Search"]
+__all__ = ["SEARCHES", "HistoryEnd", "Search"]
 
 SEARCHES: Final = (0.01, 0.03, 0.08, 0.17, 0.33, 0.6, 1.0)
 """When the lists are read, as parts of the time that the service may need to list a job: early, since it usually has
@@ -31,21 +31,6 @@ _PAGES_AFTER: Final = 1
 
 _QUICK_PAGES: Final = 5
 """Most pages that an early search reads: a lost job is among the newest."""
-
-
-@frozen
-class Found:
-    """The service has the job, under this hash."""
-
-    job: str
-    hash: str
-
-
-@frozen
-class Absent:
-    """The service does not have the job: it had enough time to list it, and its complete lists do not show it."""
-
-    job: str
 
 
 @define
@@ -127,19 +112,20 @@ class Search:
         """Tell whether lists read after `began` can prove for any lost job that the service does not have it."""
         return any(began >= lost.since + self.grace for lost in self._lost.values())
 
-    def searched(self, began: float, hashes: Iterable[str]) -> list[Found | Absent]:
-        """Process the `hashes` of lists read after `began`; return the jobs that they prove found or absent."""
+    def searched(self, began: float, hashes: Iterable[str]) -> dict[str, str | None]:
+        """Process the `hashes` of lists read after `began`; return the jobs whose search is over, with their hashes.
+
+        The hash is `None` if the service does not have the job: it had enough time to list it, and its complete lists
+        do not show it.
+        """
         listed = list(hashes)
-        results: list[Found | Absent] = []
+        results: dict[str, str | None] = {}
         for job, lost in list(self._lost.items()):
             found = next((hash for hash in listed if tag_in(hash, job)), None)
-            if found is not None:
-                results.append(Found(job, found))
-            elif began >= lost.since + self.grace:
-                results.append(Absent(job))
-            else:
-                while lost.searches < len(SEARCHES) - 1 and lost.since + SEARCHES[lost.searches] * self.grace <= began:
-                    lost.searches += 1
+            if found is not None or began >= lost.since + self.grace:
+                results[job] = found
+                self.end(job)
                 continue
-            self.end(job)
+            while lost.searches < len(SEARCHES) - 1 and lost.since + SEARCHES[lost.searches] * self.grace <= began:
+                lost.searches += 1
         return results

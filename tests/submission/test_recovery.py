@@ -134,3 +134,27 @@ def test_a_job_without_a_file_name_is_not_paid_again() -> None:
         assert OTHERS[0] in str(error)
 
     searched(Account(history=OTHERS), given_up, source="https://example.com/song.wav")
+
+
+def test_jobs_that_are_lost_in_an_outage_do_not_read_the_lists_one_after_the_other() -> None:
+    async def run() -> None:
+        registry, account = JobRegistry(NoJournal()), Account(fails=frozenset(range(1, 1000)))
+        recovery = Recovery(
+            registry,
+            account,  # type: ignore[arg-type]
+            Search(GRACE),
+            Outage(20.0),
+            anyio.current_time,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(recovery.run)
+            for number in range(100):
+                job = registry.add(JobRequest(f"mv{number}", "song.wav", JobSettings()))
+                registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=registry.stamp())
+                registry.apply(job, JobEvent.ANSWER_LOST)
+                recovery.begin(job)
+                await anyio.sleep(0.5)
+            tasks.cancel_scope.cancel()
+        assert len(account.asked) < 20
+
+    run_virtually(run)
