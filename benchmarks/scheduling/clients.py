@@ -247,7 +247,8 @@ class Client(ABC):
         else:
             self.refused_creates += 1
             self.apply(job, JobEvent.NOT_ACCEPTED)
-            self.slots.refused(job, self.clock.now)
+            self.slots.refused(self.clock.now)
+            self.slots.release(job)
             self.queue.push_first(job)
         self.fill()
 

@@ -114,6 +114,7 @@ class Network(httpx.AsyncBaseTransport):
             return self._instead(fault)
         if fault == "refused after" and path == "separation/create" and answer.status < 400:
             status, refusal = self.rng.choice(_REFUSALS)
+            self.service.jobs[-1].rejected = status in (413, 422)
             return Answer(status, refusal)
         return answer
 
@@ -185,7 +186,8 @@ class Network(httpx.AsyncBaseTransport):
 
     def _check_slots(self) -> None:
         now = trio.current_time()
-        ours = sum(job.unfinished(now) and job.audio is not None for job in self.service.jobs)
+        jobs = [job for job in self.service.jobs if job.audio is not None and not job.rejected]
+        ours = sum(job.unfinished(now) for job in jobs)
         if ours + self._creating > self.service.limit:
             self.story.violate(
                 "the limit is kept",

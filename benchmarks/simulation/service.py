@@ -90,6 +90,8 @@ class RemoteJob:
     fails: bool = False
     cancelled: bool = False
     refunded: bool = False
+    rejected: bool = False
+    """Whether its create was answered as one that cannot succeed."""
 
     def unfinished(self, now: float) -> bool:
         return not self.cancelled and now < self.ended

@@ -303,7 +303,8 @@ class User:
                 self._adrift.pop(entry.id, None)
             elif now - self._adrift.setdefault(entry.id, now) > LONGEST_ADRIFT:
                 self.story.violate("whoever waits knows what for", f"{entry} is in no queue")
-            if entry.state in (JobState.CREATING, JobState.LOST) and entry.id not in held:
+            rejected = entry.id in dispatcher._outcomes._rejections
+            if entry.state in (JobState.CREATING, JobState.LOST) and entry.id not in held and not rejected:
                 self.story.violate("whoever waits knows what for", f"{entry} holds no slot")
         tasks = _count_tasks()
         self.most_tasks = max(self.most_tasks, tasks)

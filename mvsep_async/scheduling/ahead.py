@@ -12,7 +12,6 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import AT_SERVICE
 from mvsep_async.scheduling.ahead_policy import RECHECK, AheadPolicy, upload_size
-from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.submission.upload_queue import UploadQueue
 
 __all__ = ["AheadUploads"]
@@ -34,9 +33,9 @@ class AheadUploads:
     def __bool__(self) -> bool:
         return bool(self._jobs)
 
-    def first(self, groups: GroupSlots) -> JobEntry | None:
+    def first(self, has_room: Callable[[str | None], bool]) -> JobEntry | None:
         """Return the first job whose group may have another slot."""
-        return next((job for job in self._jobs.values() if groups.has_room(job.request.group)), None)
+        return next((job for job in self._jobs.values() if has_room(job.request.group)), None)
 
     def add(self, job: JobEntry) -> None:
         """Add a job whose song begins to be sent ahead."""

@@ -23,7 +23,6 @@ from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.ahead import AheadUploads
 from mvsep_async.scheduling.ahead_policy import AheadPolicy
-from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.scheduling.outcomes import CreateOutcomes
 from mvsep_async.scheduling.pauses import QueuePause, Wait, WaitReason
 from mvsep_async.scheduling.queue import FairQueue
@@ -63,7 +62,6 @@ class Dispatcher:
     """Ids of jobs that a caller is cancelling: they are not queued again."""
     _queue: FairQueue[JobEntry] = field(factory=lambda: FairQueue(_group_and_priority), init=False)
     _slots: Slots = field(init=False)
-    _groups: GroupSlots = field(init=False)
     _pause: QueuePause = field(init=False)
     _admission: Admission = field(init=False)
     _outcomes: CreateOutcomes = field(init=False)
@@ -74,8 +72,7 @@ class Dispatcher:
     """Whether the coordinator granted no slot, and nothing has changed since."""
 
     def __attrs_post_init__(self) -> None:
-        self._slots = Slots(self.concurrency or allowed(None), self.time_scale)
-        self._groups = GroupSlots(self.group_cap)
+        self._slots = Slots(self.concurrency or allowed(None), self.time_scale, self.group_cap)
         self._pause = QueuePause(self.patience, self.time_scale)
         self._admission = Admission(
             self.account,
@@ -94,11 +91,10 @@ class Dispatcher:
             self.clock,
             self._holders,
             self._queue_again,
+            self._release_slot,
         )
         self._ahead = AheadUploads(self.uploads, AheadPolicy(self.time_scale), self.wake.set)
-        self.queue_progress = QueueProgress(
-            self._queue, self._slots, self._groups, self._pause_message, self.time_scale, self.clock
-        )
+        self.queue_progress = QueueProgress(self._queue, self._slots, self._pause_message, self.time_scale, self.clock)
 
     async def run(self, tasks: TaskGroup) -> None:
         """Begin creates, each as one of `tasks`, until cancelled."""
@@ -158,10 +154,10 @@ class Dispatcher:
 
     def _next(self) -> JobEntry | None:
         """Return the job that gets the next slot: one whose song is sent ahead, else the first of the queue."""
-        return self._ahead.first(self._groups) or self._first_queued()
+        return self._ahead.first(self._slots.group_has_room) or self._first_queued()
 
     def _first_queued(self) -> JobEntry | None:
-        return self._queue.peek(self._groups.has_room)
+        return self._queue.peek(self._slots.group_has_room)
 
     async def _claim(self, first: JobEntry, now: float) -> JobEntry | None:
         """Take a slot for the next job of this client, usually `first`; `None` if it is not this client's turn."""
@@ -251,8 +247,7 @@ class Dispatcher:
 
     def acquire_slot(self, job: JobEntry) -> None:
         """Give a slot to a job whose turn it is, or that is already at the service."""
-        self._slots.acquire(job.id)
-        self._groups.acquire(job)
+        self._slots.acquire(job.id, job.request.group)
 
     def slots_changed(self) -> None:
         """React to a slot of another client, taken or freed."""
@@ -269,9 +264,10 @@ class Dispatcher:
                 self.acquire_slot(job)
                 self._in_flight.add(job.id)
         # The slot of a create is freed by its own task, which knows why it ended; an attached job has no slot.
-        freed = before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT
-        if freed and job.id in self._slots.held:
+        if before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT:
             self._release_slot(job)
+        elif before is JobState.LOST and after in AT_SERVICE and job.id not in self._slots.held:
+            self.acquire_slot(job)  # it was freed while the job was searched for
         if after in AT_SERVICE and before not in AT_SERVICE:
             self._pause.ended()
             self._slots.accepted(self.clock())
@@ -309,7 +305,7 @@ class Dispatcher:
         self.wake.set()
 
     def _release_slot(self, job: JobEntry) -> None:
-        if not self._groups.release(job):
+        if job.id not in self._slots.held:
             return
         self._ahead.policy.slot_freed()
         self.queue_progress.slot_released(job, served=job.facts.separation is not None)

@@ -36,7 +36,8 @@ logger = logging.getLogger("mvsep_async")
 class CreateOutcomes:
     """Handles the outcomes of creates. `patience`: seconds of lost responses after which a job fails.
 
-    `holders` returns the jobs that hold a slot; `queue_again` puts a job at the front of the queue.
+    `holders` returns the jobs that hold a slot; `queue_again` puts a job at the front of the queue; `release_slot`
+    frees the slot of a job.
     """
 
     registry: JobRegistry
@@ -46,6 +47,7 @@ class CreateOutcomes:
     clock: Callable[[], float]
     holders: Callable[[], list[JobEntry]]
     queue_again: Callable[[JobEntry], None]
+    release_slot: Callable[[JobEntry], None]
     refused: RefusedJobs = field(init=False)
     _unexplained: Counter[str] = field(factory=Counter, init=False)
     """How often the create of each job was refused for no known reason."""
@@ -55,7 +57,7 @@ class CreateOutcomes:
     """Jobs whose creates get no response: how long that has lasted, and the last error."""
 
     def __attrs_post_init__(self) -> None:
-        self.refused = RefusedJobs(self.admission.account, self.registry, self.clock)
+        self.refused = RefusedJobs(self.admission.account, self.registry, self.clock, self.holders, self.time_scale)
 
     async def handle(self, job: JobEntry, result: CreateResult) -> None:
         """Handle the outcome of a create with a slot."""
@@ -74,8 +76,9 @@ class CreateOutcomes:
             case Fate.REFUSED if isinstance(error, DailyLimitError):
                 self.admission.pause.answered()
                 self.registry.emit(Retried("create", str(error), job.id))
-                if not await self._is_accepted(job, error):
-                    self._requeue(job, error)
+                lists = await self.refused.ask()
+                if not await self._adopt(job, lists, error):
+                    self._send_again(job, error, lists)
                     await self.admission.pause_for_quota(error)
             case Fate.NOT_ACCEPTED if error is not None:
                 self.registry.emit(Retried("create", str(error), job.id))
@@ -125,48 +128,55 @@ class CreateOutcomes:
     async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
         self.admission.pause.answered()
         self.registry.emit(Retried("create", str(error), job.id))
-        lists = await self.refused.ask() if needs_account(error) else None
-        if lists is not None and self._adopt(job, lists, error):
+        lists = await self.refused.ask() if needs_account(error) else AccountLists(None, {})
+        if await self._adopt(job, lists, error):
             return
-        user = None if lists is None else lists.user
-        if self._classify(job, error, user) is Verdict.INVALID_REQUEST:
-            if error.status in (200, 400):
-                self.fail(job, error)
-            else:
-                self._fail_unless_found(job, error)
-        elif says_why(error) or job.state is not JobState.CREATING:
-            self._requeue(job, error)
+        if self._classify(job, error, lists.user) is not Verdict.INVALID_REQUEST:
+            self._send_again(job, error, lists)
+        elif error.status in (200, 400):
+            self.fail(job, error)
         else:
-            self.admission.slots.acquire(job.id)
-            self._search(job, error)
+            self._fail_unless_found(job, error, lists)
 
     async def _rejected(self, job: JobEntry, error: MVSepError) -> None:
-        if not (was_answered(error) and await self._is_accepted(job, error)):
-            self._fail_unless_found(job, error)
+        lists = await self.refused.ask() if was_answered(error) else AccountLists(None, {})
+        if not await self._adopt(job, lists, error):
+            self._fail_unless_found(job, error, lists)
 
     async def _not_accepted(self, job: JobEntry, error: MVSepError) -> None:
         if not was_answered(error):
             self._requeue(job, error)
         else:
             lists = await self.refused.ask()
-            if self._adopt(job, lists, error):
+            if await self._adopt(job, lists, error):
                 return
-            unsent = job.state is not JobState.CREATING
-            if unsent or says_why(error) or isinstance(lists.error, AuthenticationError):
-                self._requeue(job, error)
-            else:
-                self._search(job, error)
+            self._send_again(job, error, lists)
             if lists.user is not None:
                 self.admission.pause.token_accepted()
         await self.admission.pause_queue(error)
 
-    def _fail_unless_found(self, job: JobEntry, error: MVSepError) -> None:
-        """Fail a job; if the error may come from a proxy, only after a search of the service's lists."""
-        if says_why(error) or job.state is not JobState.CREATING or not was_answered(error):
-            self.fail(job, error)
+    def _send_again(self, job: JobEntry, error: MVSepError, lists: AccountLists) -> None:
+        """Queue a refused job again; if the service may have it all the same, only after a search of its lists."""
+        token_rejected = isinstance(lists.error, AuthenticationError)  # so the create was rejected for it, too
+        explained = says_why(error) and lists.error is None
+        if job.state is not JobState.CREATING or explained or token_rejected:
+            self._requeue(job, error)
         else:
             self._search(job, error)
-            self._rejections[job.id] = error
+
+    def _fail_unless_found(self, job: JobEntry, error: MVSepError, lists: AccountLists) -> None:
+        """Fail a job; if the error may come from a proxy, only after a search of the service's lists.
+
+        The job is not sent again, so its slot is free for others during the search if the account does not count it.
+        """
+        if says_why(error) or job.state is not JobState.CREATING or not was_answered(error):
+            self.fail(job, error)
+            return
+        self._search(job, error)
+        self._rejections[job.id] = error
+        if lists.error is None and lists.user is not None and lists.user.current_queue.known:
+            self.release_slot(job)
+            self.admission.update_account(lists.user)
 
     def _requeue(self, job: JobEntry, error: MVSepError | None) -> None:
         """Queue a job again whose create the service has not accepted."""
@@ -180,22 +190,18 @@ class CreateOutcomes:
         message = f"{error.message}; searching the service's lists for the job"
         self.registry.apply(job, JobEvent.ANSWER_LOST, progress=queued(message))
 
-    async def _is_accepted(self, job: JobEntry, error: MVSepError) -> bool:
-        """Continue a job that the service has, or may have, although it refused the create; `False` if it has not."""
-        return self._adopt(job, await self.refused.ask(), error)
-
-    def _adopt(self, job: JobEntry, lists: AccountLists, error: MVSepError) -> bool:
+    async def _adopt(self, job: JobEntry, lists: AccountLists, error: MVSepError) -> bool:
         """Continue a refused job that is, or may be, in the account's lists; `True` if it needs no create.
 
         Until that is known it is `CREATING`, so that it is searched for after a crash, and that no slot is granted to
         it.
         """
-        if job.done() or self.registry.is_elsewhere(job):
-            return True  # it was cancelled or taken over during the request for the account
-        if job.state is not JobState.CREATING:
-            return False  # its body was not sent completely
+        sent = job.state is JobState.CREATING  # else its body was not sent completely
         hash = self.refused.find(job, lists)
-        if hash is None and not self.refused.is_possible(job, lists):
+        listed = sent and (hash is not None or await self.refused.is_possible(job, lists))
+        if job.done() or self.registry.is_elsewhere(job):
+            return True  # it was cancelled or taken over while the lists were read
+        if not listed:
             return False
         logger.warning("job %s was accepted, although the answer to its create says: %s", job.id, error)
         self._search(job, error)
@@ -214,7 +220,7 @@ class CreateOutcomes:
             earlier_unexplained=self._unexplained[job.id],
         )
         if verdict is not Verdict.INVALID_REQUEST:
-            slots.refused(job.id, self.clock(), stated=isinstance(error, NoFreeSlotError) and error.stated)
+            slots.refused(self.clock(), stated=isinstance(error, NoFreeSlotError) and error.stated)
         if verdict is Verdict.TRY_ONCE_MORE:
             self._unexplained[job.id] += 1
         if user is not None:

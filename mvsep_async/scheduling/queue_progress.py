@@ -15,7 +15,6 @@ from mvsep_async.concurrency import Wakeup
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.scheduling.groups import GroupSlots
 from mvsep_async.scheduling.queue import FairQueue
 from mvsep_async.scheduling.slots import Slots
 
@@ -52,7 +51,6 @@ class QueueProgress:
 
     queue: FairQueue[JobEntry]
     slots: Slots
-    groups: GroupSlots
     message: Callable[[], str | None]
     """Returns why no create begins, or `None` if nothing is wrong."""
     time_scale: float
@@ -70,10 +68,10 @@ class QueueProgress:
         slot_time = median(self._slot_times) if len(self._slot_times) >= _ENOUGH else None
         free = self.slots.free(self.clock())
         waits = [estimated_wait(place, free=free, slots=len(self.slots.held) + free, slot_time=slot_time)]
-        if self.groups.cap is not None:
+        if (cap := self.slots.group_cap) is not None:
             own = self.queue.place_in_group(job) or 0
-            left = self.groups.cap - self.groups.held.get(job.request.group, 0)
-            waits.append(estimated_wait(own, free=left, slots=self.groups.cap, slot_time=slot_time))
+            left = cap - self.slots.held_by(job.request.group)
+            waits.append(estimated_wait(own, free=left, slots=cap, slot_time=slot_time))
         known = [wait for wait in waits if wait is not None]
         return evolve(
             job.progress,

@@ -60,11 +60,14 @@ class Slots:
     `limit` is the most unfinished jobs that the account may have. The *room* is how many of them this client can use,
     as far as is known: a refused create lowers it, and the account's own count sets it exactly. While the room is below
     the limit, one more create (a *probe*) is tried from time to time. `time_scale`: factor for the pauses before it.
+    `group_cap`: most slots of one group, `None` for no limit.
     """
 
     limit: int
     time_scale: float = 1.0
-    held: set[str] = field(factory=set, init=False)
+    group_cap: int | None = None
+    held: dict[str, str | None] = field(factory=dict, init=False)
+    """The jobs that hold a slot: id → group."""
     elsewhere: int = field(default=0, init=False)
     """Slots held by other clients with the same journal: they are known, so they are no part of what others use."""
     _room: int = field(init=False)
@@ -101,13 +104,21 @@ class Slots:
         """Return how many slots the clients with this journal may hold now, all together."""
         return self.free(now) + self.used
 
-    def acquire(self, job: str) -> None:
+    def group_has_room(self, group: str | None) -> bool:
+        """Tell whether a group may have one more slot."""
+        return self.group_cap is None or self.held_by(group) < self.group_cap
+
+    def held_by(self, group: str | None) -> int:
+        """Return how many slots a group holds."""
+        return sum(holder == group for holder in self.held.values())
+
+    def acquire(self, job: str, group: str | None = None) -> None:
         """Give a job a slot, even beyond the limit, since the job may already be at the service."""
-        self.held.add(job)
+        self.held[job] = group
 
     def release(self, job: str) -> None:
         """Free the slot of a job; does nothing if it has none."""
-        self.held.discard(job)
+        self.held.pop(job, None)
 
     def accepted(self, now: float) -> None:
         """Record that a create was accepted: there is room for all jobs that hold a slot."""
@@ -116,14 +127,13 @@ class Slots:
             self._room, self._account = min(self.used, self.limit), self.limit
             self._probes, self._probe_at = 0, now
 
-    def refused(self, job: str, now: float, *, stated: bool = False) -> None:
-        """Record that a create was refused for lack of a slot: free its slot and lower the room to the others.
+    def refused(self, now: float, *, stated: bool = False) -> None:
+        """Record that a create was refused for lack of a slot: lower the room to the slots of the other jobs.
 
-        `stated`: whether the service used its exact text for this.
+        The job's own slot is freed by `release`. `stated`: whether the service used its exact text for this.
         """
-        self.release(job)
         self._refusals += 1
-        self._room = min(self._room, self.used)
+        self._room = min(self._room, self.used - 1)
         self._probes += 1
         pause = _PAUSES.scaled(self.time_scale).pause(self._probes)
         if stated:

@@ -9,13 +9,17 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
+from pathlib import PurePosixPath
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 import anyio
 from attrs import define, field, frozen
 
+from mvsep_async.audio.formats import AUDIO_SUFFIXES
 from mvsep_async.errors import (
     AuthenticationError,
+    ConfigurationError,
     DailyLimitError,
     InvalidRequestError,
     MVSepError,
@@ -25,6 +29,8 @@ from mvsep_async.errors import (
 from mvsep_async.http.refusals import classify_refusal_text
 from mvsep_async.http.response import is_about_token
 from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import ID_PATTERN
 from mvsep_async.models.history import HistoryEntry
@@ -42,6 +48,20 @@ logger = logging.getLogger("mvsep_async")
 _FRESH: Final = 60.0
 """Seconds for which one reading of the lists serves the creates of all jobs without an uploaded file, our choice: it
 costs two requests. A job that another program creates meanwhile may be taken for one of ours, and is then not paid."""
+
+_TRIES: Final = 30.0
+"""Seconds for which lists that cannot be read are tried again before a refused job is sent, or fails, without them."""
+
+_AFTER_FAILURE: Final = 5.0
+"""Seconds for which lists that could not be read are not read again before the creates of other jobs."""
+
+_HASHES_DUE: Final = 30.0
+"""Seconds in which the hash of each job that this client has created becomes known, if the service has fetched its
+song: two rounds of polls."""
+
+_RECHECK: Final = 1.0
+
+_NOT_TRIED_AGAIN: Final = (AuthenticationError, ConfigurationError)
 
 _ABOUT_REQUEST: Final = re.compile(
     r"(?i)audio|\bfile|\burl\b|sep\w*[ _]type|algorithm|model|output|format|add[ _]opt|option|parameter|premium|credit"
@@ -93,18 +113,35 @@ def may_be(job: JobEntry, hash: str, sep_type: int | None) -> bool:
     if _TAG.search(hash) or (None not in (sep_type, wanted := job.request.settings.algorithm) and sep_type != wanted):
         return False
     url = job.request.source
-    return not is_url(url) or not is_job_hash(hash) or is_of_url(hash, str(url))
+    return not is_url(url) or not is_job_hash(hash) or not _names_song(str(url)) or is_of_url(hash, str(url))
+
+
+def _names_song(url: str) -> bool:
+    """Tell whether a URL ends with the file name of a song. The links of cloud storage do not."""
+    return PurePosixPath(urlsplit(url).path).suffix.lower() in AUDIO_SUFFIXES
 
 
 @define(eq=False)
 class RefusedJobs:
-    """Finds jobs that the service has although it refused their creates."""
+    """Finds jobs that the service has although it refused their creates.
+
+    `holders` returns the jobs that hold a slot. `time_scale`: factor for all pauses.
+    """
 
     account: Account
     registry: JobRegistry
     clock: Callable[[], float]
+    holders: Callable[[], Sequence[JobEntry]] = tuple
+    time_scale: float = 1.0
+    _lists: AccountLists = AccountLists(None, {})
+    """The result of the latest reading after a refusal."""
+    _number: int = 0
+    """The number of that reading."""
+    _begun: int = 0
+    """How many of these readings were begun."""
     _listed: frozenset[str] = frozenset()
     _listed_at: float = -inf
+    _failed_at: float = -inf
     _reading: anyio.Lock = field(factory=anyio.Lock)
     _before: dict[str, frozenset[str]] = field(factory=dict)
     """The jobs that the account had before the create of each job without an uploaded file."""
@@ -114,14 +151,63 @@ class RefusedJobs:
         if is_uploaded(job):
             return
         async with self._reading:  # creates that begin together are served by one reading
-            if self.clock() - self._listed_at > _FRESH:
-                began = self.clock()
-                lists = await self.ask()
+            now = self.clock()
+            if now - self._listed_at > _FRESH and now - self._failed_at > _AFTER_FAILURE * self.time_scale:
+                lists = await self._read()
                 if lists.error is None:
-                    self._listed, self._listed_at = frozenset(lists.jobs), began
+                    self._listed, self._listed_at = frozenset(lists.jobs), now
             self._before[job.id] = self._listed
 
     async def ask(self) -> AccountLists:
+        """Return the account's lists as they are after this call, without those that cannot be read for a while.
+
+        Calls that wait at the same time share a reading.
+        """
+        begun = self._begun
+        async with self._reading:
+            if self._number <= begun:
+                await self._read_patiently()
+            return self._lists
+
+    def find(self, job: JobEntry, lists: AccountLists) -> str | None:
+        """Return the hash of a refused job that the service has nevertheless, by the tag of its uploaded file."""
+        return next((hash for hash in lists.jobs if tag_in(hash, job.id)), None)
+
+    async def is_possible(self, job: JobEntry, lists: AccountLists) -> bool:
+        """Tell whether one of the account's jobs may be this one, for which no file was uploaded.
+
+        While it may also be another job of this client whose hash is not known yet, that hash is waited for.
+        """
+        if is_uploaded(job):
+            return False
+        until = self.clock() + _HASHES_DUE * self.time_scale
+        while self._may_be_listed(job, lists):
+            if self.clock() >= until or not any(other is not job and _has_no_hash(other) for other in self.holders()):
+                return True
+            await anyio.sleep(_RECHECK * self.time_scale)
+        return False
+
+    def forget(self, job: JobEntry) -> None:
+        """Forget a job whose create has ended."""
+        self._before.pop(job.id, None)
+
+    def _may_be_listed(self, job: JobEntry, lists: AccountLists) -> bool:
+        before = self._before.get(job.id, frozenset())
+        new = (hash for hash in lists.jobs if hash not in before and self.registry.find("hash", hash) is None)
+        return any(may_be(job, hash, lists.jobs[hash]) for hash in new)
+
+    async def _read_patiently(self) -> None:
+        outage = Outage(_TRIES * self.time_scale, self.time_scale)
+        while True:
+            self._begun += 1
+            self._lists = await self._read()
+            self._number = self._begun
+            error = self._lists.error
+            if error is None or isinstance(error, _NOT_TRIED_AGAIN) or outage.failed(self.clock()):
+                return
+            await anyio.sleep(outage.rest)
+
+    async def _read(self) -> AccountLists:
         """Request the account, and the hashes of its unfinished and newest jobs."""
         user, jobs = None, dict[str, int | None]()
         try:
@@ -130,22 +216,12 @@ class RefusedJobs:
             for entry in await self.account.recent_jobs():
                 jobs[entry.hash] = None if entry.algorithm is None else entry.algorithm.sep_type
         except MVSepError as error:
-            logger.info("the account could not be asked about a refused job: %s", error)
+            logger.info("the account could not be asked which jobs it has: %s", error)
+            self._failed_at = self.clock()
             return AccountLists(user, jobs, error)
         return AccountLists(user, jobs)
 
-    def find(self, job: JobEntry, lists: AccountLists) -> str | None:
-        """Return the hash of a refused job that the service has nevertheless, by the tag of its uploaded file."""
-        return next((hash for hash in lists.jobs if tag_in(hash, job.id)), None)
 
-    def is_possible(self, job: JobEntry, lists: AccountLists) -> bool:
-        """Tell whether one of the account's jobs may be this one, for which no file was uploaded."""
-        if is_uploaded(job):
-            return False
-        before = self._before.get(job.id, frozenset())
-        new = (hash for hash in lists.jobs if hash not in before and self.registry.find("hash", hash) is None)
-        return any(may_be(job, hash, lists.jobs[hash]) for hash in new)
-
-    def forget(self, job: JobEntry) -> None:
-        """Forget a job whose create has ended."""
-        self._before.pop(job.id, None)
+def _has_no_hash(job: JobEntry) -> bool:
+    """Tell whether the service may list a job without an uploaded file under a hash that is not known yet."""
+    return not is_uploaded(job) and job.state in (JobState.CREATING, JobState.FETCHING)

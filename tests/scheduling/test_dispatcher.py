@@ -452,13 +452,85 @@ def test_a_job_that_was_rejected_without_a_reason_is_searched_for_before_it_fail
     run_virtually(run)
 
 
+@pytest.mark.parametrize("source", ["https://drive.google.com/file/d/1A2b3C/view", "https://x.test/get.php?id=1"])
+@pytest.mark.parametrize("refusal", [NO_SLOT, DailyLimitError("?", status=400)], ids=repr)
+def test_a_link_without_a_file_name_is_not_sent_again_if_a_job_of_its_algorithm_is_new(
+    refusal: MVSepError, source: str
+) -> None:
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(refusal)
+            here.service.sep_type, here.service.free_left = 40, 0
+            (job,) = here.submit(source=source, settings=JobSettings(algorithm=40))
+            await anyio.sleep(0.5)
+            here.service.history_answer = ["20230327071601-0e3e5c6c85-song.mp3"]
+            await anyio.sleep(1)
+            assert (job.state, len(here.service.creates)) == (JobState.LOST, 1)
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("refusal", [NO_SLOT, DailyLimitError("?", status=400)], ids=repr)
+def test_a_refused_job_is_searched_for_if_the_lists_cannot_be_read(refusal: MVSepError) -> None:
+    """A proxy may have sent the create twice, so that the service has the job and refuses the second request."""
+
+    async def run() -> None:
+        async with world() as here:
+            here.service.answers.append(refusal)
+            here.service.history_answer, here.service.free_left = DOWN, 0
+            (job,) = here.submit()
+            await anyio.sleep(3)
+            assert job.state is JobState.CREATING
+            await anyio.sleep(60)
+            assert (job.state, len(here.service.creates)) == (JobState.LOST, 1)
+
+    run_virtually(run)
+
+
+def test_a_rejected_job_needs_no_slot_while_it_is_searched_for_if_the_account_does_not_count_it() -> None:
+    async def run() -> None:
+        async with world(2) as here:
+            here.service.answers.append(InvalidRequestError("?", status=413))
+            here.service.others = 0
+            here.submit(1)
+            await anyio.sleep(2)
+            here.submit(2)
+            await anyio.sleep(10)
+            assert here.states() == [JobState.LOST, JobState.WAITING, JobState.WAITING]
+            here.registry.apply(here.jobs[0], JobEvent.FOUND, hash="hash")
+            assert len(here.dispatcher._slots.held) == 3
+            here.submit(1)
+            await anyio.sleep(10)
+            assert here.states()[3] is JobState.QUEUED
+            await anyio.sleep(2 * JOB_SECONDS)
+            assert here.states() == [JobState.DONE] * 4
+            assert not here.dispatcher._slots.held
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("counted", [True, None])
+def test_a_rejected_job_keeps_its_slot_if_the_account_may_have_it(counted: bool | None) -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(InvalidRequestError("?", status=413))
+            here.service.others = counted and 1
+            here.submit(1)
+            await anyio.sleep(2)
+            here.submit(1)
+            await anyio.sleep(JOB_SECONDS)
+            assert here.states() == [JobState.LOST, JobState.QUEUED]
+
+    run_virtually(run)
+
+
 def test_a_history_that_cannot_be_read_changes_no_verdict() -> None:
     async def run() -> None:
         async with world() as here:
             here.service.answers.append(InvalidRequestError("?", status=400))
             here.service.history_answer, here.service.others = DOWN, 0
             (job,) = here.submit()
-            await anyio.sleep(1.5)
+            await anyio.sleep(60)
             assert isinstance(job.facts.error, InvalidRequestError)
 
     run_virtually(run)
@@ -483,7 +555,8 @@ def refuse_at(here: World, unfinished: int) -> None:
     for number in range(2):
         job = here.registry.add(JobRequest(f"refused{number}", None, JobSettings()))
         here.dispatcher.acquire_slot(job)
-        here.dispatcher._slots.refused(job.id, anyio.current_time())
+        here.dispatcher._slots.refused(anyio.current_time())
+        here.dispatcher._slots.release(job.id)
     user = User(premium_enabled=True, premium_minutes=9, current_queue=CurrentQueue(unfinished))
     here.dispatcher.update_account(user)
 

@@ -33,7 +33,7 @@ class AnyHistory(RuleBasedStateMachine):
         if how == "release":
             self.slots.release(job)
         else:
-            self.slots.refused(job, self.now)
+            refused(self.slots, job, self.now)
         assert job not in self.slots.held
 
     @rule()
@@ -63,6 +63,11 @@ class AnyHistory(RuleBasedStateMachine):
 
 
 TestAnyHistory = AnyHistory.TestCase
+
+
+def refused(slots: Slots, job: str, now: float) -> None:
+    slots.refused(now)
+    slots.release(job)
 
 
 def held(limit: int, number: int) -> Slots:
@@ -97,8 +102,8 @@ def test_a_refusal_lowers_the_room_and_is_probed_ever_more_rarely() -> None:
     for _ in range(7):
         assert slots.free(now) >= 1
         slots.acquire("new")
-        slots.refused("new", now)
-        assert slots.held == {f"old{job}" for job in range(6)}
+        refused(slots, "new", now)
+        assert set(slots.held) == {f"old{job}" for job in range(6)}
         assert slots.free(now) == 0
         change = slots.next_change(now)
         assert change is not None
@@ -113,7 +118,7 @@ def test_a_refusal_lowers_the_room_and_is_probed_ever_more_rarely() -> None:
 def test_a_slot_of_ours_that_comes_free_is_used_without_waiting_for_a_probe() -> None:
     slots = held(10, 6)
     slots.acquire("new")
-    slots.refused("new", 0.0)
+    refused(slots, "new", 0.0)
     slots.release("old0")
     assert slots.free(0.1) == 1
 
@@ -121,7 +126,7 @@ def test_a_slot_of_ours_that_comes_free_is_used_without_waiting_for_a_probe() ->
 def test_a_probe_that_is_accepted_is_followed_by_the_next() -> None:
     slots = held(10, 6)
     slots.acquire("new")
-    slots.refused("new", 0.0)
+    refused(slots, "new", 0.0)
     now = FIRST_PAUSE
     for job in range(4):
         assert slots.free(now) == 1
@@ -151,7 +156,7 @@ def test_creates_under_way_are_not_taken_for_jobs_at_the_service() -> None:
 def test_a_refused_create_is_repeated_at_once_when_the_account_has_room_after_all() -> None:
     slots = held(10, 9)
     slots.acquire("new")
-    slots.refused("new", 0.0)
+    refused(slots, "new", 0.0)
     slots.account_reported(9, 0.5)
     assert slots.free(0.5) == 1
 
@@ -163,7 +168,7 @@ def test_a_limit_that_promises_too_much_costs_few_refusals() -> None:
         while slots.free(second):
             slots.acquire(f"{second} {len(slots.held)}")
             if len(slots.held) > 10:
-                slots.refused(max(slots.held), second)
+                refused(slots, max(slots.held), second)
                 refusals += 1
             else:
                 slots.accepted(second)
@@ -176,8 +181,18 @@ def test_a_limit_that_promises_too_much_costs_few_refusals() -> None:
 def test_the_same_limit_again_forgets_nothing(limit: int, other: int) -> None:
     slots = Slots(limit)
     slots.acquire("new")
-    slots.refused("new", 0.0)
+    refused(slots, "new", 0.0)
     slots.relimit(limit)
     assert slots.free(0.0) == 0
     slots.relimit(other)
     assert slots.free(0.0) == (0 if other == limit else other)
+
+
+def test_a_group_has_room_below_its_cap() -> None:
+    slots = Slots(10, group_cap=2)
+    for job in ("a1", "a2", "b1"):
+        slots.acquire(job, job[0])
+    assert [slots.group_has_room(group) for group in ("a", "b", None)] == [False, True, True]
+    assert slots.held_by("a") == 2
+    slots.release("a1")
+    assert slots.group_has_room("a")
