@@ -175,7 +175,6 @@ def test_popped_and_removed_jobs_are_not_referenced() -> None:
         pass
     assert not queue
     assert not queue._groups
-    assert not queue._turns
 
 
 def test_taking_an_item_gives_its_group_the_last_turn() -> None:
