@@ -52,6 +52,7 @@ class Algorithm:
         return [
             float(rule["value"])
             for name, entry in self.fields.items()
+            if not self._hides(entry, options)
             for rule in entry.get("price_rules") or ()
             if rule["mode"] == "multiplier" and rule["option_key"] == options.get(name, entry.get("default_key"))
         ]
@@ -78,6 +79,15 @@ class Algorithm:
                 outputs = tuple(override["outputs"].values())
         added = [override["outputs"].values() for override in overrides if override.get("mode") == "add"]
         return tuple(dict.fromkeys(chain(outputs, *added)))
+
+    def _hides(self, entry: Mapping[str, Any], options: Mapping[str, str]) -> bool:
+        """Whether a field does not apply to these options. Programs send fields that the page hides all the same."""
+        for condition in entry["conditions"]:
+            other = next(item for item in self.fields.values() if item["id"] == condition["depends_on_field_id"])
+            holds = options.get(other["name"], other["default_key"]) in condition["value_json"]
+            if holds == (condition["action"] == "hide"):
+                return True
+        return False
 
     def model_key(self, options: Mapping[str, str]) -> str | None:
         """Return the option key of the chosen model (`model_type`); None where there is no such choice."""

@@ -10,10 +10,10 @@ import io
 import zipfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import anyio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mvsep_async import MVSepClient, OutputFormat
 from mvsep_async.models import JobKind, JobStatus
@@ -65,6 +65,8 @@ class Endpoint:
     changes: Mapping[str, str] = field(factory=dict)
     proven_by: Mapping[str, str] = field(factory=dict)
     answers: Mapping[str, str] = field(factory=dict)
+    success: bool = True
+    """What the answer says of itself."""
 
 
 WRONG_TOKEN: Final = "no-such-token"
@@ -186,6 +188,32 @@ async def _get_remote(world: World) -> JobStatus:
     return status
 
 
+def _fetching(pending: Literal["message", "not_found", "status"]) -> Callable[[World], Awaitable[JobStatus]]:
+    async def call(world: World) -> JobStatus:
+        world.sandbox.fetch_seconds = 3600
+        world.sandbox.quirks = evolve(world.sandbox.quirks, remote_pending=pending)
+        url = "https://files.example/song.wav"
+        world.sandbox.remote_file(url, world.song)
+        created = await world.client.separations.create(url=url, sep_type=40)
+        return await world.client.separations.get_remote(created.hash)
+
+    return call
+
+
+async def _gone(world: World) -> JobStatus:
+    return await world.client.separations.get("20260101000000-0123456789-no-such-song.wav")
+
+
+def _user_with(current_queue: Literal["count", "null"]) -> Callable[[World], Awaitable[object]]:
+    async def call(world: World) -> object:
+        world.sandbox.quirks = evolve(
+            world.sandbox.quirks, current_queue=current_queue, minutes_as_text=True, flags_as_bool=True
+        )
+        return await _user(world)
+
+    return call
+
+
 async def _cancel(world: World) -> object:
     return await world.client.separations.cancel(await world.made())
 
@@ -262,6 +290,7 @@ async def _quality_delete(world: World) -> object:
     return await world.client.quality.delete(await _quality_added(world), "secret")
 
 
+PENDING: Final[tuple[Literal["message", "not_found", "status"], ...]] = ("message", "not_found", "status")
 PASSWORD: Final = "a long password"
 
 TABLE: Final = (
@@ -410,6 +439,23 @@ TABLE: Final = (
         answers={"status": "status", "data.message": "message"},
     ),
     Endpoint(
+        name="queued, a status that is not documented",
+        method="GET",
+        path="separation/get",
+        call=_status("queued"),
+        sends={"hash": None},
+        answers={"status": "status", "data.queue_count": "queue_length"},
+    ),
+    Endpoint(
+        name="not found",
+        method="GET",
+        path="separation/get",
+        call=_gone,
+        sends={"hash": None},
+        answers={"status": "status", "data.message": "message"},
+        success=False,
+    ),
+    Endpoint(
         name="done",
         method="GET",
         path="separation/get",
@@ -467,6 +513,18 @@ TABLE: Final = (
         sends={"hash": None},
         changes={"hash": "n2AwBjy4KsFZfqqR"},
         answers={"status": "status", "data.hash": "hash", "data.link": "link"},
+    ),
+    *(
+        Endpoint(
+            name=f"a URL job that is being fetched, {pending}",
+            method="GET",
+            path="separation/get-remote",
+            call=_fetching(pending),
+            sends={"hash": None},
+            answers={"data.message": "message"},
+            success=pending == "status",
+        )
+        for pending in PENDING
     ),
     Endpoint(
         name="cancel",
@@ -634,6 +692,22 @@ TABLE: Final = (
         sends=TOKEN,
         refused=WITHOUT_TOKEN,
         answers={**USER, "data.api_token": "api_token", "data.current_queue.0.hash": "current_queue.jobs.0.hash"},
+    ),
+    Endpoint(
+        name="user with a count of jobs, and numbers as text",
+        method="GET",
+        path="app/user",
+        call=_user_with("count"),
+        sends=TOKEN,
+        answers={**USER, "data.current_queue": "current_queue.count"},
+    ),
+    Endpoint(
+        name="user without a count of jobs",
+        method="GET",
+        path="app/user",
+        call=_user_with("null"),
+        sends=TOKEN,
+        answers=USER,
     ),
     Endpoint(
         name="history",

@@ -84,7 +84,11 @@ const user = struct({
 const done = struct({
   hash, algorithm: string, algorithm_description: string, output_format: string, size, tags: record(any), date,
   input_file: optional(struct({ url, size, download: string })), transcription: optional(string),
-  files: array(struct({ url, size, bytes: integer, download: text(/^[\w-]+\.\w+$/), type: string })),
+  image: optional(url),
+  files: array(struct({
+    url, size, bytes: integer, download: text(/^[\w-]+\.\w+$/), type: string, name: optional(string),
+    link: optional(url), stem: optional(string), peaks: optional(array(number)),
+  })),
 });
 const place = { queue_count: integer, current_order: integer };
 const chunks = { finished_chunks: integer, all_chunks: integer };

@@ -22,8 +22,9 @@ def decode(sandbox: Sandbox, song: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_every_answer_is_read(song: Path) -> None:
-    with Sandbox(manual=True) as sandbox:
+@pytest.mark.parametrize("quirks", [Quirks(), Quirks(rich_files=True, peaks=3)])
+def test_every_answer_is_read(song: Path, quirks: Quirks) -> None:
+    with Sandbox(manual=True, quirks=quirks) as sandbox:
         done = decode(sandbox, song)
         assert done.returncode == 0, done.stderr
         asked = {request.path for request in sandbox.requests}
@@ -34,7 +35,8 @@ def test_every_answer_is_read(song: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "quirks", [Quirks(success_as_text=True), Quirks(file_bytes="text"), Quirks(minutes_as_text=True), Quirks(peaks=3)]
+    "quirks",
+    [Quirks(success_as_text=True), Quirks(file_bytes="text"), Quirks(minutes_as_text=True), Quirks(null_tags=True)],
 )
 def test_the_decoder_is_strict(song: Path, quirks: Quirks) -> None:
     with Sandbox(manual=True, quirks=quirks) as sandbox:

@@ -41,24 +41,6 @@ async def test_every_type_has_the_keys_of_the_service(open_sandbox: Open) -> Non
                 assert condition["depends_on_field_id"] in {other["id"] for other in entry["algorithm_fields"]}
 
 
-def test_the_catalogue_has_the_facts_of_the_service() -> None:
-    facts = json.loads((FACTS / "catalogue.json").read_text(encoding="utf-8"))
-    known = catalogue.algorithms()
-    assert sum(fact["id"] != fact["sep_type"] for fact in facts) > 100
-    values = 0
-    for fact in facts:
-        entry = known[fact["sep_type"]].entry
-        for key in ("id", "name", "orientation", "price_coefficient", "is_active", "audio_widget", "allow_resample"):
-            assert entry[key] == fact[key]
-        assert entry["algorithm_group"]["name"] == fact["group"]
-        assert len(entry["algorithm_fields"]) == len(fact["fields"])
-        for field, expected in zip(entry["algorithm_fields"], fact["fields"], strict=True):
-            assert json.loads(field["options"]) == expected["options"]
-            assert (field["default_key"], field["required"]) == (expected["default"], expected["required"])
-            values += len(expected["options"])
-    assert values == 409
-
-
 async def test_groups_can_be_nested_with_a_token(open_sandbox: Open) -> None:
     api = await open_sandbox(quirks=Quirks(nested_groups=True))
     flat = (await api.get("app/algorithms")).json()
