@@ -55,7 +55,7 @@ def measure(quick: bool) -> list[Row]:
         for count in (2,) if quick else (1, 2, 4, 8):
             run = _run(journal(), count, songs, work)
             ideal = work * -(-songs // _SLOTS)
-            name = f"{count} processes, {songs} jobs of {work:g} s"
+            name = f"{count} process{'es' * (count > 1)}, journal in PostgreSQL, {songs} jobs of {work:g} s"
             rows += [
                 Row(name=name, unit="s", ours=run.seconds, peer=ideal, peer_name="ideal", goal=1.3),
                 Row(
@@ -196,10 +196,16 @@ async def _queued(journal: str, jobs: int) -> list[Row]:
             await database.close()
         assert held
     return [
-        Row(name=f"{jobs:,} submits by 200 tasks", unit="s", ours=submits),
-        Row(name=f"claim among {jobs:,} queued jobs", unit="ms", ours=middle(claims), spread=spread(claims), goal=10),
+        Row(name=f"journal in PostgreSQL: {jobs:,} submits by 200 tasks", unit="s", ours=submits),
         Row(
-            name=f"memory of another process with {jobs:,} queued jobs, above one with none",
+            name=f"journal in PostgreSQL: claim among {jobs:,} queued jobs",
+            unit="ms",
+            ours=middle(claims),
+            spread=spread(claims),
+            goal=10,
+        ),
+        Row(
+            name=f"journal in PostgreSQL: memory of another process for {jobs:,} queued jobs",
             unit="MiB",
             ours=before / 2**20,
             goal=10,
