@@ -76,13 +76,16 @@ def test_fish(folder: Path, tmp_path: Path, words: list[str], wanted: str) -> No
     assert [one.split("\t")[0] for one in out.splitlines()] == [wanted]
 
 
-ZSH = """
+# What was completed becomes a comment, so that the command does not run.
+ZSH = r"""
 zmodload zsh/zpty
 zpty shell zsh -f -i
-zpty -w shell "PS1='%% '; fpath=({folder} \\$fpath); autoload -Uz compinit; compinit -u -D; print READY"
+zpty -w shell "PS1='%% '; bindkey -e; setopt interactivecomments; fpath=({folder} \$fpath)"
+zpty -w shell "autoload -Uz compinit; compinit -u -D; print READY"
 while zpty -r shell line; do [[ "$line" == READY* ]] && break; done
-zpty -w -n shell $'{line}\\t'
-zpty -w shell ' ; print -r -- "<<END>>"'
+zpty -w -n shell $'{line}\t'
+zpty -w shell $'\x01#'
+zpty -w shell 'print -r -- "<<END>>"'
 while zpty -r shell line; do print -r -- "$line"; [[ "$line" == *"<<END>>"* && "$line" != *print* ]] && break; done
 """
 

@@ -37,7 +37,7 @@ def at_state(state: str, database: str, folder: Path) -> Iterator[tuple[Sandbox,
         if state == "queued":
             sandbox.occupy(sandbox.premium_token, 10)
         if state == "downloading":
-            stall = Fault(kind=FaultKind.STALL, path="/storage/*", after_bytes=1000, seconds=60, count=None)
+            stall = Fault(kind=FaultKind.STALL, path="/storage/*", after_bytes=1000, seconds=12, count=None)
             sandbox.faults.add(stall)
         if state == "lost":
             sandbox.faults.add(Fault(kind=FaultKind.LOSE_ANSWER, path="separation/create", count=2))
