@@ -17,7 +17,7 @@ from mvsep_async.cli import config_file
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.help import COMMON as COMMON_OPTIONS
-from mvsep_async.cli.terminal import be_quiet, enable_debug_log, terminal
+from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.http.token import Token
@@ -30,13 +30,15 @@ __all__ = [
     "TOKEN_VARIABLE",
     "TRANSFER",
     "URL_VARIABLE",
+    "All",
     "CommandConfig",
     "CommonOptions",
     "ConfigValue",
+    "Limit",
     "Region",
+    "Start",
     "TransferOptions",
     "address_of_region",
-    "apply_output_options",
     "connect",
     "load_config",
     "parse_rate",
@@ -77,6 +79,10 @@ class CommonOptions:
 
 
 COMMON: Final = CommonOptions()
+
+Start = Annotated[int, Parameter(help="Number of entries to skip.")]
+Limit = Annotated[int, Parameter(help="How many to list.")]
+All = Annotated[bool, Parameter(help="List all of them.")]
 
 
 @Parameter(name="*", group=ADVANCED)
@@ -165,17 +171,8 @@ class CommandConfig:
                 return config_file.expand_home(value)
 
 
-def apply_output_options(common: CommonOptions) -> None:
-    """Be as quiet or verbose as asked for."""
-    if common.verbose:
-        enable_debug_log()
-    if common.quiet:
-        be_quiet()
-
-
 def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) -> CommandConfig:
     """Resolve the configuration; raises `UsageProblem` for a configuration file that cannot be used."""
-    apply_output_options(common)
     path = config_file.config_path()
     values = config_file.read(path, common.profile)
     origin = str(path) if common.profile is None else f"[profile.{common.profile}] of {path}"

@@ -8,15 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from anyio import to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.job_ids import record_label
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.state_list import add_entry, read_entries, state_list
+from mvsep_async.jobs.job import Job
 from mvsep_async.naming import fill, song_name
 
-__all__ = ["Fetch", "fetched_before", "remember_fetched"]
+__all__ = ["Fetch", "fetch_stems", "fetched_before"]
 
 
 @frozen
@@ -46,12 +47,14 @@ async def fetched_before(config: CommandConfig, fetch: Fetch) -> tuple[Path, ...
     return await to_thread.run_sync(_find, _list(config), fetch)
 
 
-async def remember_fetched(config: CommandConfig, fetch: Fetch, files: Sequence[Path]) -> None:
-    """Remember files that were fetched, with their sizes and times."""
+async def fetch_stems(config: CommandConfig, job: Job, fetch: Fetch, *, overwrite: bool, mirror: bool = False) -> None:
+    """Download a job's stems, and remember their files with their sizes and times."""
+    files = await job.download(fetch.folder, stems=fetch.stems, layout=fetch.layout, overwrite=overwrite, mirror=mirror)
+    key = evolve(fetch, hash=job.hash or fetch.hash).key
 
     def remember() -> None:
         with suppress(OSError):  # a file was removed meanwhile
-            add_entry(_list(config), {"fetch": fetch.key, "files": [[os.fspath(one), *_state(one)] for one in files]})
+            add_entry(_list(config), {"fetch": key, "files": [[os.fspath(one), *_state(one)] for one in files]})
 
     await to_thread.run_sync(remember)
 

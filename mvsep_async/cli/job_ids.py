@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from pathlib import Path
+from itertools import pairwise, takewhile
+from pathlib import Path, PurePath
 from typing import Final
 
 from attrs import frozen
@@ -16,7 +17,8 @@ from mvsep_async.cli.records import read_journal
 from mvsep_async.client import MVSepClient
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.request import ID_PATTERN
-from mvsep_async.sources import label
+from mvsep_async.naming import safe_name
+from mvsep_async.sources import is_url, label
 
 __all__ = ["JobNames", "find_jobs", "record_label", "short_ids", "song_of_hash"]
 
@@ -34,11 +36,15 @@ _REMOTE_HASH: Final = re.compile(r"[A-Za-z0-9]{12,}")
 
 @frozen
 class JobNames:
-    """What one job may be called: its hash at the service and its id in the journal, as far as there are any."""
+    """What one job may be called: its hash at the service and its id in the journal, as far as there are any.
+
+    `song`: the name of its song, if it is known, and `folder`: the folders of the song that its stems have too.
+    """
 
     hash: str | None
     id: str | None = None
     song: str = ""
+    folder: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,8 +92,8 @@ def record_label(record: Record) -> str:
     return label(record.request.source, record.request.filename)
 
 
-async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[str]) -> dict[str, str]:
-    """Return the jobs that ids, prefixes or hashes name: their hashes, each with the name of its song if it is known.
+async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[str]) -> dict[str, JobNames]:
+    """Return the jobs that ids, prefixes or hashes name, by their hashes.
 
     They are looked for in the journal, in the libraries, then in the account's newest jobs. Raises `UsageProblem` for
     what names no job, or several.
@@ -99,32 +105,39 @@ async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[
         )
     from mvsep_async.cli.libraries import library_jobs, library_records  # not needed for completion
 
-    found: dict[str, str] = {}
+    async def of_libraries() -> list[JobNames]:
+        found = [
+            JobNames(job.hash, song=Path(job.song).name, folder=str(_mirrored(PurePath(job.song).parent)))
+            for job in await library_jobs(config)
+        ]
+        return found + [_names(record) for record in await library_records(config)]
+
+    async def of_history() -> list[JobNames]:
+        entries = [] if config.token is None else await client.account.history(limit=_HISTORY)
+        return [JobNames(entry.hash) for entry in entries]
+
     known = [_names(record) for record in await read_journal(config.journal_path, config)]
-    of_libraries: list[JobNames] | None = None
+    libraries: list[JobNames] | None = None
     history: list[JobNames] | None = None
+    found: dict[str, JobNames] = {}
     for word in words:
         matches = [job for job in known if job.match(word)]
         if not matches:
-            if of_libraries is None:
-                of_libraries = [_names(record) for record in await library_records(config)]
-                of_libraries += [JobNames(job.hash, song=Path(job.song).name) for job in await library_jobs(config)]
-            matches = [job for job in of_libraries if job.match(word)]
+            libraries = await of_libraries() if libraries is None else libraries
+            matches = [job for job in libraries if job.match(word)]
         if not matches and _LONG_HASH.fullmatch(word):
             matches = [JobNames(word)]
-        if not matches and config.token is not None:
-            if history is None:
-                entries = await client.account.history(limit=_HISTORY)
-                history = [JobNames(entry.hash) for entry in entries]
+        if not matches:
+            history = await of_history() if history is None else history
             matches = [job for job in history if job.match(word)]
-        hash, song = _only(word, matches)
-        found[hash] = song
+        job = _only(word, matches)
+        found[job.hash or word] = job
     return found
 
 
-def _only(word: str, matches: Sequence[JobNames]) -> tuple[str, str]:
+def _only(word: str, matches: Sequence[JobNames]) -> JobNames:
     if not matches and _REMOTE_HASH.fullmatch(word):
-        return word, ""
+        return JobNames(word)
     if not matches:
         raise UsageProblem(f"no job has an id or hash that begins with {word!r}; `mvsep-async jobs` lists the jobs")
     if len({job.hash or job.id for job in matches}) > 1:
@@ -132,8 +145,24 @@ def _only(word: str, matches: Sequence[JobNames]) -> tuple[str, str]:
         raise UsageProblem(f"{word!r} names {len(matches)} jobs: {shown}; give more of the id, or the whole hash")
     if matches[0].hash is None:
         raise UsageProblem(f"the job {word!r} was not sent to the service yet: `mvsep-async jobs resume` sends it")
-    return matches[0].hash, matches[0].song
+    return matches[0]
 
 
 def _names(record: Record) -> JobNames:
-    return JobNames(record.facts.hash or record.facts.remote, record.request.id, record_label(record))
+    """Return the names of a job in a journal."""
+    source, target, folder = record.request.source, record.request.target, ""
+    if target is not None and isinstance(source, str | os.PathLike) and not is_url(source):
+        folder = _common_end(PurePath(os.path.abspath(source)).parent, PurePath(target.directory))  # noqa: PTH100
+    return JobNames(record.facts.hash or record.facts.remote, record.request.id, record_label(record), folder)
+
+
+def _mirrored(folder: PurePath) -> PurePath:
+    """Return folders with the names that they have in a folder for stems."""
+    return PurePath(*map(safe_name, folder.parts))
+
+
+def _common_end(song: PurePath, stems: PurePath) -> str:
+    """Return the folders in which the folder of a song and that of its stems end alike, since they were mirrored."""
+    pairs = zip(reversed(_mirrored(song).parts), reversed(stems.parts), strict=False)
+    alike = [part for part, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return "" if song == stems else str(PurePath(*reversed(alike)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any, TypeAlias
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from mvsep_async.cli.exits import DONE, FAILED, USAGE
-from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.dashboard import Dashboard
 from mvsep_async.cli.live.lanes import Running, Snapshot
 from mvsep_async.cli.live.render import summary
@@ -41,12 +39,8 @@ class JobRun:
     """
 
     title: str
-    json: bool
     songs: Songs | None = None
     slots: int | None = None
-    clock: Callable[[], float] = time.monotonic
-    on_board: Callable[[Board], None] = lambda board: None
-    """Called with every board that is shown."""
     done: int = 0
     skipped: int = 0
     """Of those done: songs that had been separated before, whose stems are all there."""
@@ -60,7 +54,7 @@ class JobRun:
     """Whether a song is being read that is neither among those to be read nor a job yet."""
     open: dict[str, Job] = field(factory=dict)
     """Jobs that are not over, by id."""
-    _dashboard: Dashboard = field(init=False)
+    _dashboard: Dashboard = field(default=Factory(lambda self: Dashboard(self.title), takes_self=True), init=False)
     _seen: int = 0
     _ended: set[str] = field(factory=set)
     _given: dict[str, str] = field(factory=dict)
@@ -71,9 +65,6 @@ class JobRun:
     """Names of songs, by job, where the jobs themselves do not know them."""
     _active: set[str] = field(factory=set)
     """Jobs that something was sent or fetched for in this run."""
-
-    def __attrs_post_init__(self) -> None:
-        self._dashboard = Dashboard(self.title, self.json, self.clock, self.on_board)
 
     def rename(self, title: str) -> None:
         """Change the title that is shown."""
@@ -116,7 +107,7 @@ class JobRun:
         except BaseException:
             self._update_open(client.jobs())  # for the hint how to continue
             raise
-        if not self.json and self.over > 1:
+        if not terminal().json and self.over > 1:
             took = self._dashboard.tracker.elapsed
             terminal().note(summary(self.done - self.skipped, self.skipped, self.failed, self.cancelled, took))
         if self.failed_before:
@@ -186,10 +177,6 @@ class JobRun:
             failed=self.failed + self.cancelled,
         )
 
-    def board(self, client: MVSepClient) -> Board:
-        """Return what is to be shown now."""
-        return self._dashboard.board(client, self.snapshot(client))
-
     def _job_name(self, job: Job) -> tuple[str, str]:
         song = self._labels.get(job.id)
         return job_name(job) if song is None else (title_of(Path(song))[0], "")
@@ -201,7 +188,7 @@ class JobRun:
         self.failed_before += outcome.failed_before
         self.cancelled += outcome.status == "cancelled"
         self.unsent += outcome.unsent
-        self._dashboard.write(outcome.document() if self.json else outcome.line)
+        self._dashboard.write(outcome.document() if terminal().json else outcome.line)
 
     def _update_open(self, known: list[Job]) -> None:
         """Add jobs that are new, and drop those that are over."""

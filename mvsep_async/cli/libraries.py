@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from anyio import to_thread
 from attrs import frozen
@@ -39,10 +39,14 @@ JOURNAL = f"{HIDDEN}/journal.sqlite"
 
 @frozen
 class LibraryJob:
-    """A finished job of a library. `song`: the path of its song below the source folder; `files`: its stems."""
+    """A finished job of a library. `song`: the path of its song below the source folder; `files`: its stems.
+
+    `path`: the whole path of the song, where the source folder is known.
+    """
 
     hash: str
     song: str
+    path: PurePath
     method: str
     finished: float
     files: tuple[Path, ...]
@@ -77,12 +81,13 @@ async def library_jobs(config: CommandConfig) -> list[LibraryJob]:
 
     def read() -> list[LibraryJob]:
         found: list[LibraryJob] = []
-        for target in (library.target for library in known_libraries(config)):
-            if not (target / MANIFEST).exists():
+        for library in known_libraries(config):
+            path = library.target / MANIFEST
+            if not path.exists():
                 continue  # removed since, or on a drive that is not there
             try:
-                with closing(Manifest.open_read_only(target / MANIFEST)) as manifest:
-                    found += [job for song in manifest.songs() for job in _jobs_of(song, target)]
+                with closing(Manifest.open_read_only(path)) as manifest:
+                    found += [job for song in manifest.songs() for job in _jobs_of(song, library)]
             except JournalError as error:
                 terminal().note(str(error))
         return sorted(found, key=lambda job: job.finished)
@@ -98,11 +103,12 @@ async def library_records(config: CommandConfig) -> list[Record]:
     return found
 
 
-def _jobs_of(song: SeparatedSong, target: Path) -> Iterator[LibraryJob]:
+def _jobs_of(song: SeparatedSong, library: KnownLibrary) -> Iterator[LibraryJob]:
+    source = str((library.options or {}).get("source", ""))
     for hash, files in groupby(song.files, key=lambda file: file.hash):
         if hash is not None:
-            paths = tuple(target / file.path for file in files)
-            yield LibraryJob(hash, song.source, song.method_name, song.finished, paths)
+            paths = tuple(library.target / file.path for file in files)
+            yield LibraryJob(hash, song.source, PurePath(source, song.source), song.method_name, song.finished, paths)
 
 
 def known_libraries(config: CommandConfig) -> Sequence[KnownLibrary]:

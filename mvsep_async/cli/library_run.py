@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 from rich.cells import cell_len
 from rich.text import Text
 
-from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.dashboard import Dashboard
 from mvsep_async.cli.live.lanes import Running, Snapshot
 from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
@@ -42,10 +40,8 @@ class LibraryRun:
     """Takes the events of a run and shows them. `several`: songs are separated in more than one way."""
 
     title: str
-    json: bool
     source: Path
     several: bool = False
-    clock: Callable[[], float] = time.monotonic
     tally: Tally = field(factory=Tally)
     _jobs: dict[str, tuple[str, str, Job]] = field(factory=dict)
     """Name, folder and job, by the job's id."""
@@ -57,10 +53,7 @@ class LibraryRun:
     """Notices that were shown: a folder that is watched is separated again and again."""
     _waits_for: str | None = None
     """Why songs wait, in the words of the run."""
-    _dashboard: Dashboard = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._dashboard = Dashboard(self.title, self.json, self.clock)
+    _dashboard: Dashboard = field(default=Factory(lambda self: Dashboard(self.title), takes_self=True), init=False)
 
     @property
     def unit(self) -> str:
@@ -81,12 +74,12 @@ class LibraryRun:
                 for job in self._jobs_of_song.pop(song, ()):
                     self._jobs.pop(job, None)
                 self._failed.pop(song, None)
-                if self.json and event.kind is EventKind.FAILED:
-                    self._failed[song] = self._document(event)
-                elif self.json:
-                    self._dashboard.write(self._document(event))
-                else:
+                if not terminal().json:
                     self._dashboard.write(lambda glyphs, width: self._line(event, glyphs, width))
+                elif event.kind is EventKind.FAILED:
+                    self._failed[song] = self._document(event)
+                else:
+                    self._dashboard.write(self._document(event))
             case EventKind.RETRYING | EventKind.FOLLOWED | EventKind.REMOVED:
                 self._note(event)
             case EventKind.NOTICE | EventKind.FAILED_BEFORE if (event.path, event.message) not in self._noted:
@@ -112,7 +105,7 @@ class LibraryRun:
         folder = shown_path(self.source)
         separated = amount(result.tally.separated, self.unit)
         text = f"{separated} separated{failed}; waiting for new songs in {folder}, Ctrl-C ends"
-        if self.json:
+        if terminal().json:
             terminal().note(text)
         else:
             self._dashboard.write(lambda glyphs, width: Text(visible(text), style="dim"))
@@ -140,17 +133,13 @@ class LibraryRun:
             notice=self._waits_for,
         )
 
-    def board(self, client: MVSepClient) -> Board:
-        """Return what is to be shown now."""
-        return self._dashboard.board(client, self.snapshot(client))
-
     def _write_failed(self) -> None:
         for document in self._failed.values():
             self._dashboard.write(document)
         self._failed.clear()
 
     def _note(self, event: LibraryEvent) -> None:
-        if self.json:
+        if terminal().json:
             terminal().note(self._notice(event))
         else:
             self._dashboard.write(lambda glyphs, width: self._notice(event))

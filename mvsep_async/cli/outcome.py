@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Final, Literal, Self
 
 from attrs import frozen
@@ -19,7 +21,7 @@ from mvsep_async.jobs.failures import FailureKind, classify_failure
 from mvsep_async.jobs.job import Job
 from mvsep_async.sources import JobSource, Pair, is_url, label
 
-__all__ = ["Outcome", "job_name", "shown_path", "title_of"]
+__all__ = ["Outcome", "distinct_ends", "job_name", "shown_path", "title_of"]
 
 _SHORTEST: Final = 12
 """Columns that a folder needs to be worth showing."""
@@ -139,6 +141,21 @@ def shown_path(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
+
+
+def distinct_ends(paths: Sequence[PurePath]) -> list[str]:
+    """Return for each path its name, and as many of the folders above it as distinguish it from the other paths."""
+
+    def end(path: PurePath) -> PurePath:
+        return PurePath(*path.parts[-parts[path] :])
+
+    parts = dict.fromkeys(paths, 1)
+    while True:
+        counts = Counter(map(end, parts))
+        longer = {path: count + 1 for path, count in parts.items() if counts[end(path)] > 1 and len(path.parts) > count}
+        if not longer:
+            return [str(end(path)) for path in paths]
+        parts |= longer
 
 
 def title_of(path: Path) -> tuple[str, str]:

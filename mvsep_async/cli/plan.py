@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from anyio import to_thread
-from attrs import frozen
+from attrs import asdict, frozen
 
 from mvsep_async.cli.choice import Choice
-from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.library_stems import LibraryStems
-from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.songs import Songs
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
@@ -23,8 +21,7 @@ from mvsep_async.http.call import Json
 from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
-from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.postgres_url import JournalAddress
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.sources import is_url
 
 __all__ = ["Plan", "confirm", "interactive", "plan_songs", "print_plan", "separated"]
@@ -37,12 +34,12 @@ _SEPARATED: Final = (JobState.DONE, JobState.DOWNLOADING, JobState.FINISHED)
 
 @frozen(kw_only=True)
 class Plan:
-    """What a run would do. `unknown`: songs, links among them, whose length and price are not known here."""
+    """What a run would do. `unknown_lengths`: songs whose length and price are not known here, links among them."""
 
     algorithm: str
     songs: int
     separated_before: int
-    unknown: int
+    unknown_lengths: int
     seconds: float
     credits: int
     credits_left: float | None
@@ -50,23 +47,15 @@ class Plan:
 
     def document(self) -> dict[str, Json]:
         """Return the plan for programs."""
-        return {
-            "algorithm": self.algorithm,
-            "songs": self.songs,
-            "separated_before": self.separated_before,
-            "unknown_lengths": self.unknown,
-            "seconds": round(self.seconds, 3),
-            "credits": self.credits,
-            "credits_left": self.credits_left,
-            "rejected": [{"source": source, "error": error} for source, error in self.rejected],
-        }
+        rejected: list[Json] = [{"source": source, "error": error} for source, error in self.rejected]
+        return asdict(self) | {"seconds": round(self.seconds, 3), "rejected": rejected}
 
     def line(self) -> str:
         """Return the plan for people."""
         left = "" if self.credits_left is None else f" of {self.credits_left:.0f} left"
         parts = [f"{amount(self.songs, 'song')} to separate with {self.algorithm}"]
         parts += [f"{self.separated_before} already separated"] if self.separated_before else []
-        parts += [f"{self.unknown} of unknown length"] if self.unknown else []
+        parts += [f"{self.unknown_lengths} of unknown length"] if self.unknown_lengths else []
         return f"{', '.join(parts)}; {seconds_text(self.seconds)} of audio: {amount(self.credits, 'credit')}{left}"
 
 
@@ -74,26 +63,21 @@ async def plan_songs(
     client: MVSepClient,
     songs: Songs,
     choice: Choice,
-    output_format: OutputFormat,
+    settings: JobSettings,
     *,
-    demo: bool = False,
-    journal: JournalAddress | None,
+    before: Collection[str | None],
     stems: LibraryStems,
-    config: CommandConfig,
 ) -> Plan:
     """Find the songs and return what separating them would do; nothing is sent.
 
-    Songs that the journal has under their path, or a library in `stems`, count as separated before; a moved one of the
-    journal is recognised only when it is sent.
+    Songs with a fingerprint in `before`, or that a library in `stems` has, count as separated before. A moved one of
+    the journal is recognised only when it is sent.
     """
-    catalogue = await client.catalogue()
-    algorithm = choice.find(catalogue)
+    algorithm = choice.find(await client.catalogue())
     rejected: list[tuple[str, str]] = []
     songs.on_bad = lambda source, error: rejected.append((source, str(error)))
     await songs.search()
     found = [source async for source in songs]
-    before = separated(await read_journal(journal, config))
-    settings = choice.settings(catalogue, output_format, demo=demo)
     new = [
         source
         for source in found
@@ -109,7 +93,7 @@ async def plan_songs(
         algorithm=algorithm.name,
         songs=len(new) - len(missing),
         separated_before=len(found) - len(new),
-        unknown=len(new) - len(missing) - len(estimated.songs if estimated else ()),
+        unknown_lengths=len(new) - len(missing) - len(estimated.songs if estimated else ()),
         seconds=estimated.seconds if estimated else 0.0,
         credits=estimated.credits if estimated and user.is_premium else 0,
         credits_left=user.premium_minutes,
@@ -117,9 +101,10 @@ async def plan_songs(
     )
 
 
-def interactive(*, yes: bool, json: bool) -> bool:
+def interactive(*, yes: bool) -> bool:
     """Tell whether a question may be asked: never without a terminal."""
-    return not yes and not json and sys.stdin is not None and sys.stdin.isatty() and terminal().err.is_terminal
+    here = terminal()
+    return not yes and not here.json and sys.stdin is not None and sys.stdin.isatty() and here.err.is_terminal
 
 
 def confirm(credits: int) -> None:
@@ -141,12 +126,9 @@ def _missing(files: Sequence[str]) -> list[str]:
     return [file for file in files if not os.path.exists(file)]  # noqa: PTH110 -- many of them
 
 
-def print_plan(plan: Plan, *, json: bool) -> None:
+def print_plan(plan: Plan) -> None:
     """Print what a run would do."""
-    here = terminal()
-    if json:
-        here.document(plan.document())
-        return
-    for source, error in plan.rejected:
-        here.note(f"{source}: {error}")
-    here.result(plan.line())
+    if not terminal().json:
+        for source, error in plan.rejected:
+            terminal().note(f"{source}: {error}")
+    terminal().answer(plan.document(), plan.line())

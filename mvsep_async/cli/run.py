@@ -18,7 +18,7 @@ from mvsep_async.cli.app import ALIASES, COMPLETE, app
 from mvsep_async.cli.exits import DONE, FAILED, INTERRUPTED, USAGE, UsageProblem, error_line, exit_code, root_cause
 from mvsep_async.cli.help import print_help
 from mvsep_async.cli.signals import interruptible
-from mvsep_async.cli.terminal import Terminal, discard_output, open_terminal, terminal
+from mvsep_async.cli.terminal import Terminal, configure, discard_output, open_terminal, terminal
 from mvsep_async.sources import is_url
 
 __all__ = ["run"]
@@ -58,17 +58,15 @@ def _run(argv: Sequence[str] | None, here: Terminal) -> int:
     # A lone hyphen stands for standard input; cyclopts takes it for an option.
     words = ["@-" if word == "-" else word for word in words]
     try:
-        command, bound, _ = app.parse_args(
-            words,
-            exit_on_error=False,
-            print_error=False,
-        )
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         here.error(_usage_line(error, words))
         return USAGE
     if getattr(command, "__func__", None) is App.help_print:
         print_help(app, words, Console(highlight=False, markup=False, emoji=False))
         return DONE
+    if (common := bound.arguments.get("common")) is not None:
+        configure(json=common.json, quiet=common.quiet, verbose=common.verbose)
     work = partial(command, *bound.args, **bound.kwargs)
     if inspect.iscoroutinefunction(command):
         return _awaited(cast("Work", work))

@@ -41,10 +41,10 @@ class Column(Generic[T]):
         return visible(self.shown(row) if self.shown else cell(self.value(row)))
 
 
-def print_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, empty: str = "nothing there") -> None:
+def print_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, empty: str = "nothing there") -> None:
     """Print a listing: one JSON array of objects, or a table."""
     rows = list(rows)
-    if json:
+    if terminal().json:
         named = [column for column in columns if column.only != "people"]
         terminal().document([{column.name: column.value(row) for column in named} for row in rows])
     elif rows:
@@ -53,12 +53,12 @@ def print_rows(rows: Iterable[T], columns: Sequence[Column[T]], *, json: bool, e
         terminal().note(empty)
 
 
-def print_record(record: Mapping[str, Json], *, json: bool, titles: Mapping[str, str] | None = None) -> None:
+def print_record(record: Mapping[str, Json], *, titles: Mapping[str, str] | None = None) -> None:
     """Print one thing: a JSON object, or its names and values below each other.
 
     `titles`: names for people, where they differ.
     """
-    if json:
+    if terminal().json:
         terminal().document(dict(record))
         return
     lines = Table.grid(padding=(0, 2))

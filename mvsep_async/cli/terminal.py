@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from json import dumps
 from typing import Any, Final, NoReturn, TextIO
 
 from attrs import define, evolve, field, frozen
@@ -19,7 +19,7 @@ from rich.text import Text
 from mvsep_async.cli.text import visible
 from mvsep_async.http.call import Json
 
-__all__ = ["Terminal", "discard_output", "enable_debug_log", "open_terminal", "terminal"]
+__all__ = ["Terminal", "configure", "discard_output", "open_terminal", "terminal"]
 
 _WIDE: Final = 2000
 """Columns of a stream that is not a terminal: lines for programs are not folded."""
@@ -36,11 +36,15 @@ class _Console(Console):
 
 @frozen(kw_only=True, eq=False)
 class Terminal:
-    """Standard output for results, standard error for everything else. `quiet`: results and errors only."""
+    """Standard output for results, standard error for everything else.
+
+    `quiet`: results and errors only. `json`: results are documents for programs, not text for people.
+    """
 
     out: Console = field(factory=lambda: _console(sys.stdout))
     err: Console = field(factory=lambda: _console(sys.stderr, expendable=True))
     quiet: bool = False
+    json: bool = False
 
     @property
     def live(self) -> bool:
@@ -64,9 +68,16 @@ class Terminal:
         """Print a table."""
         self.out.print(what)
 
+    def answer(self, document: Json, text: str, *, whole: bool = False) -> None:
+        """Print the result of a command: a document for programs, or a line for people; `whole` as for `result`."""
+        if self.json:
+            self.document(document)
+        else:
+            self.result(text, whole=whole)
+
     def document(self, document: Json) -> None:
         """Print one JSON document on a line of its own, in ASCII."""
-        self.out.file.write(json.dumps(document) + "\n")
+        self.out.file.write(dumps(document) + "\n")
         self.out.file.flush()
 
     def note(self, what: str | Text, *, whole: bool = False) -> None:
@@ -88,9 +99,11 @@ def terminal() -> Terminal:
     return _current.get()
 
 
-def be_quiet() -> None:
-    """Print results and errors only from now on."""
-    _current.set(evolve(_current.get(), quiet=True))
+def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
+    """Print what the options of a command ask for from now on."""
+    _current.set(evolve(_current.get(), json=json, quiet=quiet))
+    if verbose:
+        _enable_debug_log()
 
 
 @contextmanager
@@ -118,7 +131,7 @@ def open_terminal() -> Iterator[Terminal]:
         _current.reset(token)
 
 
-def enable_debug_log() -> None:
+def _enable_debug_log() -> None:
     """Show what the package and the HTTP library log; the package's own filter keeps the token out of it."""
     from mvsep_async.http.redaction import guard_logs
 

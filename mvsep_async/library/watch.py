@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from mvsep_async.audio.walk import is_inside
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import ConfigurationError
+from mvsep_async.library.earlier import EarlierResult
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import EventKind, LibraryEvent, LibraryResult
 from mvsep_async.library.run import MANIFEST, separate_library
@@ -34,15 +35,17 @@ async def watch_library(
     source_folder: str | PathLike[str],
     target_folder: str | PathLike[str],
     *,
+    earlier: Callable[[], Awaitable[Mapping[str, EarlierResult]]] | None = None,
     on_result: Callable[[LibraryResult], None] = lambda result: None,
     on_event: Callable[[LibraryEvent], None] = lambda event: None,
     **arguments: Any,
 ) -> None:
     """Separate a library now and after each change of its source folder, until this is cancelled.
 
-    `on_result` is called with the result of each run; `arguments` are those of `separate_library`. Songs that are still
-    being written are sent when they are complete. A separated song whose file is removed is reported by an event; its
-    stems stay. Raises what `separate_library` does, and `ConfigurationError` without the extra `watch`.
+    `earlier` is called before each run, for the argument of that name of `separate_library`, and `on_result` with the
+    result of each run; `arguments` are the others of `separate_library`. Songs that are still being written are sent
+    when they are complete. A separated song whose file is removed is reported by an event; its stems stay. Raises what
+    `separate_library` does, and `ConfigurationError` without the extra `watch`.
     """
     watchfiles = _import_watchfiles()
     source, target = await in_thread(_real_paths, source_folder, target_folder)
@@ -68,6 +71,7 @@ async def watch_library(
         while True:
             changed = anyio.Event()
             gone, removed = removed, set()
+            arguments["earlier"] = None if earlier is None else await earlier()
             result = await separate_library(client, source_folder, target_folder, on_event=on_event, **arguments)
             # After the run: a song that was only moved has its new name in the manifest.
             for song in await in_thread(_removed_songs, gone, source, target):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from rich.cells import cell_len
 
 from mvsep_async.cli.live.render import ASCII
-from mvsep_async.cli.outcome import Outcome, shown_path
+from mvsep_async.cli.outcome import Outcome, distinct_ends, shown_path
 from mvsep_async.errors import DownloadError, InvalidRequestError, JobFailedError, MVSepError
 
 
@@ -44,6 +44,20 @@ def test_paths_are_shown_relative_to_the_current_folder(tmp_path: Path, monkeypa
     assert shown_path(tmp_path / "a" / "b") == str(Path("a", "b"))
     assert shown_path(Path("a")) == "a"
     assert shown_path(tmp_path.parent / "elsewhere") == str(tmp_path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("paths", "ends"),
+    [
+        (["A/song.wav", "B/other.wav"], ["song.wav", "other.wav"]),
+        (["A/song.wav", "B/song.wav", "A/song.wav"], ["A/song.wav", "B/song.wav", "A/song.wav"]),
+        (["A/1/song.wav", "B/1/song.wav", "C/song.wav"], ["A/1/song.wav", "B/1/song.wav", "C/song.wav"]),
+        (["song.wav", "A/song.wav"], ["song.wav", "A/song.wav"]),
+        ([], []),
+    ],
+)
+def test_songs_of_one_name_are_told_from_each_other_by_their_folders(paths: list[str], ends: list[str]) -> None:
+    assert distinct_ends([PurePosixPath(path) for path in paths]) == ends
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,26 @@ def test_stems_stay_where_they_are_whatever_folders_are_given_with_theirs(
     assert (made(home, "out"), len(service.jobs)) == (places, 2)
 
 
+@pytest.mark.parametrize("command", ["separate", "library"])
+def test_the_folder_of_an_album_is_in_the_list_of_jobs_and_above_its_stems_when_they_are_fetched_again(
+    cli: Cli, service: Sandbox, home: Path, command: str
+) -> None:
+    for number, album in enumerate("AB"):
+        (home / "music" / album).mkdir(parents=True)
+        (home / "music" / album / "track1.wav").write_bytes(wav(0.1 + number / 100))
+    given = ["music/A", "music/B", "-o", "out"] if command == "separate" else ["music", "out"]
+    assert cli(command, *given, "-a", "40", *FAST).code == 0
+    rows = cli("jobs").out.splitlines()[2:]
+    assert sorted(row.split()[1].replace(os.sep, "/") for row in rows) == ["A/track1.wav", "B/track1.wav"]
+    for row in rows:
+        ran = cli("download", row.split()[0], "--out", "again", "--stems", "Vocals", *FAST)
+        assert ran.code == 0, ran.err
+    assert made(home, "again") == ["A/track1/Vocals.mp3", "B/track1/Vocals.mp3"]
+    if command == "separate":
+        assert "already fetched" in cli("download", "--last", "--out", "out", *FAST).out
+    assert len(service.jobs) == 2
+
+
 @pytest.mark.parametrize("command", [("separate",), ("estimate",)])
 def test_a_stem_that_does_not_come_out_is_reported_before_anything_is_paid(
     cli: Cli, service: Sandbox, songs: list[str], command: tuple[str, ...]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from mvsep_async.cli.config_file import config_path
 from mvsep_async.sandbox import Sandbox
 from tests.audio.songs import write_song
-from tests.cli.conftest import Cli, child, cli, home, service, until
+from tests.cli.conftest import Child, Cli, child, cli, home, service, until
 
 __all__ = ["child", "cli", "home", "service"]
 
@@ -56,7 +54,7 @@ def test_the_songs_of_a_library_are_jobs_too(cli: Cli, service: Sandbox, songs: 
     assert again.code == 0
     assert "one" in again.out
     assert one["hash"] not in again.out
-    assert (home / "Again" / "one" / "Vocals.mp3").exists()
+    assert (home / "Again" / "a" / "one" / "Vocals.mp3").exists()
     last = cli("download", "--last", "--out", "Last", "--poll-interval", "0.05")
     assert last.code == 0
     assert not (home / "Last" / "Other").exists()
@@ -267,7 +265,7 @@ def test_patterns_choose_the_songs(cli: Cli, service: Sandbox, songs: Path, home
 
 
 def test_watching_separates_songs_that_are_added_until_ctrl_c(
-    child: Callable[..., subprocess.Popen[str]], service: Sandbox, songs: Path, home: Path
+    child: Child, service: Sandbox, songs: Path, home: Path
 ) -> None:
     process = child("library", "Music", "Stems", "-a", "40", "--watch", "--poll-interval", "0.05")
     until(lambda: (home / "Stems" / "three" / "Vocals.mp3").exists())
@@ -294,6 +292,27 @@ def test_watching_separates_songs_that_are_added_until_ctrl_c(
     assert "Traceback" not in out + err
     assert "stopped; the same command continues where it stopped" in err
     assert len(service.jobs) == 4
+
+
+def test_watching_takes_the_stems_of_a_song_that_another_command_had_begun(
+    child: Child, songs: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(stems="copy", manual=True) as holding:
+        monkeypatch.setenv("MVSEP_BASE_URL", holding.url)
+        monkeypatch.setenv("MVSEP_API_TOKEN", holding.premium_token)
+        other = child("separate", "Music/three.mp3", "-a", "40", "--poll-interval", "0.05")
+        until(lambda: holding.unfinished(holding.premium_token) == 1)
+        words = ("--include", "three.mp3", "--include", "later.wav")
+        watching = child("library", "Music", "Stems", "-a", "40", *words, "--watch", "--poll-interval", "0.05")
+        assert watching.stdout is not None
+        while "three.mp3 is being separated by a job of another journal" not in watching.stdout.readline():
+            assert watching.poll() is None
+        holding.manual = False
+        holding.finish(holding.jobs[0].hash)
+        assert other.wait() == 0
+        write_song(songs / "later.wav", 1)
+        until(lambda: (home / "Stems" / "three" / "Vocals.mp3").exists() or watching.poll() is not None)
+        assert len(holding.jobs) == 2
 
 
 def test_the_report_has_one_credit_and_pauses_a_stem_while_another_one_plays(

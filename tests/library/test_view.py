@@ -15,6 +15,7 @@ from mvsep_async import MVSepClient, Stage
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.live import dashboard
 from mvsep_async.cli.live.board import Board, Lane
+from mvsep_async.cli.live.lanes import LaneTracker
 from mvsep_async.cli.live.render import ASCII, Glyphs
 from mvsep_async.cli.terminal import Terminal, open_terminal
 from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
@@ -46,11 +47,11 @@ async def test_a_run_that_is_over_while_lines_are_written_loses_none(monkeypatch
     display = _SlowDisplay()
 
     @contextmanager
-    def displayed(terminal: Terminal, *, results: bool) -> Iterator[_SlowDisplay]:
+    def displayed(terminal: Terminal) -> Iterator[_SlowDisplay]:
         yield display
 
     monkeypatch.setattr(dashboard, "open_display", displayed)
-    view = LibraryRun(title="", json=False, source=Path("Music"))
+    view = LibraryRun(title="", source=Path("Music"))
     names = [f"text {number}.mp3" for number in range(9)]
 
     async def run() -> LibraryResult:
@@ -75,22 +76,20 @@ async def test_the_ways_of_a_song_are_distinguished_where_there_are_several(
             if progress.stage is Stage.WAITING:
                 break
         for several, name in ((False, "one"), (True, "one, BS Roformer")):
-            view = LibraryRun(title="", json=False, source=music, several=several)
+            view = LibraryRun(title="", source=music, several=several)
             seen = {"path": song, "method": "BS Roformer", "step": "BS Roformer", "job": job, "progress": job.progress}
             view.receive(LibraryEvent(kind=EventKind.PROGRESS, tally=Tally(), **seen))
-            assert [lane.name for lane in view.board(client).lanes] == [name]
+            assert [lane.name for lane in LaneTracker().update(view.snapshot(client))[0].lanes] == [name]
 
 
 async def test_what_is_queued_is_reported_as_soon_as_songs_are_counted() -> None:
     async with MVSepClient("a-token-of-no-use", base_url="http://127.0.0.1:9", concurrency=1) as client:
-        view = LibraryRun(title="", json=False, source=Path("Music"))
+        view = LibraryRun(title="", source=Path("Music"))
         for ahead, searching, queued in ((None, True, 2), (100, False, 96)):
-            view.receive(
-                LibraryEvent(
-                    kind=EventKind.SEPARATED, tally=Tally(found=8, up_to_date=2, separated=3, failed=1, total=ahead)
-                )
-            )
-            board = view.board(client)
+            tally = Tally(found=8, up_to_date=2, separated=3, failed=1, total=ahead)
+            with open_terminal():
+                view.receive(LibraryEvent(kind=EventKind.SEPARATED, tally=tally))
+            board = LaneTracker().update(view.snapshot(client))[0]
             assert (board.searching, board.queued) == (searching, queued)
 
 
@@ -103,10 +102,10 @@ async def test_a_song_that_waits_for_its_download_is_not_counted_as_queued(
         async for progress in job:
             if progress.stage is Stage.WAITING and job.hash is not None:
                 held.finish(job.hash)
-        view = LibraryRun(title="", json=False, source=music)
+        view = LibraryRun(title="", source=music)
         seen = {"path": song, "method": "A", "step": "A", "job": job, "progress": job.progress}
         view.receive(LibraryEvent(kind=EventKind.PROGRESS, tally=Tally(found=2, total=2), **seen))
-        board = view.board(client)
+        board = LaneTracker().update(view.snapshot(client))[0]
         (lane,) = board.lanes
         assert (lane.progress.stage, board.queued) == (Stage.DONE, 1)
         assert lane.progress.fraction == 0.9
@@ -120,4 +119,4 @@ async def test_the_display_leaves_the_account_to_the_polls_of_the_client(
         with anyio.fail_after(30):
             while client.user is None:
                 await anyio.sleep(0.01)
-            await dashboard.Dashboard("", json=False)._refresh_account(client)
+            await dashboard.Dashboard("")._refresh_account(client)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from attrs import frozen
 from cyclopts import App, Parameter, validators
 
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, All, CommonOptions, Limit, Start, connect, load_config
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_of_hash
 from mvsep_async.cli.libraries import library_jobs, library_records
@@ -92,37 +92,20 @@ async def show(*, common: CommonOptions = COMMON) -> int:
             "jobs": [job.hash for job in user.current_queue.jobs or ()],
             "created_at": user.created_at,
         },
-        json=common.json,
         titles=_TITLES,
     )
     return 0
 
 
 @account.command
-async def purchases(
-    *,
-    start: int = 0,
-    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 20,
-    all: bool = False,
-    common: CommonOptions = COMMON,
-) -> int:
-    """List the account's purchases of credits, the newest first.
-
-    Parameters
-    ----------
-    start
-        Number of entries to skip.
-    limit
-        How many to list.
-    all
-        List all of them.
-    """
+async def purchases(*, start: Start = 0, limit: Limit = 20, all: All = False, common: CommonOptions = COMMON) -> int:
+    """List the account's purchases of credits, the newest first."""
     async with connect(load_config(common), needs_token=True) as client:
         if all:
             found = [purchase async for purchase in client.account.purchases_all(start=start)]
         else:
             found = await client.account.purchases(start=start, limit=limit)
-    print_rows(found, _PURCHASES, json=common.json, empty="no credits were bought yet")
+    print_rows(found, _PURCHASES, empty="no credits were bought yet")
     return 0
 
 
@@ -146,12 +129,11 @@ async def credit_alert(
         else:
             await client.account.set_credit_alert(credits)
             threshold = credits
-    if common.json:
-        terminal().document({"credit_threshold": threshold})
-    elif threshold:
-        terminal().result(f"the service sends a mail when fewer than {threshold:g} credits are left")
+    if threshold:
+        text = f"the service sends a mail when fewer than {threshold:g} credits are left"
     else:
-        terminal().result("the service sends no mail when credits run low")
+        text = "the service sends no mail when credits run low"
+    terminal().answer({"credit_threshold": threshold}, text)
     return 0
 
 
@@ -168,7 +150,7 @@ async def premium(switch: Switch, /, *, common: CommonOptions = COMMON) -> int:
     """
     async with connect(load_config(common), needs_token=True) as client:
         said = await (client.account.enable_premium() if switch == "on" else client.account.disable_premium())
-    _say("premium", switch, said, json=common.json)
+    _say("premium", switch, said)
     return 0
 
 
@@ -184,24 +166,15 @@ async def long_filenames(switch: Switch, /, *, common: CommonOptions = COMMON) -
     async with connect(load_config(common), needs_token=True) as client:
         api = client.account
         said = await (api.enable_long_filenames() if switch == "on" else api.disable_long_filenames())
-    _say("long-filenames", switch, said, json=common.json)
+    _say("long-filenames", switch, said)
     return 0
 
 
 @account.command
-async def history(*, start: int = 0, limit: int = 20, all: bool = False, common: CommonOptions = COMMON) -> int:
+async def history(*, start: Start = 0, limit: Limit = 20, all: All = False, common: CommonOptions = COMMON) -> int:
     """List what the account has separated, the newest first.
 
     The last column shows how long the service keeps the stems.
-
-    Parameters
-    ----------
-    start
-        Number of entries to skip.
-    limit
-        How many to list.
-    all
-        List all of them.
     """
     config = load_config(common)
     async with connect(config, needs_token=True) as client:
@@ -217,7 +190,7 @@ async def history(*, start: int = 0, limit: int = 20, all: bool = False, common:
         _Row(id, songs.get(entry.hash) or song_of_hash(entry.hash), entry)
         for id, entry in zip(ids, entries, strict=True)
     ]
-    print_rows(rows, _HISTORY, json=common.json, empty="nothing was separated yet")
+    print_rows(rows, _HISTORY, empty="nothing was separated yet")
     return 0
 
 
@@ -239,8 +212,6 @@ def _kept_for(entry: HistoryEntry) -> str:
     return f"{age_text(entry.time_left * 3600)} left"
 
 
-def _say(name: str, switch: Switch, said: Message, *, json: bool) -> None:
-    if json:
-        terminal().document({name.replace("-", "_"): switch == "on", "message": said.message})
-    else:
-        terminal().result(f"{name} is {switch}" + (f": {said.message}" if said.message else ""))
+def _say(name: str, switch: Switch, said: Message) -> None:
+    document: Json = {name.replace("-", "_"): switch == "on", "message": said.message}
+    terminal().answer(document, f"{name} is {switch}" + (f": {said.message}" if said.message else ""))

@@ -71,14 +71,14 @@ async def find(*words: str, all: bool = False, refresh: bool = False, common: Co
         numbers = {one.sep_type for one in catalogue}
         presets = [preset for preset in PRESETS.values() if preset.algorithm in numbers]
         picks = [_Pick(preset, catalogue.find(preset.algorithm)) for preset in presets]
-        print_rows(picks, _PICKS, json=False)
+        print_rows(picks, _PICKS)
         terminal().note(
             "price: credits a minute. Use one with --preset NAME or -a NUMBER. `mvsep-async algorithms --all` lists "
             f"all {len(catalogue)} algorithms, `mvsep-async algorithms WORDS` searches them"
         )
         return 0
     found = catalogue.search(" ".join(words)) if words else sorted(catalogue, key=lambda one: one.sep_type)
-    print_rows(found, _COLUMNS, json=common.json, empty=f"no algorithm matches {' '.join(words)!r}")
+    print_rows(found, _COLUMNS, empty=f"no algorithm matches {' '.join(words)!r}")
     return 0
 
 
@@ -103,7 +103,7 @@ async def show(algorithm: AlgorithmName, /, *, common: CommonOptions = COMMON) -
         names = max(map(len, [*record, *(field.name for field in found.fields)]))
         for field in found.fields:
             record[field.name] = _described(field, found, terminal().out.width - names - 4)
-    print_record(record, json=common.json)
+    print_record(record)
     return 0
 
 

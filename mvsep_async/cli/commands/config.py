@@ -23,7 +23,7 @@ from mvsep_async.cli.config import (
 )
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.help import FLAGS
-from mvsep_async.cli.library_config import library_settings
+from mvsep_async.cli.library_options import library_settings
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.http.hosts import Host
@@ -36,6 +36,9 @@ __all__ = ["config"]
 config = App(name="config", help="Show and change the configuration.", help_flags=FLAGS)
 
 Key: TypeAlias = Literal["base_url", "region", "out", "format", "algorithm", "journal", "shared_files", "limit_rate"]
+
+_PLAIN: Final = ("base_url", "out", "format", "algorithm", "shared_files", "limit_rate")
+"""Settings that are shown as they are."""
 
 _VARIABLES: Final = (TOKEN_VARIABLE, URL_VARIABLE)
 
@@ -65,18 +68,13 @@ def show(*, common: CommonOptions = COMMON) -> int:
     found = load_config(common)
     rows = [
         _Row("token", None if found.token is None else Token.MASK, found.token_origin),
-        _Row("base_url", found.base_url.value, found.base_url.origin),
-        _Row("out", found.out.value, found.out.origin),
-        _Row("format", found.format.value, found.format.origin),
-        _Row("algorithm", found.algorithm.value, found.algorithm.origin),
+        *(_Row(name, value.value, value.origin) for name in _PLAIN for value in [getattr(found, name)]),
         _Row("journal", str(found.journal_path or "off"), found.journal.origin.replace("not set", "default")),
-        _Row("shared_files", found.shared_files.value, found.shared_files.origin),
-        _Row("limit_rate", found.limit_rate.value, found.limit_rate.origin),
         *(_Row(f"library.{name}", _shown(value), str(found.path)) for name, value in _library(found)),
         _Row("configuration file", str(found.path), "exists" if found.path.exists() else "does not exist"),
         *(_Row(name, "set" if os.environ.get(name) else "not set", "environment") for name in _VARIABLES),
     ]
-    print_rows(rows, _COLUMNS, json=common.json)
+    print_rows(rows, _COLUMNS)
     if not common.json and found.token is None:
         terminal().note(f"no token yet: run `mvsep-async login`, or set {TOKEN_VARIABLE}")
     return 0
@@ -112,10 +110,7 @@ async def set_value(key: Key, value: str, /, *, common: CommonOptions = COMMON) 
         known = value
     await to_thread.run_sync(config_file.write, path, key, value, common.profile)
     shown = load_config(common)
-    if common.json:
-        terminal().document({"key": key, "value": known, "path": str(shown.path)})
-    else:
-        terminal().result(f"{key} is {known} in {shown.path}")
+    terminal().answer({"key": key, "value": known, "path": str(shown.path)}, f"{key} is {known} in {shown.path}")
     return 0
 
 
@@ -150,8 +145,6 @@ async def unset(key: Key, /, *, common: CommonOptions = COMMON) -> int:
     """
     path = config_file.config_path()
     removed = await to_thread.run_sync(config_file.remove, path, key, common.profile)
-    if common.json:
-        terminal().document({"key": key, "removed": removed, "path": str(path)})
-    else:
-        terminal().result(f"{key} was removed from {path}" if removed else f"{path} has no {key}")
+    text = f"{key} was removed from {path}" if removed else f"{path} has no {key}"
+    terminal().answer({"key": key, "removed": removed, "path": str(path)}, text)
     return 0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
-from anyio import get_cancelled_exc_class, to_thread
+from anyio import to_thread
 from cyclopts import Parameter, validators
 
 from mvsep_async.cli.commands.sandbox import load_sandbox
-from mvsep_async.cli.config import COMMON, CommonOptions, apply_output_options
+from mvsep_async.cli.config import COMMON, CommonOptions
 from mvsep_async.cli.demo_songs import make_songs
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_run import JobRun
-from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.stopping import when_stopped
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.models.output_format import OutputFormat
@@ -56,24 +55,23 @@ async def demo(
     songs
         How many songs.
     """
-    apply_output_options(common)
     terminal().note("demo: separates songs made for it, with a local sandbox in place of the service")
-    code = await perform(out, songs, json=common.json)
+    code = await perform(out, songs)
     if not common.json:
         terminal().result(f"The stems are in {(out / 'stems').absolute()}")
         terminal().note("with an account: `mvsep-async login`, then `mvsep-async separate SONGS`")
     return code
 
 
-async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Board], None] = lambda board: None) -> int:
-    """Make the songs and separate them; `on_board` is called with every board that is shown."""
+async def perform(out: Path, songs: int) -> int:
+    """Make the songs and separate them."""
     package = load_sandbox()
     stems = out / "stems"
     await prepare_folder(stems)
     terminal().note(f"making {songs} short songs in {out / 'songs'}")
     given = Songs([str(path) for path in await to_thread.run_sync(make_songs, out / "songs", songs)])
-    run = JobRun(title="demo · BS Roformer · flac16", json=json, songs=given, slots=SLOTS, on_board=on_board)
-    try:
+    run = JobRun(title="demo · BS Roformer · flac16", songs=given, slots=SLOTS)
+    with when_stopped(lambda: terminal().note("the demo was stopped")):
         async with (
             package.Sandbox(premium_limit=SLOTS, **STAGE) as running,
             MVSepClient(
@@ -88,6 +86,3 @@ async def perform(out: Path, songs: int, *, json: bool, on_board: Callable[[Boar
                 given, directory=stems, overwrite=True, algorithm=ALGORITHM, output_format=OutputFormat.FLAC_16
             )
             return await run.follow(client, run.outcomes_of(stream), given.search)
-    except get_cancelled_exc_class():
-        terminal().note("the demo was stopped")
-        raise

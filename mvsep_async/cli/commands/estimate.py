@@ -51,29 +51,26 @@ async def estimate(
             terminal().note(choice.note(algorithm))
         found = await estimate_songs(files, algorithm, choice.options)
         left = None if config.token is None else (await client.account.user()).premium_minutes
-    _show(found, left, json=common.json)
+    _show(found, left)
     return FAILED if found.unreadable else DONE
 
 
-def _show(found: Estimate, left: float | None, *, json: bool) -> None:
+def _show(found: Estimate, left: float | None) -> None:
     here = terminal()
-    if json:
-        here.document(
-            {
-                "algorithm": found.algorithm.name,
-                "sep_type": found.algorithm.sep_type,
-                "seconds": round(found.seconds, 3),
-                "credits": found.credits,
-                "credits_left": left,
-                "songs": [{column.name: column.value(song) for column in _SONGS} for song in found.songs],
-                "unreadable": [{"path": str(path), "error": why} for path, why in found.unreadable],
-            }
-        )
-        return
-    here.show(table(found.songs, _SONGS))
-    here.result(
+    if not here.json:
+        here.show(table(found.songs, _SONGS))
+    here.answer(
+        {
+            "algorithm": found.algorithm.name,
+            "sep_type": found.algorithm.sep_type,
+            "seconds": round(found.seconds, 3),
+            "credits": found.credits,
+            "credits_left": left,
+            "songs": [{column.name: column.value(song) for column in _SONGS} for song in found.songs],
+            "unreadable": [{"path": str(path), "error": why} for path, why in found.unreadable],
+        },
         f"{amount(len(found.songs), 'song')}, {seconds_text(found.seconds)} with {found.algorithm}: "
-        f"{amount(found.credits, 'credit')}" + ("" if left is None else f", of {left:.0f} left")
+        f"{amount(found.credits, 'credit')}" + ("" if left is None else f", of {left:.0f} left"),
     )
-    for path, why in found.unreadable:
+    for path, why in () if here.json else found.unreadable:
         here.error(f"{path} {why}")

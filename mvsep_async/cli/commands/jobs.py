@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -27,13 +26,12 @@ from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
 from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries, library_jobs, library_records
-from mvsep_async.cli.outcome import shown_path
+from mvsep_async.cli.outcome import distinct_ends, shown_path
 from mvsep_async.cli.records import read_journal
-from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
+from mvsep_async.cli.stopping import print_resume_hint, when_stopped
 from mvsep_async.cli.tables import Column, cell, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount
-from mvsep_async.client import MVSepClient
 from mvsep_async.errors import JournalError
 from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
@@ -44,7 +42,6 @@ from mvsep_async.journal.sqlite import SqliteJournal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.recipes.run import algorithm_label
-from mvsep_async.sources import label
 
 __all__ = ["jobs"]
 
@@ -77,24 +74,26 @@ class _Row:
     id: str
     short: str
     source: Json
-    name: str
+    path: PurePath
     algorithm: Json
     state: str
     at: float | None
     hash: str | None
     files: tuple[Path, ...]
     error: str | None = None
+    name: str = ""
+    """The end of `path` that distinguishes the row from the others."""
 
     @classmethod
     def of_record(cls, record: Record, short: str) -> Self:
         """Return the row of a job in a journal."""
-        facts, source = record.facts, record.request.source
+        facts, source, name = record.facts, record.request.source, record_label(record)
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         return cls(
             id=record.request.id,
             short=short,
-            source=path or (None if source is None else label(source, record.request.filename)),
-            name=record_label(record),
+            source=path or (None if source is None else name),
+            path=PurePath(os.path.abspath(path) if path and PurePath(path).name == name else name),  # noqa: PTH100
             algorithm=record.request.settings.algorithm,
             state=record.state.value,
             at=facts.accepted_at or facts.intent_at,
@@ -110,7 +109,7 @@ class _Row:
             id=next((name for name in JobNames(job.hash).names if name.startswith("mv")), job.hash),
             short=short,
             source=job.song,
-            name=PurePath(job.song).name,
+            path=job.path,
             algorithm=job.method,
             state=JobState.FINISHED.value,
             at=job.finished,
@@ -174,15 +173,16 @@ async def list_jobs(
     known = {record.facts.hash for record in unfinished}
     songs = [] if journal is not None else [job for job in await library_jobs(config) if job.hash not in known]
     newest = None if all or (common.json and limit is None) else limit or _NEWEST
-    names = [JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in (*records, *unfinished)]
-    ids = iter(short_ids([*names, *(JobNames(job.hash) for job in songs)]))
+    called = [JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in (*records, *unfinished)]
+    ids = iter(short_ids([*called, *(JobNames(job.hash) for job in songs)]))
     of_journal = [*map(_Row.of_record, records, ids)]
     of_libraries = [*map(_Row.of_record, unfinished, ids)]
     of_libraries = [*map(_Row.of_library, songs, ids), *of_libraries]
-    merged = heapq.merge(_timed(of_journal), _timed(of_libraries), key=itemgetter(0))
-    rows = [row for _, row in merged]
+    rows = [row for _, row in sorted([*_timed(of_journal), *_timed(of_libraries)], key=itemgetter(0))]
     shown = rows if newest is None else rows[-newest:]
-    print_rows(shown, _COLUMNS, json=common.json, empty=_no_jobs(config, journal))
+    names = distinct_ends([row.path for row in shown])
+    shown = [evolve(row, name=name) for row, name in zip(shown, names, strict=True)]
+    print_rows(shown, _COLUMNS, empty=_no_jobs(config, journal))
     if not common.json and len(shown) < len(rows):
         terminal().note(f"the newest {len(shown)} of {amount(len(rows), 'job')}: --all lists them all")
     return 0
@@ -245,24 +245,15 @@ async def _resume(
     common: CommonOptions,
 ) -> int:
     """Finish these jobs of a journal."""
-    run = JobRun(title="resuming", json=common.json, slots=transfer.concurrency)
-    try:
+    run = JobRun(title="resuming", slots=transfer.concurrency)
+    with when_stopped(lambda: print_resume_hint(run, journal=journal)):
         async with connect_with_journal(config, journal, transfer=transfer) as client:
-            left = await _unfinished(client, unfinished)
+            found = [await client.find(id=id) for id in unfinished]
+            left = [job for job in found if job is not None and not job.done()]  # other processes may work on them
             actions = JobActions(left, Job.wait)
             if not left:
                 terminal().note("nothing is left to do")
             return await run.follow(client, actions, actions.run)
-    except BaseException as error:
-        if was_stopped(error):
-            print_resume_hint(run, journal=journal)
-        raise
-
-
-async def _unfinished(client: MVSepClient, ids: Sequence[str]) -> list[Job]:
-    """Return jobs of the journal that are not over. In a database, other processes may work on them."""
-    found = [await client.find(id=id) for id in ids]
-    return [job for job in found if job is not None and not job.done()]
 
 
 async def _unfinished_libraries(config: CommandConfig) -> list[tuple[KnownLibrary, list[Record]]]:
@@ -349,10 +340,7 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
         for library in await to_thread.run_sync(known_libraries, config):
             if await anyio.Path(library.journal).exists() and await _is_free(library):
                 count += await _prune(library.journal, config, partial(_is_over, fetched=fetched))
-    if common.json:
-        terminal().document({"pruned": count})
-    else:
-        terminal().result(f"{amount(count, 'job')} forgotten")
+    terminal().answer({"pruned": count}, f"{amount(count, 'job')} forgotten")
     return DONE
 
 

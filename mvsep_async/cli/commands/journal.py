@@ -69,8 +69,7 @@ async def show(
             "jobs": [f"{count} {state}" for state, count in summary.states.items()] or "none",
             "pruned": summary.pruned or None,
             "oldest unfinished": None if oldest is None else oldest.line(now),
-        },
-        json=False,
+        }
     )
     return 0
 
@@ -99,14 +98,11 @@ async def copy(
         The paths of the songs mean the same on every machine that uses the database.
     """
     config = load_config(common)
-    moving = _move(source, target, config, shared_files=shared_files)
-    count = await moving
-    if common.json:
-        terminal().document({"from": str(source), "to": str(target), "jobs": count})
-    else:
-        terminal().result(f"{amount(count, 'job')} moved from {source} to {target}")
-        if isinstance(source, Path):
-            terminal().note(f"{source} is marked as moved and can be removed")
+    count = await _move(source, target, config, shared_files=shared_files)
+    text = f"{amount(count, 'job')} moved from {source} to {target}"
+    terminal().answer({"from": str(source), "to": str(target), "jobs": count}, text)
+    if isinstance(source, Path) and not common.json:
+        terminal().note(f"{source} is marked as moved and can be removed")
     return 0
 
 

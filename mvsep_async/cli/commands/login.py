@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -47,19 +46,33 @@ def login(
     """
     if token:
         given = Token(ask_secret("API token: ", from_stdin=password_stdin).strip())
-        return partial(_try, given, print, common)
-    email = email or ask("Email: ")
-    return partial(_login, email, ask_secret("Password: ", from_stdin=password_stdin), print, common)
+    else:
+        email = email or ask("Email: ")
+        password = ask_secret("Password: ", from_stdin=password_stdin)
+
+    async def work() -> int:
+        config = load_config(common)
+        if token:
+            async with MVSepClient(given.reveal(), base_url=config.base_url.value) as client:
+                return await _keep(await client.account.user(), given, print, common)
+        async with connect(config) as client:
+            user = await client.account.login(email or "", password)
+        if user.api_token is None:
+            raise UsageProblem(
+                "the service accepted the password and sent no token: copy the token from the account page, and run "
+                "`mvsep-async login --token`"
+            )
+        return await _keep(user, user.api_token, print, common)
+
+    return work
 
 
 async def logout(*, common: CommonOptions = COMMON) -> int:
     """Remove the API token from the configuration file."""
     path = config_file.config_path()
     removed = await to_thread.run_sync(config_file.remove, path, "token", common.profile)
-    if common.json:
-        terminal().document({"removed": removed, "path": str(path)})
-    else:
-        terminal().result(f"the token was removed from {path}" if removed else f"there is no token in {path}")
+    text = f"the token was removed from {path}" if removed else f"there is no token in {path}"
+    terminal().answer({"removed": removed, "path": str(path)}, text)
     if os.environ.get(TOKEN_VARIABLE):
         terminal().note(f"{TOKEN_VARIABLE} is still set in the environment, and is used")
     return 0
@@ -88,54 +101,29 @@ def register(
     password = ask_secret("Password: ", from_stdin=password_stdin)
     if not password_stdin and ask_secret("Password again: ") != password:
         raise UsageProblem("the two passwords are not the same")
-    return partial(_register, name, email, password, common)
 
+    async def work() -> int:
+        async with connect(load_config(common)) as client:
+            said = await client.account.register(name, email, password)
+        text = said.message or f"the account of {email} was made; run `mvsep-async login` next"
+        terminal().answer({"email": email, "message": said.message}, text)
+        return 0
 
-async def _login(email: str, password: str, show: bool, common: CommonOptions) -> int:
-    async with connect(load_config(common)) as client:
-        user = await client.account.login(email, password)
-    if user.api_token is None:
-        raise UsageProblem(
-            "the service accepted the password and sent no token: copy the token from the account page, and run "
-            "`mvsep-async login --token`"
-        )
-    return await _keep(user, user.api_token, show, common)
-
-
-async def _try(token: Token, show: bool, common: CommonOptions) -> int:
-    config = load_config(common)
-    async with MVSepClient(token.reveal(), base_url=config.base_url.value) as client:
-        user = await client.account.user()
-    return await _keep(user, token, show, common)
-
-
-async def _register(name: str, email: str, password: str, common: CommonOptions) -> int:
-    async with connect(load_config(common)) as client:
-        said = await client.account.register(name, email, password)
-    if common.json:
-        terminal().document({"email": email, "message": said.message})
-    else:
-        terminal().result(said.message or f"the account of {email} was made; run `mvsep-async login` next")
-    return 0
+    return work
 
 
 async def _keep(user: User, token: Token, show: bool, common: CommonOptions) -> int:
     here = terminal()
     if show:
-        if common.json:
-            here.document({"name": user.name, "email": user.email, "token": token.reveal()})
-        else:
-            here.result(token.reveal(), whole=True)
+        here.answer({"name": user.name, "email": user.email, "token": token.reveal()}, token.reveal(), whole=True)
         return 0
     path = config_file.config_path()
     values = {"token": token.reveal(), "base_url": common.base_url, "region": common.region}
     for key, value in values.items():
         if value:
             await to_thread.run_sync(config_file.write, path, key, value, common.profile)
-    if common.json:
-        here.document({"name": user.name, "email": user.email, "path": str(path)})
-    else:
-        here.result(f"logged in as {user.name or user.email}; the token is stored in {path}")
+    text = f"logged in as {user.name or user.email}; the token is stored in {path}"
+    here.answer({"name": user.name, "email": user.email, "path": str(path)}, text)
     if common.profile is None and load_config(common).token != token:
         here.note(f"{TOKEN_VARIABLE} is set in the environment and is used instead of the file")
     return 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from cyclopts import App
 
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, CommonOptions, Limit, Start, connect, load_config
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.prompts import ask_secret
 from mvsep_async.cli.tables import Column, print_record, print_rows
@@ -33,19 +32,11 @@ _ENTRIES: Final[tuple[Column[QualityEntry], ...]] = (
 
 
 @quality.command
-async def queue(*, start: int = 0, limit: int = 20, common: CommonOptions = COMMON) -> int:
-    """List the latest entries.
-
-    Parameters
-    ----------
-    start
-        How many of the latest to leave out.
-    limit
-        How many to list.
-    """
+async def queue(*, start: Start = 0, limit: Limit = 20, common: CommonOptions = COMMON) -> int:
+    """List the latest entries."""
     async with connect(load_config(common)) as client:
         entries = await client.quality.queue(start=start, limit=limit)
-    print_rows(entries, _ENTRIES, json=common.json)
+    print_rows(entries, _ENTRIES)
     return 0
 
 
@@ -54,8 +45,8 @@ async def leaderboard(
     dataset: str = "0",
     /,
     *,
-    start: int = 0,
-    limit: int = 20,
+    start: Start = 0,
+    limit: Limit = 20,
     name: str | None = None,
     sort: str | None = None,
     common: CommonOptions = COMMON,
@@ -66,10 +57,6 @@ async def leaderboard(
     ----------
     dataset
         The data set's number, 0 to 12.
-    start
-        Number of entries to skip.
-    limit
-        How many to list.
     name
         Only algorithms whose name contains this.
     sort
@@ -77,7 +64,7 @@ async def leaderboard(
     """
     async with connect(load_config(common)) as client:
         board = await client.quality.leaderboard(dataset, start=start, limit=limit, algo_name_filter=name, sort=sort)
-    print_rows(board.entries, _ENTRIES, json=common.json)
+    print_rows(board.entries, _ENTRIES)
     return 0
 
 
@@ -92,7 +79,7 @@ async def entry(id: int, /, *, common: CommonOptions = COMMON) -> int:
     """
     async with connect(load_config(common)) as client:
         found = await client.quality.entry(id)
-    print_record({column.name: column.value(found) for column in _ENTRIES}, json=common.json)
+    print_record({column.name: column.value(found) for column in _ENTRIES})
     return 0
 
 
@@ -126,7 +113,26 @@ def add(
         Read the password from the first line of standard input.
     """
     password = ask_secret("Password for this entry: ", from_stdin=password_stdin)
-    return partial(_add, zipfile, name, text, dataset, ensemble, password, common)
+
+    def sent(count: int, total: int) -> None:
+        if (here := terminal()).live:
+            here.err.print(f"\r{size_text(count)} of {size_text(total)}  ", end="\n" if count == total else "")
+
+    async def work() -> int:
+        async with connect(load_config(common), needs_token=True) as client:
+            added = await client.quality.add(
+                zipfile,
+                algo_name=name,
+                main_text=text,
+                dataset_type=dataset,
+                ensemble=ensemble,
+                password=password,
+                on_progress=sent,
+            )
+        print_record({"id": added.id, "link": added.link})
+        return 0
+
+    return work
 
 
 @quality.command
@@ -140,34 +146,12 @@ def delete(id: int, /, *, password_stdin: bool = False, common: CommonOptions = 
     password_stdin
         Read the password from the first line of standard input.
     """
-    return partial(_delete, id, ask_secret("Password of this entry: ", from_stdin=password_stdin), common)
+    password = ask_secret("Password of this entry: ", from_stdin=password_stdin)
 
+    async def work() -> int:
+        async with connect(load_config(common)) as client:
+            said = await client.quality.delete(id, password)
+        print_record({"id": id, "deleted": True, "message": said.message})
+        return 0
 
-async def _add(
-    zipfile: Path, name: str, text: str, dataset: str, ensemble: bool, password: str, common: CommonOptions
-) -> int:
-    here = terminal()
-
-    def sent(count: int, total: int) -> None:
-        if here.live:
-            here.err.print(f"\r{size_text(count)} of {size_text(total)}  ", end="\n" if count == total else "")
-
-    async with connect(load_config(common), needs_token=True) as client:
-        added = await client.quality.add(
-            zipfile,
-            algo_name=name,
-            main_text=text,
-            dataset_type=dataset,
-            ensemble=ensemble,
-            password=password,
-            on_progress=sent,
-        )
-    print_record({"id": added.id, "link": added.link}, json=common.json)
-    return 0
-
-
-async def _delete(id: int, password: str, common: CommonOptions) -> int:
-    async with connect(load_config(common)) as client:
-        said = await client.quality.delete(id, password)
-    print_record({"id": id, "deleted": True, "message": said.message}, json=common.json)
-    return 0
+    return work

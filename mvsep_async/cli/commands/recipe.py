@@ -92,7 +92,7 @@ async def run(
     folder = out or config.out_folder
     path = journal.path(config)
     await drop_unsent(path)
-    view = LibraryRun(title=f"{found.recipe.name} > {folder}", json=common.json, source=Path.cwd())
+    view = LibraryRun(title=f"{found.recipe.name} > {folder}", source=Path.cwd())
     async with connect_with_journal(config, path, transfer=line, hint=OTHER_JOURNAL) as client:
         resolved = found.resolve(await client.catalogue(), None if anyway else await client.account.user())
         await prepare_folder(folder)
@@ -127,7 +127,7 @@ async def check(
     async with connect(load_config(common)) as client:
         catalogue = await client.catalogue()
         resolved = found.resolve(catalogue)
-    print_rows(resolved.steps, _STEPS, json=common.json)
+    print_rows(resolved.steps, _STEPS)
     if minutes is not None:
         cost = credits_of(resolved, catalogue, minutes * 60)
         terminal().note(f"a song of {minutes:g} minutes: {amount(cost, 'credit')}")
@@ -137,7 +137,7 @@ async def check(
 @recipe.command
 def presets(*, common: CommonOptions = COMMON) -> int:
     """List the presets: names for the most common separations."""
-    print_rows(PRESETS.values(), _PRESETS, json=common.json)
+    print_rows(PRESETS.values(), _PRESETS)
     return DONE
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter, validators
 
-from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions, apply_output_options
+from mvsep_async.cli.config import COMMON, TOKEN_VARIABLE, URL_VARIABLE, CommonOptions
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.terminal import terminal
 
@@ -72,7 +72,6 @@ def sandbox(
     manual
         Advance jobs only on request. POST to /_sandbox/start, finish and fail.
     """
-    apply_output_options(common)
     package = load_sandbox()
     made = package.Sandbox(
         port=port,
@@ -90,7 +89,7 @@ def sandbox(
         manual=manual,
     )
     try:
-        package.serve(made, lambda running: _announce(running, json=common.json))
+        package.serve(made, _announce)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
@@ -112,9 +111,9 @@ def load_sandbox() -> Any:
         ) from None
 
 
-def _announce(running: Sandbox, *, json: bool) -> None:
+def _announce(running: Sandbox) -> None:
     here = terminal()
-    if json:
+    if here.json:
         here.document({"url": running.url, "premium_token": running.premium_token, "free_token": running.free_token})
         return
     form = '$env:{} = "{}"' if sys.platform == "win32" else "export {}={}"

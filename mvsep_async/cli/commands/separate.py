@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import anyio
-from attrs import frozen
+from attrs import define, field, frozen
 from cyclopts import Parameter
 
 from mvsep_async.catalogue.algorithm import Algorithm, Needs
@@ -17,22 +17,24 @@ from mvsep_async.cli.choice import SEPARATION, Choice, SeparationOptions, choose
 from mvsep_async.cli.complete import GivenSource
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, UsageProblem
-from mvsep_async.cli.fetched import Fetch, fetched_before, remember_fetched
+from mvsep_async.cli.fetched import Fetch, fetch_stems, fetched_before
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.help import ADVANCED
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
-from mvsep_async.cli.library_stems import Found, LibraryStems, library_stems
-from mvsep_async.cli.new_songs import NewSongs
+from mvsep_async.cli.library_stems import LibraryStems, library_stems
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan, separated
-from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
+from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.stopping import print_resume_hint, when_stopped
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
-from mvsep_async.errors import ClientClosedError, InvalidRequestError, JobNotFoundError, MVSepError
+from mvsep_async.errors import ClientClosedError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
+from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout, fill, song_name
 from mvsep_async.postgres_url import JournalAddress
@@ -117,7 +119,19 @@ def separate(
     """
     config = journal.applied(load_config(common))
     if recipe is not None:
-        return _by_recipe(recipe, sources, separation, output, journal, transfer, common, dry_run, anyway)
+        from mvsep_async.cli.commands.recipe import run as run_recipe
+
+        if separation != SEPARATION or output.stems or output.overwrite:
+            raise UsageProblem(
+                "a recipe has its own algorithms, options and stems: leave out those of the command line"
+            )
+        if dry_run:
+            raise UsageProblem(
+                "--dry-run does not work with a recipe: `mvsep-async recipe check FILE --minutes N` shows the price"
+            )
+        layout = None if output.layout == LAYOUT else output.layout
+        options: Any = {"journal": journal, "layout": layout, "anyway": anyway, "line": transfer, "common": common}
+        return partial(run_recipe, recipe, *sources, out=output.out, **options)
     check_layout(output.layout)
     run = _Run(
         config=config,
@@ -128,27 +142,28 @@ def separate(
         out=output.folder(config),
         journal=journal.path(config),
         force=force,
-        retry_failed=retry_failed,
         reference=reference,
-        remote_type=remote_type,
         publish=publish,
-        on_unknown=on_unknown,
-        anyway=anyway,
+        arguments={
+            "retry_failed": retry_failed,
+            "remote_type": remote_type,
+            "on_unknown": on_unknown,
+            "anyway": anyway,
+        },
         transfer=transfer,
-        json=common.json,
     )
     if not sources and run.choice.default:
         raise UsageProblem("nothing to separate: give files, folders or links")
     if dry_run:
         return run.show_plan
-    if sources and "@-" not in sources and interactive(yes=yes, json=common.json):
+    if sources and "@-" not in sources and interactive(yes=yes):
         confirm(anyio.run(run.plan).credits)
     return run.separate
 
 
-@frozen(kw_only=True)
+@define(eq=False, kw_only=True)
 class _Run:
-    """One run of the command, everything resolved."""
+    """One run of the command, everything resolved. `arguments`: others of `client.map`."""
 
     config: CommandConfig
     sources: tuple[str, ...]
@@ -158,82 +173,66 @@ class _Run:
     out: Path
     journal: JournalAddress | None
     force: bool
-    retry_failed: bool
     reference: Path | None
-    remote_type: RemoteType | None
     publish: bool
-    on_unknown: Literal["raise", "resubmit"]
-    anyway: bool
+    arguments: Mapping[str, Any]
     transfer: TransferOptions
-    json: bool
+    _songs: Songs = field(init=False)
+    _run: JobRun = field(init=False)
+    _placed: Mapping[str, tuple[Path, ...]] = field(factory=dict, init=False)
+    """The stems of the songs in the journal, by the songs' absolute paths."""
 
     async def plan(self) -> Plan:
         """Return what the run would do."""
         async with connect(self.config, needs_token=True) as client:
-            songs = Songs(self.sources, exclude=self.out)
-            journal = None if self.force else self.journal
-            stems = await self._library_stems(client)
             return await plan_songs(
                 client,
-                songs,
+                Songs(self.sources, exclude=self.out),
                 self.choice,
-                self.output_format,
-                demo=self.publish,
-                journal=journal,
-                stems=stems,
-                config=self.config,
+                self.choice.settings(await client.catalogue(), self.output_format, demo=self.publish),
+                before=separated(() if self.force else await read_journal(self.journal, self.config)),
+                stems=await self._library_stems(client),
             )
 
     async def show_plan(self) -> int:
         """Print what the run would do."""
-        print_plan(await self.plan(), json=self.json)
+        print_plan(await self.plan())
         return DONE
 
     async def separate(self) -> int:
         """Separate the songs and return the exit code."""
-        songs = Songs(self.sources, exclude=self.out)
-        run = JobRun(title=self._title(self.choice.label), json=self.json, songs=songs, slots=self.transfer.concurrency)
-        songs.on_bad = run.reject
-        try:
+        self._songs = Songs(self.sources, exclude=self.out)
+        title = self._title(self.choice.label)
+        self._run = run = JobRun(title=title, songs=self._songs, slots=self.transfer.concurrency)
+        self._songs.on_bad = run.reject
+        with when_stopped(lambda: print_resume_hint(run, journal=self.journal, out=self.out)):
             records = await drop_unsent(self.journal)
-            before = _placed(records)
+            self._placed = _stems_by_song(records)
             async with connect_with_journal(
                 self.config, self.journal, transfer=self.transfer, on_event=run.receive, hint=OTHER_JOURNAL
             ) as client:
                 catalogue = await client.catalogue()
                 algorithm = self.choice.find(catalogue)
                 run.rename(self._title(algorithm.name.partition(" (")[0]))
-                new = NewSongs(
-                    songs=songs,
-                    run=run,
-                    made=separated(records),
-                    settings=self.choice.settings(catalogue, self.output_format, demo=self.publish),
-                    libraries=await self._library_stems(client),
-                    fetch=partial(self._fetch, client, run, partial(self._folder_of, songs, before)),
-                )
+                settings = self.choice.settings(catalogue, self.output_format, demo=self.publish)
+                libraries = await self._library_stems(client)
+                new = self._new_songs(client, settings, separated(records), libraries)
                 given = await self._given(algorithm, new)
                 await prepare_folder(self.out)
                 stream = client.map(
                     given,
-                    directory=partial(self._folder_of, songs, before),
+                    directory=self._folder_of,
                     stems=self.choice.stems,
                     layout=self.output.layout,
                     overwrite=self.output.overwrite or self.force,
-                    retry_failed=self.retry_failed,
-                    separate_again=partial(self._separate_again, run, partial(self._folder_of, songs, before)),
+                    separate_again=self._separate_again,
                     algorithm=self.choice.algorithm,
                     options=self.choice.options,
                     output_format=self.output_format,
-                    remote_type=self.remote_type,
                     demo=self.publish,
-                    on_unknown=self.on_unknown,
-                    anyway=self.anyway,
+                    **self.arguments,
                 )
-                return await run.follow(client, run.outcomes_of(stream), songs.search)
-        except BaseException as error:
-            if was_stopped(error):
-                print_resume_hint(run, journal=self.journal, out=self.out)
-            raise
+                return await run.follow(client, run.outcomes_of(stream), self._songs.search)
 
     def _title(self, algorithm: str) -> str:
         return " · ".join((algorithm, self.output_format.label, shown_path(self.out)))
@@ -250,60 +249,83 @@ class _Run:
             if algorithm.needs is not Needs.NOTHING:
                 raise UsageProblem(f"nothing to separate: {algorithm} takes songs, give files, folders or links")
             return [None]
-        if self.reference is not None:
-            if not await anyio.Path(self.reference).is_file():
-                raise InvalidRequestError(f"there is no file {str(self.reference)!r} to be the reference")
-            given: AsyncIterable[Source] = _pairs(songs, self.reference)
-        else:
-            given = songs
+        if self.reference is not None and not await anyio.Path(self.reference).is_file():
+            raise InvalidRequestError(f"there is no file {str(self.reference)!r} to be the reference")
         if self.choice.default:
             terminal().note(self.choice.note(algorithm))
-        return given
+        return songs if self.reference is None else _pairs(songs, self.reference)
 
-    async def _fetch(
-        self, client: MVSepClient, run: JobRun, folder_of: Callable[[Source], Path], song: str, found: Found
-    ) -> bool:
-        """Fetch the stems of a song from the job by which a library has some of them; `False` if it was deleted."""
-        assert found.hash is not None
-        folder, layout = folder_of(song), fill(self.output.layout, {"song": song_name(song)})
-        fetch = Fetch(found.hash, folder, layout, self.choice.stems)
-        if files := await fetched_before(self.config, fetch):
-            run.skip(Outcome.of_stems(song, files))
-            return True
-        (job,) = run.attach(client, {found.hash: label(song)}, found.host)
+    async def _new_songs(
+        self, client: MVSepClient, settings: JobSettings, made: Collection[str | None], libraries: LibraryStems
+    ) -> AsyncIterator[str]:
+        """Yield the songs that no library has; the others are reported as separated.
+
+        `made`: the fingerprints of the songs in the journal, which `client.map` knows itself. Songs for which a library
+        cannot be read are reported as failed.
+        """
+        async for song in self._songs:
+            self._run.reading = True
+            try:
+                made_before = await fingerprint_of(song, settings) in made
+                is_new = made_before or not await self._is_separated(client, song, libraries)
+            except JournalError as error:
+                self._run.reject(song, error)
+                is_new = False
+            if is_new:
+                yield song
+            self._run.reading = False
+
+    async def _is_separated(self, client: MVSepClient, song: str, libraries: LibraryStems) -> bool:
+        """Report a song that a library has; tell whether there is one.
+
+        Stems that the library does not keep are fetched from the job that made them, while the service has it.
+        """
+        found = await libraries.find(song)
+        files = found.paths
+        if found.hash is not None:
+            folder, layout = self._folder_of(song), fill(self.output.layout, {"song": song_name(song)})
+            fetch = Fetch(found.hash, folder, layout, self.choice.stems)
+            files = await fetched_before(self.config, fetch)
+            if not files:
+                self._run.reading = False  # it is a job while its stems are fetched
+                return await self._fetch(client, song, fetch, found.host)
+        if files:
+            self._run.skip(Outcome.of_stems(song, files))
+        return bool(files)
+
+    async def _fetch(self, client: MVSepClient, song: str, fetch: Fetch, host: str | None) -> bool:
+        """Fetch the stems of a song from a job, and report it; return `False` if the job was deleted."""
+        (job,) = self._run.attach(client, {fetch.hash: label(song)}, host)
         error: MVSepError | None = None
         try:
-            files = tuple(
-                await job.download(folder, stems=self.choice.stems, layout=layout, overwrite=self.output.overwrite)
-            )
-            await remember_fetched(self.config, fetch, files)
+            await fetch_stems(self.config, job, fetch, overwrite=self.output.overwrite)
         except JobNotFoundError:
             return False
         except ClientClosedError:
             raise
         except MVSepError as failure:
             error = failure
-        run.end(job, Outcome.of(job, error, given=song))
+        self._run.end(job, Outcome.of(job, error, given=song))
         return True
 
-    def _folder_of(self, songs: Songs, before: Mapping[str, tuple[Path, ...]], source: Source) -> Path:
+    def _folder_of(self, source: Source) -> Path:
         """Return the folder for a song: the one with its stems of an earlier run, if it is one of those it may have."""
         given = source.target if isinstance(source, Pair) else source
         if not isinstance(given, str):
             return self.out
-        folders = [self.out / folder for folder in songs.folders_of(given)]
-        if len(folders) > 1 and (paths := before.get(_as_in_journal(given))):
+        folders = [self.out / folder for folder in self._songs.folders_of(given)]
+        if len(folders) > 1 and (paths := self._placed.get(_as_in_journal(given))):
             for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
                 if any(path.is_relative_to(folder.absolute()) for path in paths):
                     return folder
         return folders[0]
 
-    def _separate_again(self, run: JobRun, folder_of: Callable[[Source], Path], source: Source, job: Job) -> bool:
+    def _separate_again(self, source: Source, job: Job) -> bool:
         """Tell whether a job of an earlier run is to be paid once more; not one that was just rejected here."""
         given = source.target if isinstance(source, Pair) else source
-        run.reading = False
+        self._run.reading = False
         if isinstance(given, str):
-            run.name(job, given, folder_of(source))
+            self._run.name(job, given, self._folder_of(source))
         return self.force and job.hash is not None
 
 
@@ -311,8 +333,7 @@ def _as_in_journal(song: str | os.PathLike[str]) -> str:
     return os.path.abspath(song)  # noqa: PTH100
 
 
-def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
-    """Return the stems of the songs in a journal, by the songs' paths."""
+def _stems_by_song(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
     return {
         _as_in_journal(record.request.source): record.facts.paths
         for record in records
@@ -323,36 +344,3 @@ def _placed(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
 async def _pairs(songs: AsyncIterable[str], reference: Path) -> AsyncIterator[Source]:
     async for song in songs:
         yield Pair(song, reference)
-
-
-def _by_recipe(
-    recipe: Path,
-    sources: tuple[str, ...],
-    separation: SeparationOptions,
-    output: OutputOptions,
-    journal: JournalOptions,
-    transfer: TransferOptions,
-    common: CommonOptions,
-    dry_run: bool,
-    anyway: bool,
-) -> Callable[[], Awaitable[int]]:
-    """Return the work of `recipe run` for these songs."""
-    from mvsep_async.cli.commands.recipe import run
-
-    if separation != SEPARATION or output.stems or output.overwrite:
-        raise UsageProblem("a recipe has its own algorithms, options and stems: leave out those of the command line")
-    if dry_run:
-        raise UsageProblem(
-            "--dry-run does not work with a recipe: `mvsep-async recipe check FILE --minutes N` shows the price"
-        )
-    return partial(
-        run,
-        recipe,
-        *sources,
-        out=output.out,
-        journal=journal,
-        layout=None if output.layout == LAYOUT else output.layout,
-        anyway=anyway,
-        line=transfer,
-        common=common,
-    )

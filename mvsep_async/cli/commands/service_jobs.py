@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from anyio import get_cancelled_exc_class
-from attrs import evolve
 from cyclopts import Parameter
 
 from mvsep_async.cli.commands.separate import OUTPUT, OutputOptions
 from mvsep_async.cli.complete import JobName
 from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOptions, TransferOptions, connect, load_config
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
-from mvsep_async.cli.fetched import Fetch, fetched_before, remember_fetched
+from mvsep_async.cli.fetched import Fetch, fetch_stems, fetched_before
 from mvsep_async.cli.folders import prepare_folder
-from mvsep_async.cli.job_ids import find_jobs, song_of_hash
+from mvsep_async.cli.job_ids import JobNames, find_jobs, song_of_hash
 from mvsep_async.cli.job_run import JobActions, JobRun
 from mvsep_async.cli.libraries import library_jobs
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.records import read_journal
-from mvsep_async.cli.resume_hint import print_resume_hint, was_stopped
+from mvsep_async.cli.stopping import print_resume_hint, when_stopped
 from mvsep_async.cli.tables import cell, print_record
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
@@ -51,14 +49,14 @@ async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = 
     code = DONE
     async with connect(config) as client:
         stems = await _local_stems(config)
-        for hash, song in (await find_jobs(client, config, jobs)).items():
+        for hash, job in (await find_jobs(client, config, jobs)).items():
             found = await _fetch_status(client, hash, server)
             if found.kind is JobKind.NOT_FOUND:
                 raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or never existed")
             record = _record(found)
             if not common.json:
-                record = _for_people(record, song or song_of_hash(hash), stems.get(found.hash, ()))
-            print_record(record, json=common.json)
+                record = _for_people(record, job.song or song_of_hash(hash), stems.get(found.hash, ()))
+            print_record(record)
             code = FAILED if found.kind is JobKind.FAILED else code
     return code
 
@@ -68,14 +66,11 @@ async def watch(
 ) -> int:
     """Follow jobs until they are over; nothing is downloaded."""
     config = load_config(common)
-    run = JobRun(title="watching", json=common.json)
-    try:
+    run = JobRun(title="watching")
+    with when_stopped(lambda: terminal().note("stopped watching: the jobs continue at the service")):
         async with connect(config, transfer=transfer) as client:
-            actions = JobActions(run.attach(client, await find_jobs(client, config, jobs), host), Job.wait)
+            actions = JobActions(run.attach(client, _songs(await find_jobs(client, config, jobs)), host), Job.wait)
             return await run.follow(client, actions, actions.run)
-    except get_cancelled_exc_class():
-        terminal().note("stopped watching: the jobs continue at the service")
-        raise
 
 
 async def download(
@@ -99,114 +94,89 @@ async def download(
     config = load_config(common)
     check_layout(output.layout)
     out = output.folder(config)
-    run = JobRun(title=f"fetching to {shown_path(out)}", json=common.json)
+    run = JobRun(title=f"fetching to {shown_path(out)}")
+    named: dict[str, JobNames] = {}
 
-    names: dict[str, str] = {}
-
-    def wanted_of(hash: str) -> Fetch:
-        name = names.get(hash)  # the hash has only a shortened form of it
-        layout = fill(output.layout, {"song": song_name(name)}) if name else output.layout
-        return Fetch(hash, out, layout, output.stems or None)
+    def fetch_of(hash: str) -> Fetch:
+        job = named.get(hash, JobNames(hash))  # the hash has only a shortened form of the song's name
+        layout = fill(output.layout, {"song": song_name(job.song)}) if job.song else output.layout
+        return Fetch(hash, out / job.folder, layout, output.stems or None)
 
     async def fetch(job: Job) -> None:
-        wanted = wanted_of(job.hash or "")
-        files = await job.download(
-            out, stems=wanted.stems, layout=wanted.layout, overwrite=output.overwrite, mirror=mirror
-        )
-        await remember_fetched(config, evolve(wanted, hash=job.hash or wanted.hash), files)
+        await fetch_stems(config, job, fetch_of(job.hash or ""), overwrite=output.overwrite, mirror=mirror)
 
     async def is_there(hash: str) -> bool:
-        files = () if output.overwrite else await fetched_before(config, wanted_of(hash))
+        files = () if output.overwrite else await fetched_before(config, fetch_of(hash))
         if files:
-            name = names[hash] or song_of_hash(hash) or hash
+            name = named[hash].song or song_of_hash(hash) or hash
             run.skip(Outcome(name=name, hash=hash, files=files, earlier=True, before="already fetched"))
         return bool(files)
 
-    try:
+    with when_stopped(lambda: print_resume_hint(run, out=out)):
         async with connect(config, needs_token=mirror, transfer=transfer) as client:
             wanted = [*jobs, await _newest(client, config)] if last else jobs
-            names |= await find_jobs(client, config, wanted)
-            missing = {hash: song for hash, song in names.items() if not await is_there(hash)}
-            actions = JobActions(run.attach(client, missing, host), fetch)
+            named |= await find_jobs(client, config, wanted)
+            missing = {hash: job for hash, job in named.items() if not await is_there(hash)}
+            actions = JobActions(run.attach(client, _songs(missing), host), fetch)
             if mirror and missing:
                 terminal().note(f"the mirror costs {amount(len(missing), 'credit')}, one for each job")
             await prepare_folder(out)
             return await run.follow(client, actions, actions.run)
-    except BaseException as error:
-        if was_stopped(error):
-            print_resume_hint(run, out=out)
-        raise
 
 
 async def cancel(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
     """Cancel jobs. The credits of a job that is not yet processed are refunded."""
-    config = load_config(common)
-    server = Host.parse(host) if host else None
-
-    async def act(client: MVSepClient, hash: str) -> Message:
-        return await client.separations.cancel(hash, host=server)
-
-    return await _for_each(config, jobs, act, "cancelled", json=common.json)
+    return await _for_each(jobs, lambda client: client.separations.cancel, "cancelled", host, common)
 
 
 async def delete(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
     """Remove jobs and their files from the service; what was downloaded stays."""
-    config = load_config(common)
-    server = Host.parse(host) if host else None
-
-    async def act(client: MVSepClient, hash: str) -> Message:
-        return await client.separations.delete(hash, host=server)
-
-    return await _for_each(config, jobs, act, "deleted", json=common.json)
+    return await _for_each(jobs, lambda client: client.separations.delete, "deleted", host, common)
 
 
 async def _for_each(
-    config: CommandConfig,
     jobs: Sequence[str],
-    act: Callable[[MVSepClient, str], Awaitable[Message]],
+    endpoint: Callable[[MVSepClient], Callable[..., Awaitable[Message]]],
     done: str,
-    *,
-    json: bool,
+    host: str | None,
+    common: CommonOptions,
 ) -> int:
-    """Call `act` for each job, one after the other, and print the results."""
+    """Call an endpoint for each job, one after the other, and print the results."""
+    config = load_config(common)
+    server = Host.parse(host) if host else None
     code = DONE
     async with connect(config, needs_token=True) as client:
-        hashes = await find_jobs(client, config, jobs)
-        for hash, song in hashes.items():
-            error = None
+        found = await find_jobs(client, config, jobs)
+        for hash, job in found.items():
+            name = job.song or song_of_hash(hash) or hash
+            error: MVSepError | None = None
             try:
-                said = (await act(client, hash)).message
-            except MVSepError as met:
-                if len(hashes) == 1 and not json:
+                said = (await endpoint(client)(hash, host=server)).message
+            except MVSepError as failure:
+                if len(found) == 1 and not common.json:
                     raise
-                said, error, code = str(met), str(met), FAILED
-            if json:
-                document: Json = {
-                    "source": None,
-                    "hash": hash,
-                    "status": done if error is None else "failed",
-                    "files": [],
-                    "error": error,
-                }
-                terminal().document(document)
-            else:
-                name = song or song_of_hash(hash) or hash
-                terminal().result(f"{name}: {'' if error is None else 'not '}{done}" + (f" ({said})" * bool(said)))
+                error, said, code = failure, str(failure), FAILED
+            status = done if error is None else "failed"
+            document = Outcome(name=name, hash=hash, error=error).document() | {"status": status}
+            text = f"{name}: {done if error is None else f'not {done}'}" + (f" ({said})" if said else "")
+            terminal().answer(document, text)
     return code
+
+
+def _songs(jobs: Mapping[str, JobNames]) -> dict[str, str]:
+    return {hash: job.song for hash, job in jobs.items()}
 
 
 async def _newest(client: MVSepClient, config: CommandConfig) -> str:
     """Return the hash of the newest job: of the journal and the libraries, else of the account."""
-    newest: tuple[float, str] | None = None
-    for record in reversed(await read_journal(config.journal_path, config)):
-        if (hash := record.facts.hash or record.facts.remote) is not None:
-            newest = record.facts.accepted_at or record.facts.intent_at or 0.0, hash
-            break
-    for job in (await library_jobs(config))[-1:]:
-        if newest is None or job.finished > newest[0]:
-            newest = job.finished, job.hash
-    if newest is not None:
-        return newest[1]
+    dated = [
+        (record.facts.accepted_at or record.facts.intent_at or 0.0, hash)
+        for record in await read_journal(config.journal_path, config)
+        if (hash := record.facts.hash or record.facts.remote) is not None
+    ]
+    newest = dated[-1:] + [(job.finished, job.hash) for job in await library_jobs(config)][-1:]
+    if newest:
+        return max(newest)[1]
     if config.token is not None:
         for entry in await client.account.history(limit=1):
             return entry.hash
@@ -226,14 +196,11 @@ async def _local_stems(config: CommandConfig) -> dict[str, tuple[Path, ...]]:
 def _for_people(record: dict[str, Json], song: str, stems: tuple[Path, ...]) -> dict[str, Json]:
     """Return the state of a job with its song, the folder of its stems on this computer, and short lines of files."""
     folder = shown_path(Path(os.path.commonpath([path.parent for path in stems]))) + os.sep if stems else None
+    files = record.pop("files", None)
     shown: dict[str, Json] = {"song": song, **record, "stems": folder}
-    files = record.get("files")
-    if isinstance(files, list):
-        shown.pop("files")
-        columns = ("stem", "size")  # the addresses are long: `--json` has them, and `download` uses them
-        shown["files"] = "\n".join(
-            "  ".join(cell(one[name]) for name in columns) for one in files if isinstance(one, dict)
-        )
+    if isinstance(files, list):  # without their addresses, which are long: `--json` has them, and `download` uses them
+        lines = (f"{cell(one['stem'])}  {cell(one['size'])}" for one in files if isinstance(one, dict))
+        shown["files"] = "\n".join(lines)
     return shown
 
 
@@ -248,15 +215,9 @@ async def _fetch_status(client: MVSepClient, hash: str, host: Host | None) -> Jo
 
 def _record(found: JobStatus) -> dict[str, Json]:
     done = found.separation
-    record: dict[str, Json] = {
-        "hash": found.hash,
-        "status": found.status or found.kind.value,
-        "queue_position": found.queue_position,
-        "queue_length": found.queue_length,
-        "chunks_done": found.chunks_done,
-        "chunks_total": found.chunks_total,
-        "message": found.message,
-    }
+    record: dict[str, Json] = {"hash": found.hash, "status": found.status or found.kind.value}
+    for name in ("queue_position", "queue_length", "chunks_done", "chunks_total", "message"):
+        record[name] = getattr(found, name)
     if done is not None:
         files: list[Json] = [
             {"stem": file.stem, "name": file.name, "size": file.size, "url": file.url} for file in done.files

@@ -7,7 +7,7 @@ from typing import Final
 from rich.text import Text
 
 from mvsep_async.cli.choice import parse_options
-from mvsep_async.cli.config import COMMON, CommonOptions, connect, load_config
+from mvsep_async.cli.config import COMMON, CommonOptions, Limit, Start, connect, load_config
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import plain, seconds_text, visible
@@ -64,26 +64,22 @@ async def queue(*, common: CommonOptions = COMMON) -> int:
                 seconds = ahead.estimated_wait_seconds
                 wait = seconds if common.json or seconds is None else seconds_text(seconds)
                 record |= {"ahead": ahead.ahead, "estimated_wait_seconds": wait}
-    print_record(record, json=common.json, titles=_QUEUE)
+    print_record(record, titles=_QUEUE)
     return 0
 
 
-async def news(*, lang: str | None = None, start: int = 0, limit: int = 5, common: CommonOptions = COMMON) -> int:
+async def news(*, lang: str | None = None, start: Start = 0, limit: Limit = 5, common: CommonOptions = COMMON) -> int:
     """Read the service's news, the newest first.
 
     Parameters
     ----------
     lang
         Two letters, such as en.
-    start
-        Number of entries to skip.
-    limit
-        How many to show.
     """
     async with connect(load_config(common)) as client:
         items = await client.site.news(lang=lang, start=start, limit=limit)
     if common.json:
-        print_rows(items, _NEWS, json=True)
+        print_rows(items, _NEWS)
         return 0
     for item in items:
         head = Text(visible(item.title), style="bold")
@@ -97,8 +93,8 @@ async def demo_page(
     *,
     algorithm: str | None = None,
     opt: tuple[str, ...] = (),
-    start: int = 0,
-    limit: int = 20,
+    start: Start = 0,
+    limit: Limit = 20,
     common: CommonOptions = COMMON,
 ) -> int:
     """List separations that their makers made public, the newest first.
@@ -109,10 +105,6 @@ async def demo_page(
         Only separations by this algorithm: its name or number.
     opt
         Only separations with this option; repeatable.
-    start
-        Number of entries to skip.
-    limit
-        How many to list.
     """
     options = parse_options(opt)
     async with connect(load_config(common)) as client:
@@ -122,5 +114,5 @@ async def demo_page(
             found = catalogue.find(algorithm)
             number, options = found.sep_type, catalogue.validate(found, options) if options else {}
         entries = await client.site.demo(start=start, limit=limit, algorithm_id=number, options=options or None)
-    print_rows(entries, _DEMO, json=common.json)
+    print_rows(entries, _DEMO)
     return 0

@@ -13,7 +13,6 @@ from anyio import CancelScope
 from attrs import define, evolve, field
 from rich.text import Text
 
-from mvsep_async.cli.live.board import Board
 from mvsep_async.cli.live.driver import Display, open_display
 from mvsep_async.cli.live.lanes import LaneTracker, Snapshot
 from mvsep_async.cli.live.render import Glyphs
@@ -36,19 +35,11 @@ _Line: TypeAlias = "Callable[[Glyphs, int | None], Text] | Mapping[str, Json]"
 
 @define(eq=False)
 class Dashboard:
-    """The display of one run. `json`: standard output gets documents for programs instead of lines for people."""
+    """The display of one run. It is made with the run's title."""
 
-    title: str
-    json: bool
-    clock: Callable[[], float] = time.monotonic
-    on_board: Callable[[Board], None] = lambda board: None
-    """Called with every board that is shown."""
-    tracker: LaneTracker = field(init=False)
+    tracker: LaneTracker = field(converter=LaneTracker)
     _lines: deque[_Line] = field(factory=deque)
     _user: User | None = None
-
-    def __attrs_post_init__(self) -> None:
-        self.tracker = LaneTracker(self.title, self.clock)
 
     def write(self, line: _Line) -> None:
         """Write a result soon: a line for people, or a document for programs."""
@@ -57,7 +48,7 @@ class Dashboard:
     @asynccontextmanager
     async def shown(self, client: MVSepClient, snapshot: Callable[[], Snapshot]) -> AsyncIterator[None]:
         """Draw `snapshot()` again and again while the block runs, then write the lines that are left."""
-        with open_display(terminal(), results=not self.json) as display:
+        with open_display(terminal()) as display:
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._draw, client, display, snapshot)
@@ -68,16 +59,11 @@ class Dashboard:
                 with CancelScope(shield=True):  # what happened is reported, also when the run is cancelled just then
                     await self._flush(display)
 
-    def board(self, client: MVSepClient, snapshot: Snapshot) -> Board:
-        """Return what is to be shown."""
-        return self.tracker.update(self._completed(client, snapshot))[0]
-
     async def _draw(self, client: MVSepClient, display: Display, snapshot: Callable[[], Snapshot]) -> None:
         while True:
-            began = self.clock()
+            began = time.monotonic()
             board, changed = self.tracker.update(self._completed(client, snapshot()))
-            spent = self.clock() - began
-            self.on_board(board)
+            spent = time.monotonic() - began
             await self._flush(display)
             await display.show(board, changed)
             await anyio.sleep(max(display.interval, _SHARE * spent))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 from anyio import to_thread
 from attrs import define, field
+from rich.console import ConsoleRenderable, RenderHook
 from rich.control import Control
-from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
@@ -19,7 +19,7 @@ from mvsep_async.cli.live.render import ASCII, UNICODE, Glyphs, render, stage_li
 from mvsep_async.cli.terminal import Terminal
 from mvsep_async.cli.text import visible
 
-__all__ = ["Display", "open_display"]
+__all__ = ["Display", "LiveDisplay", "folded_rows", "open_display", "reflows"]
 
 LIVE_INTERVAL: Final = 0.15
 """Seconds between two frames."""
@@ -27,117 +27,116 @@ PLAIN_INTERVAL: Final = 0.25
 """Seconds between two looks for changed stages where lines are written."""
 
 
-class Display(Protocol):
-    """Where boards go. Writing is done in a thread: a terminal may block for any time (Ctrl-S)."""
-
-    @property
-    def interval(self) -> float:
-        """Seconds from one board to the next."""
-        ...
-
-    @property
-    def glyphs(self) -> Glyphs:
-        """The signs that can be shown."""
-        ...
-
-    @property
-    def width(self) -> int | None:
-        """Columns for a result, `None` where results do not go to a terminal."""
-        ...
-
-    async def show(self, board: Board, changed: list[Lane]) -> None:
-        """Show a board; `changed`: the lanes whose stage changed."""
-        ...
-
-    async def line(self, line: Text) -> None:
-        """Write a result, above the lanes."""
-        ...
-
-
 @contextmanager
-def open_display(terminal: Terminal, *, results: bool) -> Iterator[Display]:
-    """Open the display that fits the terminal. `results`: standard output gets lines for people, not JSON."""
+def open_display(terminal: Terminal) -> Iterator[Display]:
+    """Open the display that fits the terminal."""
     glyphs = UNICODE if terminal.unicode else ASCII
-    if terminal.quiet or not terminal.live or (not results and terminal.out.is_terminal):
-        yield PlainDisplay(terminal, glyphs)
+    if terminal.quiet or not terminal.live or (terminal.json and terminal.out.is_terminal):
+        yield Display(terminal, glyphs)
         return
-    live = Live(console=terminal.err, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
-    with live:
-        yield LiveDisplay(terminal, live, glyphs, reflows=reflows())
+    display = LiveDisplay(terminal, glyphs, LIVE_INTERVAL, reflows=reflows())
+    terminal.err.push_render_hook(display)
+    try:
+        yield display
+    finally:
+        terminal.err.pop_render_hook()
+        display.close()
 
 
 @define(eq=False)
-class PlainDisplay:
-    """Writes a line for each change of a stage to standard error."""
+class Display:
+    """Writes a line for each change of a stage to standard error.
+
+    Writing is done in a thread: a terminal may block for any time (Ctrl-S). `interval`: seconds from one board to the
+    next.
+    """
 
     _terminal: Terminal
     glyphs: Glyphs = ASCII
     interval: float = PLAIN_INTERVAL
-    _notice: str | None = None
+    _notice: str | None = field(default=None, init=False)
 
     @property
     def width(self) -> int | None:
+        """Columns for a result, `None` where results do not go to a terminal."""
         return self._terminal.out.width if self._terminal.out.is_terminal else None
 
     async def show(self, board: Board, changed: list[Lane]) -> None:
+        """Show a board; `changed`: the lanes whose stage changed."""
         if self._terminal.quiet:
             return
         if board.notice is not None and board.notice != self._notice:
             await to_thread.run_sync(self._terminal.note, visible(board.notice))
         self._notice = board.notice
         for lane in changed:
-            await to_thread.run_sync(self._terminal.note, Text(stage_line(lane.name, lane.progress)))
+            await to_thread.run_sync(self._terminal.note, Text(stage_line(lane)))
 
     async def line(self, line: Text) -> None:
+        """Write a result."""
         await to_thread.run_sync(self._terminal.result, line)
 
 
 @define(eq=False)
-class LiveDisplay:
-    """Redraws the lanes in place.
+class LiveDisplay(Display, RenderHook):
+    """Redraws the lanes in place, below all that is printed to standard error, while the command is in the foreground.
 
     `reflows`: the terminal folds the rows that it shows when it becomes narrower, and they take more room.
     """
 
-    _terminal: Terminal
-    _live: Live
-    glyphs: Glyphs = UNICODE
-    interval: float = LIVE_INTERVAL
-    reflows: bool = True
-    _widths: list[int] = field(factory=list)
+    reflows: bool = field(default=True, kw_only=True)
+    _picture: Text = field(factory=Text, init=False)
+    _shown: list[int] = field(factory=list, init=False)
     """Columns of each row that is shown."""
-
-    @property
-    def width(self) -> int | None:
-        return self._terminal.out.width if self._terminal.out.is_terminal else None
+    _cursor_hidden: bool = field(default=False, init=False)
 
     async def show(self, board: Board, changed: list[Lane]) -> None:
+        """Draw a board."""
         size = self._terminal.err.size
-        picture = render(board, width=size.width, height=size.height, glyphs=self.glyphs)
-        await to_thread.run_sync(self._draw, picture, size.width)
+        self._picture = render(board, width=size.width, height=size.height, glyphs=self.glyphs)
+        await to_thread.run_sync(self._draw)
 
     async def line(self, line: Text) -> None:
-        # Where both streams are one terminal, a line has to go through the display's console to come out above it.
+        """Write a result, above the lanes."""
+        # Where both streams are one terminal, a line has to go through the display's console to come out above them.
         shared = self._terminal.out.is_terminal
-        await to_thread.run_sync(self._write if shared else self._terminal.result, line)
+        await to_thread.run_sync(self._terminal.note if shared else self._terminal.result, line)
 
-    def _draw(self, picture: Text, width: int) -> None:
-        self._erase_folded(width)
-        self._live.update(picture, refresh=True)
-        self._widths = [line.cell_len for line in picture.split()]
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return what is printed, in the place of the lanes, and the lanes below it; rich calls this."""
+        if not self._in_foreground():
+            return renderables
+        erased = self._erased()
+        self._shown = [min(line.cell_len, self._terminal.err.width) for line in self._picture.split()]
+        return [erased, *renderables, self._picture]
 
-    def _write(self, line: Text) -> None:
-        width = self._terminal.err.width
-        self._erase_folded(width)
-        self._terminal.note(line)
-        self._widths = [min(columns, width) for columns in self._widths]
+    def close(self) -> None:
+        """Erase the lanes."""
+        if self._in_foreground():
+            self._terminal.err.control(self._erased())
+            if self._cursor_hidden:
+                self._terminal.err.show_cursor(True)
 
-    def _erase_folded(self, width: int) -> None:
-        """Erase the rows by which the display grew when the terminal became narrower: rich erases only the others."""
-        rows = folded_rows(self._widths, width) if self.reflows else 0
-        if rows:
-            erase = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
-            self._terminal.err.control(Control(*erase * rows))
+    def _draw(self) -> None:
+        if self._in_foreground():
+            self._cursor_hidden = self._cursor_hidden or self._terminal.err.show_cursor(False)
+            self._terminal.err.print(Control())
+
+    def _in_foreground(self) -> bool:
+        """Tell whether lanes may be drawn: the shell, or another command, has the terminal of one in the background."""
+        try:
+            if os.tcgetpgrp(self._terminal.err.file.fileno()) == os.getpgrp():
+                return True
+        except (AttributeError, OSError):  # Windows, or a terminal that does not control the process
+            return True
+        self._shown = []  # others write over it meanwhile
+        return False
+
+    def _erased(self) -> Control:
+        """Return what erases the rows that are shown, with those by which they grew if the terminal became narrower."""
+        rows = len(self._shown) + (folded_rows(self._shown, self._terminal.err.width) if self.reflows else 0)
+        erase = (ControlType.ERASE_IN_LINE, 2)
+        above = (ControlType.CURSOR_UP, 1)
+        return Control(ControlType.CARRIAGE_RETURN, erase, *(above, erase) * (rows - 1)) if rows else Control()
 
 
 def folded_rows(widths: Iterable[int], width: int) -> int:

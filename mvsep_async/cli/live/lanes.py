@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -76,6 +75,8 @@ class LaneTracker:
     _uploads: Flow = field(factory=Flow)
     _downloads: Flow = field(factory=Flow)
     _speeds: dict[str, Speed] = field(factory=dict)
+    _folders: dict[str, set[str]] = field(factory=dict)
+    """The folders of the songs of each title, of those that are over too: their lines are still to be read."""
     _left: TimeLeft = field(factory=TimeLeft)
 
     def __attrs_post_init__(self) -> None:
@@ -95,7 +96,8 @@ class LaneTracker:
         for id in self._tracked.keys() - running.keys():
             self._leave_slot(self._tracked.pop(id), now)
             self._speeds.pop(id, None)
-        titles = Counter(job.name for job in running.values())
+        for job in running.values():
+            self._folders.setdefault(job.name, set()).add(job.folder)
         changed = [id for id, job in running.items() if self._follow(id, job.progress.stage, now)]
         self._begun = True
         self._uploads.update(_moving(running, Stage.UPLOADING), now)
@@ -103,7 +105,7 @@ class LaneTracker:
         lanes = {
             id: Lane(
                 name=running[id].name,
-                folder=running[id].folder if titles[running[id].name] > 1 else "",
+                folder=running[id].folder if len(self._folders[running[id].name]) > 1 else "",
                 progress=running[id].progress,
                 speed=self._speeds.setdefault(id, Speed()).update(_bytes_moved(running[id].progress), now),
                 elapsed=now - tracked.stage_began,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -87,9 +88,9 @@ def render(board: Board, *, width: int, height: int = 24, glyphs: Glyphs = UNICO
     return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
 
 
-def stage_line(name: str, progress: Progress) -> str:
+def stage_line(lane: Lane) -> str:
     """Return one plain line about a job that came to another stage, for a log."""
-    return f"{visible(name)}: {status_text(progress)}"
+    return f"{visible(os.path.join(lane.folder, lane.name))}: {status_text(lane.progress)}"  # noqa: PTH118
 
 
 def status_text(

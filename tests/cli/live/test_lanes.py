@@ -66,6 +66,13 @@ def test_the_folder_is_shown_where_two_songs_have_one_title() -> None:
     assert [lane.folder for lane in tracked.at(1.0, a=album, b=other)[0].lanes] == ["An Album", "Another"]
 
 
+def test_the_folder_is_shown_too_where_the_other_song_of_that_title_is_over() -> None:
+    progress = Progress(stage=Stage.PROCESSING)
+    tracked = run()
+    assert [lane.folder for lane in tracked.at(0.0, a=Running("track1", progress, "An Album"))[1]] == [""]
+    assert [lane.folder for lane in tracked.at(1.0, b=Running("track1", progress, "Another"))[1]] == ["Another"]
+
+
 def test_a_lane_is_reported_changed_once_for_each_stage() -> None:
     tracked = run()
     for stage, changed in ((Stage.UPLOADING, 1), (Stage.UPLOADING, 0), (Stage.WAITING, 1), (Stage.WAITING, 0)):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 from attrs import evolve
@@ -196,8 +197,9 @@ def test_the_folder_is_shown_only_where_there_is_room_beside_the_whole_title() -
 
 def test_plain_lines() -> None:
     waiting = Progress(stage=Stage.WAITING, queue_position=2, queue_length=4)
-    assert stage_line("a\nb.wav", waiting) == "a\\nb.wav: waiting, 2nd of 4"
-    assert stage_line("c.wav", Progress(stage=Stage.MERGING)) == "c.wav: merging"
+    assert stage_line(Lane(name="a\nb.wav", progress=waiting)) == "a\\nb.wav: waiting, 2nd of 4"
+    merging = Lane(name="c.wav", folder="An Album", progress=Progress(stage=Stage.MERGING))
+    assert stage_line(merging).replace(os.sep, "/") == "An Album/c.wav: merging"
 
 
 def test_summary() -> None:

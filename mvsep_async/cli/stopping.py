@@ -1,10 +1,12 @@
-"""The hint after a run was stopped: how to resume it."""
+"""What is printed after a run was stopped: how to resume it."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +18,21 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
 from mvsep_async.postgres_url import JournalAddress
 
-__all__ = ["command_line", "print_resume_hint", "was_stopped"]
+__all__ = ["print_resume_hint", "when_stopped"]
 
 _MOST: Final = 50
 """Most hashes that are named."""
 
 
-def was_stopped(error: BaseException) -> bool:
-    """Tell whether a run was ended by a signal, or because its output was closed."""
-    return isinstance(error, get_cancelled_exc_class()) or isinstance(root_cause(error), BrokenPipeError)
+@contextmanager
+def when_stopped(explain: Callable[[], None]) -> Iterator[None]:
+    """Call `explain` if a signal ends the block, or that its output was closed; to be used inside the event loop."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, get_cancelled_exc_class()) or isinstance(root_cause(error), BrokenPipeError):
+            explain()
+        raise
 
 
 def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out: Path | None = None) -> None:
@@ -39,12 +47,8 @@ def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out
     if hashes:
         note(f"{amount(len(hashes), 'job continues', 'jobs continue')} at the service; fetch the stems with:")
         words = ["mvsep-async", "download", *hashes[:_MOST], *(("--out", str(out)) if out else ())]
-        note("  " + command_line(words), whole=True)
+        typed = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+        note("  " + typed, whole=True)
     if unsent:
         told = amount(unsent, "song was", "songs were")
         note(f"{told} not sent yet; without --no-journal, the same command would resume")
-
-
-def command_line(words: list[str]) -> str:
-    """Return words as they are typed into this system's shell."""
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
