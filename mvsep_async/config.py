@@ -38,17 +38,17 @@ __all__ = [
 ]
 
 TIMEOUT: Final = 30.0
-"""Seconds for each network operation, our choice: a service silent for longer has lost the call."""
+"""Seconds for each network operation: a service silent for longer has lost the call."""
 
 PATIENCE: Final = 1800.0
-"""Seconds that the service may be out of reach before a job gives up, our choice: a deployment or a night's reboot."""
+"""Seconds that the service may be out of reach before a job gives up: a deployment or a night's reboot."""
 
 LEASE: Final = 30.0
-"""Seconds for which a process keeps its jobs after the shared journal last heard of it, our choice: longer than a
+"""Seconds for which a process keeps its jobs after the shared journal last heard of it: longer than a
 restart of the database, and short enough that the jobs of a process that has ended are continued soon."""
 
 POLL_INTERVAL: Final = 2.0
-"""Shortest interval between two polls of one job, in seconds, our choice: separations take minutes."""
+"""Shortest interval between two polls of one job, in seconds: separations take minutes."""
 
 default_poll_interval: ContextVar[float] = ContextVar("default_poll_interval", default=POLL_INTERVAL)
 """The interval of clients that are created without one; tests make it small (`mvsep_async.testing.no_waiting`)."""

@@ -21,7 +21,7 @@ from mvsep_async.errors import InvalidRequestError
 __all__ = ["Estimate", "SongEstimate", "estimate"]
 
 _READERS: Final = 4
-"""Files read at one time, by our choice: a duration takes a few small reads, so more only helps on slow disks."""
+"""Files read at one time: a duration takes a few small reads, so more only helps on slow disks."""
 
 
 @frozen

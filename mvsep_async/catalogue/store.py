@@ -34,7 +34,7 @@ class CatalogueStore:
     """Fetches the catalogue once and shares it; concurrent callers cause one fetch.
 
     `algorithms`: returns the algorithms of a scope, as `client.site.algorithms` does.
-    `max_age`: seconds that a catalogue on disk is valid, a day by our choice: the service changes its algorithms every
+    `max_age`: seconds that a catalogue on disk is valid, a day by default: the service changes its algorithms every
     few days. While the service cannot be reached, one of any age is used.
     """
 

@@ -55,7 +55,7 @@ SEPARATION: Final = SeparationOptions()
 
 @frozen
 class Choice:
-    """An algorithm with its options. `stems`: those to keep; `default`: nothing was said, and this is our choice."""
+    """An algorithm with its options. `stems`: those to keep; `default`: it was chosen because none was given."""
 
     algorithm: str | int
     options: dict[str, str]

@@ -198,7 +198,7 @@ class Wire:
 def _is_rate_limited(call: Call, answer: HTTPResponse) -> bool:
     """Tell whether an answer rejects a call by the rate limit, so that it may be sent again.
 
-    The service's own 429 is JSON and says when to try again (seen). A proxy's page without that may follow an accepted
+    The service's own 429 is JSON and says when to try again. A proxy's page without that may follow an accepted
     create, which must not be sent twice.
     """
     own = "retry-after" in answer.headers or answer.body.lstrip().startswith(b"{")

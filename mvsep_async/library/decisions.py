@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 QUIET: Final = 2.0
-"""Seconds without a change after which a file counts as completely written, our choice: what copies or downloads a file
+"""Seconds without a change after which a file counts as completely written: what copies or downloads a file
 writes more often."""
 
 

@@ -21,7 +21,7 @@ pause = anyio.sleep
 """How to wait for a file that is being written; tests replace it."""
 
 _PATIENCE: Final = 60.0
-"""Seconds to wait, at the end of a run, for a file that is still being written, our choice."""
+"""Seconds to wait, at the end of a run, for a file that is still being written."""
 
 
 @define

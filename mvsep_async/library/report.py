@@ -27,10 +27,10 @@ from mvsep_async.models.user import User
 __all__ = ["write_report"]
 
 _DRAWN: Final = 3000
-"""Most jobs on the timeline, our choice: more would be thinner than a hair, and slow to draw."""
+"""Most jobs on the timeline: more would be thinner than a hair, and slow to draw."""
 
 _PLAYERS: Final = 1000
-"""Most players on the page, our choice: with more of them, browsers take seconds to show it. Other stems are links."""
+"""Most players on the page: with more of them, browsers take seconds to show it. Other stems are links."""
 
 _PHASES: Final = {"up": "sending", "wait": "waiting", "work": "separating", "down": "fetching"}
 

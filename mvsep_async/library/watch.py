@@ -27,7 +27,7 @@ _DEBOUNCE: Final = 1600
 """Milliseconds of changes that are collected into one run: the default of watchfiles."""
 
 _STOP: Final = 500
-"""Milliseconds within which a cancelled watch ends, our choice: watchfiles waits in a thread, by default for 5 s."""
+"""Milliseconds within which a cancelled watch ends: watchfiles waits in a thread, by default for 5 s."""
 
 
 async def watch_library(

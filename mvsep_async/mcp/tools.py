@@ -41,7 +41,7 @@ from mvsep_async.models.output_format import OutputFormat
 __all__ = ["Tools"]
 
 _LISTED: Final = 500
-"""Songs in one answer of `list_songs`, by our choice: more would fill the context of an assistant."""
+"""Songs in one answer of `list_songs`: more would fill the context of an assistant."""
 
 _WAIT: Final = 240.0
 """Seconds that `separate` waits by default: below the five minutes after which assistants give up on a tool."""

@@ -27,7 +27,7 @@ Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 
 _CONNECT: Final = 5
 _STATEMENT: Final = 10.0
-"""Seconds to connect, and for one transaction, our choice: a database in the same network answers in milliseconds. They
+"""Seconds to connect, and for one transaction: a database in the same network answers in milliseconds. They
 are shorter than a lease, so that a lost connection is detected while there is time to reconnect."""
 
 _CLOSING: Final = 1.0

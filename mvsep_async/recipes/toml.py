@@ -24,7 +24,7 @@ __all__ = ["RecipeFile", "load_recipe", "read_recipe"]
 _TOP: Final = ("name", "about", "output_format", "step")
 _STEP: Final = ("name", "algorithm", "preset", "options", "input", "keep", "output_format")
 _LARGEST: Final = 1 << 20
-"""Bytes of the largest recipe, our choice."""
+"""Bytes of the largest recipe."""
 
 
 @frozen

@@ -29,7 +29,7 @@ A refused create shows that a premium plan has ended, but only such a request sh
 """
 
 _PLAN_SECONDS: Final = 2.0
-"""Seconds that the first create waits for the account's plan, our choice: without it the song is sent unchecked."""
+"""Seconds that the first create waits for the account's plan: without it the song is sent unchecked."""
 
 
 @define(eq=False)

@@ -27,11 +27,11 @@ _TOO_LARGE: Final = re.compile(r"(?i)\b(?:too (?:large|big)|(?:larger|greater|bi
 """Words for a file that is too large where the status is not 413. They are a guess: no such text is documented."""
 
 _ONLY_A_STATUS: Final = 60.0
-"""Seconds for which uploads must be refused by a bare 413 until it is believed for other songs, our choice: else a
+"""Seconds for which uploads must be refused by a bare 413 until it is believed for other songs: else a
 proxy that is set up wrongly for a moment would end every song that is queued."""
 
 _PREMIUM_CHECK: Final = 60.0
-"""Seconds between two requests for the account after a refusal for lack of credits, our choice."""
+"""Seconds between two requests for the account after a refusal for lack of credits."""
 
 
 async def check_limits(request: JobRequest, user: User | None) -> None:

@@ -46,7 +46,7 @@ __all__ = ["AccountLists", "RefusedJobs", "may_be", "says_why"]
 logger = logging.getLogger("mvsep_async")
 
 _FRESH: Final = 60.0
-"""Seconds for which one reading of the lists serves the creates of all jobs without an uploaded file, our choice: it
+"""Seconds for which one reading of the lists serves the creates of all jobs without an uploaded file: it
 costs two requests. A job that another program creates meanwhile may be taken for one of ours, and is then not paid."""
 
 _TRIES: Final = 30.0
