@@ -344,6 +344,9 @@ class MVSepClient:
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
         """Forget finished jobs, by default all of them, here and in the journal; return how many.
 
+        A job that an outage or the like has ended is not forgotten if it may be paid: the next `submit` with its key,
+        `map` of its song, or start of the client continues it.
+
         By default, the journal keeps the songs that `map` has separated, so that they are not paid for again; given
         jobs are forgotten completely.
         """

@@ -23,7 +23,7 @@ from mvsep_async.jobs.progress import QUEUED, Progress, fraction
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Listener, emitter
-from mvsep_async.sources import Data
+from mvsep_async.sources import Data, Spooled
 
 __all__ = ["Change", "JobRegistry"]
 
@@ -68,6 +68,8 @@ class JobRegistry:
     _indexes: dict[JobName, dict[str, JobEntry]] = field(init=False)
     _unrecorded: set[str] = field(factory=set)
     """Ids of jobs that the journal does not record."""
+    _interrupted: dict[str, JobState] = field(factory=dict)
+    """The states, as in the journal, of jobs that an outage or the like ended only here."""
     _observers: list[Observer] = field(factory=list)
     _changes: deque[Change] = field(factory=deque)
     _draining: bool = False
@@ -104,6 +106,26 @@ class JobRegistry:
         self._load(job, record, None)
         self._index(job)
         return job
+
+    def resume(self, job: JobEntry) -> bool:
+        """Put a job that failed temporarily back into the state that the journal has; `False` for any other job.
+
+        One whose song was passed as bytes and may have to be sent again is not resumed if the bytes are gone.
+        """
+        state = self._interrupted.get(job.id)
+        bytes_gone = isinstance(job.request.source, Data | Spooled) and self.journal.spool is None
+        if job.state is not JobState.FAILED or state is None or (bytes_gone and state in _NOT_ACCEPTED):
+            return False
+        del self._interrupted[job.id]
+        job.state, job.facts = state, evolve(job.facts, error=None)
+        stage = stage_of(state, creating=job.create_stage)
+        self._publish(job, Progress(stage=stage, fraction=job.progress.fraction))
+        return True
+
+    def may_be_paid(self, job: JobEntry) -> bool:
+        """Tell whether a job has failed only temporarily, after its create was begun: it is not over."""
+        interrupted = job.state is JobState.FAILED and job.id in self._interrupted
+        return interrupted and (job.hash is not None or job.facts.attempts > 0)
 
     def acquire(self, record: Record) -> JobEntry:
         """Add a finished job of another client that is this client's from now on. One that was pruned is listed again.
@@ -245,6 +267,7 @@ class JobRegistry:
     def _drop(self, job: JobEntry) -> None:
         self.jobs.pop(job.id, None)
         self._unrecorded.discard(job.id)
+        self._interrupted.pop(job.id, None)
         self._remove_names(job)
 
     def _load(self, job: JobEntry, record: Record, progress: Progress | None) -> None:
@@ -291,7 +314,9 @@ class JobRegistry:
         state = job.state if event is None else next_state(job.id, job.state, event)
         facts = evolve(job.facts, **changes) if changes else job.facts
         transient = state is JobState.FAILED and resumes_later(facts.error)
-        if job.id not in self._unrecorded and not transient:
+        if transient:
+            self._interrupted[job.id] = job.state
+        elif job.id not in self._unrecorded:
             self.journal.update(job.id, state, facts)
         return state, facts
 

@@ -95,6 +95,7 @@ async def open_session(config: ClientConfig, http: httpx.AsyncClient | None) -> 
                 callers,
                 check_target,
                 scheduler.dispatcher.submit,
+                scheduler.resume_failed,
                 durable=config.journal is not None,
             )
             tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -81,6 +81,13 @@ class Scheduler:
             case _:
                 self._cleanup.on_change(Change(job, job.state, job.state))
 
+    def resume_failed(self, job: JobEntry) -> bool:
+        """Continue a job that failed temporarily, as the next start would; `False` for any other job."""
+        resumes = self.registry.resume(job)
+        if resumes:
+            self.resume(job)
+        return resumes
+
     async def run(self) -> None:
         """Work on jobs until cancelled."""
         async with anyio.create_task_group() as tasks:

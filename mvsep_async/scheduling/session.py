@@ -77,8 +77,11 @@ class Session:
     async def submit(self, source: Source, target: Target | None, arguments: SubmitArguments) -> Job:
         """Queue a job; see `MVSepClient.submit`."""
         key = arguments.get("key")
-        if key is not None and (known := await self._find("key", key, patient=True)) is not None:
-            return known  # even if the other arguments differ, or the settings cannot be checked
+        if key is not None:
+            with self.callers.enter():
+                known = await self.submitter.find_key(key)
+            if known is not None:
+                return Job(known, self)  # even if the other arguments differ, or the settings cannot be checked
         settings = await self._settings(arguments, target)
         return Job(await self.submitter.submit(_request(source, settings, target, arguments)), self)
 
@@ -157,22 +160,11 @@ class Session:
 
     async def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
         """Return a known job; see `MVSepClient.find`."""
-        if id is not None:
-            return await self._find("id", id)
-        if hash is not None:
-            return await self._find("hash", hash)
-        return None if key is None else await self._find("key", key)
-
-    async def _find(self, by: JobName, value: str, *, patient: bool = False) -> Job | None:
-        entry = self.registry.find(by, value)
-        if entry is None:
-            with self.callers.enter():
-                view = await self.coordinator.find(by, value, patient=patient)
-            if view is None:
-                return None
-            entry = self.registry.mirror(view.record, view.progress)
-            self.coordinator.keep_updated(entry)
-        return Job(entry, self)
+        names: tuple[tuple[JobName, str | None], ...] = (("id", id), ("hash", hash), ("key", key))
+        by, value = next((name for name in names if name[1] is not None), ("key", None))
+        with self.callers.enter():
+            entry = await self.submitter.find(by, value)
+        return None if entry is None else Job(entry, self)
 
     def jobs(self) -> list[Job]:
         """Return all known jobs; see `MVSepClient.jobs`."""
@@ -181,7 +173,7 @@ class Session:
     async def prune(self, jobs: Iterable[Job] | None) -> int:
         """Forget finished jobs; see `MVSepClient.prune`."""
         entries = self.registry.jobs.values() if jobs is None else (entry_of(job) for job in jobs)
-        over = [entry for entry in entries if entry.done()]
+        over = [entry for entry in entries if entry.done() and not self.registry.may_be_paid(entry)]
         for first in range(0, len(over), _PRUNE_BATCH):
             batch = over[first : first + _PRUNE_BATCH]
             kept = [entry for entry in batch if jobs is None and entry.request.content and entry.facts.separation]

@@ -28,8 +28,8 @@ __all__ = ["Submitter"]
 class Submitter:
     """Creates queued jobs from requests.
 
-    `check_target`: raises if results cannot be written to the target. `enqueue`: queues a job for a slot.
-    `durable`: whether there is a journal, so that known songs are recognised.
+    `check_target`: raises if results cannot be written to the target. `enqueue`: queues a job for a slot. `resume`:
+    continues a job that failed temporarily. `durable`: whether there is a journal, so that known songs are recognised.
     """
 
     preparer: RequestPreparer
@@ -38,6 +38,7 @@ class Submitter:
     callers: CallerScopes
     check_target: Callable[[JobRequest], Awaitable[None]]
     enqueue: Callable[[JobEntry], None]
+    resume: Callable[[JobEntry], bool]
     durable: bool
     _locks: KeyedLock = field(factory=KeyedLock)
 
@@ -51,7 +52,7 @@ class Submitter:
                 return await self._add(prepared)
         with self.callers.enter():
             async with self._locks.for_key(request.key):
-                known = await self._find("key", request.key)
+                known = await self.find_key(request.key)
                 return known or await self._add(await self._with_fingerprint(await self._prepare(request)))
 
     async def submit_or_resume(self, request: JobRequest, *, retry_failed: bool = False) -> JobEntry:
@@ -110,13 +111,13 @@ class Submitter:
         """
         fingerprint = await fingerprint_of(request.source, request.settings)
         await locks.enter_async_context(self._locks.for_key(fingerprint))
-        found = await self._find("fingerprint", fingerprint)
+        found = await self.find("fingerprint", fingerprint, patient=True)
         known = self._reusable(found, retry_failed)
         if known is not None:
             return request, known
         content = await content_fingerprint_of(request.source, request.settings)
         await locks.enter_async_context(self._locks.for_key(content))
-        found = await self._find("content", content)
+        found = await self.find("content", content, patient=True)
         known = self._reusable(found, retry_failed, moved=True)
         request = evolve(request, fingerprint=fingerprint, content=content)
         if known is not None and not self.registry.is_elsewhere(known):
@@ -126,23 +127,37 @@ class Submitter:
     def _reusable(self, known: JobEntry | None, retry_failed: bool, *, moved: bool = False) -> JobEntry | None:
         """Return a known job if it can be used; remove one that failed and is to be replaced, and return `None`.
 
+        One that failed temporarily is continued: it may be paid.
+
         `moved`: its song was found under another name, so a job that failed because its file was missing is replaced.
         """
         if known is None or not known.done() or known.facts.error is None:
             return known
         error = known.facts.error
         unsent = moved and known.hash is None and isinstance(error, UploadError | InvalidRequestError)
+        if not unsent and self.resume(known):
+            return known
         if unsent or (retry_failed and classify_failure(error) is not FailureKind.PERMANENT):
             self.registry.forget([known])
             return None
         return known
 
-    async def _find(self, by: JobName, value: str | None) -> JobEntry | None:
-        """Return the job with this name, of this client or of another one with the same journal."""
+    async def find_key(self, key: str | None) -> JobEntry | None:
+        """Return the job that has this key, continued if it failed temporarily."""
+        known = await self.find("key", key, patient=True)
+        if known is not None:
+            self.resume(known)
+        return known
+
+    async def find(self, by: JobName, value: str | None, *, patient: bool = False) -> JobEntry | None:
+        """Return the job with this name, of this client or of another one with the same journal.
+
+        `patient`: wait for a shared journal that is out of reach.
+        """
         known = self.registry.find(by, value)
         if known is not None or value is None:
             return known
-        view = await self.coordinator.find(by, value, patient=True)
+        view = await self.coordinator.find(by, value, patient=patient)
         return None if view is None else self._mirror(view)
 
     def _mirror(self, view: JobView) -> JobEntry:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
-from mvsep_async import MVSepClient, ServiceUnavailableError, Stage, TransportError
+from mvsep_async import DownloadError, Job, MVSepClient, ServiceUnavailableError, Stage, TransportError
 from mvsep_async.errors import MVSepError
 from mvsep_async.sandbox import Sandbox
 from tests.conftest import STRANGER, NewClient, wav
@@ -196,3 +197,42 @@ async def test_a_token_that_the_account_accepts_is_not_given_up_for_one_refusal_
         jobs = [await client.submit(song, algorithm=40) for _ in range(3)]
         await reached(jobs[0], Stage.WAITING)
         assert [job.error for job in jobs] == [None] * 3
+
+
+@pytest.mark.parametrize(("keyed", "journaled"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("ends", ["polls", "search", "download"])
+async def test_a_job_that_an_outage_has_ended_is_continued_and_not_paid_again(
+    sandbox: Sandbox, client_of: NewClient, song: Path, tmp_path: Path, ends: str, keyed: bool, journaled: bool
+) -> None:
+    """Neither the next submit of its song, nor one that is to repeat failed songs, nor one after a prune pays again."""
+    journal = tmp_path / "journal.db" if journaled else None
+    async with client_of(sandbox, patience=0.3, journal=journal) as client:
+
+        async def separate(**options: bool) -> Job:
+            if keyed:
+                job = await client.submit(song, algorithm=40, key="song")
+                with suppress(MVSepError):
+                    await job.download(tmp_path / "stems")
+                return job
+            async for job in client.map([song], directory=tmp_path / "stems", algorithm=40, **options):
+                return job
+            raise AssertionError
+
+        match ends:
+            case "polls":
+                fault = sandbox.faults.add(kind="html", path="separation/get", count=None)
+            case "search":
+                sandbox.faults.add(kind="lose_answer", path="separation/create")
+                fault = sandbox.faults.add(kind="html", path="app/*", count=None, skip=1)
+            case _:
+                fault = sandbox.faults.add(kind="html", path="/storage/*", count=None)
+        first = await separate()
+        sandbox.faults.remove(fault)
+        if not (keyed and ends == "download"):  # else it has not failed, since its download is the caller's
+            assert isinstance(first.error, ServiceUnavailableError | DownloadError)
+            assert await client.prune() == await client.prune([first]) == 0
+        again = await separate() if keyed else await separate(retry_failed=True)
+        assert again == first
+        assert again.error is None
+        assert len(again.paths) == 2
+    assert paid(sandbox) == 1
