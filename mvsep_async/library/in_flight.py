@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -25,9 +24,9 @@ class SongsInFlight:
     """Songs that were started and are not over. Those whose stems are being downloaded need no slot."""
 
     client: MVSepClient
-    _songs: set[tuple[str, str]] = field(factory=set)
+    _songs: dict[tuple[str, str], str] = field(factory=dict)
+    """The songs' keys → the keys of their audio."""
     _downloading: set[tuple[str, str]] = field(factory=set)
-    _audio: Counter[str] = field(factory=Counter)
     _locks: KeyedLock = field(factory=KeyedLock)
     _changed: Wakeup = field(factory=Wakeup)
 
@@ -36,14 +35,18 @@ class SongsInFlight:
         """Whether as many songs are in flight as are needed to fill the slots."""
         return len(self._songs) - len(self._downloading) >= self._most
 
+    @property
+    def downloading(self) -> list[tuple[str, str]]:
+        """The keys of the songs that are separated and whose stems are being downloaded."""
+        return list(self._downloading)
+
     async def wait_for_change(self) -> None:
         """Wait until another song may be started, or one is over."""
         await self._changed.wait()
 
     def begin(self, item: PlannedSong) -> None:
         """Add a song that is started."""
-        self._songs.add(item.key)
-        self._audio[_audio_key(item)] += 1
+        self._songs[item.key] = _audio_key(item)
 
     def show(self, item: PlannedSong, progress: Progress) -> None:
         """Make room for another song if this one is separated and only its stems are to be downloaded."""
@@ -54,14 +57,13 @@ class SongsInFlight:
 
     def end(self, item: PlannedSong) -> None:
         """Remove a song that is over."""
-        self._songs.discard(item.key)
+        self._songs.pop(item.key, None)
         self._downloading.discard(item.key)
-        self._audio[_audio_key(item)] -= 1
         self._changed.set()
 
     def has_copy(self, item: PlannedSong) -> bool:
         """Tell whether a song of the same audio is in flight."""
-        return self._audio[_audio_key(item)] > 0
+        return _audio_key(item) in self._songs.values()
 
     def alone(self, item: PlannedSong) -> AbstractAsyncContextManager[None]:
         """Return a block in which no other song of the same audio is worked on."""

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -244,10 +244,12 @@ class Manifest:
         )
         return [os.fsdecode(source) for (source,) in found]
 
-    def count_since(self, time: float) -> int:
-        """Return how many songs were separated since this Unix time."""
-        (row,) = self._all("SELECT count(*) FROM songs WHERE finished >= ?", time)
-        return int(row[0])
+    def count_since(self, time: float, downloading: Iterable[tuple[str, str]] = ()) -> int:
+        """Return how many songs were separated since this Unix time, with those that are being downloaded."""
+        with self._lock:
+            ((recorded,),) = self._all("SELECT count(*) FROM songs WHERE finished >= ?", time)
+            known = [self.song(source, method) for source, method in downloading]
+            return int(recorded) + sum(song is None or song.finished < time for song in known)
 
     def replaced_songs(self) -> list[SeparatedSong]:
         """Return the songs whose stems are set aside."""

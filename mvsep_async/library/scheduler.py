@@ -313,7 +313,7 @@ class SongScheduler:
 
     async def _report_daily_limit(self) -> None:
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        done = await in_thread(self.manifest.count_since, midnight.timestamp())
+        done = await in_thread(self.manifest.count_since, midnight.timestamp(), self._in_flight.downloading)
         self.progress.daily_limit(self.planner.source, done)
 
     async def _count_ahead(self) -> None:

@@ -107,5 +107,5 @@ def entry_json(entry: QualityEntry, now: float, epoch: float) -> dict[str, Any]:
         "msg": entry.message if checked else "",
         "metrics": {"sdr": {name.removeprefix("sdr_"): value for name, value in found.items()}} if checked else None,
         **found,
-        "dataset_name": DATASETS[number % len(DATASETS)],
+        "dataset_name": DATASETS[number] if number < len(DATASETS) else f"Dataset {number}",
     }

@@ -39,6 +39,8 @@ class Refusal(Exception):
                 return {"success": False, "errors": fields}
             case "top":
                 return {"success": False, "message": self.message}
+            case "top_fields":
+                return {"success": False, "message": fields}
             case "status":
                 return {"success": False}
             case "message":

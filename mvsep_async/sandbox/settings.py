@@ -63,9 +63,9 @@ class Quirks:
     """URLs of result files hold spaces and letters beyond ASCII unescaped."""
     empty_files: bool = False
     """`files` of a finished job is empty."""
-    error_style: Literal["errors", "message", "fields", "top", "status"] = "errors"
+    error_style: Literal["errors", "message", "fields", "top", "top_fields", "status"] = "errors"
     """Where a refusal puts its reason: an `errors` list, `data.message`, a field → messages table under `errors`,
-    `message` at the top, or nowhere."""
+    `message` at the top, such a table there, or nowhere."""
     after_cancel: Literal["not_found", "failed", "cancelled"] = "not_found"
     """The status of a cancelled job at `get`."""
     cancel_processing: Literal["accept", "refuse"] = "accept"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from mvsep_async import (
     MVSepError,
     NoFreeSlotError,
 )
-from mvsep_async.sandbox import Sandbox
+from mvsep_async.sandbox import Quirks, Sandbox
 
 Call = Callable[[MVSepClient, Path], Awaitable[object]]
 
@@ -60,6 +61,17 @@ async def test_known_refusals(call: Call, free_per_day: int, error: type[MVSepEr
             await call(client, song)
         assert getattr(caught.value, "stated", True)
         assert sandbox.free_token not in str(caught.value)
+
+
+@pytest.mark.parametrize("style", ["errors", "message", "fields", "top", "top_fields"])
+async def test_the_reason_is_read_wherever_it_is(style: Any, song: Path) -> None:
+    quirks = Quirks(error_style=style)
+    async with (
+        Sandbox(stems="copy", quirks=quirks) as sandbox,
+        MVSepClient(sandbox.premium_token, base_url=sandbox.url, requests_per_minute=6000) as client,
+    ):
+        with pytest.raises(InvalidRequestError, match="Seperation type is not set"):
+            await client.separations.create(files=song, sep_type=9999)
 
 
 async def test_the_daily_quota_counts_down_and_comes_back(song: Path) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -94,7 +93,7 @@ async def test_the_daily_limit_is_reported_and_the_run_continues_by_itself(
             )
         assert creates(sandbox) == 4, "one refused"
     (waiting,) = [event for event in events if event.kind is EventKind.WAITING]
-    assert re.search(r"songs done today: [012]\): the run continues by itself", waiting.message or "")
+    assert "songs done today: 2): the run continues by itself" in (waiting.message or "")
     assert (result.tally.separated, result.stopped) == (3, None)
     assert waiting.message
     assert waiting.message in (stems / "report.html").read_text("utf-8")

@@ -95,6 +95,7 @@ async def test_premium_features_are_refused_to_free_accounts(
         ("message", {"success": False, "data": {"message": "Seperation type is not set"}}),
         ("fields", {"success": False, "errors": {"sep_type": ["Seperation type is not set"]}}),
         ("top", {"success": False, "message": "Seperation type is not set"}),
+        ("top_fields", {"success": False, "message": {"sep_type": ["Seperation type is not set"]}}),
         ("status", {"success": False}),
     ],
 )
