@@ -39,7 +39,7 @@ def measure(quick: bool) -> list[Row]:
     """Walk and plan libraries of two sizes in processes of their own, then begin a real run over the larger one."""
     from mvsep_async.sandbox import Sandbox  # not for the children, whose memory is measured
 
-    songs = 2_000 if quick else SONGS
+    songs = 500 if quick else SONGS
     with tempfile.TemporaryDirectory(prefix="mvsep-library-") as folder:
         large, small = Path(folder, "large"), Path(folder, "small")
         make_library(large, songs)
