@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 all done, 1 some job failed, 2 bad usage, 130 interrupted.
+    """Run one command and return its exit code: 0 all done, 1 some song failed, 2 bad usage, 130 interrupted.
 
     `argv`: the words after the program's name, by default the process's own.
     """

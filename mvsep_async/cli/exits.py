@@ -17,7 +17,7 @@ __all__ = ["DONE", "FAILED", "INTERRUPTED", "USAGE", "UsageProblem", "error_line
 
 DONE: Final = 0
 FAILED: Final = 1
-"""A job failed, or the service rejected a request."""
+"""A job failed, a file that was given or found cannot be separated, or the service rejected a request."""
 USAGE: Final = 2
 """Nothing was sent: the command, the token or the configuration must be changed."""
 INTERRUPTED: Final = 130

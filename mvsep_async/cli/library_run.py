@@ -63,7 +63,7 @@ class LibraryRun:
     def receive(self, event: LibraryEvent) -> None:
         """Take an event in; `separate_library` calls this."""
         self.tally = event.tally
-        song = (event.name or event.path, event.method)
+        song, notice = (event.name or event.path, event.method), (event.path, event.message)
         match event.kind:
             case EventKind.PROGRESS if event.job is not None:
                 self._jobs[event.job.id] = (*self._lane_name(event, event.job), event.job)
@@ -82,12 +82,14 @@ class LibraryRun:
                     self._dashboard.write(self._document(event))
             case EventKind.RETRYING | EventKind.FOLLOWED | EventKind.REMOVED:
                 self._note(event)
-            case EventKind.NOTICE | EventKind.FAILED_BEFORE if (event.path, event.message) not in self._noted:
-                self._noted.add((event.path, event.message))
+            case EventKind.NOTICE | EventKind.FAILED_BEFORE | EventKind.REJECTED if notice not in self._noted:
+                self._noted.add(notice)
                 self._note(event)
+                if event.kind is EventKind.REJECTED and terminal().json:
+                    self._dashboard.write(self._document(event))
             case EventKind.WAITING:
                 self._waits_for = event.message
-            case EventKind.SKIPPED if event.tally.skipped == 1 and (event.path, event.message) not in self._noted:
+            case EventKind.SKIPPED if event.tally.skipped == 1 and notice not in self._noted:
                 self._note(event)
 
     async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[T]]) -> T:
@@ -155,7 +157,7 @@ class LibraryRun:
             "method": event.method,
             "status": "done" if event.kind is EventKind.SEPARATED else "failed",
             "files": [str(path.absolute()) for path in event.paths],
-            "error": event.message if event.kind is EventKind.FAILED else None,
+            "error": None if event.kind is EventKind.SEPARATED else event.message,
         }
 
     def _line(self, event: LibraryEvent, glyphs: Glyphs, width: int | None) -> Text:
@@ -176,7 +178,7 @@ class LibraryRun:
             message = "was renamed, moved, copied or retagged: its stems followed, nothing was paid"
         elif event.kind is EventKind.REMOVED:
             message = "was removed: its stems stay"
-        elif event.kind not in (EventKind.NOTICE, EventKind.FAILED_BEFORE):
+        elif event.kind not in (EventKind.NOTICE, EventKind.FAILED_BEFORE, EventKind.REJECTED):
             return Text.assemble(("- ", "yellow"), message or visible(event.name or str(self._relative(event.path))))
         return Text.assemble(("- ", "yellow"), visible(str(self._relative(event.path))), (f" {message}", "yellow"))
 

@@ -19,7 +19,9 @@ class EventKind(StrEnum):
     """The kind of an event."""
 
     NOTICE = "notice"
-    """A file was skipped, or something about a song is worth knowing."""
+    """Something about a song is worth knowing."""
+    REJECTED = "rejected"
+    """A file that looks like a song and is none, or a file or folder that cannot be read."""
     UP_TO_DATE = "up to date"
     """All stems of a song exist already."""
     PLANNED = "planned"
@@ -48,10 +50,11 @@ class EventKind(StrEnum):
 
 @frozen
 class Notice:
-    """Something about a file, by name."""
+    """Something about a file, by name. `rejected`: it looks like a song and is none, or it cannot be read."""
 
     path: Path
     reason: str
+    rejected: bool = False
 
 
 @frozen
@@ -112,7 +115,7 @@ class LibraryResult:
     """The result of a run.
 
     `failures`: songs that failed, those of earlier runs included that are not tried again by themselves. `notices`:
-    skipped files, songs that share a target, tags that could not be written. `credits_left`: of the account, at the
+    rejected files, songs that share a target, tags that could not be written. `credits_left`: of the account, at the
     end; `None` where it is not known. `stopped`: why songs were skipped, `None` if none were. `report`: its path.
     """
 
@@ -126,5 +129,6 @@ class LibraryResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every song that was found is separated."""
-        return not self.failures and not self.tally.skipped and not self.dry_run
+        """Whether every song that was found is separated, and no file rejected that looks like one."""
+        rejected = any(notice.rejected for notice in self.notices)
+        return not (self.failures or rejected or self.tally.skipped or self.dry_run)

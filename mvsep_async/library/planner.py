@@ -112,8 +112,8 @@ class Planner:
             match found:
                 case None:
                     yield None
-                case SkippedFile(path, reason):
-                    yield Notice(Path(path), reason)
+                case SkippedFile(path, reason, duplicate):
+                    yield Notice(Path(path), reason, rejected=not duplicate)
                 case _:
                     yield from self._plan(found, self.methods)
 

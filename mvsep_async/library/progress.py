@@ -38,10 +38,11 @@ class RunProgress:
             fields |= {"path": item.path, "method": item.method.label}
         self.on_event(LibraryEvent(kind=kind, tally=self.tally, **fields))
 
-    def notice(self, path: Path, reason: str) -> None:
+    def notice(self, path: Path, reason: str, *, rejected: bool = False) -> None:
         """Add a notice about a file."""
-        self.notices.append(Notice(path, reason))
-        self.on_event(LibraryEvent(kind=EventKind.NOTICE, tally=self.tally, path=path, message=reason))
+        self.notices.append(Notice(path, reason, rejected))
+        kind = EventKind.REJECTED if rejected else EventKind.NOTICE
+        self.on_event(LibraryEvent(kind=kind, tally=self.tally, path=path, message=reason))
 
     def found(self, item: PlannedSong) -> None:
         """Count a song that was found; those of several methods follow one another."""

@@ -153,7 +153,7 @@ class SongScheduler:
         async for batch in batches:
             for found in batch:
                 if isinstance(found, Notice):
-                    self.progress.notice(found.path, found.reason)
+                    self.progress.notice(found.path, found.reason, rejected=found.rejected)
                 else:
                     self.progress.found(found)
                     yield found

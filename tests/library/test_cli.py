@@ -18,10 +18,9 @@ __all__ = ["child", "cli", "home", "service"]
 
 @pytest.fixture
 def songs(home: Path) -> Path:
-    """Three songs, and what only looks like one."""
+    """Three songs."""
     for name in ("a/one.wav", "a/two.flac", "three.mp3"):
         write_song(home / "Music" / name, 1)
-    (home / "Music" / "text.mp3").write_text("hello")
     return home / "Music"
 
 
@@ -29,13 +28,29 @@ def test_a_library_from_the_command_line(cli: Cli, service: Sandbox, songs: Path
     ran = cli("library", "Music", "Stems", "-a", "BS Roformer", "--report", "report.html", "--poll-interval", "0.05")
     assert ran.code == 0
     assert "a/one.wav" in ran.out
-    assert "text.mp3 is text" in ran.out
     assert "3 songs: 3 separated, 0 done before" in ran.err
     assert (home / "Stems" / "a" / "two" / "Vocals.mp3").exists()
     assert (home / "report.html").exists()
     ran = cli("library", "Music", "Stems", "-a", "40")
     assert (ran.code, len(service.jobs)) == (0, 3)
     assert "0 separated, 3 done before" in ran.err
+
+
+@pytest.mark.parametrize("command", [("separate", "Music", "-o", "Stems"), ("library", "Music", "Stems")])
+def test_a_file_that_is_no_song_is_reported_and_fails_the_run_unless_it_is_left_out(
+    cli: Cli, service: Sandbox, songs: Path, command: tuple[str, ...]
+) -> None:
+    (songs / "a" / "text.mp3").write_text("hello")
+    words = (*command, "-a", "40", "--poll-interval", "0.05")
+    ran = cli(*words)
+    assert (ran.code, "text.mp3" in ran.out, "is text, not audio" in ran.out) == (1, True, True)
+    ran = cli(*words, "--json")
+    (failed,) = [one for one in ran.documents if one["status"] == "failed"]
+    assert (ran.code, Path(failed["source"]).name, "is text, not audio" in failed["error"]) == (1, "text.mp3", True)
+    if command[0] == "library":
+        assert "1 file not separated" in cli(*words).err
+        assert cli(*words, "--exclude", "text.mp3").code == 0
+    assert len(service.jobs) == 3
 
 
 def test_the_songs_of_a_library_are_jobs_too(cli: Cli, service: Sandbox, songs: Path, home: Path) -> None:
@@ -267,6 +282,7 @@ def test_patterns_choose_the_songs(cli: Cli, service: Sandbox, songs: Path, home
 def test_watching_separates_songs_that_are_added_until_ctrl_c(
     child: Child, service: Sandbox, songs: Path, home: Path
 ) -> None:
+    (songs / "text.mp3").write_text("hello")
     process = child("library", "Music", "Stems", "-a", "40", "--watch", "--poll-interval", "0.05")
     until(lambda: (home / "Stems" / "three" / "Vocals.mp3").exists())
     write_song(songs / "later.wav", 1)

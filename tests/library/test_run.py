@@ -261,6 +261,8 @@ async def test_bad_files_are_reported_by_name_and_the_rest_continues(
     write_song(music / "no extension")
     result = await separate(stems=["Vocals"])
     assert {notice.path.name for notice in result.notices} == {"text.mp3", "zero.flac"}
+    assert not result.complete
+    assert (await separate(stems=["Vocals"], exclude=["text.mp3", "zero.*"])).complete
     assert made(stems) == {"good/Vocals.mp3", "no extension/Vocals.mp3"}
 
 
