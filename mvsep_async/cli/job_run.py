@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.abc import TaskGroup
 from attrs import Factory, define, evolve, field
 
 from mvsep_async.cli.exits import DONE, FAILED, USAGE
@@ -26,9 +26,7 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.models.stage import Stage
 from mvsep_async.observe.events import Downloaded, Event, Submitted
 
-__all__ = ["JobActions", "JobRun"]
-
-_Ended: TypeAlias = tuple[Job, Outcome]
+__all__ = ["JobRun"]
 
 
 @define(eq=False)
@@ -41,15 +39,9 @@ class JobRun:
     title: str
     songs: Songs | None = None
     slots: int | None = None
-    done: int = 0
-    skipped: int = 0
-    """Of those done: songs that had been separated before, whose stems are all there."""
-    failed: int = 0
-    cancelled: int = 0
-    unsent: int = 0
-    """Of those failed: songs that could not be sent."""
-    failed_before: int = 0
-    """Of those failed: songs that failed in an earlier run and were not tried again."""
+    counts: Counter[str] = field(factory=Counter)
+    """Songs that are over: `done`, `skipped` of them separated before with all their stems there; `failed`, `unsent` of
+    them rejected here and `failed_before` not tried again after an earlier run; `cancelled`."""
     reading: bool = False
     """Whether a song is being read that is neither among those to be read nor a job yet."""
     open: dict[str, Job] = field(factory=dict)
@@ -57,10 +49,9 @@ class JobRun:
     _dashboard: Dashboard = field(default=Factory(lambda self: Dashboard(self.title), takes_self=True), init=False)
     _seen: int = 0
     _ended: set[str] = field(factory=set)
-    _given: dict[str, str] = field(factory=dict)
-    """What was given, by job, where the journal knows the song under another name."""
-    _folders: dict[str, Path] = field(factory=dict)
-    """The folder of this run's stems, by job, for jobs of earlier runs: those may have stems elsewhere too."""
+    _earlier: dict[str, tuple[str, Path]] = field(factory=dict)
+    """For jobs of earlier runs: the song as it was given, which the journal may know under another name, and the folder
+    of its stems in this run, which may have some elsewhere too."""
     _labels: dict[str, str] = field(factory=dict)
     """Names of songs, by job, where the jobs themselves do not know them."""
     _active: set[str] = field(factory=set)
@@ -70,73 +61,47 @@ class JobRun:
         """Change the title that is shown."""
         self._dashboard.tracker.title = title
 
-    @property
-    def over(self) -> int:
-        """How many songs are over, whatever their outcome."""
-        return self.done + self.failed + self.cancelled
-
-    @property
-    def code(self) -> int:
-        """The exit code, when all is over."""
-        if not self.failed and not self.cancelled:
-            return DONE
-        return USAGE if self.unsent == self.over else FAILED
-
     async def follow(
-        self,
-        client: MVSepClient,
-        outcomes: AsyncIterable[_Ended],
-        *background: Callable[[], Coroutine[Any, Any, None]],
+        self, client: MVSepClient, jobs: AsyncIterable[Job], search: Callable[[], Coroutine[Any, Any, None]]
     ) -> int:
-        """Show the client's jobs and write each outcome until there are no more; return the exit code.
+        """Show the client's jobs and write the outcome of each of `jobs`; return the exit code.
 
-        `background`: run meanwhile; they end by themselves. A token that the service does not accept ends the run at
-        once: every other song would fail for it too.
+        `search` is run meanwhile.
         """
-        try:
-            async with (
-                self._dashboard.shown(client, lambda: self.snapshot(client)),
-                anyio.create_task_group() as tasks,
-            ):
-                for task in background:
-                    tasks.start_soon(task)
-                async for job, outcome in outcomes:
-                    if isinstance(outcome.error, AuthenticationError):
-                        raise outcome.error.with_traceback(None)
-                    self.end(job, outcome)
-        except BaseException:
-            self._update_open(client.jobs())  # for the hint how to continue
-            raise
-        if not terminal().json and self.over > 1:
-            took = self._dashboard.tracker.elapsed
-            terminal().note(summary(self.done - self.skipped, self.skipped, self.failed, self.cancelled, took))
-        if self.failed_before:
-            count = amount(self.failed_before, "song that failed before was", "songs that failed before were")
-            terminal().note(f"{count} not tried again: --retry-failed does that")
-        return self.code
+        async with self._shown(client) as tasks:
+            tasks.start_soon(search)
+            async for job in jobs:
+                given, folder = self._earlier.pop(job.id, (None, None))
+                outcome = Outcome.of(job, given=given, earlier=job.id not in self._active)
+                if folder and (here := tuple(path for path in outcome.files if path.is_relative_to(folder))):
+                    outcome = evolve(outcome, files=here)
+                self.end(job, outcome)
+        return self._summarize()
+
+    async def act(self, client: MVSepClient, jobs: Sequence[Job], act: Callable[[Job], Awaitable[object]]) -> int:
+        """Do the same with each of some jobs, all at once, and write each outcome; return the exit code."""
+
+        async def run(job: Job) -> None:
+            error = None
+            try:
+                await act(job)
+            except MVSepError as failure:
+                error = failure
+            self.end(job, Outcome.of(job, error))
+
+        async with self._shown(client) as tasks:
+            for job in jobs:
+                tasks.start_soon(run, job)
+        return self._summarize()
 
     def receive(self, event: Event) -> None:
         """Take an event of the client in, to know which songs cost something in this run."""
         if isinstance(event, Submitted | Downloaded):
             self._active.add(event.job)
 
-    async def outcomes_of(self, jobs: AsyncIterable[Job]) -> AsyncIterator[_Ended]:
-        """Give the outcome of each job that `client.map` gives."""
-        async for job in jobs:
-            outcome = Outcome.of(job, given=self._given.pop(job.id, None), earlier=job.id not in self._active)
-            folder = self._folders.pop(job.id, None)
-            if folder is not None and (here := tuple(path for path in outcome.files if path.is_relative_to(folder))):
-                outcome = evolve(outcome, files=here)
-            yield job, outcome
-
     def name(self, job: Job, source: str, folder: Path) -> None:
-        """Remember what was given for a job of an earlier run, and the folder for its stems.
-
-        The journal may know the song by an absolute or an older path.
-        """
-        self._folders[job.id] = folder.absolute()
-        if job.source != source:
-            self._given[job.id] = source
+        """Remember what was given for a job of an earlier run, and the folder for its stems."""
+        self._earlier[job.id] = source, folder.absolute()
 
     def attach(self, client: MVSepClient, songs: Mapping[str, str], host: str | None) -> list[Job]:
         """Return handles to jobs at the service. `songs`: the names of their songs by the jobs' hashes."""
@@ -150,7 +115,12 @@ class JobRun:
         self._count(Outcome(name=source if path is None else path.name, source=source, error=error))
 
     def end(self, job: Job, outcome: Outcome) -> None:
-        """Report a job that is over."""
+        """Report a job that is over.
+
+        A token that the service does not accept ends the run: every other song would fail for it too.
+        """
+        if isinstance(outcome.error, AuthenticationError):
+            raise outcome.error.with_traceback(None)
         self._ended.add(job.id)
         self.open.pop(job.id, None)
         self._count(evolve(outcome, name=self._labels.get(job.id, outcome.name)))
@@ -173,21 +143,45 @@ class JobRun:
             slots=self.slots or client.slots,
             queued=len(self.open) - len(running) + (self.songs.left if self.songs else 0) + self.reading,
             searching=self.songs is not None and not self.songs.complete,
-            done=self.done,
-            failed=self.failed + self.cancelled,
+            done=self.counts["done"],
+            failed=self.counts["failed"] + self.counts["cancelled"],
         )
+
+    @asynccontextmanager
+    async def _shown(self, client: MVSepClient) -> AsyncIterator[TaskGroup]:
+        """Show the run while the block and the tasks of the group run."""
+        try:
+            async with (
+                self._dashboard.shown(client, lambda: self.snapshot(client)),
+                anyio.create_task_group() as tasks,
+            ):
+                yield tasks
+        except BaseException:
+            self._update_open(client.jobs())  # for the hint how to continue
+            raise
+
+    def _summarize(self) -> int:
+        """Write the last lines of the run, and return the exit code."""
+        counts = self.counts
+        over = counts["done"] + counts["failed"] + counts["cancelled"]
+        if not terminal().json and over > 1:
+            made, took = counts["done"] - counts["skipped"], self._dashboard.tracker.elapsed
+            terminal().note(summary(made, counts["skipped"], counts["failed"], counts["cancelled"], took))
+        if before := counts["failed_before"]:
+            count = amount(before, "song that failed before was", "songs that failed before were")
+            terminal().note(f"{count} not tried again: --retry-failed does that")
+        if counts["done"] == over:
+            return DONE
+        return USAGE if counts["unsent"] == over else FAILED
 
     def _job_name(self, job: Job) -> tuple[str, str]:
         song = self._labels.get(job.id)
         return job_name(job) if song is None else (title_of(Path(song))[0], "")
 
     def _count(self, outcome: Outcome) -> None:
-        self.done += outcome.status == "done"
-        self.skipped += outcome.skipped
-        self.failed += outcome.status == "failed"
-        self.failed_before += outcome.failed_before
-        self.cancelled += outcome.status == "cancelled"
-        self.unsent += outcome.unsent
+        self.counts[outcome.status] += 1
+        for name in ("skipped", "failed_before", "unsent"):
+            self.counts[name] += getattr(outcome, name)
         self._dashboard.write(outcome.document() if terminal().json else outcome.line)
 
     def _update_open(self, known: list[Job]) -> None:
@@ -198,35 +192,3 @@ class JobRun:
         self._seen = len(known)
         for id in [id for id, job in self.open.items() if job.done()]:
             del self.open[id]
-
-
-@define(eq=False)
-class JobActions:
-    """Does the same with each of some jobs, all at once; iterate to get the outcomes while `run` runs."""
-
-    jobs: Sequence[Job]
-    act: Callable[[Job], Awaitable[object]]
-    _stream: tuple[MemoryObjectSendStream[_Ended], MemoryObjectReceiveStream[_Ended]] = field(
-        factory=lambda: anyio.create_memory_object_stream[_Ended](math.inf)
-    )
-
-    async def run(self) -> None:
-        """Act on every job, and return when all are done."""
-        with self._stream[0] as outcomes:
-            async with anyio.create_task_group() as tasks:
-                for job in self.jobs:
-                    tasks.start_soon(self._act, job, outcomes)
-
-    async def __aiter__(self) -> AsyncIterator[_Ended]:
-        with self._stream[1] as outcomes:
-            async for ended in outcomes:
-                yield ended
-
-    async def _act(self, job: Job, outcomes: MemoryObjectSendStream[_Ended]) -> None:
-        error = None
-        try:
-            await self.act(job)
-        except MVSepError as met:
-            error = met
-        with suppress(anyio.BrokenResourceError):  # the run ended early: nothing reads the rest
-            outcomes.send_nowait((job, Outcome.of(job, error)))

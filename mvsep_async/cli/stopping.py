@@ -38,7 +38,7 @@ def when_stopped(explain: Callable[[], None]) -> Iterator[None]:
 def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out: Path | None = None) -> None:
     """Print what is unfinished, and the command that resumes it."""
     note = terminal().note
-    note(f"stopped: {amount(run.done, 'song')} done; what was started is not lost")
+    note(f"stopped: {amount(run.counts['done'], 'song')} done; what was started is not lost")
     if journal is not None:
         note("run the same command again to resume; nothing is paid twice")
         return

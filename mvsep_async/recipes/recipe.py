@@ -5,36 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from attrs import field, frozen
 
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.output_format import OutputFormat
 
-__all__ = ["Aspect", "Input", "Recipe", "RecipeError", "Step"]
+__all__ = ["Input", "Recipe", "RecipeError", "Step"]
 
 _NAME: Final = re.compile(r"[\w-]+(?: [\w-]+)*")
 
-Aspect: TypeAlias = Literal["name", "algorithm", "options", "input", "keep", "output_format", ""]
-"""The part of a step that an error is about; empty for the step or the recipe as a whole."""
-
 
 class RecipeError(InvalidRequestError):
-    """An invalid recipe. `step` counts from 0, `None` for the recipe as a whole; `aspect` is the part of the step."""
+    """An invalid recipe. `step` counts from 0, `None` for the recipe as a whole.
+
+    `aspect`: the part of the step, such as `"algorithm"`; empty for the step or the recipe as a whole.
+    """
 
     def __init__(
         self,
         message: str,
         *,
         step: int | None = None,
-        aspect: Aspect = "",
+        aspect: str = "",
         fields: Mapping[str, Sequence[str]] | None = None,
         candidates: Sequence[str] = (),
     ) -> None:
         super().__init__(message, fields=fields, candidates=candidates)
         self.step = step
-        self.aspect: Aspect = aspect
+        self.aspect = aspect
 
 
 @frozen

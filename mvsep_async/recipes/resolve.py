@@ -8,7 +8,7 @@ from mvsep_async.catalogue.algorithm import Algorithm, Needs
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.user import User
-from mvsep_async.recipes.recipe import Aspect, Recipe, RecipeError
+from mvsep_async.recipes.recipe import Recipe, RecipeError
 
 __all__ = ["credits_of", "resolve"]
 
@@ -22,7 +22,7 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
     made: dict[str, frozenset[str]] = {}
     steps = []
     for index, step in enumerate(recipe.steps):
-        aspect: Aspect = "algorithm"
+        aspect = "algorithm"
         try:
             algorithm = catalogue.find(step.algorithm)
             if algorithm.needs is not Needs.FILE:

@@ -36,9 +36,7 @@ __all__ = [
     "StemFile",
     "StepResult",
     "Transfer",
-    "can_resubmit",
     "download_stems",
-    "is_gone",
 ]
 
 Transfer: TypeAlias = Literal["url", "file"]
@@ -85,7 +83,7 @@ class Destination:
 class RecipeRunner:
     """The steps of a resolved recipe on one song.
 
-    - `keys`: the idempotency key of each step; `None` for a song that cannot be recognised, such as a stream.
+    - `keys`: the idempotency key of each step.
     - `destination`: where a step's stems go. `scratch`: the folder for stems that go to the next step by file.
     - `anyway`: submit what the account's plan does not seem to allow.
     - `on_progress`: called with every change of every job. `before_files`: called once, before the first download.
@@ -95,7 +93,7 @@ class RecipeRunner:
     recipe: Recipe
     source: Source
     filename: str | None
-    keys: Mapping[str, str] | None
+    keys: Mapping[str, str]
     destination: Callable[[Step], Destination]
     scratch: Path
     transfer: Transfer = "url"
@@ -139,12 +137,12 @@ class RecipeRunner:
 
     async def _separate(self, step: Step) -> Job:
         """Return the step's job when it is done."""
-        key = None if self.keys is None else self.keys[step.name]
+        key = self.keys[step.name]
         if step.input is None:
             return await self._submit(step, self.source, key, self.filename)
         parent = self._jobs[step.input.step]
         stem = self._stem(parent, step.input.stem)
-        by_file = None if key is None else key + _FILE_KEY
+        by_file = key + _FILE_KEY
         # The job of an earlier run is the one that is paid, whether its input went by URL or by file.
         if await self._usable(key) or (self.transfer == "url" and not await self._usable(by_file)):
             try:
@@ -157,9 +155,9 @@ class RecipeRunner:
                     raise error from refused
         return await self._separate_file(step, parent, stem, by_file)
 
-    async def _separate_file(self, step: Step, parent: Job, stem: OutputFile, key: str | None) -> Job:
+    async def _separate_file(self, step: Step, parent: Job, stem: OutputFile, key: str) -> Job:
         """Run a step on a stem that goes by way of a file."""
-        known = None if key is None else await self.client.find(key=key)
+        known = await self.client.find(key=key)
         folder = safe_name(f"{parent.id} {step.name}")
         path = self.scratch / folder
         if known is None or not known.done() or known.error is not None:
@@ -172,9 +170,9 @@ class RecipeRunner:
         await in_thread(lambda: rmtree(self.scratch / folder, ignore_errors=True))
         return job
 
-    async def _submit(self, step: Step, source: Source, key: str | None, filename: str | None) -> Job:
-        job = None if key is None else await self.client.find(key=key)
-        if job is not None and job.done() and can_resubmit(job):
+    async def _submit(self, step: Step, source: Source, key: str, filename: str | None) -> Job:
+        job = await self.client.find(key=key)
+        if job is not None and job.done() and isinstance(job.error, _RESUBMITTED):
             await self.client.prune([job])
             job = None
         if job is None:
@@ -209,8 +207,8 @@ class RecipeRunner:
             on_progress=lambda progress: self.on_progress(step, job, progress),
         )
 
-    async def _usable(self, key: str | None) -> bool:
-        job = None if key is None else await self.client.find(key=key)
+    async def _usable(self, key: str) -> bool:
+        job = await self.client.find(key=key)
         return job is not None and job.error is None
 
     @staticmethod
@@ -254,12 +252,7 @@ async def download_stems(
     )
 
 
-def can_resubmit(job: Job) -> bool:
-    """Tell whether a failed job can be submitted again without paying twice."""
-    return isinstance(job.error, _RESUBMITTED)
-
-
-async def is_gone(client: MVSepClient, job: Job) -> bool:
+async def _is_gone(client: MVSepClient, job: Job) -> bool:
     """Tell whether the service answers that it has no such job."""
     try:
         status = await client.separations.get(job.hash or "", host=entry_of(job).facts.host)
@@ -272,7 +265,7 @@ async def is_gone(client: MVSepClient, job: Job) -> bool:
 
 async def _forget_gone(client: MVSepClient, job: Job, error: MVSepError) -> None:
     """Raise `JobNotFoundError` and prune the job if the service has deleted its results."""
-    if await is_gone(client, job):
+    if await _is_gone(client, job):
         await client.prune([job])
         raise JobNotFoundError(
             f"the results of job {job.hash} are no longer at the service: the song must be separated again",

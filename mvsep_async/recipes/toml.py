@@ -70,14 +70,6 @@ def read_recipe(path: str | os.PathLike[str]) -> RecipeFile:
         raise _placed(error, shown) from error
 
 
-class _KeyError(RecipeError):
-    """An error at one key, of a step or of the recipe."""
-
-    def __init__(self, message: str, key: str, step: int | None, candidates: Collection[str] = ()) -> None:
-        super().__init__(message, step=step, candidates=tuple(candidates))
-        self.key = key
-
-
 def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
     _only(document, _TOP, None)
     for key in ("name", "about"):
@@ -85,7 +77,7 @@ def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
     usual = _format(document, None, OutputFormat.MP3)
     steps = document.get("step", [])
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise _KeyError("steps must be [[step]] tables", "step", None)
+        raise _at("steps must be [[step]] tables", "step", None)
     parsed = [_step(table, index, usual) for index, table in enumerate(steps)]
     return Recipe(name=document.get("name") or fallback, about=document.get("about", ""), steps=tuple(parsed))
 
@@ -100,10 +92,10 @@ def _check_step(table: Mapping[str, Any], index: int) -> None:
     _typed(table, "input", str, "'step.stem'", index)
     keep = table.get("keep")
     if keep is not None and not (isinstance(keep, list) and all(isinstance(stem, str) for stem in keep)):
-        raise _KeyError("must be a list of stems, such as ['Vocals']; leave it out for all stems", "keep", index)
+        raise _at("must be a list of stems, such as ['Vocals']; leave it out for all stems", "keep", index)
     for name, value in table.get("options", {}).items():
         if not isinstance(value, str | int | float):
-            raise _KeyError(f"the option {name!r} must be a text or a number, not {value!r:.60}", "options", index)
+            raise _at(f"the option {name!r} must be a text or a number, not {value!r:.60}", "options", index)
 
 
 def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
@@ -111,7 +103,7 @@ def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
     preset, keep = _preset(table, index), table.get("keep")
     algorithm = table.get("algorithm", preset.algorithm if preset else None)
     if algorithm is None or (preset is not None and "algorithm" in table):
-        raise _KeyError("a step needs either an algorithm or a preset", "preset" if preset else "", index)
+        raise _at("a step needs either an algorithm or a preset", "preset" if preset else "", index)
     try:
         return Step(
             name=table.get("name") or (preset.name if preset else f"step {index + 1}"),
@@ -124,7 +116,7 @@ def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
     except RecipeError:
         raise
     except InvalidRequestError as error:
-        raise _KeyError(error.message, "input", index) from error
+        raise _at(error.message, "input", index) from error
 
 
 def _preset(table: Mapping[str, Any], index: int) -> Preset | None:
@@ -133,7 +125,7 @@ def _preset(table: Mapping[str, Any], index: int) -> Preset | None:
     try:
         return find_preset(table["preset"])
     except InvalidRequestError as error:
-        raise _KeyError(error.message, "preset", index, error.candidates) from error
+        raise _at(error.message, "preset", index, error.candidates) from error
 
 
 def _format(table: Mapping[str, Any], index: int | None, usual: OutputFormat) -> OutputFormat:
@@ -142,7 +134,7 @@ def _format(table: Mapping[str, Any], index: int | None, usual: OutputFormat) ->
     try:
         return OutputFormat.parse(table["output_format"])
     except InvalidRequestError as error:
-        raise _KeyError(error.message, "output_format", index, error.candidates) from error
+        raise _at(error.message, "output_format", index, error.candidates) from error
 
 
 def _only(table: Mapping[str, Any], known: Collection[str], index: int | None) -> None:
@@ -150,18 +142,22 @@ def _only(table: Mapping[str, Any], known: Collection[str], index: int | None) -
         if key not in known:
             near = nearest(key, known)
             hint = f", did you mean {near[0]!r}?" if near else ""
-            raise _KeyError(f"unknown key{hint}; the keys are {', '.join(known)}", key, index, near)
+            raise _at(f"unknown key{hint}; the keys are {', '.join(known)}", key, index, near)
 
 
 def _typed(table: Mapping[str, Any], key: str, kind: Any, what: str, index: int | None) -> None:
     if key in table and (not isinstance(table[key], kind) or isinstance(table[key], bool)):
-        raise _KeyError(f"must be {what}, not {table[key]!r:.60}", key, index)
+        raise _at(f"must be {what}, not {table[key]!r:.60}", key, index)
+
+
+def _at(message: str, key: str, step: int | None, candidates: Collection[str] = ()) -> RecipeError:
+    """Return an error at one key, of a step or of the recipe."""
+    return RecipeError(message, step=step, aspect=key, candidates=tuple(candidates))
 
 
 def _placed(error: RecipeError, path: str) -> RecipeError:
     """Return the error with its place in front: file, step, key."""
-    key = error.key if isinstance(error, _KeyError) else error.aspect
-    parts = [path, *([] if error.step is None else [f"step {error.step + 1}"]), *([key] if key else [])]
+    parts = [path, *([] if error.step is None else [f"step {error.step + 1}"]), *filter(None, [error.aspect])]
     return RecipeError(
         f"{', '.join(parts)}: {error.message}",
         step=error.step,

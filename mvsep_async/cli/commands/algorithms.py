@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from attrs import frozen
 from cyclopts import App
 
 from mvsep_async.catalogue.algorithm import Algorithm
@@ -35,18 +34,12 @@ _COLUMNS: Final[tuple[Column[Algorithm], ...]] = (
 )
 
 
-@frozen
-class _Pick:
-    preset: Preset
-    algorithm: Algorithm
-
-
-_PICKS: Final[tuple[Column[_Pick], ...]] = (
-    Column("preset", lambda one: one.preset.name, style="bold"),
-    Column("what comes out", lambda one: one.preset.about, wide="cut"),
-    Column("algorithm", lambda one: one.algorithm.sep_type, justify="right"),
-    Column("rating", lambda one: None, lambda one: _rating(one.algorithm), "right"),
-    Column("price", lambda one: float(one.algorithm.price_coefficient), justify="right"),
+_PICKS: Final[tuple[Column[tuple[Preset, Algorithm]], ...]] = (
+    Column("preset", lambda pick: pick[0].name, style="bold"),
+    Column("what comes out", lambda pick: pick[0].about, wide="cut"),
+    Column("algorithm", lambda pick: pick[1].sep_type, justify="right"),
+    Column("rating", lambda pick: None, lambda pick: _rating(pick[1]), "right"),
+    Column("price", lambda pick: float(pick[1].price_coefficient), justify="right"),
 )
 
 
@@ -70,7 +63,7 @@ async def find(*words: str, all: bool = False, refresh: bool = False, common: Co
     if not (words or all or common.json):
         numbers = {one.sep_type for one in catalogue}
         presets = [preset for preset in PRESETS.values() if preset.algorithm in numbers]
-        picks = [_Pick(preset, catalogue.find(preset.algorithm)) for preset in presets]
+        picks = [(preset, catalogue.find(preset.algorithm)) for preset in presets]
         print_rows(picks, _PICKS)
         terminal().note(
             "price: credits a minute. Use one with --preset NAME or -a NUMBER. `mvsep-async algorithms --all` lists "

@@ -85,4 +85,4 @@ async def perform(out: Path, songs: int) -> int:
             stream = client.map(
                 given, directory=stems, overwrite=True, algorithm=ALGORITHM, output_format=OutputFormat.FLAC_16
             )
-            return await run.follow(client, run.outcomes_of(stream), given.search)
+            return await run.follow(client, stream, given.search)

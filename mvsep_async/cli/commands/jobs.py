@@ -23,7 +23,7 @@ from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
-from mvsep_async.cli.job_run import JobActions, JobRun
+from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries, library_jobs, library_records
 from mvsep_async.cli.outcome import distinct_ends, shown_path
@@ -250,10 +250,9 @@ async def _resume(
         async with connect_with_journal(config, journal, transfer=transfer) as client:
             found = [await client.find(id=id) for id in unfinished]
             left = [job for job in found if job is not None and not job.done()]  # other processes may work on them
-            actions = JobActions(left, Job.wait)
             if not left:
                 terminal().note("nothing is left to do")
-            return await run.follow(client, actions, actions.run)
+            return await run.act(client, left, Job.wait)
 
 
 async def _unfinished_libraries(config: CommandConfig) -> list[tuple[KnownLibrary, list[Record]]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import anyio
-from attrs import frozen
 from cyclopts import App, Parameter
 
 from mvsep_async.cli.complete import GivenJournal
@@ -20,7 +19,6 @@ from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount
 from mvsep_async.http.call import Json
-from mvsep_async.jobs.journal import Record
 from mvsep_async.journal.summary import JournalSummary, sqlite_summary
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
@@ -46,7 +44,14 @@ async def show(
     if address is None:
         raise UsageProblem("no journal is configured: name one with --journal")
     summary = await _summary(address, config)
-    oldest = None if summary.oldest is None else _Oldest(summary.oldest)
+    now = time.time()
+    oldest: Json = None
+    line = None
+    if (record := summary.oldest) is not None:
+        song, sent_at = record_label(record), record.facts.accepted_at or record.facts.intent_at
+        oldest = {"id": record.request.id, "song": song, "state": record.state.value, "sent_at": sent_at}
+        sent = "not sent yet" if sent_at is None else f"sent {age_text(now - sent_at)} ago"
+        line = f"{record.request.id} {song}: {record.state.value}, {sent}"
     if common.json:
         document: dict[str, Json] = {
             "journal": str(address),
@@ -55,11 +60,10 @@ async def show(
             "processes": [{"name": one.name, "since": one.since} for one in summary.processes],
             "jobs": dict(summary.states),
             "pruned": summary.pruned,
-            "oldest_unfinished": None if oldest is None else oldest.document(),
+            "oldest_unfinished": oldest,
         }
         terminal().document(document)
         return 0
-    now = time.time()
     print_record(
         {
             "journal": str(address),
@@ -68,7 +72,7 @@ async def show(
             "processes": [f"{one.name}, for {age_text(now - one.since)}" for one in summary.processes] or "none",
             "jobs": [f"{count} {state}" for state, count in summary.states.items()] or "none",
             "pruned": summary.pruned or None,
-            "oldest unfinished": None if oldest is None else oldest.line(now),
+            "oldest unfinished": line,
         }
     )
     return 0
@@ -129,28 +133,3 @@ async def _summary(address: JournalAddress, config: CommandConfig) -> JournalSum
 
     async with open_account(address, config.token, str(config.host.main)) as tables:
         return await tables.summary()
-
-
-@frozen
-class _Oldest:
-    """The unfinished job that was submitted first."""
-
-    record: Record
-
-    @property
-    def _since(self) -> float | None:
-        return self.record.facts.accepted_at or self.record.facts.intent_at
-
-    def line(self, now: float) -> str:
-        """Return the job for people."""
-        sent = "not sent yet" if self._since is None else f"sent {age_text(now - self._since)} ago"
-        return f"{self.record.request.id} {record_label(self.record)}: {self.record.state.value}, {sent}"
-
-    def document(self) -> Json:
-        """Return the job for programs."""
-        return {
-            "id": self.record.request.id,
-            "song": record_label(self.record),
-            "state": self.record.state.value,
-            "sent_at": self._since,
-        }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import anyio
-from anyio import get_cancelled_exc_class, to_thread
+from anyio import to_thread
 from attrs import evolve, frozen
 from cyclopts import Parameter, validators
 
@@ -33,6 +33,7 @@ from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import confirm, interactive
 from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.stopping import when_stopped
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text
 from mvsep_async.client import MVSepClient
@@ -205,13 +206,8 @@ class _Run:
             else:
                 arguments |= {"earlier": (earlier := await self._earlier()), "dry_run": dry_run}
                 work = partial(separate_library, client, self.source, self.target, **arguments)
-            try:
+            with when_stopped(partial(self._note_stop, view)):
                 result = await view.follow(client, partial(when_unlocked, work))
-            except get_cancelled_exc_class():
-                # While a folder is watched, the numbers are those of the last change.
-                done = "" if self.watch else f": {amount(view.tally.separated, view.unit)} done"
-                terminal().note(f"stopped{done}; the same command continues where it stopped, nothing is paid twice")
-                raise
         if result is None:  # a folder is watched until the command is cancelled
             return DONE
         _summarize(result)
@@ -220,6 +216,11 @@ class _Run:
         if self.open and result.report is not None:
             await to_thread.run_sync(webbrowser.open, result.report.absolute().as_uri())
         return DONE if dry_run or result.complete else FAILED
+
+    def _note_stop(self, view: LibraryRun) -> None:
+        # While a folder is watched, the numbers are those of the last change.
+        done = "" if self.watch else f": {amount(view.tally.separated, view.unit)} done"
+        terminal().note(f"stopped{done}; the same command continues where it stopped, nothing is paid twice")
 
     async def _earlier(self) -> Mapping[str, EarlierResult]:
         """Return the jobs in the account's journal: what `separate` has paid for is not paid again."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import anyio
-from anyio import get_cancelled_exc_class, to_thread
+from anyio import to_thread
 from attrs import define, evolve, field
 from cyclopts import App, Parameter, validators
 
@@ -20,6 +20,7 @@ from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, connect_with_journal, drop_unsent
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.stopping import when_stopped
 from mvsep_async.cli.tables import Column, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount
@@ -97,12 +98,9 @@ async def run(
         resolved = found.resolve(await client.catalogue(), None if anyway else await client.account.user())
         await prepare_folder(folder)
         run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, anyway, view)
-        try:
+        again = "" if path is None else "; the same command continues where it stopped"
+        with when_stopped(lambda: terminal().note(f"stopped: {amount(view.tally.separated, 'song')} done{again}")):
             result = await view.follow(client, run.separate)
-        except get_cancelled_exc_class():
-            again = "" if path is None else "; the same command continues where it stopped"
-            terminal().note(f"stopped: {amount(view.tally.separated, 'song')} done{again}")
-            raise
     return FAILED if result.tally.failed else DONE
 
 
@@ -183,8 +181,7 @@ class _RecipeRun:
                 anyway=self.anyway,
                 on_progress=partial(self._progress, source),
             )
-            error = result.error
-            paths = result.paths
+            error, paths = result.error, result.paths
         except MVSepError as refused:
             error, paths = refused, ()
         finally:
@@ -210,24 +207,10 @@ class _RecipeRun:
         self._report(EventKind.FAILED, source, message=error, paths=paths)
 
     def _progress(self, source: str, step: Step, job: Job, progress: Progress) -> None:
-        self.view.receive(
-            LibraryEvent(
-                kind=EventKind.PROGRESS,
-                tally=self._tally,
-                name=source,
-                method=self.recipe.name,
-                step=step.name,
-                job=job,
-                progress=progress,
-            )
-        )
+        self._report(EventKind.PROGRESS, source, step=step.name, job=job, progress=progress)
 
-    def _report(self, kind: EventKind, source: str, *, paths: tuple[Path, ...], message: str | None = None) -> None:
-        self.view.receive(
-            LibraryEvent(
-                kind=kind, tally=self._tally, name=source, method=self.recipe.name, paths=paths, message=message
-            )
-        )
+    def _report(self, kind: EventKind, source: str, **fields: Any) -> None:
+        self.view.receive(LibraryEvent(kind=kind, tally=self._tally, name=source, method=self.recipe.name, **fields))
 
 
 def _kept(step: Step) -> str:

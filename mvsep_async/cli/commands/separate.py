@@ -232,7 +232,7 @@ class _Run:
                     demo=self.publish,
                     **self.arguments,
                 )
-                return await run.follow(client, run.outcomes_of(stream), self._songs.search)
+                return await run.follow(client, stream, self._songs.search)
 
     def _title(self, algorithm: str) -> str:
         return " · ".join((algorithm, self.output_format.label, shown_path(self.out)))

@@ -16,7 +16,7 @@ from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.fetched import Fetch, fetch_stems, fetched_before
 from mvsep_async.cli.folders import prepare_folder
 from mvsep_async.cli.job_ids import JobNames, find_jobs, song_of_hash
-from mvsep_async.cli.job_run import JobActions, JobRun
+from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.libraries import library_jobs
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.records import read_journal
@@ -69,8 +69,8 @@ async def watch(
     run = JobRun(title="watching")
     with when_stopped(lambda: terminal().note("stopped watching: the jobs continue at the service")):
         async with connect(config, transfer=transfer) as client:
-            actions = JobActions(run.attach(client, _songs(await find_jobs(client, config, jobs)), host), Job.wait)
-            return await run.follow(client, actions, actions.run)
+            found = _songs(await find_jobs(client, config, jobs))
+            return await run.act(client, run.attach(client, found, host), Job.wait)
 
 
 async def download(
@@ -117,11 +117,11 @@ async def download(
             wanted = [*jobs, await _newest(client, config)] if last else jobs
             named |= await find_jobs(client, config, wanted)
             missing = {hash: job for hash, job in named.items() if not await is_there(hash)}
-            actions = JobActions(run.attach(client, _songs(missing), host), fetch)
+            attached = run.attach(client, _songs(missing), host)
             if mirror and missing:
                 terminal().note(f"the mirror costs {amount(len(missing), 'credit')}, one for each job")
             await prepare_folder(out)
-            return await run.follow(client, actions, actions.run)
+            return await run.act(client, attached, fetch)
 
 
 async def cancel(*jobs: JobName, host: HostName = None, common: CommonOptions = COMMON) -> int:
