@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -45,14 +46,17 @@ class Compressor:
     async def compress(self, parts: tuple[Part, ...]) -> AsyncIterator[tuple[Part, ...]]:
         """Return the parts of a form, with FLAC files in the place of songs that become smaller without loss.
 
-        The files exist in a temporary folder during the block. Tags are not in them.
+        The files exist in a temporary folder during the block. Tags are not in them. Without room for such a folder,
+        the parts are returned as they are.
         """
         folders: list[TemporaryDirectory[str]] = []
         try:
-            await in_thread(lambda: folders.append(TemporaryDirectory(prefix="mvsep-")))
-            folder = Path(folders[0].name)
-            async with self._turns:
-                parts = tuple([await _smaller(part, folder / f"{index}.flac") for index, part in enumerate(parts)])
+            with suppress(OSError):
+                await in_thread(lambda: folders.append(TemporaryDirectory(prefix="mvsep-", ignore_cleanup_errors=True)))
+            for folder in folders:
+                async with self._turns:
+                    paths = [Path(folder.name) / f"{index}.flac" for index in range(len(parts))]
+                    parts = tuple([await _smaller(part, path) for part, path in zip(parts, paths, strict=True)])
             yield parts
         finally:
             with CancelScope(shield=True):
@@ -75,14 +79,15 @@ async def encode_flac(source: Path, target: Path) -> bool:
 
     Returns `False` for all other formats too, and if the file cannot be decoded or the copy cannot be written.
     """
-    with suppress(await in_thread(_library_errors)):
-        song = await in_thread(_open_song, source)
-        with song:
+    soundfile = await in_thread(import_module, "soundfile")
+    with suppress(soundfile.SoundFileError):
+        with await in_thread(soundfile.SoundFile, source) as song:
             if song.format not in _FORMATS or song.subtype not in _SUBTYPES or song.channels > _MOST_CHANNELS:
                 return False
-            with await in_thread(_create, target, song) as flac:
+            create = partial(soundfile.SoundFile, target, "w", song.samplerate, song.channels, song.subtype)
+            with await in_thread(partial(create, format="FLAC")) as flac:
                 written = await _samples(song, flac)
-        with await in_thread(_open_song, target) as flac:
+        with await in_thread(soundfile.SoundFile, target) as flac:
             return await _samples(flac) == written
     return False
 
@@ -101,21 +106,3 @@ def _next_samples(song: SoundFile, copy: SoundFile | None, digest: _Hash) -> boo
     if copy is not None:
         copy.buffer_write(samples, dtype="int32")
     return len(samples) > 0
-
-
-def _library_errors() -> Any:
-    from soundfile import SoundFileError
-
-    return SoundFileError
-
-
-def _open_song(path: Path) -> SoundFile:
-    from soundfile import SoundFile
-
-    return SoundFile(path)
-
-
-def _create(path: Path, like: SoundFile) -> SoundFile:
-    from soundfile import SoundFile
-
-    return SoundFile(path, "w", samplerate=like.samplerate, channels=like.channels, subtype=like.subtype, format="FLAC")

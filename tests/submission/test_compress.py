@@ -60,16 +60,15 @@ async def test_what_is_not_audio_or_cannot_be_written_is_left(tmp_path: Path) ->
 
 
 async def test_a_copy_that_differs_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = module._create
-    monkeypatch.setattr(module, "_create", lambda path, like: original(path, _mono(like)))
-    assert not await encode_flac(song(tmp_path), tmp_path / "song.flac")
+    source, original = song(tmp_path), soundfile.SoundFile
 
+    def eight_bits(path: Path, mode: str = "r", *args: object, **options: object) -> soundfile.SoundFile:
+        if mode == "w":
+            args = (*args[:2], "PCM_S8")
+        return original(path, mode, *args, **options)
 
-def _mono(like: soundfile.SoundFile) -> soundfile.SoundFile:
-    class Eight:
-        samplerate, channels, subtype = like.samplerate, like.channels, "PCM_S8"
-
-    return Eight()
+    monkeypatch.setattr(soundfile, "SoundFile", eight_bits)
+    assert not await encode_flac(source, tmp_path / "song.flac")
 
 
 async def test_a_form_gets_the_smaller_files_for_the_time_of_the_block(tmp_path: Path) -> None:
@@ -135,3 +134,13 @@ def _below(folder: Path) -> object:
         original(self, dir=folder, **more)  # type: ignore[call-overload]
 
     return init
+
+
+async def test_without_room_for_a_copy_a_song_is_sent_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "TemporaryDirectory", full)
+    parts = (await part(song(tmp_path)),)
+    async with Compressor().compress(parts) as sent:
+        assert sent == parts
