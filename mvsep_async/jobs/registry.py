@@ -123,9 +123,9 @@ class JobRegistry:
         return True
 
     def may_be_paid(self, job: JobEntry) -> bool:
-        """Tell whether a job has failed only temporarily, after its create was begun: it is not over."""
-        interrupted = job.state is JobState.FAILED and job.id in self._interrupted
-        return interrupted and (job.hash is not None or job.facts.attempts > 0)
+        """Tell whether a job of the journal has failed only temporarily, after its create was begun: it is not over."""
+        begun = self.is_recorded(job) and (job.hash is not None or job.facts.attempts > 0)
+        return begun and job.state is JobState.FAILED and resumes_later(job.facts.error)
 
     def acquire(self, record: Record) -> JobEntry:
         """Add a finished job of another client that is this client's from now on. One that was pruned is listed again.

@@ -133,7 +133,7 @@ class CreateOutcomes:
             return
         if self._classify(job, error, lists.user) is not Verdict.INVALID_REQUEST:
             self._send_again(job, error, lists)
-        elif error.status in (200, 400):
+        elif error.status in (200, 400) and lists.error is None:
             self.fail(job, error)
         else:
             self._fail_unless_found(job, error, lists)

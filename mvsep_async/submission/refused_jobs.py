@@ -193,8 +193,13 @@ class RefusedJobs:
 
     def _may_be_listed(self, job: JobEntry, lists: AccountLists) -> bool:
         before = self._before.get(job.id, frozenset())
-        new = (hash for hash in lists.jobs if hash not in before and self.registry.find("hash", hash) is None)
-        return any(may_be(job, hash, lists.jobs[hash]) for hash in new)
+        unknown = (hash for hash in lists.jobs if hash not in before and not self._is_own(hash))
+        return any(may_be(job, hash, lists.jobs[hash]) for hash in unknown)
+
+    def _is_own(self, hash: str) -> bool:
+        """Tell whether this client has created the job, rather than attached to it."""
+        known = self.registry.find("hash", hash)
+        return known is not None and self.registry.is_recorded(known)
 
     async def _read_patiently(self) -> None:
         outage = Outage(_TRIES * self.time_scale, self.time_scale)

@@ -126,6 +126,23 @@ async def test_a_failed_download_is_repeated_by_a_later_call(
         assert len(sandbox.jobs) == 1
 
 
+async def test_a_job_that_failed_temporarily_is_not_pruned_and_not_paid_again(
+    database: str, client_of: NewClient, song: Path
+) -> None:
+    async with (
+        Sandbox(stems="copy", job_seconds=0.1) as sandbox,
+        client_of(sandbox, journal=database, patience=0.5) as one,
+    ):
+        fault = sandbox.faults.add(kind="refuse", path="separation/get", status=503, count=None)
+        job = await one.submit(song, algorithm=40, key="k")
+        await fails(job)
+        assert await one.prune([job]) == 0
+        sandbox.faults.remove(fault)
+        with anyio.fail_after(TIMEOUT):
+            await (await one.submit(song, algorithm=40, key="k"))
+        assert len(sandbox.jobs) == 1
+
+
 async def test_a_handle_of_a_failed_download_downloads_again(
     database: str, client_of: NewClient, song: Path, tmp_path: Path
 ) -> None:

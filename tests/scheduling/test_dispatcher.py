@@ -524,14 +524,20 @@ def test_a_rejected_job_keeps_its_slot_if_the_account_may_have_it(counted: bool 
     run_virtually(run)
 
 
-def test_a_history_that_cannot_be_read_changes_no_verdict() -> None:
+@pytest.mark.parametrize(("reason", "state"), [("", JobState.LOST), ("no such option", JobState.FAILED)])
+def test_an_invalid_job_is_searched_for_if_the_lists_cannot_be_read(reason: str, state: JobState) -> None:
     async def run() -> None:
         async with world() as here:
-            here.service.answers.append(InvalidRequestError("?", status=400))
+            here.service.answers.append(InvalidRequestError("?", status=400, reason=reason))
             here.service.history_answer, here.service.others = DOWN, 0
             (job,) = here.submit()
             await anyio.sleep(60)
+            assert job.state is state
+            if job.state is JobState.LOST:
+                here.registry.apply(job, JobEvent.NOT_ACCEPTED)
+            await anyio.sleep(1)
             assert isinstance(job.facts.error, InvalidRequestError)
+            assert len(here.service.creates) == 1
 
     run_virtually(run)
 

@@ -20,7 +20,7 @@ from mvsep_async.errors import (
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.journal import NoJournal
-from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
 from mvsep_async.models.history import AlgorithmRef, HistoryEntry
@@ -195,8 +195,9 @@ def test_a_listed_job_may_be_another_one_whose_song_was_just_fetched(fetched: bo
 
     async def run() -> None:
         account, registry = Account(), JobRegistry(NoJournal())
-        request = JobRequest("mv1", DRIVE, JobSettings(algorithm=40))
-        other = registry.add_unrecorded(request, JobState.FETCHING, Facts(remote="n2AwBjy4KsFZfqqR"))
+        other = registry.add(JobRequest("mv1", DRIVE, JobSettings(algorithm=40)))
+        registry.apply(other, JobEvent.SLOT_TAKEN)
+        registry.apply(other, JobEvent.URL_ACCEPTED, remote="n2AwBjy4KsFZfqqR")
         refused = RefusedJobs(account, registry, anyio.current_time, lambda: [other])
         job = entry(DRIVE)
         await refused.create_begins(job)
@@ -224,3 +225,12 @@ async def test_an_uploaded_job_is_known_by_its_tag_and_needs_no_reading_before()
     lists = await refused.ask()
     assert refused.find(job, lists) == account.hashes[0]
     assert not await refused.is_possible(job, lists)
+
+
+async def test_a_job_that_the_user_attached_to_may_be_a_refused_one() -> None:
+    account, registry = Account(), JobRegistry(NoJournal())
+    refused = RefusedJobs(account, registry, lambda: 0.0)
+    await refused.create_begins(job := entry(URL))
+    account.hashes.append(OF_URL)
+    registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash=OF_URL))
+    assert await refused.is_possible(job, await refused.ask())
