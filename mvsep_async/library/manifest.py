@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +43,8 @@ _VERSION: Final = 2
 _APPLICATION: Final = 0x4D56534C
 """`MVSL`: distinguishes a manifest from other SQLite files."""
 
-_SONGS: Final = f"SELECT {SONG_COLUMNS} FROM songs"
-_FAILURES: Final = f"SELECT {FAILURE_COLUMNS} FROM failures"
+_SONGS: Final = f"SELECT {', '.join(SONG_COLUMNS)} FROM songs"
+_FAILURES: Final = f"SELECT {', '.join(FAILURE_COLUMNS)} FROM failures"
 
 _SCHEMA: Final = f"""
     CREATE TABLE IF NOT EXISTS songs (
@@ -94,25 +94,19 @@ class Manifest:
             ) from error
         except OSError as error:
             raise JournalError(f"the manifest {path} cannot be written: {error.strerror or error}") from error
-        try:
-            with _explained(path):
-                if not path.exists():
-                    _create(path)
-                db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-                try:
-                    _check(path, db)
-                    # One plain file, no `-wal` and `-shm` beside it: music often lives on network drives, where those
-                    # do not work. A song is done every few seconds at most, so a sync for each is no burden.
-                    db.execute("PRAGMA synchronous = FULL")
-                    db.executescript(_SCHEMA)
-                    _create_claims(db)
-                except BaseException:
-                    db.close()
-                    raise
-        except BaseException:
+        with ExitStack() as undo, _explained(path):
             if lock is not None:
-                lock.release()
-            raise
+                undo.callback(lock.release)
+            if not path.exists():
+                _create(path)
+            db = undo.enter_context(closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)))
+            _check(path, db)
+            # One plain file, no `-wal` and `-shm` beside it: music often lives on network drives, where those do not
+            # work. A song is done every few seconds at most, so a sync for each is no burden.
+            db.execute("PRAGMA synchronous = FULL")
+            db.executescript(_SCHEMA)
+            _create_claims(db)
+            undo.pop_all()
         return cls(path, db, lock)
 
     @classmethod
@@ -121,22 +115,19 @@ class Manifest:
 
         Only what a killed process was about to write is undone first: until then, SQLite reads nothing.
         """
-        with _explained(path):
+        with ExitStack() as undo, _explained(path):
             exists = path.exists()
             if exists:
                 _undo_unfinished(path)
             name = f"{path.absolute().as_uri()}?mode=ro" if exists else ""
-            db = sqlite3.connect(name, uri=exists, check_same_thread=False)
-            try:
-                if exists:
-                    _check(path, db)
-                else:
-                    db.executescript(_SCHEMA)
-                db.isolation_level = None
-                _create_claims(db)
-            except BaseException:
-                db.close()
-                raise
+            db = undo.enter_context(closing(sqlite3.connect(name, uri=exists, check_same_thread=False)))
+            if exists:
+                _check(path, db)
+            else:
+                db.executescript(_SCHEMA)
+            db.isolation_level = None
+            _create_claims(db)
+            undo.pop_all()
         return cls(path, db)
 
     def song(self, source: str, method: str) -> SeparatedSong | None:
@@ -151,11 +142,7 @@ class Manifest:
 
     def failure(self, source: str, method: str) -> FailedSong | None:
         """Return how the song of this name failed, whatever audio its file has by now."""
-        found = self._all(
-            f"{_FAILURES} WHERE source = ? AND method = ? LIMIT 1",
-            os.fsencode(source),
-            method,
-        )
+        found = self._all(f"{_FAILURES} WHERE source = ? AND method = ? LIMIT 1", os.fsencode(source), method)
         return read_failure(found[0]) if found else None
 
     def failure_of(self, content: str, method: str) -> FailedSong | None:
@@ -194,33 +181,27 @@ class Manifest:
     def record(self, song: SeparatedSong) -> None:
         """Store a song that is done, and forget that it failed; on disk when this returns."""
         with self._transaction():
-            self._insert(song, None)
+            self._insert(song)
             self._db.execute("DELETE FROM failures WHERE content = ? AND method = ?", (song.content, song.method))
 
-    def rename(self, before: str, song: SeparatedSong, renames: Renames) -> None:
-        """Store a song under a name of its own instead of `before`, and the renames of files that are to follow."""
+    def rename(self, before: str, song: SeparatedSong, renames: Renames = ()) -> None:
+        """Store a song under its name instead of `before`, and the renames of its files that are still to be done."""
         with self._transaction():
             if before != song.source:
                 self._db.execute(
                     "DELETE FROM songs WHERE source = ? AND method = ?", (os.fsencode(before), song.method)
                 )
-            self._insert(song, renames or None)
-
-    def renamed(self, song: SeparatedSong) -> None:
-        """Store that the files of a song were renamed."""
-        with self._transaction():
-            self._insert(song, None)
+            self._insert(song, renames)
 
     def unfinished_renames(self) -> list[tuple[SeparatedSong, Renames]]:
         """Return the songs whose files a killed process was about to rename."""
-        found = self._all(f"SELECT {SONG_COLUMNS}, renames FROM songs WHERE renames IS NOT NULL")
+        found = self._all(f"{_SONGS.replace(' FROM', ', renames FROM')} WHERE renames IS NOT NULL")
         return [(read_song(row[:-1]), [(before, after) for before, after in json.loads(row[-1])]) for row in found]
 
     def record_failure(self, failed: FailedSong) -> None:
         """Store that a song failed; on disk when this returns."""
-        values = failure_row(failed)
         with self._transaction():
-            self._db.execute(f"INSERT OR REPLACE INTO failures ({FAILURE_COLUMNS}) VALUES ({_marks(values)})", values)
+            self._replace("failures", FAILURE_COLUMNS, failure_row(failed))
 
     def songs(self, *, run: str | None = None) -> Iterator[SeparatedSong]:
         """Yield all songs, or those of one run, by name; a few are held at a time."""
@@ -285,13 +266,13 @@ class Manifest:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def _insert(self, song: SeparatedSong, renames: Renames | None) -> None:
-        values = song_row(song, renames)
-        self._db.execute(f"INSERT OR REPLACE INTO songs ({SONG_COLUMNS}, renames) VALUES ({_marks(values)})", values)
+    def _insert(self, song: SeparatedSong, renames: Renames = ()) -> None:
+        more = (caseless(song.place), json.dumps(renames) if renames else None)
+        self._replace("songs", (*SONG_COLUMNS, "place_key", "renames"), (*song_row(song), *more))
 
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
+    def _replace(self, table: str, columns: Sequence[str], values: Sequence[object]) -> None:
+        marks = ", ".join("?" * len(values))
+        self._db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({marks})", values)
 
 
 def _acquire(path: Path) -> FileLock | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import asdict, frozen
+from attrs import astuple, fields, frozen
+from cattrs import Converter
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.failures import FailureKind
 from mvsep_async.library.timeline import JobTimeline, Span
-from mvsep_async.naming import caseless
 
 __all__ = [
     "FAILURE_COLUMNS",
@@ -27,6 +27,8 @@ __all__ = [
     "replaced_name",
     "song_row",
 ]
+
+T = TypeVar("T")
 
 Renames = Sequence[tuple[str, str]]
 """Paths below the target folder, before and after."""
@@ -104,84 +106,48 @@ _DAMAGED: Final = (
     "it away to separate and pay the songs of the library again"
 )
 
-SONG_COLUMNS: Final = (
-    "source, method, method_name, title, size, mtime_ns, content, audio_length, seconds, credits, place, place_key, "
-    "files, kept, tagged, timelines, run, finished"
-)
-FAILURE_COLUMNS: Final = "source, method, size, mtime_ns, content, audio_length, kind, message"
+SONG_COLUMNS: Final = tuple(field.name for field in fields(SeparatedSong))
+FAILURE_COLUMNS: Final = tuple(field.name for field in fields(FailedSong))
 """The columns of the two tables, in the order of their rows."""
 
+_JSON: Final = ("files", "kept", "timelines")
+"""Columns of a song that hold JSON."""
 
-def song_row(song: SeparatedSong, renames: Renames | None) -> tuple[object, ...]:
-    """Return the row of a song: its columns, and the renames of files that are to follow."""
-    timelines = [[one.step, [[span.phase, span.start, span.end] for span in one.spans]] for one in song.timelines]
-    return (
-        os.fsencode(song.source), song.method, song.method_name, song.title, song.size, song.mtime_ns,
-        song.content, song.audio_length, song.seconds, song.credits, song.place, caseless(song.place),
-        json.dumps([asdict(file) for file in song.files]), json.dumps(song.kept), song.tagged, json.dumps(timelines),
-        song.run, song.finished, None if renames is None else json.dumps([list(pair) for pair in renames]),
-    )  # fmt: skip
+_converter: Final = Converter(detailed_validation=False)
+_converter.register_unstructure_hook(JobTimeline, astuple)
+_converter.register_structure_hook(
+    JobTimeline, lambda value, _: JobTimeline(value[0], tuple(Span(*span) for span in value[1]))
+)
+
+
+def song_row(song: SeparatedSong) -> tuple[object, ...]:
+    """Return the row of a song."""
+    values = _converter.unstructure(song)
+    texts = {name: json.dumps(values[name]) for name in _JSON}
+    return tuple({**values, "source": os.fsencode(song.source), **texts}.values())
 
 
 def failure_row(failed: FailedSong) -> tuple[object, ...]:
     """Return the row of a failed song."""
-    return (
-        os.fsencode(failed.source), failed.method, failed.size, failed.mtime_ns, failed.content,
-        failed.audio_length, failed.kind.value, failed.message,
-    )  # fmt: skip
+    return tuple({**_converter.unstructure(failed), "source": os.fsencode(failed.source)}.values())
 
 
-def read_song(row: tuple[Any, ...]) -> SeparatedSong:
+def read_song(row: Sequence[Any]) -> SeparatedSong:
     """Return the song of a row with the columns `SONG_COLUMNS`. Raises `JournalError` for a damaged one."""
-    try:
-        return _song(row)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise JournalError(_DAMAGED) from error
+    return _read(SeparatedSong, dict(zip(SONG_COLUMNS, row, strict=True)))
 
 
-def _song(row: tuple[Any, ...]) -> SeparatedSong:
-    source, method, name, title, size, mtime_ns, content, length, seconds, credits, place, _, *rest = row
-    files, kept, tagged, timelines, run, finished = rest
-    return SeparatedSong(
-        source=os.fsdecode(source),
-        method=method,
-        method_name=name,
-        title=title,
-        size=size,
-        mtime_ns=mtime_ns,
-        content=content,
-        audio_length=length,
-        seconds=seconds,
-        credits=credits,
-        place=place,
-        files=tuple(ManifestFile(**file) for file in json.loads(files)),
-        kept=json.loads(kept),
-        tagged=bool(tagged),
-        timelines=tuple(
-            JobTimeline(step, tuple(Span(*span) for span in spans)) for step, spans in json.loads(timelines)
-        ),
-        run=run,
-        finished=finished,
-    )
-
-
-def read_failure(row: tuple[Any, ...]) -> FailedSong:
+def read_failure(row: Sequence[Any]) -> FailedSong:
     """Return the failed song of a row with the columns `FAILURE_COLUMNS`. Raises `JournalError` for a damaged one."""
+    return _read(FailedSong, dict(zip(FAILURE_COLUMNS, row, strict=True)))
+
+
+def _read(cls: type[T], values: dict[str, Any]) -> T:
     try:
-        return _failure(row)
-    except (ValueError, TypeError) as error:
+        values["source"] = os.fsdecode(values["source"])
+        for name in _JSON:
+            if name in values:
+                values[name] = json.loads(values[name])
+        return _converter.structure(values, cls)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise JournalError(_DAMAGED) from error
-
-
-def _failure(row: tuple[Any, ...]) -> FailedSong:
-    source, method, size, mtime_ns, content, audio_length, kind, message = row
-    return FailedSong(
-        source=os.fsdecode(source),
-        method=method,
-        size=size,
-        mtime_ns=mtime_ns,
-        content=content,
-        audio_length=audio_length,
-        kind=FailureKind(kind),
-        message=message,
-    )

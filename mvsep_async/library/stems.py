@@ -41,7 +41,7 @@ class StemStore:
         """Finish the renames that a killed process has left."""
         for song, renames in self.manifest.unfinished_renames():
             self._rename(renames)
-            self.manifest.renamed(song)
+            self.manifest.rename(song.source, song)
 
     def follow(self, item: PlannedSong) -> tuple[SeparatedSong | None, list[Notice]]:
         """Bring the stems of the same audio to the song's place, and return what the manifest holds of it then.
@@ -81,7 +81,7 @@ class StemStore:
             renames = [(old.path, new.path) for old, new in pairs]
             self.manifest.rename(known.source, moved, renames)
             self._rename(renames)
-            self.manifest.renamed(moved)
+            self.manifest.rename(moved.source, moved)
             return moved, notices
         for old, new in pairs:
             self._copy(old, new)
@@ -109,7 +109,7 @@ class StemStore:
             (self.target / after).parent.mkdir(parents=True, exist_ok=True)
         self.manifest.rename(song.source, aside, renames)
         self._rename(renames)
-        self.manifest.renamed(aside)
+        self.manifest.rename(aside.source, aside)
         return notices
 
     def discard_replaced(self) -> None:
