@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mvsep_async.download.paths import next_free
 from mvsep_async.jobs.fingerprint import content_fingerprint, fingerprint
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import OVER, JobState
 from mvsep_async.jobs.request import JobSettings
-from mvsep_async.library.layout import Layout
-from mvsep_async.library.planner import Method, PlannedSong
+from mvsep_async.library.planner import PlannedSong
 from mvsep_async.library.records import ManifestFile, SeparatedSong
 from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.naming import stem_path
@@ -91,38 +89,20 @@ def adopt(item: PlannedSong, target: Path, results: Mapping[str, EarlierResult])
     kept = [file for file in separation.files if wanted is None or file.stem.casefold() in wanted]
     if not kept:
         return None
-    return SeparatedSong(
-        source=item.song.name,
-        method=item.method.digest,
-        method_name=item.method.label,
-        title=item.title.encode("utf-8", "replace").decode(),
-        size=item.content.size,
-        mtime_ns=item.content.mtime_ns,
-        content=item.content.digest,
-        audio_length=item.content.length,
-        seconds=item.seconds,
-        credits=0,
-        place=item.place,
-        files=tuple(_file(file, separation.hash, result, item, target) for file in kept),
-        kept={step.name: None if step.keep is None else list(step.keep)},
-        finished=time.time(),
-    )
+    return evolve(item, credits=0).separated(tuple(_file(file, separation.hash, result, item, target) for file in kept))
 
 
 def _file(file: OutputFile, hash: str, result: EarlierResult, item: PlannedSong, target: Path) -> ManifestFile:
     """Return a stem as the manifest holds it: where it is, or where it will be."""
-    method, (step,) = item.method, item.method.recipe.steps
+    (step,) = item.method.recipe.steps
     path = result.paths.get(file.name)
     size = file.bytes or 0
     if path is not None and path.is_relative_to(target) and path.is_file():
         size = path.stat().st_size
     else:
-        path = next_free(target / _place(file, item.place, method), lambda path: path.exists())
+        wanted = stem_path(
+            item.method.layout(item.place, step.name), ext=PurePosixPath(file.name).suffix, stem=file.stem
+        )
+        path = next_free(target / wanted, lambda path: path.exists())
     relative = path.relative_to(target).as_posix()
     return ManifestFile(step.name, file.stem, relative, size, hash, result.host)
-
-
-def _place(file: OutputFile, place: str, method: Method) -> PurePosixPath:
-    (step,) = method.recipe.steps
-    layout = Layout.of_step(place, step=method.steps[step.name], algorithm=method.algorithms[step.name])
-    return stem_path(layout, ext=PurePosixPath(file.name).suffix, stem=file.stem)

@@ -195,7 +195,8 @@ class Manifest:
 
     def unfinished_renames(self) -> list[tuple[SeparatedSong, Renames]]:
         """Return the songs whose files a killed process was about to rename."""
-        found = self._all(f"{_SONGS.replace(' FROM', ', renames FROM')} WHERE renames IS NOT NULL")
+        columns = ", ".join((*SONG_COLUMNS, "renames"))
+        found = self._all(f"SELECT {columns} FROM songs WHERE renames IS NOT NULL")
         return [(read_song(row[:-1]), [(before, after) for before, after in json.loads(row[-1])]) for row in found]
 
     def record_failure(self, failed: FailedSong) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -26,7 +27,7 @@ from mvsep_async.library.decisions import (
 from mvsep_async.library.layout import Layout, values_of
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Notice
-from mvsep_async.library.records import FailedSong, SeparatedSong
+from mvsep_async.library.records import FailedSong, ManifestFile, SeparatedSong
 from mvsep_async.naming import caseless
 from mvsep_async.recipes.recipe import Recipe
 
@@ -54,6 +55,15 @@ class Method:
     steps: dict[str, str]
     algorithms: dict[str, str]
     price: Callable[[str, float], int]
+
+    @property
+    def kept(self) -> dict[str, list[str] | None]:
+        """The stems that are wanted of each step, `None` for all."""
+        return {step.name: None if step.keep is None else list(step.keep) for step in self.recipe.keeping}
+
+    def layout(self, place: str, step: str) -> str:
+        """Return the layout of a step's stems at a song's place, as `job.download` takes it."""
+        return Layout.of_step(place, step=self.steps.get(step, step), algorithm=self.algorithms.get(step, step))
 
     def total(self, seconds: float | None) -> int | None:
         """Return the credits of all steps for a song of this length."""
@@ -87,13 +97,33 @@ class PlannedSong:
         """What identifies it in a run: the song's name and the digest of the method."""
         return self.song.name, self.method.digest
 
+    def separated(self, files: tuple[ManifestFile, ...] = ()) -> SeparatedSong:
+        """Return what the manifest holds of the song with these stems. Its audio was read."""
+        assert self.content is not None
+        return SeparatedSong(
+            source=self.song.name,
+            method=self.method.digest,
+            method_name=self.method.label,
+            title=self.title,
+            size=self.content.size,
+            mtime_ns=self.content.mtime_ns,
+            content=self.content.digest,
+            audio_length=self.content.length,
+            seconds=self.seconds,
+            credits=self.credits,
+            place=self.place,
+            files=files,
+            kept=self.method.kept,
+            finished=time.time(),
+        )
+
 
 @define
 class Planner:
     """Plans the songs below `source`, in the order in which they are found.
 
-    `retry_failed`: songs that failed in earlier runs are planned again, unless their files are damaged. `include`,
-    `exclude`: patterns of names, see `matches`.
+    `run`: the run that they are planned for. `retry_failed`: songs that failed in earlier runs are planned again,
+    unless their files are damaged. `include`, `exclude`: patterns of names, see `matches`.
     """
 
     source: Path
@@ -101,6 +131,7 @@ class Planner:
     methods: Sequence[Method]
     layout: Layout
     manifest: Manifest
+    run: str
     retry_failed: bool = False
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -124,14 +155,14 @@ class Planner:
             return [Notice(item.path, found.reason)]
         return list(self._plan(found, [item.method]))
 
-    def count(self, run: str) -> Iterator[int | None]:
+    def count(self) -> Iterator[int | None]:
         """Yield for each song by how many methods it is to be separated, by name, size and time alone.
 
-        `run`: songs that this run has separated already count as well, so that it does not matter which of them it has.
+        Songs that this run has separated already count as well, so that it does not matter which of them it has.
         """
         for found in self._walk():
             if isinstance(found, AudioFile):
-                yield sum(self._is_to_separate(found, method, run) for method in self.methods)
+                yield sum(self._is_to_separate(found, method) for method in self.methods)
             else:
                 yield None
 
@@ -184,13 +215,13 @@ class Planner:
     def _accepts(self, name: str) -> bool:
         return (not self.include or matches(name, self.include)) and not matches(name, self.exclude)
 
-    def _is_to_separate(self, song: AudioFile, method: Method, run: str) -> bool:
+    def _is_to_separate(self, song: AudioFile, method: Method) -> bool:
         known = self.manifest.song(song.name, method.digest)
         if known is None or not _is_same_file(known, song):
             failed = self.manifest.failure(song.name, method.digest)
             same = failed is not None and _is_same_file(failed, song)
             return failed is None or not same or is_tried_again(failed, retry_failed=self.retry_failed)
-        return known.run == run or isinstance(check_stems(method.recipe, known, self.sizes(known)), FetchMissing)
+        return known.run == self.run or isinstance(check_stems(method.recipe, known, self.sizes(known)), FetchMissing)
 
     def _plan(self, song: AudioFile, methods: Sequence[Method]) -> Iterator[PlannedSong | Notice]:
         tags: Tags | None = None
@@ -222,7 +253,7 @@ class Planner:
                 song,
                 method,
                 action,
-                title,
+                title.encode("utf-8", "replace").decode(),
                 place or "",
                 tags.seconds,
                 method.total(tags.seconds),

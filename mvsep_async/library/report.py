@@ -108,7 +108,7 @@ def _timeline(jobs: Sequence[tuple[str, tuple[Span, ...]]], *, left_out: int) ->
     for number, lane in enumerate(rows, start=1):
         yield f'<div class="lane"><span class="number">{number}</span>'
         yield '<svg viewBox="0 0 10000 24" preserveAspectRatio="none" role="img" '
-        yield f'aria-label="slot {number}: {len(lane.bars)} jobs">'
+        yield f'aria-label="slot {number}: {len(lane)} jobs">'
         yield from _bars(lane, start, length)
         yield "</svg></div>\n"
     marks = [start + length * part / 4 for part in range(5)]
@@ -121,7 +121,7 @@ def _timeline(jobs: Sequence[tuple[str, tuple[Span, ...]]], *, left_out: int) ->
 
 
 def _bars(lane: Lane, start: float, length: float) -> Iterator[str]:
-    for label, spans in lane.bars:
+    for label, spans in lane:
         yield f"<g><title>{_text(label)}: {_phases(spans)}</title>"
         for span in spans:
             x = (span.start - start) / length * 10000

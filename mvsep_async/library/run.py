@@ -12,8 +12,10 @@ from mvsep_async.audio.walk import is_inside
 from mvsep_async.client import MVSepClient
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import InvalidRequestError, MVSepError
+from mvsep_async.jobs.request import new_id
 from mvsep_async.library.decisions import CreditBudget
 from mvsep_async.library.earlier import EarlierResult
+from mvsep_async.library.executor import ActionExecutor
 from mvsep_async.library.layout import Layout, mirror
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.methods import Algorithms, resolve_methods
@@ -22,6 +24,9 @@ from mvsep_async.library.planner import Planner
 from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.report import write_report
 from mvsep_async.library.scheduler import SongOrder, SongScheduler
+from mvsep_async.library.separator import SongSeparator
+from mvsep_async.library.spending import Spending
+from mvsep_async.library.stems import StemStore
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
 from mvsep_async.recipes.run import HIDDEN
@@ -105,27 +110,21 @@ async def separate_library(
     plan = mirror(several=several) if layout is None else Layout.parse(layout, several=several)
     manifest = await in_thread(Manifest.open_read_only if dry_run else Manifest.open, target / MANIFEST)
     try:
-        planner = Planner(source, target, methods, plan, manifest, retry_failed, _texts(include), _texts(exclude))
-        progress = RunProgress(on_event)
+        run, progress = new_id(), RunProgress(on_event)
+        planner = Planner(source, target, methods, plan, manifest, run, retry_failed, _texts(include), _texts(exclude))
+        separator = SongSeparator(client, target, manifest, copy_tags, transfer, run, anyway, progress.notice)
+        stem_store = StemStore(target, manifest, planner)
+        executor = ActionExecutor(target, planner, manifest, separator, stem_store, progress)
+        spending = Spending(client, CreditBudget(max_credits), progress)
         scheduler = SongScheduler(
-            client,
-            target,
-            planner,
-            manifest,
-            CreditBudget(max_credits),
-            dry_run,
-            copy_tags,
-            transfer,
-            anyway,
-            progress,
-            earlier or {},
+            client, planner, manifest, stem_store, executor, spending, progress, dry_run, earlier or {}
         )
         await scheduler.run(order, repeat)
         left = await _user(client, needed=False)
         written = None
         if report is not None and not dry_run:
             written = Path(report)
-            await in_thread(write_report, written, target, manifest, scheduler.id, progress, left)
+            await in_thread(write_report, written, target, manifest, run, progress, left)
         return LibraryResult(
             tally=progress.tally,
             dry_run=dry_run,

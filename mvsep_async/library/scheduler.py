@@ -6,7 +6,6 @@ import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import anyio
@@ -27,10 +26,8 @@ from mvsep_async.errors import (
 from mvsep_async.jobs.failures import FailureKind, classify_failure
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.request import new_id
 from mvsep_async.library.batches import in_batches
 from mvsep_async.library.decisions import (
-    CreditBudget,
     FailedBefore,
     FetchMissing,
     Follow,
@@ -47,11 +44,10 @@ from mvsep_async.library.planner import PlannedSong, Planner
 from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.reader import SongReader, has_changed
 from mvsep_async.library.records import FailedSong
-from mvsep_async.library.separator import JobObserver, SongSeparator
+from mvsep_async.library.separator import JobObserver
 from mvsep_async.library.spending import Spending
 from mvsep_async.library.stems import StemStore
 from mvsep_async.recipes.recipe import Step
-from mvsep_async.recipes.runner import Transfer
 
 __all__ = ["SongOrder", "SongScheduler"]
 
@@ -72,53 +68,35 @@ class SongScheduler:
     """One run over a library. `stopped`: why no more songs are sent, `None` while they are."""
 
     client: MVSepClient
-    target: Path
     planner: Planner
     manifest: Manifest
-    budget: CreditBudget
-    dry_run: bool
-    copy_tags: bool
-    transfer: Transfer
-    anyway: bool
+    stems: StemStore
+    executor: ActionExecutor
+    spending: Spending
     progress: RunProgress
+    dry_run: bool
     earlier: Mapping[str, EarlierResult] = field(factory=dict)
     """Jobs of other journals, which are used in place of paying again."""
-    id: str = field(factory=new_id)
     stopped: str | None = None
-    _failed: list[PlannedSong] = field(factory=list)
-    """Songs that are retried at the end."""
-    _deferred: list[PlannedSong] = field(factory=list)
-    """Songs whose files changed, or are still being written: they are planned again when the others are done."""
-    _retrying: bool = False
-    _counting: bool = False
-    _waiting: bool = False
-    _fatal: MVSepError | None = None
     _in_flight: SongsInFlight = field(init=False)
-    _reader: SongReader = field(factory=SongReader)
-    _stems: StemStore = field(init=False)
-    _spending: Spending = field(init=False)
-    _executor: ActionExecutor = field(init=False)
+    _reader: SongReader = field(factory=SongReader, init=False)
+    _failed: list[PlannedSong] = field(factory=list, init=False)
+    """Songs that are retried at the end."""
+    _deferred: list[PlannedSong] = field(factory=list, init=False)
+    """Songs whose files changed, or are still being written: they are planned again when the others are done."""
+    _retrying: bool = field(default=False, init=False)
+    _counting: bool = field(default=False, init=False)
+    _waiting: bool = field(default=False, init=False)
+    _fatal: MVSepError | None = field(default=None, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        separator = SongSeparator(
-            self.client,
-            self.target,
-            self.manifest,
-            self.copy_tags,
-            self.transfer,
-            self.id,
-            self.anyway,
-            self.progress.notice,
-        )
-        self._in_flight = SongsInFlight(self.client)
-        self._stems = StemStore(self.target, self.manifest, self.planner)
-        self._spending = Spending(self.client, self.budget, self.progress)
-        self._executor = ActionExecutor(self.target, self.planner, self.manifest, separator, self._stems, self.progress)
+    @_in_flight.default
+    def _(self) -> SongsInFlight:
+        return SongsInFlight(self.client)
 
     async def run(self, order: SongOrder, repeat: int) -> None:
         """Plan and separate all songs, then retry those that failed."""
         if not self.dry_run:
-            await in_thread(self._stems.recover)
+            await in_thread(self.stems.recover)
         await self._pass(self._planned() if order == "as-found" else self._shortest_first())
         for _ in range(repeat):
             if not self._failed or self.stopped:
@@ -128,7 +106,7 @@ class SongScheduler:
             self.progress.retrying(again)
             await self._pass(_each(again))
         if not self.dry_run and self.stopped is None:
-            await in_thread(self._stems.discard_replaced)
+            await in_thread(self.stems.discard_replaced)
 
     async def _pass(self, planned: AsyncIterator[PlannedSong]) -> None:
         """Start songs and wait for them, then for those that were deferred."""
@@ -191,13 +169,13 @@ class SongScheduler:
             return
         if isinstance(item.action, UpToDate):
             self.progress.up_to_date(item)
-            if self.dry_run or not self._executor.lacks_tags(item.known):
+            if self.dry_run or not self.executor.lacks_tags(item.known):
                 return
         if self.dry_run:
             paid = isinstance(item.action, Separate) and find_earlier(item, self.earlier) is not None
             self.progress.planned(evolve(item, action=FetchMissing(())) if paid else item)
             return
-        if isinstance(item.action, FetchMissing) and (known := self._executor.deleted.get(item.key)) is not None:
+        if isinstance(item.action, FetchMissing) and (known := self.executor.deleted.get(item.key)) is not None:
             item = evolve(item, action=Separate(known))
         if isinstance(item.action, Separate) and self.stopped is not None:
             self._skip(item, self.stopped)
@@ -210,7 +188,7 @@ class SongScheduler:
             self._in_flight.begin(ready)
             queued = anyio.Event()
             tasks.start_soon(self._process, ready, tasks, queued)
-            if self._spending.has_reserved(ready):
+            if self.spending.has_reserved(ready):
                 await queued.wait()  # so that songs are sent in their order
 
     async def _wait_for_room(self, tasks: TaskGroup) -> None:
@@ -250,9 +228,9 @@ class SongScheduler:
 
     async def _adopt(self, item: PlannedSong) -> PlannedSong | None:
         """Add a song to the library that was separated outside of it; `None` for a song that was not."""
-        if item.key in self._executor.deleted:
+        if item.key in self.executor.deleted:
             return None
-        known = await in_thread(adopt, item, self.target, self.earlier)
+        known = await in_thread(adopt, item, self.planner.target, self.earlier)
         if known is None:
             return None
         await in_thread(self.manifest.record, known)
@@ -263,7 +241,7 @@ class SongScheduler:
         """Return what is known of a song's audio; `None` if it is unknown, or to be separated again."""
         assert item.content is not None
         recalled = await in_thread(self.planner.recall, item.song, item.content, item.method)
-        again = self._retrying if isinstance(recalled, FailedBefore) else item.key in self._executor.deleted
+        again = self._retrying if isinstance(recalled, FailedBefore) else item.key in self.executor.deleted
         return None if again else recalled
 
     async def _process(self, item: PlannedSong, tasks: TaskGroup, queued: anyio.Event) -> None:
@@ -288,12 +266,12 @@ class SongScheduler:
             await self._fail(item, DownloadError(reason), observer)
         finally:
             queued.set()
-            self._spending.forget(item)
+            self.spending.forget(item)
             self._in_flight.end(item)
 
     async def _bring_stems(self, item: PlannedSong, observer: JobObserver) -> None:
         """Do what was planned for a song, while no other song of the same audio is worked on."""
-        if isinstance(item.action, Separate) and not self._spending.has_reserved(item):
+        if isinstance(item.action, Separate) and not self.spending.has_reserved(item):
             recalled = await self._recall(item)
             if isinstance(recalled, FailedBefore):
                 self.progress.failed_before(item, recalled.failed)
@@ -301,7 +279,7 @@ class SongScheduler:
             if recalled is None and not await self._afford(item):
                 return
             item = evolve(item, action=recalled or item.action)
-        if not await self._executor.execute(item, observer):
+        if not await self.executor.execute(item, observer):
             self._deferred.append(item)
 
     def _check_daily_limit(self, tasks: TaskGroup) -> None:
@@ -320,14 +298,14 @@ class SongScheduler:
         """Count the songs to separate while the slots are full: songs are planned only as there is room for them."""
         total = 0
         with suppress(JournalError):  # planning meets the same
-            async for batch in in_batches(self.planner.count(self.id)):
+            async for batch in in_batches(self.planner.count()):
                 total += sum(batch)
             self.progress.counted(total)
 
     async def _afford(self, item: PlannedSong) -> bool:
         """Reserve the song's credits; skip it if no more songs are sent, or if it would exceed the limit."""
         if self.stopped is None:
-            refused = await self._spending.reserve(item)
+            refused = await self.spending.reserve(item)
             if refused is None:
                 return True
             if refused.final:
@@ -339,7 +317,7 @@ class SongScheduler:
 
     async def _fail(self, item: PlannedSong, error: MVSepError, observer: JobObserver | None) -> None:
         accepted = observer is not None and any(job.hash for job in observer.jobs.values())
-        self._spending.take_back(item, spent=accepted)
+        self.spending.take_back(item, spent=accepted)
         if not accepted and await has_changed(item):
             self._deferred.append(item)
             return
@@ -351,9 +329,9 @@ class SongScheduler:
         if isinstance(error, DailyLimitError) and self.stopped is None:
             self.stopped = "the daily limit of a free account: start again when the service allows more"
         if isinstance(error, DownloadError) and self.stopped is None:
-            free = (await in_thread(shutil.disk_usage, self.target)).free
+            free = (await in_thread(shutil.disk_usage, self.planner.target)).free
             if free < _LITTLE_SPACE:
-                self.stopped = f"a full disk: free some space at {self.target} and start again"
+                self.stopped = f"a full disk: free some space at {self.planner.target} and start again"
         self.progress.failed(item, error, kind, () if observer is None else observer.timelines())
 
     def _skip(self, item: PlannedSong, reason: str) -> None:

@@ -17,7 +17,6 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JobNotFoundError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.library.layout import Layout
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.planner import PlannedSong
 from mvsep_async.library.records import ManifestFile, SeparatedSong
@@ -131,23 +130,12 @@ class SongSeparator:
 
         `known`: the separation that the stems were fetched for, `None` for a song that was sent now.
         """
-        files = await self._tagged(item, stems)
-        content = item.content or known
-        assert content is not None
-        song = SeparatedSong(
-            source=item.song.name,
-            method=item.method.digest,
+        song = evolve(
+            known or item.separated(),
             method_name=item.method.label,
-            title=item.title.encode("utf-8", "replace").decode(),
-            size=content.size,
-            mtime_ns=content.mtime_ns,
-            content=content.content if isinstance(content, SeparatedSong) else content.digest,
-            audio_length=content.audio_length if isinstance(content, SeparatedSong) else content.length,
-            seconds=item.seconds,
             credits=item.credits,
-            place=item.place,
-            files=files,
-            kept={step.name: None if step.keep is None else list(step.keep) for step in item.method.recipe.keeping},
+            files=await self._tagged(item, stems),
+            kept=item.method.kept,
             tagged=self.copy_tags,
             timelines=observer.timelines(),
             run=self.run,
@@ -155,7 +143,7 @@ class SongSeparator:
         )
         await in_thread(self.manifest.record, song)
         await self.client.prune(observer.jobs.values())
-        return tuple(self.target / file.path for file in files)
+        return tuple(self.target / file.path for file in song.files)
 
     async def tag(self, item: PlannedSong, known: SeparatedSong) -> None:
         """Write the song's tags into the stems that it has."""
@@ -173,9 +161,7 @@ class SongSeparator:
         return files
 
     def _destination(self, item: PlannedSong, step: Step) -> Destination:
-        method = item.method
-        names = {"step": method.steps[step.name], "algorithm": method.algorithms[step.name]}
-        return Destination(self.target, Layout.of_step(item.place, **names))
+        return Destination(self.target, item.method.layout(item.place, step.name))
 
     def _finish(self, stems: Stems, tags: Tags | None) -> tuple[tuple[ManifestFile, ...], list[tuple[Path, str]]]:
         files, notices = [], []

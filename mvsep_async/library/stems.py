@@ -11,10 +11,9 @@ from pathlib import Path
 from attrs import define, evolve
 
 from mvsep_async.library.decisions import Follow
-from mvsep_async.library.layout import Layout
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Notice
-from mvsep_async.library.planner import EDITED, Method, PlannedSong, Planner
+from mvsep_async.library.planner import EDITED, PlannedSong, Planner
 from mvsep_async.library.records import ManifestFile, Renames, SeparatedSong, replaced_name
 from mvsep_async.naming import stem_path
 from mvsep_async.recipes.run import HIDDEN
@@ -64,7 +63,7 @@ class StemStore:
             size=item.content.size,
             mtime_ns=item.content.mtime_ns,
             method_name=item.method.label,
-            title=item.title.encode("utf-8", "replace").decode(),
+            title=item.title,
             tagged=False,
         )
         files = known.files if known.place == item.place else self._at_place(item, known.files)
@@ -126,7 +125,7 @@ class StemStore:
         given: set[str] = set()
         placed = []
         for file in files:
-            layout = _layout_of(item.method, item.place, file.step)
+            layout = item.method.layout(item.place, file.step)
             path = stem_path(layout, ext=Path(file.path).suffix, stem=file.stem)
             name, number = path, 1
             while str(name) in given or (str(name) not in own and self._is_foreign(str(name), file)):
@@ -168,11 +167,6 @@ class StemStore:
             while folder != self.target and folder.is_relative_to(self.target):
                 folder.rmdir()
                 folder = folder.parent
-
-
-def _layout_of(method: Method, place: str, step: str) -> str:
-    names = {"step": method.steps.get(step, step), "algorithm": method.algorithms.get(step, step)}
-    return Layout.of_step(place, **names)
 
 
 def _stay(item: PlannedSong, known: SeparatedSong, error: OSError) -> Notice:

@@ -68,11 +68,8 @@ class TimelineRecorder:
         self.record(Stage.FINISHED, now)
 
 
-@frozen
-class Lane:
-    """One slot and the jobs that had it, one after the other. `bars`: label and spans of each job."""
-
-    bars: tuple[tuple[str, tuple[Span, ...]], ...]
+Lane: TypeAlias = list[tuple[str, tuple[Span, ...]]]
+"""One slot: label and spans of the jobs that had it, one after the other."""
 
 
 def assign_lanes(jobs: Iterable[tuple[str, tuple[Span, ...]]]) -> list[Lane]:
@@ -83,7 +80,7 @@ def assign_lanes(jobs: Iterable[tuple[str, tuple[Span, ...]]]) -> list[Lane]:
     timed = sorted(
         ((spans[0].start, _slot_end(spans), label, spans) for label, spans in jobs if spans), key=lambda job: job[0]
     )
-    bars: list[list[tuple[str, tuple[Span, ...]]]] = []
+    lanes: list[Lane] = []
     free: list[int] = []
     busy: list[tuple[float, int]] = []
     for start, end, label, spans in timed:
@@ -92,11 +89,11 @@ def assign_lanes(jobs: Iterable[tuple[str, tuple[Span, ...]]]) -> list[Lane]:
         if free:
             lane = heapq.heappop(free)
         else:
-            lane = len(bars)
-            bars.append([])
-        bars[lane].append((label, spans))
+            lane = len(lanes)
+            lanes.append([])
+        lanes[lane].append((label, spans))
         heapq.heappush(busy, (end, lane))
-    return [Lane(tuple(lane)) for lane in bars]
+    return lanes
 
 
 def _slot_end(spans: tuple[Span, ...]) -> float:

@@ -28,7 +28,7 @@ def test_a_download_does_not_hold_a_lane() -> None:
     first = ("a", (Span("work", 0, 2), Span("down", 2, 9)))
     second = ("b", (Span("work", 2, 4),))
     third = ("c", (Span("work", 3, 4),))
-    assert [[label for label, _ in lane.bars] for lane in assign_lanes([third, second, first])] == [["a", "b"], ["c"]]
+    assert [[label for label, _ in lane] for lane in assign_lanes([third, second, first])] == [["a", "b"], ["c"]]
 
 
 jobs = st.lists(
@@ -41,9 +41,9 @@ jobs = st.lists(
 @given(jobs)
 def test_every_job_has_one_lane_and_no_lane_two_at_a_time(timelines: list[tuple[Span, ...]]) -> None:
     drawn = assign_lanes((str(number), spans) for number, spans in enumerate(timelines))
-    assert sorted(label for lane in drawn for label, _ in lane.bars) == sorted(map(str, range(len(timelines))))
+    assert sorted(label for lane in drawn for label, _ in lane) == sorted(map(str, range(len(timelines))))
     for lane in drawn:
-        holds = [(spans[0].start, spans[0].end) for _, spans in lane.bars]
+        holds = [(spans[0].start, spans[0].end) for _, spans in lane]
         assert all(before[1] <= after[0] for before, after in pairwise(holds))
     together = max(
         (sum(one[0].start <= spans[0].start < one[0].end for one in timelines) for spans in timelines), default=0
