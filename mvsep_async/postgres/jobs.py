@@ -16,7 +16,7 @@ from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.rows import encoded, error_text
-from mvsep_async.postgres.schema import WAITING
+from mvsep_async.postgres.schema import WITHOUT_SLOT
 from mvsep_async.postgres.statements import FREE, VIEW, Statements
 
 __all__ = ["RESUME_FIRST", "RESUME_LAST", "JobTable", "Written"]
@@ -301,7 +301,7 @@ class JobTable(Statements):
         cursor = await connection.execute(
             f"""
             UPDATE mvsep.jobs SET state = 'cancelled', error = %(error)s, failure = NULL
-            WHERE id = %(job)s AND state IN ({WAITING}) AND {FREE}
+            WHERE id = %(job)s AND state IN ({WITHOUT_SLOT}) AND {FREE}
             """,  # noqa: S608
             {"job": job, "error": error, "account": self.me.account},
         )

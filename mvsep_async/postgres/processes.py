@@ -11,7 +11,7 @@ from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.decisions import may_take
 from mvsep_async.postgres.notices import Notice, NoticeKind
-from mvsep_async.postgres.schema import HOLDING, WAITING, check_version
+from mvsep_async.postgres.schema import HOLDING, WITHOUT_SLOT, check_version
 from mvsep_async.postgres.slots import SlotTable
 from mvsep_async.postgres.statements import EPOCH, FREE, VIEW, Statements
 
@@ -166,7 +166,7 @@ class ProcessTable(Statements):
               AND owner IS DISTINCT FROM %(me)s AND NOT (state = 'done' AND target IS NULL)
               AND (resume_at IS NULL OR resume_at <= clock_timestamp())
               AND (machine IS NULL OR machine = %(machine)s OR source_kind IN ('url', 'none')
-                   OR state NOT IN ({WAITING}, 'done', 'downloading'))
+                   OR state NOT IN ({WITHOUT_SLOT}, 'done', 'downloading'))
             ORDER BY number LIMIT {_TAKEOVER_BATCH} {"FOR UPDATE SKIP LOCKED" if lock else ""}
             """,  # noqa: S608
             {"account": self.me.account, "machine": self.me.machine, "me": self.me.process},

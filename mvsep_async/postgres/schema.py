@@ -10,7 +10,7 @@ from mvsep_async.jobs.lifecycle import HOLDS_SLOT
 from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError
 from mvsep_async.postgres_url import PostgresURL
 
-__all__ = ["HOLDING", "STEPS", "WAITING", "check_version", "migrate"]
+__all__ = ["HOLDING", "STEPS", "WITHOUT_SLOT", "check_version", "migrate"]
 
 _LOCK: Final = 0x4D565350
 """The number of the advisory lock under which the tables are created and migrated."""
@@ -21,7 +21,7 @@ _OLDEST_SERVER: Final = 130000
 HOLDING: Final = ", ".join(f"'{state.value}'" for state in sorted(HOLDS_SLOT))
 """The states of jobs that hold a slot, as an SQL list."""
 
-WAITING: Final = "'queued', 'uploading'"
+WITHOUT_SLOT: Final = "'queued', 'uploading'"
 """The states of jobs that wait for a slot."""
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
@@ -94,7 +94,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX jobs_by_remote ON mvsep.jobs (account, remote) WHERE remote IS NOT NULL",
         f"""
         CREATE INDEX jobs_waiting ON mvsep.jobs (account, turn_group, owner, priority DESC, number)
-            WHERE state IN ({WAITING})
+            WHERE state IN ({WITHOUT_SLOT})
         """,
         f"CREATE INDEX jobs_holding ON mvsep.jobs (account) WHERE state IN ({HOLDING})",
         """

@@ -21,7 +21,7 @@ from mvsep_async.postgres.decisions import (
     ready,
 )
 from mvsep_async.postgres.notices import Notice, NoticeKind
-from mvsep_async.postgres.schema import HOLDING, WAITING
+from mvsep_async.postgres.schema import HOLDING, WITHOUT_SLOT
 from mvsep_async.postgres.statements import EPOCH, Statements
 
 __all__ = ["Account", "Claimed", "LeaseOverError", "SlotTable"]
@@ -30,7 +30,7 @@ _CANDIDATES: Final = f"""
     SELECT j.id, j.owner, t.turn_group, t.turn FROM mvsep.turns t CROSS JOIN LATERAL (
         SELECT x.id, x.owner FROM unnest(%(owners)s::text[]) o CROSS JOIN LATERAL (
             SELECT id, owner, priority, number FROM mvsep.jobs
-            WHERE account = t.account AND turn_group = t.turn_group AND owner = o AND state IN ({WAITING})
+            WHERE account = t.account AND turn_group = t.turn_group AND owner = o AND state IN ({WITHOUT_SLOT})
             ORDER BY priority DESC, number LIMIT 1
         ) x ORDER BY x.priority DESC, x.number LIMIT 1
     ) j WHERE t.account = %(account)s AND t.turn_group <> ALL(%(full)s) ORDER BY t.turn LIMIT 1
@@ -46,7 +46,7 @@ _PROCESSES: Final = f"""
 _GRANT: Final = f"""
     WITH job AS (
         UPDATE mvsep.jobs SET state = 'creating', attempts = attempts + 1, intent_at = %(stamp)s, claim = %(token)s
-        WHERE id = %(job)s AND owner = %(me)s AND state IN ({WAITING}) RETURNING id
+        WHERE id = %(job)s AND owner = %(me)s AND state IN ({WITHOUT_SLOT}) RETURNING id
     ), turn AS (
         UPDATE mvsep.turns SET turn = nextval('mvsep.turn_numbers')
         WHERE account = %(account)s AND turn_group = %(group)s
@@ -200,7 +200,7 @@ class SlotTable(Statements):
             f"""
             DELETE FROM mvsep.turns t WHERE account = %s AND turn < %s AND NOT EXISTS (
                 SELECT 1 FROM mvsep.jobs j
-                WHERE j.account = t.account AND j.turn_group = t.turn_group AND j.state IN ({WAITING}))
+                WHERE j.account = t.account AND j.turn_group = t.turn_group AND j.state IN ({WITHOUT_SLOT}))
               AND NOT EXISTS (
                 SELECT 1 FROM mvsep.jobs j
                 WHERE j.account = t.account AND j.turn_group = t.turn_group AND j.state IN ({HOLDING}))
