@@ -147,7 +147,7 @@ class Wire:
     ) -> None:
         if self.budget:
             self.budget.answered(self.clock.now, limit=self.service.scenario.per_minute, remaining=0)
-            self.budget.refused(self.clock.now, wait)
+            self.budget.rate_limited(self.clock.now, wait)
             self.send(priority, serve, answered, upload)
         else:
             self.clock.after(wait, lambda: self.send(priority, serve, answered, upload))

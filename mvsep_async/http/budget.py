@@ -97,7 +97,7 @@ class Budget:
         """Take back a request that was never sent."""
         self._out -= 1
 
-    def refused(self, now: float, retry_after: float | None) -> None:
+    def rate_limited(self, now: float, retry_after: float | None) -> None:
         """Count a 429: no request may be sent before the wait is over."""
         wait = UNKNOWN_WAIT if retry_after is None else max(retry_after, SHORTEST_WAIT)
         self._blocked_until = max(self._blocked_until, now + wait)

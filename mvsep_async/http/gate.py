@@ -99,9 +99,9 @@ class Gate:
                     self.allowance.learned(self.budget.limit)
             self._wake()
 
-    def refused(self, retry_after: float | None) -> None:
+    def rate_limited(self, retry_after: float | None) -> None:
         """Stop all requests for a while after a 429."""
-        self.budget.refused(self.clock(), retry_after)
+        self.budget.rate_limited(self.clock(), retry_after)
 
     def spare(self) -> int:
         """Return how many requests of the lowest priority could be sent now without a wait."""

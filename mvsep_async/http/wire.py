@@ -42,7 +42,7 @@ _MOST_REDIRECTS = 3
 _LIMIT = 30.0
 """Seconds for an answer to be complete. Timeouts alone do not end one that comes a byte at a time."""
 
-_MOST_REFUSALS = 10
+_MOST_REJECTIONS = 10
 """429 answers in a row to one call before it fails: each is waited out, so this is many minutes."""
 
 
@@ -69,16 +69,16 @@ class Wire:
             raise without_frames(error)  # noqa: B904
 
     async def _call(self, call: Call) -> Json:
-        refusals = 0
+        rejections = 0
         while _is_rate_limited(call, answer := await self._follow(call)):
             wait = retry_after(answer.headers)
-            self.gate.refused(wait)
+            self.gate.rate_limited(wait)
             if call.on_rate_limited is not None:
                 call.on_rate_limited()
-            refusals += 1
-            if refusals == _MOST_REFUSALS:
+            rejections += 1
+            if rejections == _MOST_REJECTIONS:
                 raise RateLimitedError(
-                    f"the service rejected {call.path} {refusals} times because of its rate limit: another program "
+                    f"the service rejected {call.path} {rejections} times because of its rate limit: another program "
                     "seems to use up this account's requests",
                     retry_after=wait,
                 )

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from attrs import define, frozen
 
 from mvsep_async.http.gate import Allowance
-from mvsep_async.jobs.entry import JobEntry, JobName
+from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.progress import Progress
 
@@ -140,7 +140,7 @@ class Coordinator(Protocol):
         """Write a new job to the journal, or return the existing job that has its key or its song."""
         ...
 
-    async def find(self, by: JobName, value: str, *, patient: bool = False) -> JobView | None:
+    async def find(self, by: LookupKey, value: str, *, patient: bool = False) -> JobView | None:
         """Return the job of another client with this name.
 
         Raises `JournalError` while the shared journal is out of reach. `patient`: for a submit, which waits for the
@@ -220,7 +220,7 @@ class LocalCoordinator:
             await self.journal.flush()
         return None
 
-    async def find(self, by: JobName, value: str, *, patient: bool = False) -> JobView | None:
+    async def find(self, by: LookupKey, value: str, *, patient: bool = False) -> JobView | None:
         return None
 
     async def confirm(self, job: str, *, patient: bool = False) -> None:

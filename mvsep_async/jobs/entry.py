@@ -15,9 +15,9 @@ from mvsep_async.jobs.subscription import Subscribers, Subscription
 from mvsep_async.models.stage import Stage
 from mvsep_async.sources import is_url
 
-__all__ = ["JobEntry", "JobName"]
+__all__ = ["JobEntry", "LookupKey"]
 
-JobName: TypeAlias = Literal["id", "hash", "key", "fingerprint", "content"]
+LookupKey: TypeAlias = Literal["id", "hash", "key", "fingerprint", "content"]
 """What a job is found by: its id, its hash at the service, the caller's key, the fingerprint of its file or audio."""
 
 

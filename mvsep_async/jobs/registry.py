@@ -14,7 +14,7 @@ from anyio import CancelScope
 from attrs import define, evolve, field, frozen
 
 from mvsep_async.errors import JobCancelledError, MVSepError
-from mvsep_async.jobs.entry import JobEntry, JobName
+from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import Journal, Record
@@ -65,7 +65,7 @@ class JobRegistry:
     wall: Callable[[], float] = field(factory=lambda: time.time)
     elsewhere: WeakValueDictionary[str, JobEntry] = field(factory=WeakValueDictionary)
     jobs: dict[str, JobEntry] = field(factory=dict)
-    _indexes: dict[JobName, dict[str, JobEntry]] = field(init=False)
+    _indexes: dict[LookupKey, dict[str, JobEntry]] = field(init=False)
     _unrecorded: set[str] = field(factory=set)
     """Ids of jobs that the journal does not record."""
     _interrupted: dict[str, JobState] = field(factory=dict)
@@ -158,7 +158,7 @@ class JobRegistry:
         self._last_stamp = max(self.wall(), nextafter(self._last_stamp, inf))
         return self._last_stamp
 
-    def find(self, by: JobName, value: str | None) -> JobEntry | None:
+    def find(self, by: LookupKey, value: str | None) -> JobEntry | None:
         """Return the job of this client with this name; `None` if there is none, or no value."""
         return None if value is None else self._indexes[by].get(value)
 
@@ -350,7 +350,7 @@ class JobRegistry:
         job.publish(progress)
 
 
-def _names(job: JobEntry) -> Iterator[tuple[JobName, str]]:
+def _names(job: JobEntry) -> Iterator[tuple[LookupKey, str]]:
     """Yield each name by which a job is found, besides its id."""
     request, facts = job.request, job.facts
     if request.key is not None:

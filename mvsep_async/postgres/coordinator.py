@@ -17,7 +17,7 @@ from attrs import define, field
 from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
-from mvsep_async.jobs.entry import JobEntry, JobName
+from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.journal import JobDuration, Journal
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
@@ -309,7 +309,7 @@ class SharedCoordinator:
                     raise
                 await anyio.sleep(outage.rest)
 
-    async def find(self, by: JobName, value: str, *, patient: bool = False) -> JobView | None:
+    async def find(self, by: LookupKey, value: str, *, patient: bool = False) -> JobView | None:
         jobs = self._store.jobs
 
         async def look() -> tuple[Any, ...] | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from mvsep_async.errors import JobCancelledError
-from mvsep_async.jobs.entry import JobName
+from mvsep_async.jobs.entry import LookupKey
 from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobState
 from mvsep_async.journal.changes import PendingChanges, Row, Value
@@ -199,7 +199,7 @@ class JobTable(Statements):
         )
         return [JobDuration(algorithm=a, size=s, waiting=w, processing=p) for a, s, w, p in rows]
 
-    async def find(self, connection: Connection, by: JobName, value: str) -> tuple[Any, ...] | None:
+    async def find(self, connection: Connection, by: LookupKey, value: str) -> tuple[Any, ...] | None:
         """Return the row of the newest job with this name."""
         (given,) = encoded((value,))
         where = {

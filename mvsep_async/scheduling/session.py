@@ -23,7 +23,7 @@ from mvsep_async.errors import (
 from mvsep_async.http.call import Caller
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.coordinator import Coordinator
-from mvsep_async.jobs.entry import JobEntry, JobName
+from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.job import Job, entry_of, wait_until_over, wait_until_separated
@@ -160,7 +160,7 @@ class Session:
 
     async def find(self, *, key: str | None, id: str | None, hash: str | None) -> Job | None:
         """Return a known job; see `MVSepClient.find`."""
-        names: tuple[tuple[JobName, str | None], ...] = (("id", id), ("hash", hash), ("key", key))
+        names: tuple[tuple[LookupKey, str | None], ...] = (("id", id), ("hash", hash), ("key", key))
         by, value = next((name for name in names if name[1] is not None), ("key", None))
         with self.callers.enter():
             entry = await self.submitter.find(by, value)

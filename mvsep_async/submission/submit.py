@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from mvsep_async.concurrency import CallerScopes, KeyedLock
 from mvsep_async.errors import DownloadError, InvalidRequestError, MVSepError, UploadError
 from mvsep_async.jobs.coordinator import Coordinator, JobView
-from mvsep_async.jobs.entry import JobEntry, JobName
+from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import FailureKind, classify_failure
 from mvsep_async.jobs.fingerprint import content_fingerprint_of, fingerprint_of
@@ -149,7 +149,7 @@ class Submitter:
             self.resume(known)
         return known
 
-    async def find(self, by: JobName, value: str | None, *, patient: bool = False) -> JobEntry | None:
+    async def find(self, by: LookupKey, value: str | None, *, patient: bool = False) -> JobEntry | None:
         """Return the job with this name, of this client or of another one with the same journal.
 
         `patient`: wait for a shared journal that is out of reach.

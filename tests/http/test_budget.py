@@ -154,7 +154,7 @@ def test_after_a_refusal_nothing_goes_out_before_its_time(said: float | None, wa
     budget = Budget()
     budget.sent()
     budget.answered(100.0)
-    budget.refused(100.0, said)
+    budget.rate_limited(100.0, said)
     assert budget.wait(Priority.CREATE, 100.0) == pytest.approx(waited)
     assert budget.spare(100.0) == 0
     assert budget.wait(Priority.CREATE, 100.0 + waited) == 0
@@ -162,6 +162,6 @@ def test_after_a_refusal_nothing_goes_out_before_its_time(said: float | None, wa
 
 def test_a_later_shorter_refusal_does_not_shorten_the_wait() -> None:
     budget = Budget()
-    budget.refused(0.0, 30.0)
-    budget.refused(1.0, 2.0)
+    budget.rate_limited(0.0, 30.0)
+    budget.rate_limited(1.0, 2.0)
     assert budget.wait(Priority.CREATE, 1.0) == pytest.approx(29.0)

@@ -84,7 +84,7 @@ def test_headers_teach_and_no_answer_counts_too() -> None:
 def test_a_refusal_holds_everybody_back() -> None:
     async def scene() -> None:
         gate, sent, start = Gate(Budget()), list[tuple[str, float]](), anyio.current_time()
-        gate.refused(20.0)
+        gate.rate_limited(20.0)
         await send(gate, Priority.CREATE, sent, "create")
         assert sent[0][1] - start == pytest.approx(20.0)
 

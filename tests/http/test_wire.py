@@ -254,7 +254,7 @@ async def test_429_is_waited_out_whatever_the_call(wire: Wire, call: Call) -> No
     call = evolve(call, on_rate_limited=lambda: rate_limited.append(1))
 
     class Patient(Budget):
-        def refused(self, now: float, retry_after: float | None) -> None:
+        def rate_limited(self, now: float, retry_after: float | None) -> None:
             waits.append(retry_after)
 
     wire.gate.budget = Patient(fixed=10_000)
@@ -296,7 +296,7 @@ async def test_a_hook_of_the_callers_that_raises_for_a_status_changes_nothing_of
 @respx.mock
 async def test_endless_429_fails_in_the_end(wire: Wire) -> None:
     class Patient(Budget):
-        def refused(self, now: float, retry_after: float | None) -> None:
+        def rate_limited(self, now: float, retry_after: float | None) -> None:
             pass
 
     wire.gate.budget = Patient(fixed=10_000)
