@@ -32,7 +32,7 @@ __all__ = ["EPOCH", "Machine", "Platform", "simulated"]
 EPOCH: Final = 1_780_000_000.0
 """The Unix time at which every run begins."""
 
-_WRITES: Final = frozenset({"begin", "write", "_write", "finish", "probe"})
+_WRITES: Final = frozenset({"begin", "write", "_write", "finish", "check_writable"})
 """Functions run in threads that need room on the disk."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from attrs import define, field
 
-__all__ = ["DISK_FULL", "Folder", "NotOursError", "name_limit", "probe"]
+__all__ = ["DISK_FULL", "Folder", "NotOursError", "check_writable", "name_limit"]
 
 _BY_DESCRIPTOR: Final = {os.open, os.mkdir, os.stat, os.unlink, os.rename, os.readlink} <= os.supports_dir_fd
 """Whether the platform works relative to an open folder (POSIX), not only by path (Windows)."""
@@ -29,7 +29,7 @@ DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Values of `errno` when a disk or a quota is full."""
 
 _PROBED: Final = 64 * 1024
-"""Bytes that `probe` writes, to notice a full disk."""
+"""Bytes that `check_writable` writes, to notice a full disk."""
 
 
 class NotOursError(FileExistsError):
@@ -229,7 +229,7 @@ class Folder:
             raise OSError(errno.ELOOP, "a link leads out of the folder", str(self.path))
 
 
-def probe(root: Path, inside: Path) -> None:
+def check_writable(root: Path, inside: Path) -> None:
     """Raise `OSError` if files cannot be written to `root / inside`. Missing folders below `root` are not created.
 
     A file is written in the folder, or in the nearest one above it that exists, and removed again. It has no name where

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mvsep_async.concurrency import in_thread
-from mvsep_async.download.folder import DISK_FULL, probe
+from mvsep_async.download.folder import DISK_FULL, check_writable
 from mvsep_async.download.paths import folder_of, song_of
 from mvsep_async.errors import DownloadError
 from mvsep_async.jobs.request import JobRequest
@@ -23,7 +23,7 @@ async def check_target(request: JobRequest) -> None:
         return
     root, inside = Path(target.directory), Path(folder_of(target, song_of(request, None)))
     try:
-        await in_thread(probe, root, inside)
+        await in_thread(check_writable, root, inside)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             reason = ": the disk is full: free some space and start again"

@@ -13,7 +13,7 @@ import pytest
 
 from mvsep_async.download import folder as folder_module
 from mvsep_async.download.fetch import Fetch, Fetched
-from mvsep_async.download.folder import Folder, NotOursError, name_limit, probe
+from mvsep_async.download.folder import Folder, NotOursError, check_writable, name_limit
 from mvsep_async.download.part_file import PartFile, is_taken, remove_leftovers
 from mvsep_async.download.ranges import ResumeState
 from mvsep_async.errors import DownloadError
@@ -46,7 +46,7 @@ async def test_a_link_that_the_user_made_in_the_target_folder_is_followed(tmp_pa
     disk.mkdir(parents=True)
     (root / "Artist").symlink_to(disk)
     (root / "relative").symlink_to(Path("..", "other disk", "artist"))
-    probe(root, Path("Artist"))
+    check_writable(root, Path("Artist"))
     await download(root / "Artist" / "album" / "a.wav", root)
     await download(root / "relative" / "b.wav", root)
     assert (disk / "album" / "a.wav").read_bytes() == SONG
@@ -60,7 +60,7 @@ async def test_a_link_that_another_user_made_is_not_followed(tmp_path: Path) -> 
     outside.mkdir()
     (root / "Artist").symlink_to(outside)
     os.chown(root / "Artist", STRANGER, STRANGER, follow_symlinks=False)
-    for refused in (partial(probe, root, Path("Artist")), partial(is_taken, root, root / "Artist" / "a.wav")):
+    for refused in (partial(check_writable, root, Path("Artist")), partial(is_taken, root, root / "Artist" / "a.wav")):
         with pytest.raises(OSError, match="symbolic link made by another user"):
             refused()
     with pytest.raises(DownloadError, match="symbolic link made by another user"):
@@ -173,37 +173,37 @@ async def test_a_share_without_locks_is_used_all_the_same(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    probe(tmp_path, Path("song"))
+    check_writable(tmp_path, Path("song"))
     assert not is_taken(tmp_path, tmp_path / "a.wav")
     await download(tmp_path / "a.wav", tmp_path)
     assert (tmp_path / "a.wav").read_bytes() == SONG
 
 
 def test_a_probe_leaves_nothing_but_the_target_folder(tmp_path: Path) -> None:
-    probe(tmp_path / "new" / "stems", Path("Artist", "Song"))
+    check_writable(tmp_path / "new" / "stems", Path("Artist", "Song"))
     assert list((tmp_path / "new" / "stems").iterdir()) == []
     (tmp_path / "new" / "stems" / "Artist").mkdir()
-    probe(tmp_path / "new" / "stems", Path("Artist", "Song"))
+    check_writable(tmp_path / "new" / "stems", Path("Artist", "Song"))
     assert list((tmp_path / "new" / "stems").rglob("*")) == [tmp_path / "new" / "stems" / "Artist"]
 
 
 def test_a_probe_finds_what_would_fail_after_the_payment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Song").write_text("a file in the way")
     with pytest.raises(NotADirectoryError):
-        probe(tmp_path, Path("Song"))
+        check_writable(tmp_path, Path("Song"))
     with pytest.raises(NotADirectoryError):
-        probe(tmp_path, Path("Song", "deeper"))
+        check_writable(tmp_path, Path("Song", "deeper"))
     with pytest.raises(FileExistsError):
-        probe(tmp_path / "Song", Path())
+        check_writable(tmp_path / "Song", Path())
     with pytest.raises(OSError, match="/proc"):
-        probe(Path("/proc/nowhere"), Path())
+        check_writable(Path("/proc/nowhere"), Path())
 
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(folder_module.os, "write", full)
     with pytest.raises(OSError, match="No space"):
-        probe(tmp_path, Path())
+        check_writable(tmp_path, Path())
     assert [path.name for path in tmp_path.iterdir()] == ["Song"]
 
 
@@ -211,7 +211,7 @@ def test_a_probe_finds_what_would_fail_after_the_payment(tmp_path: Path, monkeyp
 def test_a_probe_finds_a_folder_without_permission(tmp_path: Path) -> None:
     (tmp_path / "Song").mkdir(mode=0o500)
     with pytest.raises(PermissionError):
-        probe(tmp_path, Path("Song", "deeper"))
+        check_writable(tmp_path, Path("Song", "deeper"))
 
 
 def test_the_limit_of_names_is_that_of_the_nearest_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
