@@ -35,7 +35,7 @@ from mvsep_async.models.separation import OutputFile, Separation
 from mvsep_async.models.stage import Stage
 from mvsep_async.naming import check_layout
 from mvsep_async.observe.events import Downloaded, Retried
-from mvsep_async.transport.rate_limit import RateLimit
+from mvsep_async.transport.bandwidth import Bandwidth
 
 if TYPE_CHECKING:
     import httpx
@@ -61,7 +61,7 @@ class Downloader:
     patience: float
     time_scale: float = 1.0
     may_be_private: Callable[[str], bool] = lambda url: True
-    rate_limit: RateLimit | None = None
+    bandwidth: Bandwidth | None = None
     confirm: Callable[[str], Awaitable[None]] | None = None
     """Raises unless the job with this id is this client's; awaited before a download, and before a file is named."""
     clock: Callable[[], float] = anyio.current_time
@@ -239,7 +239,7 @@ class Downloader:
             on_retry=lambda reason: self.registry.emit(Retried("download", f"{file.path.name}: {reason}", job.id)),
             patience=self.patience,
             may_be_private=self.may_be_private,
-            rate_limit=self.rate_limit,
+            bandwidth=self.bandwidth,
             clock=self.clock,
             sleep=lambda seconds: permit.release_while(self.sleep, seconds * self.time_scale),
         )

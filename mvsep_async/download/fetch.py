@@ -37,7 +37,7 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
     TransportError,
 )
-from mvsep_async.transport.rate_limit import RateLimit
+from mvsep_async.transport.bandwidth import Bandwidth
 
 if TYPE_CHECKING:
     import httpx
@@ -76,7 +76,7 @@ class Fetch:
       has failed, so that `keeps` is up to date.
     - `keeps()`: whether an unfinished file is kept, to be continued. `on_retry(reason)` is called before each further
       attempt. `patience`: seconds without a new byte before it fails.
-    - `may_be_private(url)`: whether a link may lead to a private address. `rate_limit`: how fast to read.
+    - `may_be_private(url)`: whether a link may lead to a private address. `bandwidth`: how fast to read.
     """
 
     http: httpx.AsyncClient
@@ -94,7 +94,7 @@ class Fetch:
     on_retry: Callable[[str], None] = lambda reason: None
     patience: float = PATIENCE
     may_be_private: Callable[[str], bool] = lambda url: True
-    rate_limit: RateLimit | None = None
+    bandwidth: Bandwidth | None = None
     clock: Callable[[], float] = anyio.current_time
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     _part: PartFile = field(default=Factory(lambda self: PartFile(self.root, self.target), takes_self=True), init=False)
@@ -176,7 +176,7 @@ class Fetch:
                 self.url,
                 request_headers(have, state),
                 may_be_private=self.may_be_private,
-                rate_limit=self.rate_limit,
+                bandwidth=self.bandwidth,
             ) as response:
                 verdict = classify_download_response(
                     response.status,

@@ -14,8 +14,8 @@ from attrs import define, frozen
 
 from mvsep_async.errors import MVSepError
 from mvsep_async.transport.addresses import PUBLIC_ONLY, PrivateAddressError, require_public
+from mvsep_async.transport.bandwidth import Bandwidth, MinimumRate
 from mvsep_async.transport.compat import error_names, library_of, tls_error
-from mvsep_async.transport.rate_limit import MinimumRate, RateLimit
 from mvsep_async.transport.reading import body_reader
 
 if TYPE_CHECKING:
@@ -56,18 +56,18 @@ async def request_file(
     headers: dict[str, str],
     *,
     may_be_private: Callable[[str], bool] = lambda url: True,
-    rate_limit: RateLimit | None = None,
+    bandwidth: Bandwidth | None = None,
     minimum_rate: MinimumRate | None = None,
 ) -> AsyncIterator[FileResponse]:
     """Send a GET without the client's cookies, authorization or own headers, and follow redirects.
 
-    `may_be_private(url)`: whether a host may have a private address. `rate_limit`: the fastest rate at which the body
+    `may_be_private(url)`: whether a host may have a private address. `bandwidth`: the fastest rate at which the body
     is read; `minimum_rate`: the slowest rate that does not fail. Raises `RequestError` for every failure of the
     network, the link or the caller's HTTP client, also while the block reads the body.
     """
     try:
         async with _follow(http, url, headers, may_be_private) as response, body_reader(response) as read_into:
-            reader = _Reader(read_into, rate_limit, minimum_rate or MinimumRate())
+            reader = _Reader(read_into, bandwidth, minimum_rate or MinimumRate())
             yield FileResponse(response.status_code, response.headers, reader.read_into)
     except Exception as error:
         if not error_names(error) & {"TransportError", "StreamError"}:
@@ -154,7 +154,7 @@ class _Reader:
     """Reads a body at most as fast as the limit, and fails if it arrives slower than the minimum rate."""
 
     _read_into: Callable[[memoryview], Awaitable[int]]
-    _limit: RateLimit | None
+    _limit: Bandwidth | None
     _minimum: MinimumRate
 
     async def read_into(self, buffer: memoryview) -> int:

@@ -13,7 +13,7 @@ from attrs import frozen
 from mvsep_async.http.content import Content
 from mvsep_async.http.request_body import RequestBody
 from mvsep_async.http.token import Token
-from mvsep_async.transport.rate_limit import RateLimit
+from mvsep_async.transport.bandwidth import Bandwidth
 
 __all__ = ["MultipartBody", "Part"]
 
@@ -38,7 +38,7 @@ class MultipartBody(RequestBody):
     called, and `handed_over` becomes true, just before the last bytes are given to the transport: from then on the
     service may have the whole request. `before_last` is awaited before that, and may raise to keep the request
     incomplete. All refer to the latest iteration. A `Token` among the fields is revealed only while the bytes that hold
-    it are made. `rate_limit` slows the files down. Iterating raises `UploadError` where a file's content does.
+    it are made. `bandwidth` slows the files down. Iterating raises `UploadError` where a file's content does.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MultipartBody(RequestBody):
         on_progress: Callable[[int, int], None] | None = None,
         on_handed_over: Callable[[], None] | None = None,
         before_last: Callable[[], Awaitable[None]] | None = None,
-        rate_limit: RateLimit | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         self._boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
@@ -58,7 +58,7 @@ class MultipartBody(RequestBody):
         self._on_progress = on_progress
         self._on_handed_over = on_handed_over
         self._before_last = before_last
-        self._rate_limit = rate_limit
+        self._bandwidth = bandwidth
         self.handed_over = False
         self.total = sum(part.content.size for part in parts)
         tail = len(self._tail())
@@ -76,8 +76,8 @@ class MultipartBody(RequestBody):
             async with aclosing(part.content.chunks()) as chunks:
                 async for chunk in chunks:
                     for piece in self._cut(chunk):
-                        if self._rate_limit is not None:
-                            await self._rate_limit.before_sending(len(piece))
+                        if self._bandwidth is not None:
+                            await self._bandwidth.before_sending(len(piece))
                         yield piece
                         sent += len(piece)
                         self._report(sent)
@@ -90,9 +90,9 @@ class MultipartBody(RequestBody):
         yield self._tail()
 
     def _cut(self, chunk: bytes) -> Iterable[bytes]:
-        if self._rate_limit is None:
+        if self._bandwidth is None:
             return (chunk,)
-        step = self._rate_limit.piece
+        step = self._bandwidth.piece
         return (chunk[start : start + step] for start in range(0, len(chunk), step))
 
     def _report(self, sent: int) -> None:

@@ -29,8 +29,8 @@ from mvsep_async.http.rate_headers import retry_after
 from mvsep_async.http.request_body import RequestBody
 from mvsep_async.http.response import LARGE, MAX_BODY, HTTPResponse, decode_response
 from mvsep_async.http.token import Token
+from mvsep_async.transport.bandwidth import Bandwidth
 from mvsep_async.transport.compat import Timeouts, error_names
-from mvsep_async.transport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import httpx
@@ -58,7 +58,7 @@ class Wire:
     token: Token | None
     gate: Gate
     timeouts: Timeouts = field(factory=lambda: Timeouts.of(30.0))
-    rate_limit: RateLimit | None = None
+    bandwidth: Bandwidth | None = None
 
     async def call(self, call: Call, /) -> Json:
         """Send `call` and return the decoded answer, or raise the `MVSepError` that it stands for."""
@@ -186,7 +186,7 @@ class Wire:
                 on_progress=call.on_progress,
                 on_handed_over=call.on_handed_over,
                 before_last=call.before_last,
-                rate_limit=self.rate_limit,
+                bandwidth=self.bandwidth,
             )
         else:
             assert call.before_last is not None

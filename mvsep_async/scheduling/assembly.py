@@ -45,8 +45,8 @@ from mvsep_async.submission.recovery import Recovery
 from mvsep_async.submission.recovery_policy import Search
 from mvsep_async.submission.submit import Submitter
 from mvsep_async.submission.upload_queue import UploadQueue
+from mvsep_async.transport.bandwidth import Bandwidth
 from mvsep_async.transport.client import make_http
-from mvsep_async.transport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import httpx
@@ -127,8 +127,8 @@ def _wire(config: ClientConfig, http: httpx.AsyncClient, emit: Listener, coordin
     )
     if config.token is not None:
         protect(config.token)
-    rate_limit = None if config.limit_rate is None else RateLimit(config.limit_rate)
-    return Wire(http, config.base, config.token, gate, config.timeout, rate_limit)
+    bandwidth = None if config.limit_rate is None else Bandwidth(config.limit_rate)
+    return Wire(http, config.base, config.token, gate, config.timeout, bandwidth)
 
 
 def _scheduler(
@@ -187,7 +187,7 @@ def _scheduler(
         config.patience,
         time_scale,
         config.may_be_private,
-        wire.rate_limit,
+        wire.bandwidth,
         confirm=partial(coordinator.confirm, patient=True) if coordinator.shared else None,
     )
     canceller = Canceller(registry, coordinator, dispatcher, poller, SeparationsAPI(caller))

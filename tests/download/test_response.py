@@ -16,8 +16,8 @@ from mvsep_async.download.ranges import Reject
 from mvsep_async.download.response import RequestError, request_file
 from mvsep_async.download.retry import Fail, Retry, RetryState
 from mvsep_async.errors import DownloadError
+from mvsep_async.transport.bandwidth import Bandwidth, MinimumRate
 from mvsep_async.transport.client import make_http
-from mvsep_async.transport.rate_limit import MinimumRate, RateLimit
 from tests.transport.conftest import audio
 from tests.transport.servers import Connection, FileAnswer, Request, serving
 
@@ -96,8 +96,8 @@ async def test_a_rate_limit_paces_a_download(tmp_path: Path) -> None:
     data = audio(60_000)
     with serving(FileAnswer(data)) as server:
         async with make_http(10.0) as http:
-            limit = RateLimit(200_000)
+            limit = Bandwidth(200_000)
             began = anyio.current_time()
-            await Fetch(http=http, url=server.url(), target=tmp_path / "a.wav", root=tmp_path, rate_limit=limit).run()
+            await Fetch(http=http, url=server.url(), target=tmp_path / "a.wav", root=tmp_path, bandwidth=limit).run()
             assert anyio.current_time() - began > 0.15, "60 kB at 200 kB/s, less one piece"
     assert (tmp_path / "a.wav").read_bytes() == data

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from mvsep_async.transport.rate_limit import MinimumRate, RateLimit, TokenBucket
+from mvsep_async.transport.bandwidth import Bandwidth, MinimumRate, TokenBucket
 
 
 def in_virtual_time(main: Callable[[], Awaitable[None]]) -> None:
@@ -40,7 +40,7 @@ def test_uploads_go_before_downloads_and_all_keep_the_rate() -> None:
 
     async def main() -> None:
         began = anyio.current_time()
-        limit = RateLimit(100_000)
+        limit = Bandwidth(100_000)
 
         async def upload() -> None:
             for _ in range(50):
@@ -63,7 +63,7 @@ def test_uploads_go_before_downloads_and_all_keep_the_rate() -> None:
 
 def test_a_cancelled_upload_holds_nothing_back() -> None:
     async def main() -> None:
-        limit = RateLimit(1000)
+        limit = Bandwidth(1000)
         await limit.before_sending(limit.piece)
         await limit.before_sending(limit.piece)
         with anyio.move_on_after(0.01) as scope:
@@ -77,7 +77,7 @@ def test_a_cancelled_upload_holds_nothing_back() -> None:
 
 @pytest.mark.parametrize(("rate", "piece"), [(1024, 1024), (100_000, 10_000), (1e9, 65536)])
 def test_pieces_suit_the_rate(rate: float, piece: int) -> None:
-    assert RateLimit(rate).piece == piece
+    assert Bandwidth(rate).piece == piece
 
 
 def test_a_rate_is_judged_a_window_at_a_time() -> None:

@@ -1,4 +1,4 @@
-"""Rate limits of transfers: the highest rate of all together, and the lowest of a single one."""
+"""The bandwidth of transfers: the highest rate of all together, and the lowest of a single one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 from attrs import define, field
 
-__all__ = ["MinimumRate", "RateLimit", "TokenBucket"]
+__all__ = ["Bandwidth", "MinimumRate", "TokenBucket"]
 
 _STEP: Final = 0.1
 """Seconds of the allowed rate that one piece may have: small enough that the line is shared evenly."""
@@ -43,7 +43,7 @@ class TokenBucket:
 
 
 @define(eq=False)
-class RateLimit:
+class Bandwidth:
     """One limit in bytes per second for all uploads and downloads together; uploads go first.
 
     An upload keeps a slot of the account waiting, a download keeps nothing waiting.
