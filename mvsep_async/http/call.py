@@ -59,7 +59,7 @@ class Call:
     repeatable: bool = True
     tolerant: bool = False
     priority: Priority = Priority.REST
-    limit: float | None = None
+    answer_within: float | None = None
     """Most seconds from the request, or the last byte of its upload, until the answer is complete; `None`: 30, or the
     timeouts of the client where they are longer."""
     on_progress: Callable[[int, int], None] | None = None

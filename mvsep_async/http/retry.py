@@ -53,7 +53,9 @@ class PatientCaller:
             wait_jitter=0.5 * self.time_scale,
         ):
             with attempt:
-                return await self.caller.call(evolve(call, limit=max(_SHORTEST, deadline - anyio.current_time())))
+                return await self.caller.call(
+                    evolve(call, answer_within=max(_SHORTEST, deadline - anyio.current_time()))
+                )
         raise AssertionError("stamina either returns the answer or raises the last error")
 
     def _repeat(self, call: Call, deadline: float, error: Exception) -> bool | float:

@@ -39,7 +39,7 @@ __all__ = ["Wire"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 3
-_LIMIT = 30.0
+_ANSWER_WITHIN = 30.0
 """Seconds for an answer to be complete. Timeouts alone do not end one that comes a byte at a time."""
 
 _MOST_REJECTIONS = 10
@@ -114,15 +114,15 @@ class Wire:
         raise ProtocolError(f"the service redirects {call.path} more than {_MOST_REDIRECTS} times")
 
     async def _exchange(self, call: Call, admitted: Pass) -> HTTPResponse:
-        """Send one request and read its answer, within the call's limit after the last byte of an upload."""
+        """Send one request and read its answer, within `answer_within` seconds after the last byte of an upload."""
         place = f"{call.host or self.base}, {call.path}"
-        limit = (
-            max(_LIMIT, self.timeouts.connect or inf, self.timeouts.read or inf) if call.limit is None else call.limit
-        )
-        scope = CancelScope(deadline=inf if call.files else anyio.current_time() + limit)
+        seconds = call.answer_within
+        if seconds is None:
+            seconds = max(_ANSWER_WITHIN, self.timeouts.connect or inf, self.timeouts.read or inf)
+        scope = CancelScope(deadline=inf if call.files else anyio.current_time() + seconds)
         try:
             with scope:
-                return await self._send(call, scope, limit)
+                return await self._send(call, scope, seconds)
         except UnicodeError:
             admitted.sent = False
             raise InvalidRequestError(
@@ -132,11 +132,11 @@ class Wire:
             closed = self.http.is_closed
             admitted.sent = was_sent(error, closed=closed)
             raise failure_of(error, place, closed=closed) from None
-        raise TransportError(f"the service did not complete its answer within {limit:g} s ({place})")
+        raise TransportError(f"the service did not complete its answer within {seconds:g} s ({place})")
 
-    async def _send(self, call: Call, scope: CancelScope, limit: float) -> HTTPResponse:
+    async def _send(self, call: Call, scope: CancelScope, seconds: float) -> HTTPResponse:
         def handed_over() -> None:
-            scope.deadline = anyio.current_time() + limit
+            scope.deadline = anyio.current_time() + seconds
             if call.on_handed_over is not None:
                 call.on_handed_over()
 
@@ -149,7 +149,7 @@ class Wire:
                     raise
                 response = error.response  # type: ignore[attr-defined] # an event hook of the caller's raised it
             try:
-                scope.deadline = min(scope.deadline, anyio.current_time() + limit)
+                scope.deadline = min(scope.deadline, anyio.current_time() + seconds)
                 content, overlong = await read_body(response, call.path, MAX_BODY)
             finally:
                 with CancelScope(shield=True):

@@ -143,7 +143,7 @@ async def test_cancelled_calls(transport: str, phase: str, how: Callable[..., An
             check(caught.value)
             if phase != "upload":
                 with pytest.raises(MVSepError) as failed:
-                    await wire.call(evolve(call, limit=0.1))
+                    await wire.call(evolve(call, answer_within=0.1))
                 check(failed.value)
             over.set()
 

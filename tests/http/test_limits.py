@@ -28,7 +28,7 @@ from mvsep_async.transport.client import make_http
 from mvsep_async.transport.compat import Timeouts
 from tests.transport.servers import Answer, Connection, Request, serving
 
-USER = Call(method="GET", path="app/user", auth=Auth.REQUIRED, limit=0.2)
+USER = Call(method="GET", path="app/user", auth=Auth.REQUIRED, answer_within=0.2)
 CREATE = Call(
     method="POST",
     path="separation/create",
@@ -37,7 +37,7 @@ CREATE = Call(
     multipart=True,
     auth=Auth.REQUIRED,
     repeatable=False,
-    limit=0.2,
+    answer_within=0.2,
 )
 
 
@@ -103,7 +103,9 @@ async def test_a_slow_upload_is_not_cut(http: httpx.AsyncClient) -> None:
 
     song = Part("audiofile", "song.wav", BytesContent(bytes(40_000_000)))
     with serving(sip) as server:
-        assert await wire_to(http, server.url("")).call(evolve(CREATE, files=(song,), limit=1.5)) == {"success": True}
+        assert await wire_to(http, server.url("")).call(evolve(CREATE, files=(song,), answer_within=1.5)) == {
+            "success": True
+        }
 
 
 async def test_all_attempts_of_an_endpoint_call_share_its_patience(over: threading.Event) -> None:
@@ -111,7 +113,7 @@ async def test_all_attempts_of_an_endpoint_call_share_its_patience(over: threadi
         async with make_http(30.0) as http:
             caller = PatientCaller(wire_to(http, server.url("")), patience=0.3)
             with pytest.raises(TransportError, match="complete its answer within 1 s"):
-                await caller.call(evolve(USER, limit=None))
+                await caller.call(evolve(USER, answer_within=None))
         over.set()
     assert len(server.requests) == 1
 
@@ -124,7 +126,7 @@ async def test_a_gzip_bomb_is_cut_at_the_cap(http: httpx.AsyncClient) -> None:
         connection.answer("200 OK", {"Content-Encoding": "gzip"}, bomb)
 
     with serving(answer) as server, pytest.raises(ProtocolError, match=f"longer than {MAX_BODY}"):
-        await wire_to(http, server.url("")).call(evolve(USER, limit=20.0))
+        await wire_to(http, server.url("")).call(evolve(USER, answer_within=20.0))
 
 
 async def test_the_loop_runs_on_while_a_large_answer_of_tiny_chunks_is_read_and_decoded(
@@ -150,7 +152,7 @@ async def test_the_loop_runs_on_while_a_large_answer_of_tiny_chunks_is_read_and_
     with serving(answer) as server:
         async with anyio.create_task_group() as group:
             group.start_soon(count)
-            data = await wire_to(http, server.url("")).call(evolve(USER, limit=60.0))
+            data = await wire_to(http, server.url("")).call(evolve(USER, answer_within=60.0))
             group.cancel_scope.cancel()
     assert data == json.loads(text)
     assert passes > 50
