@@ -12,6 +12,9 @@ from mvsep_async.sandbox.server.request_log import RequestLog
 from mvsep_async.sandbox.service import Service
 
 from . import control, routes_account, routes_quality, routes_separation, routes_site
+from .handling import route
+
+_SECTIONS = (routes_separation, routes_site, routes_account, routes_quality)
 
 
 def build(service: Service, faults: FaultBoard) -> Edge:
@@ -19,10 +22,7 @@ def build(service: Service, faults: FaultBoard) -> Edge:
     log = RequestLog()
     app = Starlette(
         routes=[
-            *routes_separation.routes(service),
-            *routes_site.routes(service),
-            *routes_account.routes(service),
-            *routes_quality.routes(service),
+            *(route(service, *row) for section in _SECTIONS for row in section.ROUTES),
             *control.routes(service, faults, log),
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},

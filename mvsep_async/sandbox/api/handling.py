@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -22,10 +22,12 @@ PAGE_LIMIT = 20
 """Most entries of a listing in one answer; a larger `limit` is clipped."""
 
 Handler = Callable[[Service, Request], Awaitable[Any]]
+Routes = Sequence[tuple[str, str, Handler]]
+"""Method, path, handler."""
 
 
-def api(service: Service, path: str, handler: Handler, *methods: str) -> Route:
-    """Return a route below `/api`. What the handler returns is sent as JSON, unless it is a response already."""
+def route(service: Service, method: str, path: str, handler: Handler) -> Route:
+    """Return the route of a handler. What the handler returns is sent as JSON, unless it is a response already."""
 
     @wraps(handler)
     async def endpoint(request: Request) -> Response:
@@ -41,7 +43,7 @@ def api(service: Service, path: str, handler: Handler, *methods: str) -> Route:
             return Response(status_code=499)
         return answer if isinstance(answer, Response) else _json(service, answer)
 
-    return Route(f"/api/{path}", endpoint, methods=list(methods))
+    return Route(path, endpoint, methods=[method])
 
 
 async def read_upload(service: Service, request: Request) -> Form:

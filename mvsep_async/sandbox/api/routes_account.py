@@ -7,34 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import Route
 
 from mvsep_async.sandbox.accounts import Account, purchase_json, user_json, whole
 from mvsep_async.sandbox.parameters import integer
 from mvsep_async.sandbox.refusals import FormRefusal, invalid, missing
 from mvsep_async.sandbox.service import Service
 
-from .handling import Handler, api, authenticate, page, read_fields
+from .handling import Handler, Routes, authenticate, page, read_fields
 
 _PURCHASES_LIMIT = 100
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,4})?")
-
-
-def routes(service: Service) -> list[Route]:
-    """Return all routes of the section."""
-    return [
-        api(service, "app/login", _login, "POST"),
-        api(service, "app/register", _register, "POST"),
-        api(service, "app/user", _user, "GET"),
-        api(service, "app/separation_history", _history, "GET"),
-        api(service, "app/enable_premium", _switch("premium_enabled", True), "POST"),
-        api(service, "app/disable_premium", _switch("premium_enabled", False), "POST"),
-        api(service, "app/enable_long_filenames", _switch("long_filenames", True), "POST"),
-        api(service, "app/disable_long_filenames", _switch("long_filenames", False), "POST"),
-        api(service, "purchases", _purchases, "GET"),
-        api(service, "credit_alert", _credit_alert, "GET"),
-        api(service, "credit_alert", _set_credit_alert, "POST"),
-    ]
 
 
 async def _login(service: Service, request: Request) -> object:
@@ -127,3 +109,19 @@ def _require(fields: Mapping[str, str], *names: str) -> None:
     absent = {name: missing(name).message for name in names if not fields.get(name)}
     if absent:
         raise FormRefusal(400, "", {name: [text] for name, text in absent.items()})
+
+
+ROUTES: Routes = (
+    ("POST", "/api/app/login", _login),
+    ("POST", "/api/app/register", _register),
+    ("GET", "/api/app/user", _user),
+    ("GET", "/api/app/separation_history", _history),
+    ("POST", "/api/app/enable_premium", _switch("premium_enabled", True)),
+    ("POST", "/api/app/disable_premium", _switch("premium_enabled", False)),
+    ("POST", "/api/app/enable_long_filenames", _switch("long_filenames", True)),
+    ("POST", "/api/app/disable_long_filenames", _switch("long_filenames", False)),
+    ("GET", "/api/purchases", _purchases),
+    ("GET", "/api/credit_alert", _credit_alert),
+    ("POST", "/api/credit_alert", _set_credit_alert),
+)
+"""The endpoints of the section."""

@@ -6,29 +6,16 @@ import zipfile
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.routing import Route
 
 from mvsep_async.sandbox.parameters import flag, integer
 from mvsep_async.sandbox.quality import entry_json, sortables
 from mvsep_async.sandbox.refusals import invalid, missing
 from mvsep_async.sandbox.service import Service
 
-from .handling import api, authenticate, host_of, page, read_fields, read_upload
+from .handling import Routes, authenticate, host_of, page, read_fields, read_upload
 
 _CHECK_SECONDS = 60.0
 """How long the check of an entry takes at speed 1 (chosen)."""
-
-
-def routes(service: Service) -> list[Route]:
-    """Return all routes of the section."""
-    return [
-        api(service, "quality_checker/queue", _queue, "GET"),
-        api(service, "quality_checker/leaderboard", _leaderboard, "GET"),
-        api(service, "quality_checker/add", _add, "POST"),
-        api(service, "quality_checker/entry", _entry, "GET"),
-        # The API page says GET, the recorded call is POST.
-        api(service, "quality_checker/delete", _delete, "GET", "POST"),
-    ]
 
 
 async def _queue(service: Service, request: Request) -> object:
@@ -91,3 +78,15 @@ async def _delete(service: Service, request: Request) -> object:
         raise missing("id")
     service.quality.delete(integer(fields, "id", -1), fields.get("password", ""))
     return {"success": True, "data": {"message": "successfully deleted"}}
+
+
+ROUTES: Routes = (
+    ("GET", "/api/quality_checker/queue", _queue),
+    ("GET", "/api/quality_checker/leaderboard", _leaderboard),
+    ("POST", "/api/quality_checker/add", _add),
+    ("GET", "/api/quality_checker/entry", _entry),
+    # The API page says GET, the recorded call is POST.
+    ("GET", "/api/quality_checker/delete", _delete),
+    ("POST", "/api/quality_checker/delete", _delete),
+)
+"""The endpoints of the section."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from mvsep_async.sandbox.accounts import Account
 from mvsep_async.sandbox.create_request import check
 from mvsep_async.sandbox.jobs import Job
 from mvsep_async.sandbox.refusals import Refusal, missing
@@ -13,7 +13,7 @@ from mvsep_async.sandbox.render import IMAGE_NAME
 from mvsep_async.sandbox.server import files
 from mvsep_async.sandbox.service import Service
 
-from .handling import api, authenticate, edge_refusal, host_of, read_fields, read_upload
+from .handling import Routes, authenticate, edge_refusal, host_of, read_fields, read_upload
 
 MIRROR_CREDITS = 1
 _IMAGE = bytes.fromhex(
@@ -21,26 +21,6 @@ _IMAGE = bytes.fromhex(
     "0000000049454e44ae426082"
 )
 """A transparent PNG of one pixel."""
-
-
-def routes(service: Service) -> list[Route]:
-    """Return all routes of the section."""
-
-    async def result(request: Request) -> Response:
-        return _result(service, request)
-
-    async def source(request: Request) -> Response:
-        return _source(service, request)
-
-    return [
-        api(service, "separation/create", _create, "POST"),
-        api(service, "separation/get", _get, "GET"),
-        api(service, "separation/get-remote", _get_remote, "GET"),
-        api(service, "separation/cancel", _cancel, "POST"),
-        api(service, "separation/delete", _delete, "POST"),
-        Route("/storage/processed/{serial:int}/{name}", result),
-        Route("/storage/temp/{name}", source),
-    ]
 
 
 async def _create(service: Service, request: Request) -> object:
@@ -79,24 +59,25 @@ async def _get_remote(service: Service, request: Request) -> object:
 
 
 async def _cancel(service: Service, request: Request) -> object:
-    fields = await read_fields(service, request)
-    account = authenticate(service, fields)
-    if not fields.get("hash"):
-        raise missing("hash")
-    service.cancel(fields["hash"], account, host_of(request))
+    service.cancel(*await _own_job(service, request))
     return {"success": True, "message": "The separation was cancelled"}
 
 
 async def _delete(service: Service, request: Request) -> object:
+    service.delete_finished(*await _own_job(service, request))
+    return {"success": True, "message": "The separation was deleted"}
+
+
+async def _own_job(service: Service, request: Request) -> tuple[str, Account, str]:
+    """Return the hash that a request names, the account, and the host that is asked."""
     fields = await read_fields(service, request)
     account = authenticate(service, fields)
     if not fields.get("hash"):
         raise missing("hash")
-    service.delete_finished(fields["hash"], account, host_of(request))
-    return {"success": True, "message": "The separation was deleted"}
+    return fields["hash"], account, host_of(request)
 
 
-def _result(service: Service, request: Request) -> Response:
+async def _result(service: Service, request: Request) -> Response:
     name = request.path_params["name"]
     job = service.by_serial(request.path_params["serial"])
     if job is not None and name == IMAGE_NAME:
@@ -107,7 +88,7 @@ def _result(service: Service, request: Request) -> Response:
     return _refused(service, request, job) or files.serve(request, path, name, attachment=name)
 
 
-def _source(service: Service, request: Request) -> Response:
+async def _source(service: Service, request: Request) -> Response:
     name = request.path_params["name"]
     job = service.jobs.get(name)
     if job is None or not job.inputs:
@@ -122,3 +103,15 @@ def _refused(service: Service, request: Request, job: Job) -> Response | None:
     if not service.links.is_valid(request.query_params):
         return edge_refusal(service, service.settings.expired_status)
     return None
+
+
+ROUTES: Routes = (
+    ("POST", "/api/separation/create", _create),
+    ("GET", "/api/separation/get", _get),
+    ("GET", "/api/separation/get-remote", _get_remote),
+    ("POST", "/api/separation/cancel", _cancel),
+    ("POST", "/api/separation/delete", _delete),
+    ("GET", "/storage/processed/{serial:int}/{name}", _result),
+    ("GET", "/storage/temp/{name}", _source),
+)
+"""The endpoints of the section."""

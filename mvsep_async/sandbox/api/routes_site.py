@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from mvsep_async.sandbox.accounts import Account
 from mvsep_async.sandbox.catalogue import catalogue_json
@@ -16,21 +15,10 @@ from mvsep_async.sandbox.parameters import integer
 from mvsep_async.sandbox.service import Service
 
 from . import pages
-from .handling import api, authenticate, page
+from .handling import Routes, authenticate, page
 
 _SECONDS_PER_JOB = 30
 """The estimated time of a waiting job in the queue's summary (the service's own figure is not known)."""
-
-
-def routes(service: Service) -> list[Route]:
-    """Return all routes of the section."""
-    return [
-        api(service, "app/algorithms", _algorithms, "GET"),
-        api(service, "app/news", _news, "GET"),
-        api(service, "app/queue", _queue, "GET"),
-        api(service, "app/queue/summary", _queue_summary, "GET"),
-        api(service, "app/demo", _demo, "GET"),
-    ]
 
 
 async def _algorithms(service: Service, request: Request) -> object:
@@ -82,3 +70,13 @@ async def _demo(service: Service, request: Request) -> object:
 
 def _priority(account: Account) -> Priority:
     return Priority.PREMIUM if account.premium else Priority.REGISTERED
+
+
+ROUTES: Routes = (
+    ("GET", "/api/app/algorithms", _algorithms),
+    ("GET", "/api/app/news", _news),
+    ("GET", "/api/app/queue", _queue),
+    ("GET", "/api/app/queue/summary", _queue_summary),
+    ("GET", "/api/app/demo", _demo),
+)
+"""The endpoints of the section."""
