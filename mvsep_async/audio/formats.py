@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import PurePath
 from typing import Final
 
@@ -104,37 +106,23 @@ def detect_format(head: bytes) -> str | None:
 def find_mpeg_audio(head: bytes) -> str | None:
     """Return the format of MPEG audio that begins behind zeros, a tag or other data, `None` if there is none.
 
-    Three frames in a row are asked for: sync bytes alone occur in any data.
+    Several frames in a row are asked for: sync bytes alone occur in any data.
     """
-    at = head.find(b"\xff")
-    while at >= 0:
-        position, frames = at, 0
-        while frames < _FRAMES_IN_A_ROW and (length := _frame_length(head, position)):
-            position, frames = position + length, frames + 1
-        if frames == _FRAMES_IN_A_ROW:
-            return "aac" if _adts(head[at:]) else "mp3"
-        at = head.find(b"\xff", at + 1)
+    from mutagen.aac import AACError, AACInfo
+    from mutagen.mp3 import HeaderNotFoundError, MPEGInfo
+
+    with suppress(HeaderNotFoundError):
+        if not MPEGInfo(BytesIO(head)).sketchy:
+            return "mp3"
+    with suppress(AACError):
+        AACInfo(BytesIO(head))
+        return "aac"
     return None
 
 
 def is_text(head: bytes) -> bool:
     """Tell whether bytes read as text in any encoding: some of it ASCII or UTF-8, and no control characters."""
     return _CONTROLS.isdisjoint(head) and bool(head.decode(errors="ignore"))
-
-
-_FRAMES_IN_A_ROW: Final = 3
-
-_BIT_RATES: Final = {
-    1: (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    2: (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    4: (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    5: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-"""Kilobits a second by the index in an MPEG frame's header: version 1, layers I to III; version 2, layer I, then II and
-III (ISO 11172-3 and 13818-3)."""
-
-_SAMPLE_RATES: Final = (44100, 48000, 32000)
 
 
 def _adts(head: bytes) -> bool:
@@ -156,26 +144,6 @@ def _mpeg(head: bytes) -> bool:
         and head[2] & 0xF0 != 0xF0
         and head[2] & 0x0C != 0x0C
     )
-
-
-def _frame_length(data: bytes, at: int) -> int:
-    """Return the length of the MPEG audio or ADTS frame at a position, 0 for none or an unknown length."""
-    header = data[at : at + 7]
-    if _adts(header):
-        return (header[3] & 0x03) << 11 | header[4] << 3 | header[5] >> 5 if len(header) == 7 else 0
-    if len(header) < 4 or not _mpeg(header) or header[:3] == b"ID3":
-        return 0
-    version_1 = header[1] & 0x18 == 0x18
-    version_2_5 = header[1] & 0x18 == 0x00
-    layer = 4 - ((header[1] >> 1) & 0x03)
-    rates = _BIT_RATES[layer if version_1 else 4 if layer == 1 else 5]
-    bit_rate = 1000 * rates[header[2] >> 4]
-    sample_rate = _SAMPLE_RATES[(header[2] >> 2) & 0x03] // (1 if version_1 else 4 if version_2_5 else 2)
-    padding = (header[2] >> 1) & 0x01
-    if layer == 1:
-        return (12 * bit_rate // sample_rate + padding) * 4
-    samples_by_8 = 72 if layer == 3 and not version_1 else 144
-    return samples_by_8 * bit_rate // sample_rate + padding if bit_rate else 0
 
 
 _MAGIC: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (

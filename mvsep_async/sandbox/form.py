@@ -38,7 +38,7 @@ class Upload:
     path: Path
     size: int
     digest: str
-    """Hexadecimal SHA-1 of the content; empty when hashing is off."""
+    """Hexadecimal SHA-1 of the content."""
 
 
 @define
@@ -55,9 +55,7 @@ class Form:
         self.files.clear()
 
 
-async def read_form(
-    body: AsyncIterator[bytes], content_type: str, folder: Path, *, limit: int, hash_content: bool
-) -> Form:
+async def read_form(body: AsyncIterator[bytes], content_type: str, folder: Path, *, limit: int) -> Form:
     """Read a multipart or urlencoded body; files go to `folder`.
 
     Raises `InvalidFormError` for anything else, incomplete bodies included, and `TooLargeError` past `limit` bytes;
@@ -65,7 +63,7 @@ async def read_form(
     """
     kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data" and options.get(b"boundary"):
-        reader = _MultipartReader(options[b"boundary"], folder, hash_content)
+        reader = _MultipartReader(options[b"boundary"], folder)
         try:
             await _feed(body, reader, limit)
             return reader.finish()
@@ -104,10 +102,9 @@ class _MultipartReader:
     sandbox has its event loop to itself.
     """
 
-    def __init__(self, boundary: bytes, folder: Path, hash_content: bool) -> None:
+    def __init__(self, boundary: bytes, folder: Path) -> None:
         self._form = Form()
         self._folder = folder
-        self._hash_content = hash_content
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
         self._name = ""
@@ -185,16 +182,14 @@ class _MultipartReader:
             return
         self._size += len(piece)
         self._file.write(piece)
-        if self._hash_content:
-            self._hasher.update(piece)
+        self._hasher.update(piece)
 
     def _close(self) -> None:
         if self._file is None or self._path is None:
             self._form.fields[self._name] = self._value.decode("utf-8", "replace")
             return
         self._file.close()
-        digest = self._hasher.hexdigest() if self._hash_content else ""
-        upload = Upload(self._filename, self._path, self._size, digest)
+        upload = Upload(self._filename, self._path, self._size, self._hasher.hexdigest())
         self._file = self._path = None
         # Of several files of one name the last counts; an empty one without a name is a field that was left empty.
         unwanted: Upload | None = upload

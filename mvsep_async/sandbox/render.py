@@ -20,6 +20,8 @@ from .settings import SandboxSettings
 
 NOT_FOUND = {"success": False, "status": "not_found", "data": {"message": NO_SUCH_JOB}}
 IMAGE_NAME = "image.png"
+KEEP_HOURS = 72
+"""Where the `time_left` of the history begins (chosen)."""
 BEING_FETCHED = "Your audio file is being downloaded, please wait a while..."
 
 
@@ -95,7 +97,7 @@ class Renderer:
             "updated_at": self._date(job.ended_at or job.created),
             "job_exists": not gone,
             "credits": None if gone else job.credits,
-            "time_left": math.ceil(self._settings.keep_hours - age / 3600),
+            "time_left": math.ceil(KEEP_HOURS - age / 3600),
             "algorithm": brief(algorithms()[job.sep_type], group=True),
         }
 

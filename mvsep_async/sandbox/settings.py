@@ -110,18 +110,12 @@ class SandboxSettings:
     # results
     stems: Literal["separate", "copy"] = "separate"
     """`separate` makes real stems; `copy` returns the uploaded bytes as each stem, which costs no time."""
-    hash_content: bool = True
-    """Ten digits of a job's hash come from the content; off: they are random (a little faster)."""
     slug_length: int = 80
     """Where the file name inside a hash is cut, at its end."""
     keep_input: bool = True
     """Serve the uploaded file as `input_file`."""
     links_expire: float | None = None
     """How long links to files work; another `get` returns fresh ones."""
-    expired_status: int = 403
-    """The HTTP status of an expired link."""
-    keep_hours: float = 72.0
-    """`time_left` of the history counts down from here."""
     history_page: int = 20
     """Most entries of one answer of `separation_history`, even if `limit` asks for more."""
     fail_names: tuple[str, ...] = ("*sandbox-fail*",)

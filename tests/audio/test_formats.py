@@ -86,6 +86,6 @@ def test_aac_frames_of_every_rate(rate: int, second: int) -> None:
 def test_mpeg_audio_behind_junk(header: str, length: int) -> None:
     frame = bytes.fromhex(header)
     frame += bytes(length - len(frame))
-    found = find_mpeg_audio(b"junk \xff\xfb\x90 junk" + frame * 3)
+    found = find_mpeg_audio(b"junk \xff\xfb\x90 junk" + frame * 4)
     assert found == ("aac" if header.startswith("fff15") else "mp3")
     assert find_mpeg_audio(bytes(100) + frame * 2) is None

@@ -15,10 +15,8 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
         yield body[start : start + size]
 
 
-async def read(
-    folder: Path, body: bytes, content_type: str, *, size: int = 1000, limit: int = 10**7, hash_content: bool = True
-) -> Form:
-    return await read_form(pieces(body, size), content_type, folder, limit=limit, hash_content=hash_content)
+async def read(folder: Path, body: bytes, content_type: str, *, size: int = 1000, limit: int = 10**7) -> Form:
+    return await read_form(pieces(body, size), content_type, folder, limit=limit)
 
 
 def multipart(content: bytes, name: str = "Ä song.mp3", **fields: str) -> tuple[bytes, str]:
@@ -37,11 +35,6 @@ async def test_a_form_is_the_same_in_pieces_of_any_size(tmp_path: Path, content:
     assert upload.digest == hashlib.sha1(content).hexdigest()
     form.discard()
     assert list(tmp_path.iterdir()) == []
-
-
-async def test_hashing_can_be_left_out(tmp_path: Path) -> None:
-    form = await read(tmp_path, *multipart(b"abc"), hash_content=False)
-    assert form.files["audiofile"].digest == ""
 
 
 async def test_a_cut_body_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

@@ -51,10 +51,8 @@ async def read_upload(service: Service, request: Request) -> Form:
     limit = max(service.settings.premium_upload_bytes, service.settings.free_upload_bytes) + MIB
     if int(request.headers.get("content-length", 0)) > limit:
         raise TooLargeError
-    form = await read_form(
-        request.stream(), request.headers.get("content-type", ""), service.folder,
-        limit=limit, hash_content=service.settings.hash_content,
-    )  # fmt: skip
+    content_type = request.headers.get("content-type", "")
+    form = await read_form(request.stream(), content_type, service.folder, limit=limit)
     form.fields = {**request.query_params, **form.fields}
     return form
 

@@ -101,7 +101,7 @@ def _refused(service: Service, request: Request, job: Job) -> Response | None:
     if job.removed or job.host != host_of(request):
         return edge_refusal(service, 404)
     if not service.links.is_valid(request.query_params):
-        return edge_refusal(service, service.settings.expired_status)
+        return edge_refusal(service, 403)
     return None
 
 
