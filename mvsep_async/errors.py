@@ -32,6 +32,8 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Self
 
+from attrs import define, field
+
 __all__ = [
     "AuthenticationError",
     "ClientClosedError",
@@ -58,17 +60,27 @@ __all__ = [
 ]
 
 
+def _texts(given: Sequence[str]) -> tuple[str, ...]:
+    return tuple(given)
+
+
+def _texts_by_name(given: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(texts) for name, texts in (given or {}).items()}
+
+
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class MVSepError(Exception):
     """The base class of every error of this package.
 
     `message`: the text. `job`, `hash`: the local id and the service's hash of the job concerned, or `None`.
     """
 
-    def __init__(self, message: str, *, job: str | None = None, hash: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.job = job
-        self.hash = hash
+    message: str
+    job: str | None = field(default=None, kw_only=True)
+    hash: str | None = field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        self.args = (self.message,)  # for `repr`, `copy` and `pickle`
 
     def of(self, job: str, hash: str | None) -> Self:
         """Return a copy of this error for one job, without its traceback: one outage can end many jobs."""
@@ -88,6 +100,7 @@ class ConfigurationError(UsageError):
     """A setting is missing or invalid, such as a missing token or an address that is not an http(s) URL."""
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class InvalidRequestError(UsageError):
     """The request is invalid, according to a check before it is sent or to the service.
 
@@ -95,78 +108,45 @@ class InvalidRequestError(UsageError):
     status, `None` if nothing was sent. `reason`: the service's own words, if any.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        fields: Mapping[str, Sequence[str]] | None = None,
-        candidates: Sequence[str] = (),
-        status: int | None = None,
-        reason: str = "",
-        job: str | None = None,
-        hash: str | None = None,
-    ) -> None:
-        super().__init__(message, job=job, hash=hash)
-        self.fields = {name: tuple(texts) for name, texts in (fields or {}).items()}
-        self.candidates = tuple(candidates)
-        self.status = status
-        self.reason = reason
+    fields: dict[str, tuple[str, ...]] = field(default=None, converter=_texts_by_name, kw_only=True)
+    candidates: tuple[str, ...] = field(default=(), converter=_texts, kw_only=True)
+    status: int | None = field(default=None, kw_only=True)
+    reason: str = field(default="", kw_only=True)
 
 
 class ClientClosedError(UsageError):
     """The client was closed before or during the call. An accepted job continues at the service."""
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class ServiceError(MVSepError):
     """The service refused the call or did not answer properly. `status`: the HTTP status, `None` without one."""
 
-    def __init__(
-        self, message: str, *, status: int | None = None, job: str | None = None, hash: str | None = None
-    ) -> None:
-        super().__init__(message, job=job, hash=hash)
-        self.status = status
+    status: int | None = field(default=None, kw_only=True)
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class AuthenticationError(ServiceError):
     """The service does not accept the token, or the email and password.
 
     `fields`: parameter → what is wrong with it, if known. `reason`: the service's own words.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        fields: Mapping[str, Sequence[str]] | None = None,
-        status: int | None = None,
-        reason: str = "",
-        job: str | None = None,
-        hash: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, job=job, hash=hash)
-        self.fields = {name: tuple(texts) for name, texts in (fields or {}).items()}
-        self.reason = reason
+    fields: dict[str, tuple[str, ...]] = field(default=None, converter=_texts_by_name, kw_only=True)
+    reason: str = field(default="", kw_only=True)
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class NoFreeSlotError(ServiceError):
     """The account has as many unfinished jobs as its plan allows; try again when one of them is over.
 
     `stated`: whether the service used its known text for this; `False` if its words only resemble it.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        stated: bool = False,
-        status: int | None = None,
-        job: str | None = None,
-        hash: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, job=job, hash=hash)
-        self.stated = stated
+    stated: bool = field(default=False, kw_only=True)
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class DailyLimitError(ServiceError):
     """The free account's separations of today are used up; no create succeeds until the limit is reset.
 
@@ -174,52 +154,25 @@ class DailyLimitError(ServiceError):
     earlier: `client.site.queue()` reports the separations that are left in `free_separations`.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float = 86_400.0,
-        status: int | None = None,
-        job: str | None = None,
-        hash: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, job=job, hash=hash)
-        self.retry_after = retry_after
+    retry_after: float = field(default=86_400.0, kw_only=True)
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class RateLimitedError(ServiceError):
     """Too many requests this minute. `retry_after`: seconds to wait, `None` if the service did not say."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        status: int | None = 429,
-        job: str | None = None,
-        hash: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, job=job, hash=hash)
-        self.retry_after = retry_after
+    retry_after: float | None = field(default=None, kw_only=True)
+    status: int | None = field(default=429, kw_only=True)
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class ServiceUnavailableError(ServiceError):
     """The service or its proxy answered with a 5xx status or an HTML page.
 
     `retry_after`: seconds to wait, `None` if the service did not say.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        status: int | None = None,
-        job: str | None = None,
-        hash: str | None = None,
-    ) -> None:
-        super().__init__(message, status=status, job=job, hash=hash)
-        self.retry_after = retry_after
+    retry_after: float | None = field(default=None, kw_only=True)
 
 
 class ProtocolError(ServiceError):
@@ -254,17 +207,14 @@ class DownloadError(WireError):
     """A result could not be fetched or written. Received data is kept; downloading again costs no credits."""
 
 
+@define(slots=False, eq=False, repr=False, auto_exc=False)
 class SubmissionUnknownError(WireError):
     """The response to a create was lost, and it is unknown whether the service accepted the job.
 
     `found`: the hashes of jobs that may be it.
     """
 
-    def __init__(
-        self, message: str, *, found: Sequence[str] = (), job: str | None = None, hash: str | None = None
-    ) -> None:
-        super().__init__(message, job=job, hash=hash)
-        self.found = tuple(found)
+    found: tuple[str, ...] = field(default=(), converter=_texts, kw_only=True)
 
 
 class JournalError(MVSepError):
