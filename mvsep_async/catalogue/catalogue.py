@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from mvsep_async.catalogue.algorithm import Algorithm
-from mvsep_async.catalogue.names import LISTS, NameIndex, WordIndex, numeric
+from mvsep_async.catalogue.names import LISTS, NameIndex, numeric, search, weighted_words
 from mvsep_async.catalogue.options import Options, validate
-from mvsep_async.catalogue.plans import check_plan
 from mvsep_async.catalogue.price import credits_for
 from mvsep_async.catalogue.stems import outputs_for
 from mvsep_async.errors import InvalidRequestError, ProtocolError
 from mvsep_async.http.call import Json
 from mvsep_async.models.decode import decode, payload
-from mvsep_async.models.output_format import OutputFormat
-from mvsep_async.models.user import User
 from mvsep_async.models.values import Unfit, read_int
 
 __all__ = ["Catalogue"]
@@ -45,7 +42,7 @@ class Catalogue:
         self._names = {number: str(entry["name"]) for number, entry in self._raw.items()}
         self._by_name = NameIndex(self._names)
         self._decoded: dict[int, Algorithm] = {}
-        self._index: WordIndex | None = None
+        self._words: dict[int, dict[str, int]] = {}
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -118,21 +115,6 @@ class Catalogue:
         """Return the stems of the results, named as in `OutputFile.stem`; empty if the service does not list them."""
         return tuple(outputs_for(self.find(algorithm), options).values())
 
-    def check_plan(
-        self,
-        algorithm: int | str | Algorithm,
-        output_format: OutputFormat = OutputFormat.MP3,
-        user: User | None = None,
-        options: Options | None = None,
-        *,
-        registered: bool = True,
-    ) -> None:
-        """Raise `InvalidRequestError` if the account may not use the algorithm, the format or a choice.
-
-        `user`: `None` if it is only known whether there is an account, which is `registered`.
-        """
-        check_plan(self.find(algorithm), output_format, user, options, registered=registered)
-
     def _numbered(self, number: int) -> Algorithm:
         if number in self._raw:
             return self[number]
@@ -146,9 +128,8 @@ class Catalogue:
         )
 
     def _search(self, words: str) -> list[int]:
-        if self._index is None:
-            self._index = WordIndex({number: _texts(entry) for number, entry in self._raw.items()})
-        return self._index.search(words)
+        self._words = self._words or {number: weighted_words(_texts(entry)) for number, entry in self._raw.items()}
+        return search(words, self._words)
 
 
 def _entries(answer: Json) -> list[dict[str, Json]]:

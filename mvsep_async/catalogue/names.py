@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from mvsep_async.errors import InvalidRequestError
 
-__all__ = ["LISTS", "NameIndex", "WordIndex", "folded", "head", "nearest", "numeric"]
+__all__ = ["LISTS", "NameIndex", "folded", "head", "nearest", "numeric", "search", "weighted_words"]
 
 LISTS: Final = "; `mvsep-async algorithms --all` and client.catalogue() list all"
 """The end of an error about an unknown algorithm."""
@@ -85,47 +84,28 @@ class NameIndex:
         return ", ".join(f"{self._names[number]} = {number}" for number in numbers)
 
 
-class WordIndex:
-    """Numbers by the words of their texts.
+def weighted_words(texts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the words of some texts, each with the highest weight of the texts that it is in."""
+    found: dict[str, int] = {}
+    for text, weight in texts:
+        for word in _WORD.findall(text.casefold()):
+            found[word] = max(weight, found.get(word, 0))
+    return found
 
-    `texts`: number → its texts with their weights. Equal matches keep the order of the numbers.
+
+def search(text: str, entries: Mapping[int, Mapping[str, int]]) -> list[int]:
+    """Return the numbers whose words include all words of `text`, or else some, best match first.
+
+    `entries`: number → its words with their weights. A whole word counts fully, the beginning of a longer word half.
+    Equal matches keep the order of the entries.
     """
+    wanted = list(dict.fromkeys(_WORD.findall(text.casefold())))
+    scores = {number: list(filter(None, (_score(one, words) for one in wanted))) for number, words in entries.items()}
+    matched = [number for number in scores if scores[number]]
+    complete = [number for number in matched if len(scores[number]) == len(wanted)]
+    return sorted(complete or matched, key=lambda number: (-len(scores[number]), -sum(scores[number])))
 
-    def __init__(self, texts: Mapping[int, Sequence[tuple[str, int]]]) -> None:
-        self._weights: dict[str, dict[int, int]] = {}
-        self._order = {number: place for place, number in enumerate(texts)}
-        for number, weighted in texts.items():
-            for text, weight in weighted:
-                for word in set(_WORD.findall(text.casefold())):
-                    of_word = self._weights.setdefault(word, {})
-                    of_word[number] = max(weight, of_word.get(number, 0))
-        self._words = sorted(self._weights)
 
-    def search(self, text: str) -> list[int]:
-        """Return the numbers with all words of `text`, or else with some, best match first.
-
-        A whole word counts fully, the beginning of a longer word half.
-        """
-        words = list(dict.fromkeys(_WORD.findall(text.casefold())))
-        scores: dict[int, float] = {}
-        matched: dict[int, int] = {}
-        for word in words:
-            for number, weight in self._of(word).items():
-                scores[number] = scores.get(number, 0) + weight
-                matched[number] = matched.get(number, 0) + 1
-        best = max(matched.values(), default=0)
-        found = [number for number, count in matched.items() if count == len(words) or best < len(words)]
-        return sorted(found, key=lambda number: (-matched[number], -scores[number], self._order[number]))
-
-    def _of(self, word: str) -> dict[int, float]:
-        found: dict[int, float] = {}
-        for longer in self._starting_with(word):
-            for number, weight in self._weights[longer].items():
-                found[number] = max(found.get(number, 0), weight if longer == word else weight / 2)
-        return found
-
-    def _starting_with(self, word: str) -> Iterator[str]:
-        for place in range(bisect_left(self._words, word), len(self._words)):
-            if not self._words[place].startswith(word):
-                return
-            yield self._words[place]
+def _score(wanted: str, words: Mapping[str, int]) -> float:
+    starting = (weight / (1 if word == wanted else 2) for word, weight in words.items() if word.startswith(wanted))
+    return max(starting, default=0)

@@ -6,6 +6,7 @@ from attrs import evolve
 
 from mvsep_async.catalogue.algorithm import Algorithm, Needs
 from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.plans import check_plan
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.user import User
 from mvsep_async.recipes.recipe import Recipe, RecipeError
@@ -31,7 +32,7 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
             options = catalogue.validate(algorithm, step.options)
             aspect = "algorithm"
             if user is not None:
-                catalogue.check_plan(algorithm, step.output_format, user, options)
+                check_plan(algorithm, step.output_format, user)
             aspect = "input"
             if step.input is not None:
                 _check_stem(step.input.stem, made[step.input.step], f"step {step.input.step!r}")

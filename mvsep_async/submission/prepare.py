@@ -19,6 +19,7 @@ from attrs import define, evolve, field
 
 from mvsep_async.catalogue.algorithm import AccountPlan, Algorithm
 from mvsep_async.catalogue.catalogue import Catalogue
+from mvsep_async.catalogue.plans import check_plan
 from mvsep_async.catalogue.presets import Preset
 from mvsep_async.catalogue.sep_types import sep_types
 from mvsep_async.catalogue.stems import check_stems
@@ -150,7 +151,7 @@ class RequestPreparer:
             options, number = catalogue.validate(algorithm, options), algorithm.sep_type
             if not wanted.anyway:
                 user = await self.user() if premium_only or algorithm.plan is AccountPlan.PREMIUM else None
-                catalogue.check_plan(algorithm, wanted.output_format, user, options)
+                check_plan(algorithm, wanted.output_format, user)
         elif premium_only and not (await self.user()).is_premium:
             raise InvalidRequestError(
                 f"the format {wanted.output_format.label} needs a premium account with credits left and spending "

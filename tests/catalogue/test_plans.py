@@ -4,7 +4,7 @@ from mvsep_async.catalogue.plans import check_plan, check_song
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
-from tests.catalogue.samples import algorithm, select
+from tests.catalogue.samples import algorithm
 
 FREE = User(email="e@x")
 PREMIUM = User(email="e@x", premium_minutes=10, premium_enabled=True)
@@ -13,15 +13,9 @@ PAUSED = User(email="e@x", premium_minutes=10, premium_enabled=False)
 
 
 @pytest.mark.parametrize("user", [None, FREE, PREMIUM])
-def test_everyone(user: User | None) -> None:
-    check_plan(algorithm(orientation=0), OutputFormat.FLAC_16, user, registered=user is not None)
-
-
-def test_registered_users() -> None:
-    check_plan(algorithm(orientation="1"), OutputFormat.MP3, FREE)
-    check_plan(algorithm(orientation="1"))
-    with pytest.raises(InvalidRequestError, match="registered users: give an API token"):
-        check_plan(algorithm(orientation=1), registered=False)
+@pytest.mark.parametrize("orientation", [0, 1, "1"])
+def test_everyone_with_an_account(orientation: int | str, user: User | None) -> None:
+    check_plan(algorithm(orientation=orientation), OutputFormat.FLAC_16, user)
 
 
 @pytest.mark.parametrize("user", [None, FREE, BROKE, PAUSED])
@@ -37,18 +31,9 @@ def test_formats_for_premium_accounts(output_format: OutputFormat) -> None:
         check_plan(algorithm(), output_format, FREE)
 
 
-def test_choices_for_registered_users() -> None:
-    made = algorithm(select(1, {"a": "A", "b": "B"}, "a", registered_only_keys='["b"]'))
-    check_plan(made, options={"add_opt1": "a"}, registered=False)
-    check_plan(made, options={"add_opt1": "b"})
-    check_plan(made, user=FREE, options={"add_opt1": "b"})
-    with pytest.raises(InvalidRequestError, match=r"'b' of 'Label 1' \(add_opt1\) is for registered"):
-        check_plan(made, options={"add_opt1": "B"}, registered=False)
-
-
 def test_an_unknown_orientation_is_for_everyone() -> None:
     odd = algorithm(orientation=7)
-    check_plan(odd, registered=False)
+    check_plan(odd, OutputFormat.MP3, FREE)
     assert odd.extra["orientation"] == 7
 
 
