@@ -145,14 +145,12 @@ class AccountAPI:
         return page_of(rows, HistoryEntry, what=call.path)
 
     async def _purchases(self, start: int, limit: int, *, status: str | None) -> Page[Purchase]:
-        query: dict[str, str | int] = {"offset": start, "limit": limit}
-        if status is not None:
-            query["status"] = status
+        query = {"offset": start, "limit": limit, "status": status}
         call = Call(method="GET", path="purchases", query=query, auth=Auth.REQUIRED)
         return page_of(_rows(payload(await self._caller.call(call))), Purchase, what=call.path)
 
     async def _switch(self, name: str) -> Message:
-        call = Call(method="POST", path=f"app/{name}", form={}, auth=Auth.REQUIRED)
+        call = Call(method="POST", path=f"app/{name}", auth=Auth.REQUIRED)
         return decode(await self._authenticated(call), Message, what=call.path)
 
     async def _authenticated(self, call: Call) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable
+from operator import attrgetter
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -31,11 +32,11 @@ class QualityAPI:
 
     async def queue(self, *, start: int = 0, limit: int = 10) -> list[QualityEntry]:
         """Return the latest entries. More than 20 take several calls."""
-        return await collect(self._queue, key=_identity, start=start, limit=limit)
+        return await collect(self._queue, key=attrgetter("id"), start=start, limit=limit)
 
     def queue_all(self, *, start: int = 0) -> AsyncGenerator[QualityEntry]:
         """Iterate over all entries, latest first, page by page."""
-        return pages(self._queue, key=_identity, start=start)
+        return pages(self._queue, key=attrgetter("id"), start=start)
 
     async def leaderboard(
         self,
@@ -57,7 +58,7 @@ class QualityAPI:
             boards.append(board)
             return Page(board.entries, length)
 
-        entries = await collect(page, key=_identity, start=start, limit=limit)
+        entries = await collect(page, key=attrgetter("id"), start=start, limit=limit)
         return evolve(boards[0], entries=tuple(entries))
 
     def leaderboard_all(
@@ -74,7 +75,7 @@ class QualityAPI:
             board, length = await self._leaderboard(dataset_type, start, limit, algo_name_filter, sort)
             return Page(board.entries, length)
 
-        return pages(page, key=_identity, start=start)
+        return pages(page, key=attrgetter("id"), start=start)
 
     async def add(
         self,
@@ -146,17 +147,15 @@ class QualityAPI:
     async def _leaderboard(
         self, dataset_type: int | str, start: int, limit: int, algo_name_filter: str | None, sort: str | None
     ) -> tuple[Leaderboard, int]:
-        query: dict[str, str | int] = {"dataset_type": dataset_type, "start": start, "limit": limit}
-        if algo_name_filter is not None:
-            query["algo_name_filter"] = algo_name_filter
-        if sort is not None:
-            query["sort"] = sort
+        query = {
+            "dataset_type": dataset_type,
+            "start": start,
+            "limit": limit,
+            "algo_name_filter": algo_name_filter,
+            "sort": sort,
+        }
         call = Call(method="GET", path="quality_checker/leaderboard", query=query)
         answer = await self._caller.call(call)
         rows = payload(answer)
         board = decode({"data": answer} if isinstance(answer, list) else answer, Leaderboard, what=call.path)
         return board, len(rows) if isinstance(rows, list | dict) else 0
-
-
-def _identity(entry: QualityEntry) -> object:
-    return entry.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from attrs import field, frozen
@@ -72,11 +72,19 @@ class SeparationsAPI:
         refuses, and `UploadError` for a file that cannot be read.
         """
         parts = await parts_of(files)
-        form = _create_form(parts, url, remote_type, sep_type, options or {}, output_format, demo, webhook_url)
+        _check_create(parts, url, remote_type, options or ())
         call = Call(
             method="POST",
             path="separation/create",
-            form=form,
+            form={
+                "url": url,
+                "remote_type": remote_type,
+                "sep_type": sep_type,
+                **(options or {}),
+                "output_format": int(output_format),
+                "is_demo": int(demo),
+                "webhook_url": webhook_url,
+            },
             files=parts,
             multipart=True,
             auth=Auth.REQUIRED,
@@ -105,13 +113,10 @@ class SeparationsAPI:
         and needs the token. `before_last()` is awaited just before the request is sent, and may raise to prevent it.
         A failed or missing job is a status, not an error.
         """
-        query: dict[str, str | int] = {"hash": _hash(hash)}
-        if mirror:
-            query["mirror"] = 1
         call = Call(
             method="GET",
             path="separation/get",
-            query=query,
+            query={"hash": _hash(hash), "mirror": 1 if mirror else None},
             auth=Auth.REQUIRED if mirror else Auth.NONE,
             host=_host(host),
             # Each mirror call costs a credit: a lost answer is not worth a second one.
@@ -174,42 +179,19 @@ class SeparationsAPI:
         return decode(await self._caller.call(call), Message, what=call.path)
 
 
-def _create_form(
-    files: tuple[Part, ...],
-    url: str | None,
-    remote_type: str | None,
-    sep_type: int | None,
-    options: Mapping[str, str],
-    output_format: OutputFormat | int,
-    demo: bool,
-    webhook_url: str | None,
-) -> dict[str, str | int]:
-    """Return the form fields of a create; raises `InvalidRequestError` for parameters that exclude each other."""
-    form: dict[str, str | int] = {}
-    if url is not None:
-        if files:
-            raise InvalidRequestError(f"give files or a url, not both: {len(files)} file(s) and {url[:120]!r}")
-        form["url"] = url
-    if remote_type is not None:
-        if url is None:
-            raise InvalidRequestError(f"remote_type={remote_type[:60]!r} requires a url: give the url, or leave it out")
-        if remote_type not in REMOTE_TYPES:
-            raise InvalidRequestError(
-                f"unknown remote_type {remote_type[:60]!r}: use one of {', '.join(REMOTE_TYPES)}",
-                candidates=REMOTE_TYPES,
-            )
-        form["remote_type"] = remote_type
-    if sep_type is not None:
-        form["sep_type"] = sep_type
-    for name, value in options.items():
+def _check_create(files: tuple[Part, ...], url: str | None, remote_type: str | None, options: Iterable[str]) -> None:
+    """Raise `InvalidRequestError` for parameters of a create that exclude each other or that are unknown."""
+    if url is not None and files:
+        raise InvalidRequestError(f"give files or a url, not both: {len(files)} file(s) and {url[:120]!r}")
+    if remote_type is not None and url is None:
+        raise InvalidRequestError(f"remote_type={remote_type[:60]!r} requires a url: give the url, or leave it out")
+    if remote_type is not None and remote_type not in REMOTE_TYPES:
+        raise InvalidRequestError(
+            f"unknown remote_type {remote_type[:60]!r}: use one of {', '.join(REMOTE_TYPES)}", candidates=REMOTE_TYPES
+        )
+    for name in options:
         if not name.startswith("add_opt"):
             raise InvalidRequestError(f"unknown option {name[:60]!r}: options are named add_opt1, add_opt2…")
-        form[name] = value
-    form["output_format"] = int(output_format)
-    form["is_demo"] = int(demo)
-    if webhook_url is not None:
-        form["webhook_url"] = webhook_url
-    return form
 
 
 def _hash(hash: str) -> str:

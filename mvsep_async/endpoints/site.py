@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -34,19 +35,16 @@ class SiteAPI:
         from mvsep_async.catalogue.catalogue import Catalogue
 
         wanted = [scopes] if scopes is None or isinstance(scopes, str) else list(dict.fromkeys(scopes))
-        answers = []
-        for scope in wanted:
-            query = {} if scope is None else {"scopes": scope}
-            answers.append(await self._caller.call(Call(method="GET", path="app/algorithms", query=query)))
-        return Catalogue(*answers)
+        calls = [Call(method="GET", path="app/algorithms", query={"scopes": scope}) for scope in wanted]
+        return Catalogue(*[await self._caller.call(call) for call in calls])
 
     async def news(self, *, lang: str | None = None, start: int = 0, limit: int = 10) -> list[NewsItem]:
         """Return the news, newest first. `lang`: two letters. More than 20 take several calls."""
-        return await collect(partial(self._news, lang=lang), key=_news_identity, start=start, limit=limit)
+        return await collect(partial(self._news, lang=lang), key=attrgetter("id"), start=start, limit=limit)
 
     def news_all(self, *, lang: str | None = None, start: int = 0) -> AsyncGenerator[NewsItem]:
         """Iterate over all news, newest first, page by page."""
-        return pages(partial(self._news, lang=lang), key=_news_identity, start=start)
+        return pages(partial(self._news, lang=lang), key=attrgetter("id"), start=start)
 
     async def queue(self, *, priority: Priority = Priority.REST) -> Queue:
         """Return the number of jobs at the service, by plan.
@@ -78,36 +76,23 @@ class SiteAPI:
         service's demo page have the algorithm's `sep_type` there.
         """
         page = partial(self._demo, algorithm_id=algorithm_id, options=options)
-        return await collect(page, key=_demo_identity, start=start, limit=limit)
+        return await collect(page, key=attrgetter("hash"), start=start, limit=limit)
 
     def demo_all(
         self, *, start: int = 0, algorithm_id: int | None = None, options: Mapping[str, str | int] | None = None
     ) -> AsyncGenerator[DemoEntry]:
         """Iterate over all published separations, newest first, page by page; filters as in `demo`."""
         page = partial(self._demo, algorithm_id=algorithm_id, options=options)
-        return pages(page, key=_demo_identity, start=start)
+        return pages(page, key=attrgetter("hash"), start=start)
 
     async def _news(self, start: int, limit: int, *, lang: str | None) -> Page[NewsItem]:
-        query: dict[str, str | int] = {"start": start, "limit": limit}
-        if lang is not None:
-            query["lang"] = lang
-        call = Call(method="GET", path="app/news", query=query)
+        call = Call(method="GET", path="app/news", query={"start": start, "limit": limit, "lang": lang})
         return page_of(payload(await self._caller.call(call)), NewsItem, what=call.path)
 
     async def _demo(
         self, start: int, limit: int, *, algorithm_id: int | None, options: Mapping[str, str | int] | None
     ) -> Page[DemoEntry]:
-        query: dict[str, str | int] = {"start": start, "limit": limit}
-        if algorithm_id is not None:
-            query["algorithm_id"] = algorithm_id
-        query |= {f"options[{name}]": key for name, key in (options or {}).items()}
+        filters = {f"options[{name}]": key for name, key in (options or {}).items()}
+        query = {"start": start, "limit": limit, "algorithm_id": algorithm_id, **filters}
         call = Call(method="GET", path="app/demo", query=query)
         return page_of(payload(await self._caller.call(call)), DemoEntry, what=call.path)
-
-
-def _news_identity(item: NewsItem) -> object:
-    return item.id
-
-
-def _demo_identity(entry: DemoEntry) -> object:
-    return entry.hash

@@ -37,9 +37,17 @@ class Priority(IntEnum):
     REST = 4
 
 
+Parameters: TypeAlias = "Mapping[str, str | int | Token | None]"
+"""Parameters by name; those that are `None` are not sent."""
+
+
+def _given(parameters: Parameters) -> Mapping[str, str | int | Token]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
 @frozen(kw_only=True)
 class Call:
-    """One request to `<host>/api/<path>`.
+    """One request to `<host>/api/<path>`. Parameters that are `None` are left out.
 
     `repeatable`: whether it is safe to send it twice; a call that is not repeatable is sent once, whatever happens.
     `host`: `None` is the client's base URL. With `multipart` the form and `files` go out as one streamed body.
@@ -49,8 +57,8 @@ class Call:
 
     method: Literal["GET", "POST"]
     path: str
-    query: Mapping[str, str | int] = field(factory=dict)
-    form: Mapping[str, str | int | Token] | None = field(default=None, repr=False)
+    query: Mapping[str, str | int | Token] = field(factory=dict, converter=_given)
+    form: Mapping[str, str | int | Token] = field(factory=dict, repr=False, converter=_given)
     """Not in the `repr`: it holds passwords."""
     files: tuple[Part, ...] = ()
     multipart: bool = False
@@ -78,4 +86,3 @@ class Caller(Protocol):
 
     async def call(self, call: Call, /) -> Json:
         """Send the call and return the decoded answer, or raise the `MVSepError` that it stands for."""
-        ...

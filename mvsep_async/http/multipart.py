@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mvsep_async.http.content import Content
 from mvsep_async.http.request_body import RequestBody
-from mvsep_async.http.token import Token
+from mvsep_async.http.token import Token, revealed
 from mvsep_async.transport.bandwidth import Bandwidth
 
 __all__ = ["MultipartBody", "Part"]
@@ -43,7 +43,7 @@ class MultipartBody(RequestBody):
 
     def __init__(
         self,
-        fields: Mapping[str, str | Token],
+        fields: Mapping[str, str | int | Token],
         parts: tuple[Part, ...] = (),
         *,
         on_progress: Callable[[int, int], None] | None = None,
@@ -104,7 +104,7 @@ class MultipartBody(RequestBody):
         return b"\r\n".join(
             boundary
             + f'Content-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'.encode(errors="replace")
-            + (value.reveal() if isinstance(value, Token) else value).encode(errors="replace")
+            + revealed(value).encode(errors="replace")
             for name, value in self._fields.items()
         )
 

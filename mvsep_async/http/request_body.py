@@ -1,11 +1,14 @@
-"""The body of a request, which is made while it is sent."""
+"""The bodies of requests, which are made while they are sent, and the simplest of them: that of a form."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from urllib.parse import urlencode
 
-__all__ = ["RequestBody"]
+from mvsep_async.http.token import Token, revealed
+
+__all__ = ["FormBody", "RequestBody"]
 
 
 class RequestBody(ABC):
@@ -32,3 +35,28 @@ class RequestBody(ABC):
     @abstractmethod
     def _pieces(self) -> AsyncGenerator[bytes]:
         """Yield the bytes of the body."""
+
+
+class FormBody(RequestBody):
+    """A form as `application/x-www-form-urlencoded`, sent once `before_last()` has returned, if that is given.
+
+    By then, the connection is open. `before_last` may raise to keep the request incomplete. A `Token` among the fields
+    is revealed only while the bytes that hold it are made.
+    """
+
+    content_type = "application/x-www-form-urlencoded"
+
+    def __init__(
+        self, fields: Mapping[str, str | int | Token], before_last: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        self._fields = fields
+        self._before_last = before_last
+        self.content_length = len(self._encoded())
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        if self._before_last is not None:
+            await self._before_last()
+        yield self._encoded()
+
+    def _encoded(self) -> bytes:
+        return urlencode({name: revealed(value) for name, value in self._fields.items()}).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-__all__ = ["Token"]
+__all__ = ["Token", "revealed"]
 
 
 @final
@@ -41,3 +41,8 @@ class Token:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+def revealed(value: str | int | Token) -> str:
+    """Return a parameter as text, a token revealed. Call it only where the bytes of a request are made."""
+    return value.reveal() if isinstance(value, Token) else str(value)

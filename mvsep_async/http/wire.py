@@ -21,14 +21,13 @@ from mvsep_async.errors import (
 from mvsep_async.http.body import ENCODINGS, read_body
 from mvsep_async.http.call import Auth, Call, Json
 from mvsep_async.http.failures import failure_of, was_sent, without_frames
-from mvsep_async.http.form import CheckedForm
 from mvsep_async.http.gate import Gate, Pass
 from mvsep_async.http.hosts import Host
 from mvsep_async.http.multipart import MultipartBody
 from mvsep_async.http.rate_headers import retry_after
-from mvsep_async.http.request_body import RequestBody
+from mvsep_async.http.request_body import FormBody, RequestBody
 from mvsep_async.http.response import LARGE, MAX_BODY, HTTPResponse, decode_response
-from mvsep_async.http.token import Token
+from mvsep_async.http.token import Token, revealed
 from mvsep_async.transport.bandwidth import Bandwidth
 from mvsep_async.transport.compat import Timeouts, error_names
 
@@ -164,24 +163,19 @@ class Wire:
     def _request(self, call: Call) -> tuple[httpx.Request, RequestBody | None]:
         """Build the request. From here on the token is in plain text."""
         url = (call.host or self.base).url(call.path)
-        secret: dict[str, str | Token] = {}
+        parameters = dict(call.query if call.method == "GET" else call.form)
         if call.auth is not Auth.NONE and self.token is not None:
-            secret["api_token"] = self.token
+            parameters["api_token"] = self.token
         headers = {"Accept-Encoding": ENCODINGS}
         extensions = {"timeout": self.timeouts.as_dict()}
         if call.method == "GET":
-            query = {name: str(value) for name, value in call.query.items()} | _revealed(secret)
-            return self.http.build_request(
-                "GET", url, params=query or None, headers=headers, extensions=extensions
-            ), None
-        fields = {name: value if isinstance(value, Token) else str(value) for name, value in (call.form or {}).items()}
+            params = {name: revealed(value) for name, value in parameters.items()}
+            request = self.http.build_request("GET", url, params=params or None, headers=headers, extensions=extensions)
+            return request, None
         body: RequestBody
-        if not call.multipart and call.before_last is None:
-            data = _revealed(fields | secret)
-            return self.http.build_request("POST", url, data=data, headers=headers, extensions=extensions), None
         if call.multipart:
             body = MultipartBody(
-                secret | fields,
+                parameters,
                 call.files,
                 on_progress=call.on_progress,
                 on_handed_over=call.on_handed_over,
@@ -189,8 +183,7 @@ class Wire:
                 bandwidth=self.bandwidth,
             )
         else:
-            assert call.before_last is not None
-            body = CheckedForm(fields | secret, call.before_last)
+            body = FormBody(parameters, call.before_last)
         headers |= body.headers
         return self.http.build_request("POST", url, content=body, headers=headers, extensions=extensions), body
 
@@ -203,10 +196,6 @@ def _is_rate_limited(call: Call, answer: HTTPResponse) -> bool:
     """
     own = "retry-after" in answer.headers or answer.body.lstrip().startswith(b"{")
     return answer.status == 429 and (own or call.repeatable)
-
-
-def _revealed(secret: dict[str, str | Token]) -> dict[str, str]:
-    return {name: value.reveal() if isinstance(value, Token) else value for name, value in secret.items()}
 
 
 def _redirected(call: Call, answer: HTTPResponse, base: Host) -> Call:
