@@ -13,7 +13,7 @@ The rules, from answers that the service was seen to give:
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -118,16 +118,22 @@ def _items(value: Json) -> list[tuple[str, Json]]:
     raise Unfit("a list", value)
 
 
-def _sequence(make: Callable[[Any], Any], read: Callable[[Any], Any], value: Json, _: object) -> Any:
-    found = []
-    for place, item in _items(value):
-        if item is None:
-            continue
+def _read_each(items: Iterable[tuple[str, Json]], read: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
+    for place, item in items:
         try:
-            found.append(read(item))
+            yield place, read(item)
         except Unfit as unfit:
             raise unfit.inside(place) from None
-    return make(found)
+
+
+def _sequence_factory(make: Callable[[Any], Any], cls: Any) -> Callable[[Any, Any], Any]:
+    read = _reader(typing.get_args(cls)[0])
+
+    def structure(value: Json, _: object) -> Any:
+        items = [(place, item) for place, item in _items(value) if item is not None]
+        return make([item for _, item in _read_each(items, read)])
+
+    return structure
 
 
 def _mapping_factory(cls: Any) -> Callable[[Any, Any], Any]:
@@ -136,19 +142,9 @@ def _mapping_factory(cls: Any) -> Callable[[Any, Any], Any]:
     def structure(value: Json, _: object) -> Any:
         if not isinstance(value, dict):
             raise Unfit("an object", value)
-        found = {}
-        for key, item in value.items():
-            try:
-                found[key] = read(item)
-            except Unfit as unfit:
-                raise unfit.inside(key) from None
-        return found
+        return dict(_read_each(value.items(), read))
 
     return structure
-
-
-def _sequence_factory(make: Callable[[Any], Any], cls: Any) -> Callable[[Any, Any], Any]:
-    return partial(_sequence, make, _reader(typing.get_args(cls)[0]))
 
 
 @attrs.frozen

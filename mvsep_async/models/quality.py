@@ -1,6 +1,5 @@
 """The quality checker: measurements of separated data sets."""
 
-import math
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -8,7 +7,7 @@ from attrs import field, frozen
 
 from mvsep_async.http.call import Json
 from mvsep_async.models.decode import wire
-from mvsep_async.models.values import Unfit, json_text, read_text, url_text
+from mvsep_async.models.values import Unfit, json_text, read_float, read_text, url_text
 
 __all__ = ["DatasetType", "Leaderboard", "QualityAdded", "QualityEntry"]
 
@@ -100,10 +99,9 @@ class QualityEntry:
 
 def _number(value: Json) -> float | None:
     try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except (ValueError, OverflowError):
+        return read_float(value)
+    except Unfit:
         return None
-    return number if math.isfinite(number) else None
 
 
 @frozen(kw_only=True)

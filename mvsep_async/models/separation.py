@@ -9,8 +9,7 @@ from attrs import field, frozen
 
 from mvsep_async.http.call import Json
 from mvsep_async.models.decode import wire
-from mvsep_async.models.sizes import parse_size
-from mvsep_async.models.values import cleaned, read_size, url_text
+from mvsep_async.models.values import cleaned, parse_size, read_size, url_text
 
 __all__ = ["Created", "InputFile", "OutputFile", "Separation", "hash_in_link", "is_job_hash"]
 

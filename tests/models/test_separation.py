@@ -11,7 +11,7 @@ from mvsep_async.http.call import Json
 from mvsep_async.models.decode import decode
 from mvsep_async.models.job_status import JobKind, JobStatus, read_job, read_remote
 from mvsep_async.models.separation import Created, OutputFile, hash_in_link
-from mvsep_async.models.sizes import parse_size
+from mvsep_async.models.values import parse_size
 from tests.models.mutations import mutated, outcome
 from tests.recorded import recorded
 
