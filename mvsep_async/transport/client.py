@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Any, Final
 from urllib.request import getproxies
 
 import anyio
@@ -18,7 +17,6 @@ from mvsep_async.concurrency import in_thread
 from mvsep_async.transport.compat import Timeouts
 from mvsep_async.transport.connection import Pool
 from mvsep_async.transport.environment import LOOPBACK, certificates_checked, proxies_checked
-from mvsep_async.transport.reading import READ_INTO
 
 __all__ = ["FastTransport", "make_http"]
 
@@ -66,7 +64,7 @@ class FastTransport(httpx.AsyncBaseTransport):
         """Send the request and return the response, its body still to be read. Raises httpx's errors."""
         pool = self._pool or await self._open()
         url = request.url
-        with _mapped():
+        try:
             response = await pool.handle_async_request(
                 httpcore.Request(
                     method=request.method,
@@ -76,23 +74,22 @@ class FastTransport(httpx.AsyncBaseTransport):
                     extensions=request.extensions,
                 )
             )
-        assert isinstance(response.stream, AsyncIterable)
-        extensions = dict(response.extensions)
-        if READ_INTO in extensions:
-            extensions[READ_INTO] = _mapping(extensions[READ_INTO])
+        except httpcore.PoolTimeout as error:
+            raise httpx.PoolTimeout(str(error)) from error
+        except httpcore.UnsupportedProtocol as error:
+            raise httpx.UnsupportedProtocol(str(error)) from error
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
             stream=_Body(response.stream),
-            extensions=extensions,
+            extensions=response.extensions,
         )
 
     async def aclose(self) -> None:
         """Close all connections."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            with _mapped():
-                await pool.aclose()
+            await pool.aclose()
 
     async def _open(self) -> Pool:
         async with self._opening:
@@ -112,56 +109,13 @@ class FastTransport(httpx.AsyncBaseTransport):
 
 @define(eq=False)
 class _Body(httpx.AsyncByteStream):
-    """A response's body, with httpx's errors."""
+    """A response's body, of a type that httpx accepts."""
 
-    _stream: AsyncIterable[bytes]
+    _stream: Any
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _mapped():
-            async for chunk in self._stream:
-                yield chunk
+        async for chunk in self._stream:
+            yield chunk
 
     async def aclose(self) -> None:
-        close = getattr(self._stream, "aclose", None)
-        if close is not None:
-            with _mapped():
-                await close()
-
-
-_ERRORS: Final[dict[type[Exception], type[httpx.TransportError]]] = {
-    getattr(httpcore, name): getattr(httpx, name)
-    for name in (
-        "TimeoutException",
-        "ConnectTimeout",
-        "ReadTimeout",
-        "WriteTimeout",
-        "PoolTimeout",
-        "NetworkError",
-        "ConnectError",
-        "ReadError",
-        "WriteError",
-        "ProxyError",
-        "UnsupportedProtocol",
-        "ProtocolError",
-        "LocalProtocolError",
-        "RemoteProtocolError",
-    )
-}
-
-
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Turn httpcore's errors into httpx's of the same name."""
-    try:
-        yield
-    except tuple(_ERRORS) as error:
-        kind = next(_ERRORS[base] for base in type(error).__mro__ if base in _ERRORS)
-        raise kind(str(error)) from error
-
-
-def _mapping(read_into: Callable[[memoryview], Awaitable[int]]) -> Callable[[memoryview], Awaitable[int]]:
-    async def read(buffer: memoryview) -> int:
-        with _mapped():
-            return await read_into(buffer)
-
-    return read
+        await self._stream.aclose()

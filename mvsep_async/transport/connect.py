@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 from typing import Any, Final
 
 import anyio
-import httpcore
+import httpx
 
 from mvsep_async.transport.addresses import check_public, resolve
 from mvsep_async.transport.streams import SocketStream, mapped
@@ -21,11 +21,11 @@ _HEAD_START: Final = 0.25
 
 
 async def connect_tcp(host: str, port: int, timeout: float | None = None, *, public_only: bool = False) -> SocketStream:
-    """Connect to the first address of `host` that answers within `timeout` seconds. Raises httpcore's errors.
+    """Connect to the first address of `host` that answers within `timeout` seconds. Raises httpx's errors.
 
     With `public_only`, raises `PrivateAddressError` for a host that has a private address.
     """
-    with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+    with mapped(httpx.ConnectTimeout, httpx.ConnectError), anyio.fail_after(timeout):
         sock = await _connect(host, port, public_only=public_only)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return SocketStream(sock)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import h11
 import httpcore
+import httpx
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 from attrs import define, field
@@ -158,7 +159,7 @@ class _Exchange:
             await self._write(h11.Request(method=request.method, target=request.url.target, headers=request.headers))
             await self._send_body(aiter(request.stream))  # type: ignore[arg-type]
             await self._write(h11.EndOfMessage())
-        except httpcore.WriteError:
+        except httpx.WriteError:
             pass  # the answer, or its absence, says why
 
     async def _send_body(self, chunks: AsyncIterator[bytes]) -> None:
@@ -194,12 +195,12 @@ class _Exchange:
             with _protocol():
                 event = self._h11.next_event()
             if event is h11.PAUSED:
-                raise httpcore.RemoteProtocolError("the server switched to another protocol")
+                raise httpx.RemoteProtocolError("the server switched to another protocol")
             if event is not h11.NEED_DATA:
                 return event
             data = await self._stream.read(RECEIVE, _timeout(self._request, "read"))
             if not data and self._h11.their_state is h11.SEND_RESPONSE:
-                raise httpcore.RemoteProtocolError("Server disconnected without sending a response.")
+                raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
             self._feed(data)
 
     def buffered(self) -> bytes:
@@ -275,7 +276,7 @@ class _Body:
             self._left = self.length or 0
             self._early = self._exchange.buffered()
             if len(self._early) > self._left:
-                raise httpcore.RemoteProtocolError("the server sent more than it announced")
+                raise httpx.RemoteProtocolError("the server sent more than it announced")
         if not self._left:
             return 0
         if self._early:
@@ -284,7 +285,7 @@ class _Body:
         else:
             count = await self._exchange.read_into(buffer[: self._left])
         if not count:
-            raise httpcore.RemoteProtocolError(f"the server closed the connection {self._left} bytes before the end")
+            raise httpx.RemoteProtocolError(f"the server closed the connection {self._left} bytes before the end")
         self._left -= count
         return count
 
@@ -300,10 +301,10 @@ def _timeout(request: httpcore.Request, operation: str) -> float | None:
 
 @contextmanager
 def _protocol() -> Iterator[None]:
-    """Turn h11's errors into httpcore's."""
+    """Turn h11's errors into httpx's."""
     try:
         yield
     except h11.LocalProtocolError as error:
-        raise httpcore.LocalProtocolError(str(error)) from error
+        raise httpx.LocalProtocolError(str(error)) from error
     except h11.RemoteProtocolError as error:
-        raise httpcore.RemoteProtocolError(str(error)) from error
+        raise httpx.RemoteProtocolError(str(error)) from error

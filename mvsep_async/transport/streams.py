@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final, TypeAlias, TypeVar
 
 import anyio
-import httpcore
+import httpx
 from attrs import define, field, frozen
 
 from mvsep_async.transport.addresses import PrivateAddressError
@@ -112,7 +112,7 @@ class SocketStream:
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str, timeout: float | None = None) -> None:
         """Do the TLS handshake: from here on all that is read and written is encrypted."""
         try:
-            with mapped(httpcore.ConnectTimeout, httpcore.ConnectError), anyio.fail_after(timeout):
+            with mapped(httpx.ConnectTimeout, httpx.ConnectError), anyio.fail_after(timeout):
                 self._sock = sock = context.wrap_socket(
                     self._sock,
                     server_hostname=server_hostname,
@@ -189,7 +189,7 @@ class SocketStream:
             self._keep_unsent(unsent_for(self._unchecked / max(now - self._checked_at, 1e-6)))
         self._unchecked, self._checked_at = 0, now
         if answered():
-            raise httpcore.WriteError(_ANSWERED)
+            raise httpx.WriteError(_ANSWERED)
 
     def _keep_unsent(self, size: int) -> None:
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
@@ -209,7 +209,7 @@ class SocketStream:
                 await wait(self._sock)
                 return
             if answered():
-                raise httpcore.WriteError(_ANSWERED)
+                raise httpx.WriteError(_ANSWERED)
             left -= _CHECK_AFTER
         raise TimeoutError("the server takes no more data")
 
@@ -230,10 +230,10 @@ def _wait_for(blocked: OSError, usual: _Wait) -> _Wait:
 
 @frozen
 class mapped:  # noqa: N801 read as a function
-    """Turn what the system raises into what httpcore raises."""
+    """Turn what the system raises into what httpx raises."""
 
-    timeout: type[httpcore.TimeoutException]
-    broken: type[httpcore.NetworkError]
+    timeout: type[httpx.TimeoutException]
+    broken: type[httpx.NetworkError]
 
     def __enter__(self) -> None: ...
 
@@ -245,5 +245,5 @@ class mapped:  # noqa: N801 read as a function
             raise (self.timeout if late else self.broken)(str(error)) from error
 
 
-_READING: Final = mapped(httpcore.ReadTimeout, httpcore.ReadError)
-_WRITING: Final = mapped(httpcore.WriteTimeout, httpcore.WriteError)
+_READING: Final = mapped(httpx.ReadTimeout, httpx.ReadError)
+_WRITING: Final = mapped(httpx.WriteTimeout, httpx.WriteError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-import httpcore
+import httpx
 import pytest
 
 from mvsep_async.transport.addresses import PrivateAddressError, is_private, require_public
@@ -51,5 +51,5 @@ async def test_a_name_that_changes_between_check_and_connection(monkeypatch: pyt
 
 async def test_a_name_that_only_a_proxy_can_resolve_passes() -> None:
     await require_public("does-not-exist.invalid", 80, 5)
-    with pytest.raises(httpcore.ConnectError):
+    with pytest.raises(httpx.ConnectError):
         await connect_tcp("does-not-exist.invalid", 80, 5, public_only=True)
