@@ -17,7 +17,7 @@ from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.rows import encoded, error_text
 from mvsep_async.postgres.schema import WITHOUT_SLOT
-from mvsep_async.postgres.statements import FREE, VIEW, Statements
+from mvsep_async.postgres.statements import FREE, VIEW, AccountLock, Statements
 
 __all__ = ["RESUME_FIRST", "RESUME_LAST", "JobTable", "Written"]
 
@@ -74,6 +74,8 @@ class JobTable(Statements):
         """Write changes of this process's jobs. `machines`: the turn group and the machine of each new job."""
         written = Written()
         notices: list[Notice] = []
+        # First, as it locks the account, which others lock before they change jobs: so none deadlock.
+        await self._learn(connection, changes.durations)
         if changes.forgotten:
             await self._forget(connection, list(changes.forgotten))
         if changes.added:
@@ -94,7 +96,6 @@ class JobTable(Statements):
             elif followed:
                 notices.append(Notice(NoticeKind.CHANGED, job))
             freed = freed or state not in HOLDS_SLOT
-        await self._learn(connection, changes.durations)
         if freed:
             notices.append(Notice(NoticeKind.SLOTS))
         for notice in notices:
@@ -117,8 +118,7 @@ class JobTable(Statements):
         machines: Mapping[str, tuple[str, str | None]],
         written: Written,
     ) -> None:
-        # So that no claim, which locks the account exclusively, removes a group's turn meanwhile.
-        await self.lock_account(connection, shared=True)
+        await self.lock_account(connection, AccountLock.ADD)
         missing = dict(added)
         while missing:  # once, unless the job with the same key or song is pruned after the insert
             for job in await self._insert(connection, missing, machines):
@@ -197,7 +197,7 @@ class JobTable(Statements):
             "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
             (self.me.account,),
         )
-        return [JobDuration(algorithm=a, size=s, waiting=w, processing=p) for a, s, w, p in rows]
+        return [JobDuration(*row) for row in rows]
 
     async def find(self, connection: Connection, by: LookupKey, value: str) -> tuple[Any, ...] | None:
         """Return the row of the newest job with this name."""
@@ -286,7 +286,7 @@ class JobTable(Statements):
     async def request_cancel(self, connection: Connection, job: str) -> None:
         """Cancel a job that was not sent and whose process has ended; else ask the process that has it, or takes it
         over, to cancel it."""
-        await self.lock_account(connection)  # so that its process does not renew its lease meanwhile
+        await self.lock_account(connection, AccountLock.MOVE)
         error = JobCancelledError(f"job {job} was cancelled before it was sent", job=job)
         if await self._cancel_unsent(connection, job, error_text(error)):
             await self.notify(connection, Notice(NoticeKind.CHANGED, job))

@@ -13,7 +13,7 @@ from mvsep_async.postgres.decisions import may_take
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.schema import HOLDING, WITHOUT_SLOT, check_version
 from mvsep_async.postgres.slots import SlotTable
-from mvsep_async.postgres.statements import EPOCH, FREE, VIEW, Statements
+from mvsep_async.postgres.statements import EPOCH, FREE, VIEW, AccountLock, Statements
 
 __all__ = ["ProcessTable", "Snapshot"]
 
@@ -50,11 +50,11 @@ class ProcessTable(Statements):
 
     async def register(self, connection: Connection, *, name: str, lease: float) -> bool:
         """Add the account, if it is not known, and this process with a new lease; return whether it had a valid one."""
-        if not await self.lock_account(connection, shared=True):
+        if not await self.lock_account(connection, AccountLock.RENEW):
             await connection.execute(
                 "INSERT INTO mvsep.accounts (id) VALUES (%s) ON CONFLICT DO NOTHING", (self.me.account,)
             )
-            await self.lock_account(connection, shared=True)
+            await self.lock_account(connection, AccountLock.RENEW)
         valid = await self.rows(
             connection,
             "SELECT 1 FROM mvsep.processes WHERE id = %s AND lease_until > clock_timestamp()",
@@ -142,7 +142,7 @@ class ProcessTable(Statements):
         """Move jobs of processes that have ended to this process, and return their rows and those of `also`."""
         jobs = await self._left_jobs(connection)
         if jobs:  # most often there are none, which is found out without a lock
-            await self.lock_account(connection)
+            await self.lock_account(connection, AccountLock.MOVE)
             jobs = await self._left_jobs(connection, lock=True)
         ids = [
             id

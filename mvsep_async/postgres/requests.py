@@ -9,7 +9,7 @@ from attrs import frozen
 
 from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.decisions import granted
-from mvsep_async.postgres.statements import Statements
+from mvsep_async.postgres.statements import AccountLock, Statements
 
 __all__ = ["RequestTable"]
 
@@ -53,7 +53,7 @@ class RequestTable(Statements):
 
     async def _per_minute(self, connection: Connection) -> int | None:
         """Lock the account and return its limit of requests, if a process has recorded it."""
-        await self.lock_account(connection)
+        await self.lock_account(connection, AccountLock.COUNT)
         rows = await self.rows(connection, "SELECT per_minute FROM mvsep.accounts WHERE id = %s", (self.me.account,))
         known: int | None = rows[0][0]
         return known

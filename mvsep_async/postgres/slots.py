@@ -22,7 +22,7 @@ from mvsep_async.postgres.decisions import (
 )
 from mvsep_async.postgres.notices import Notice, NoticeKind
 from mvsep_async.postgres.schema import HOLDING, WITHOUT_SLOT
-from mvsep_async.postgres.statements import EPOCH, Statements
+from mvsep_async.postgres.statements import EPOCH, AccountLock, Statements
 
 __all__ = ["Account", "Claimed", "LeaseOverError", "SlotTable"]
 
@@ -130,7 +130,7 @@ class SlotTable(Statements):
 
     async def _account(self, connection: Connection) -> Account | None:
         """Lock the account and return it with its processes; `None` if it has no process."""
-        await self.lock_account(connection)
+        await self.lock_account(connection, AccountLock.COUNT)
         rows = await self.rows(connection, _PROCESSES, (self.me.account,))  # with the time after the wait for the lock
         if not rows:
             return None

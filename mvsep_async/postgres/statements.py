@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 from attrs import frozen
@@ -11,7 +12,7 @@ from mvsep_async.postgres.connection import Connection
 from mvsep_async.postgres.notices import Notice
 from mvsep_async.postgres.rows import VIEW_COLUMNS
 
-__all__ = ["EPOCH", "FREE", "VIEW", "Identity", "Statements"]
+__all__ = ["EPOCH", "FREE", "VIEW", "AccountLock", "Identity", "Statements"]
 
 EPOCH: Final = "extract(epoch FROM clock_timestamp())::float8"
 """The time of the database, as Unix time."""
@@ -24,6 +25,23 @@ FREE: Final = """
         SELECT id FROM mvsep.processes WHERE account = %(account)s AND lease_until > clock_timestamp()))
 """
 """Whether the process of a job has ended."""
+
+
+class AccountLock(StrEnum):
+    """What an account's row is locked for; a transaction waits for those that must not run at the same time.
+
+    A process may be suspended in the middle of a transaction, and holds its lock until the server ends the session.
+    Then the others must be able to renew their leases.
+    """
+
+    RENEW = "KEY SHARE"
+    """To renew a lease. It waits for `MOVE` alone: each sees what the other did, and no job is continued by both."""
+    ADD = "SHARE"
+    """To add jobs. It waits for `COUNT`, which removes the turns of groups without jobs, and for `MOVE`."""
+    COUNT = "NO KEY UPDATE"
+    """To count slots or requests and take one. It waits for all but `RENEW`."""
+    MOVE = "UPDATE"
+    """To move or cancel jobs of other processes. It waits for all others."""
 
 
 @frozen
@@ -44,13 +62,9 @@ class Statements:
     async def notify(self, connection: Connection, notice: Notice) -> None:
         await connection.execute("SELECT pg_notify(%s, %s)", (Notice.channel(self.me.account), notice.text()))
 
-    async def lock_account(self, connection: Connection, *, shared: bool = False) -> bool:
-        """Lock the account's row until the transaction ends; `False` if there is none.
-
-        A process that moves jobs of others locks it exclusively, and one that renews its lease with others (`shared`).
-        So each sees what the other has done, and no job is continued by both.
-        """
-        query = f"SELECT 1 FROM mvsep.accounts WHERE id = %s FOR {'SHARE' if shared else 'NO KEY UPDATE'}"  # noqa: S608
+    async def lock_account(self, connection: Connection, lock: AccountLock) -> bool:
+        """Lock the account's row until the transaction ends; `False` if there is none."""
+        query = f"SELECT 1 FROM mvsep.accounts WHERE id = %s FOR {lock.value}"  # noqa: S608
         return bool(await self.rows(connection, query, (self.me.account,)))
 
     async def rows(

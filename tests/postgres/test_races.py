@@ -205,6 +205,33 @@ async def test_a_job_is_not_taken_over_from_a_process_that_renews_its_lease_mean
     assert not taken
 
 
+def lease_requests(process: Process) -> Callable[[Any], Awaitable[tuple[int, float]]]:
+    return lambda connection: process.store.requests.lease_requests(
+        connection, uuid4().hex, asked=1, urgent=True, limit=10, stated=True, valid=5.0, sent={}
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "moment"),
+    [
+        (lambda process: process.claim, "claim ="),
+        (lambda process: process.claim, "SELECT pg_notify"),  # after it has written that a slot waits for the other
+        (lease_requests, "INSERT INTO mvsep.requests"),
+    ],
+)
+async def test_a_lease_is_renewed_while_another_process_is_suspended_in_a_transaction(
+    one: Process, other: Process, work: Callable[[Process], Callable[[Any], Awaitable[Any]]], moment: str
+) -> None:
+    await (other if "notify" in moment else one).add(request())
+    renewed: list[Snapshot] = []
+
+    async def renew() -> None:
+        renewed.append(await other.renew())
+
+    await one.interrupted(work(one), moment, renew)
+    assert len(renewed) == 1
+
+
 async def test_requests_of_a_block_are_returned_once_even_if_the_transaction_runs_twice(
     database: str, one: Process
 ) -> None:

@@ -21,7 +21,7 @@ from mvsep_async.postgres.processes import ProcessTable
 from mvsep_async.postgres.requests import RequestTable
 from mvsep_async.postgres.rows import VIEW_COLUMNS, encoded
 from mvsep_async.postgres.slots import Account, SlotTable
-from mvsep_async.postgres.statements import Identity, Statements
+from mvsep_async.postgres.statements import AccountLock, Identity, Statements
 from mvsep_async.postgres.store import Store
 
 __all__ = ["Tables", "store_of"]
@@ -97,7 +97,7 @@ class _Memory(Statements):
     async def notify(self, connection: Connection, notice: Notice) -> None:
         self.tables.notices.append(notice)
 
-    async def lock_account(self, connection: Connection, *, shared: bool = False) -> bool:
+    async def lock_account(self, connection: Connection, lock: AccountLock) -> bool:
         return self.tables.account is not None  # transactions run one after the other
 
     async def rows(
@@ -252,7 +252,7 @@ class MemoryJobs(_Memory, JobTable):
                 self.tables.durations.remove(same[0])
 
     async def durations(self, connection: Connection) -> list[JobDuration]:
-        return [JobDuration(algorithm=a, size=s, waiting=w, processing=p) for a, s, w, p in self.tables.durations]  # type: ignore[arg-type]
+        return [JobDuration(*row) for row in self.tables.durations]  # type: ignore[arg-type]
 
     async def find(self, connection: Connection, column: str, value: str) -> tuple[Any, ...] | None:
         (given,) = encoded((value,))
