@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import Attribute, evolve, field, frozen
+from attrs.converters import optional
 
 from mvsep_async.errors import ConfigurationError
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, REGIONS, Host
@@ -83,10 +83,6 @@ def _patience(given: float | None) -> float:
     return PATIENCE if given is None else given
 
 
-def _folder(given: str | PathLike[str] | None) -> Path | None:
-    return None if given is None else Path(given)
-
-
 def _at_least(least: float) -> Callable[[object, Attribute[Any], Any], None]:
     def check(_: object, attribute: Attribute[Any], value: float | None) -> None:
         if value is not None and not value >= least:  # also rejects NaN
@@ -127,7 +123,7 @@ class ClientConfig:
     timeout: Timeouts = field(default=None, converter=_timeouts)
     patience: float = field(default=None, converter=_patience, validator=_at_least(0))
     group_cap: int | None = field(default=None, validator=_at_least(1))
-    cache: Path | None = field(default=None, converter=_folder)
+    cache: Path | None = field(default=None, converter=optional(Path))
     limit_rate: float | None = field(default=None, validator=_at_least(1024.0))
     compress_uploads: bool = field(default=False, validator=_check_encoder)
     on_event: Listener | None = field(default=None, validator=_check_listener)

@@ -124,10 +124,10 @@ async def _unfinished(journal: JournalAddress | None) -> str:
     """Return how many jobs of a journal are not over, for the line that says what is waited for."""
     if not isinstance(journal, Path):
         return ""
-    from mvsep_async.journal.sqlite import SqliteJournal
+    from mvsep_async.journal.sqlite import peek_journal
 
     try:
-        records = await SqliteJournal.peek(journal)
+        records = await peek_journal(journal)
     except JournalError:
         return ""
     count = sum(not is_over(record) for record in records)
@@ -153,20 +153,15 @@ async def drop_unsent(journal: JournalAddress | None) -> Sequence[Record]:
 
 
 async def _drop_unsent(journal: Path) -> Sequence[Record]:
-    from mvsep_async.journal.sqlite import SqliteJournal
+    from mvsep_async.journal.sqlite import open_journal, peek_journal
 
     if not await anyio.Path(journal).exists():
         return ()
-    found = await SqliteJournal.peek(journal)
+    found = await peek_journal(journal)
     if not any(map(_is_unsent, found)):
         return found
-    opened = SqliteJournal(journal)
-    records = await opened.open()
-    try:
+    async with open_journal(journal) as (opened, records):
         opened.forget([record.request for record in records if _is_unsent(record)])
-        await opened.flush()
-    finally:
-        await opened.close()
     return [record for record in records if not _is_unsent(record)]
 
 

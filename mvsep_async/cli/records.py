@@ -20,8 +20,8 @@ async def read_journal(journal: JournalAddress | None, config: CommandConfig) ->
 
         async with open_account(journal, config.token, str(config.host.main)) as tables:
             return await tables.records()
-    from mvsep_async.journal.sqlite import SqliteJournal
+    from mvsep_async.journal.sqlite import peek_journal
 
     if journal is None or not await anyio.Path(journal).exists():
         return ()
-    return await SqliteJournal.peek(journal)
+    return await peek_journal(journal)

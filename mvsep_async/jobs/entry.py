@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
+from weakref import WeakSet
 
 from attrs import define
 
@@ -11,7 +12,7 @@ from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.lifecycle import OVER, JobState
 from mvsep_async.jobs.progress import QUEUED, Progress
 from mvsep_async.jobs.request import JobRequest
-from mvsep_async.jobs.subscription import Subscribers, Subscription
+from mvsep_async.jobs.subscription import Subscription
 from mvsep_async.models.stage import Stage
 from mvsep_async.sources import is_url
 
@@ -34,7 +35,8 @@ class JobEntry:
     facts: Facts = NOTHING
     progress: Progress = QUEUED
     """The last progress, without the place in the local queue, which is computed on demand."""
-    subscribers: Subscribers | None = None
+    subscriptions: WeakSet[Subscription] | None = None
+    """Held weakly: a dropped iterator needs no explicit close."""
 
     @property
     def id(self) -> str:
@@ -71,24 +73,26 @@ class JobEntry:
 
     def subscribe(self) -> Subscription:
         """Return a subscription to every later progress, for as long as the caller keeps it."""
-        if self.subscribers is None:
-            self.subscribers = Subscribers()
-        return self.subscribers.add()
+        if self.subscriptions is None:
+            self.subscriptions = WeakSet()
+        subscription = Subscription()
+        self.subscriptions.add(subscription)
+        return subscription
 
     @property
     def has_subscribers(self) -> bool:
         """Whether the job's progress has subscribers."""
-        return bool(self.subscribers)
+        return bool(self.subscriptions)
 
     def publish(self, progress: Progress) -> None:
         """Hand a progress to all subscribers without keeping it."""
-        if self.subscribers is not None:
-            self.subscribers.publish(progress)
+        for subscription in self.subscriptions or ():
+            subscription.put(progress)
 
     def close_subscribers(self) -> None:
         """End every subscription, since this client does not change the job after this."""
-        if self.subscribers is not None:
-            self.subscribers.close()
+        for subscription in self.subscriptions or ():
+            subscription.close()
 
     def closed_error(self) -> ClientClosedError:
         """Return the error for tasks that wait for the job when the client closes."""

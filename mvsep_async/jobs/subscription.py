@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from weakref import WeakSet
 
 import anyio
 from attrs import define, field
 
 from mvsep_async.jobs.progress import Progress
 
-__all__ = ["Subscribers", "Subscription"]
+__all__ = ["Subscription"]
 
 
 @define(eq=False)
@@ -53,29 +52,3 @@ class Subscription:
     def _notify(self) -> None:
         if self._news is not None:
             self._news.set()
-
-
-@define(eq=False)
-class Subscribers:
-    """The subscriptions to one job, held weakly: a dropped iterator needs no explicit close."""
-
-    _subscriptions: WeakSet[Subscription] = field(factory=WeakSet)
-
-    def __bool__(self) -> bool:
-        return bool(self._subscriptions)
-
-    def add(self) -> Subscription:
-        """Return a new subscription."""
-        subscription = Subscription()
-        self._subscriptions.add(subscription)
-        return subscription
-
-    def publish(self, progress: Progress) -> None:
-        """Add a progress to every subscription."""
-        for subscription in self._subscriptions:
-            subscription.put(progress)
-
-    def close(self) -> None:
-        """Mark the end of every subscription."""
-        for subscription in self._subscriptions:
-            subscription.close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from mvsep_async.errors import JournalError
 
-__all__ = ["damaged", "explained", "gone", "in_use", "moved", "newer", "not_a_journal"]
+__all__ = ["damaged", "explained", "explained_errors", "gone", "in_use", "moved", "newer", "not_a_journal"]
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -36,6 +38,17 @@ def explained(path: Path, error: OSError | sqlite3.Error) -> JournalError:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return JournalError(f"the journal {path} cannot be written: {error}; {_requirements(path)}")
     return JournalError(f"the journal {path} could not be read or written: {error}; check its disk")
+
+
+@contextmanager
+def explained_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of the system and of SQLite into `JournalError`."""
+    try:
+        yield
+    except UnicodeDecodeError as error:  # from sqlite3, for text that is not UTF-8
+        raise damaged(path, str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise explained(path, error) from error
 
 
 def damaged(path: Path, detail: str) -> JournalError:

@@ -129,7 +129,7 @@ class RowReader:
             fingerprint=_str(fingerprint),
             content=_str(content),
         )
-        known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(*facts)
+        known = NOTHING if tuple(facts) == _UNTOUCHED else self._facts(facts)
         return Record(request, JobState(state), known)
 
     def _source(self, kind: str, source: Any, beside: Any) -> JobSource:
@@ -146,20 +146,10 @@ class RowReader:
                 return None
         raise ValueError(f"unknown kind of source {kind!r}")
 
-    def _facts(
-        self,
-        hash: Any,
-        remote: Any,
-        host: Any,
-        attempts: Any,
-        intent_at: Any,
-        accepted_at: Any,
-        separation: Any,
-        error: Any,
-        planned: Any,
-        paths: Any,
-        archived: Any,
-    ) -> Facts:
+    def _facts(self, values: Sequence[Any]) -> Facts:
+        (
+            hash, remote, host, attempts, intent_at, accepted_at, separation, error, planned, paths, archived
+        ) = values  # fmt: skip
         results = [] if planned is None else json.loads(planned)
         known = {text: Path(text) for _, text in results}
         return Facts(

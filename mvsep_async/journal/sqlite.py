@@ -4,37 +4,87 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import define, field
 
-from mvsep_async.backoff import Backoff
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.journal import JobDuration, Record
-from mvsep_async.jobs.lifecycle import JobState
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.request import JobRequest
+from mvsep_async.journal.buffer import BufferedJournal
 from mvsep_async.journal.changes import PendingChanges
-from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.thread import WorkThread
 
 if TYPE_CHECKING:
+    from mvsep_async.journal.file import JournalFile
     from mvsep_async.journal.store import Store
 
-__all__ = ["SqliteJournal"]
+__all__ = ["SqliteJournal", "open_journal", "peek_journal"]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("mvsep_async")
 
-_LINGER: Final = 0.05
-"""Seconds that a change may stay unwritten if no `flush` waits for it, so that many are written together."""
 
-_PAUSES: Final = Backoff(first=1.0, longest=30.0)
-"""Seconds between two attempts to write to a failing disk."""
+@asynccontextmanager
+async def open_journal(
+    path: str | os.PathLike[str], *, moving: bool = False
+) -> AsyncIterator[tuple[SqliteJournal, Sequence[Record]]]:
+    """Lock and read the journal in a file, and give it with its jobs in the order of submission.
+
+    It is created if there is none, and its folder if the parent folder exists. Songs in the spool folder that no job
+    needs are removed. At the end, the remaining changes are written. `moving`: also open a journal with the mark of a
+    move. Raises `JournalError` if the journal is in use, damaged, written by a later version, not a journal, or not
+    writable.
+    """
+    thread = WorkThread("mvsep-journal")
+    stores: list[Store] = []
+
+    def open_file() -> list[Record]:
+        store, records = _file(path, moving).open()
+        stores.append(store)
+        return records
+
+    def close() -> None:
+        for store in stores:
+            store.close()
+
+    try:
+        records = await thread.do(open_file)
+        keys = {record.request.key: record.request.id for record in records if record.request.key is not None}
+        journal = SqliteJournal(stores[0].spool, stores[0].durations, thread, stores[0], keys)
+        try:
+            yield journal, records
+        finally:
+            await journal.end()
+    finally:
+        ended = anyio.Event()
+        thread.post(close, lambda *_: ended.set())
+        thread.stop()
+        with anyio.CancelScope(shield=True):
+            await ended.wait()  # so that the lock is released before the caller tries again
+
+
+async def peek_journal(path: str | os.PathLike[str]) -> Sequence[Record]:
+    """Return the records of a journal in the order of submission, without locking it, so it may be in use.
+
+    Raises `JournalError` if it does not exist or cannot be read.
+    """
+    return await in_thread(lambda: _file(path).peek())
+
+
+def _file(path: str | os.PathLike[str], moving: bool = False) -> JournalFile:
+    """Return the file of a journal. Call it in a thread: importing sqlite3 takes milliseconds."""
+    try:
+        from mvsep_async.journal.file import JournalFile
+    except ImportError as error:
+        raise JournalError(f"a journal needs the sqlite3 module, which this Python lacks: {error}") from error
+    # Resolved, so that all links to a file share one lock and one spool folder.
+    return JournalFile(Path(os.path.realpath(path)), moving)
 
 
 @define(eq=False)
@@ -47,125 +97,37 @@ class _Batch:
     error: Exception | None = None
 
 
-class SqliteJournal:
-    """A `Journal` in the SQLite file `path`, with a lock file `<path>.lock` and a folder `<path>.spool` beside it.
+@define(eq=False)
+class SqliteJournal(BufferedJournal):
+    """A `Journal` in an SQLite file, with a lock file `<path>.lock` and a folder `<path>.spool` beside it.
 
     All access is in one dedicated thread. Changes that come while it writes go into the next transaction together;
     cancelling a task that waits for a transaction does not affect it.
-
-    If the file cannot be written (a full disk, a lost mount), `flush` raises `JournalError`, so no song is sent that
-    would be unknown after a crash. The changes stay in memory and are written by the next `flush` or by `run`, which
-    logs a warning and continues, since jobs at the service still have to be polled.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, moving: bool = False) -> None:
-        """`moving`: also open a journal with the mark of a move."""
-        # Resolved, so that all links to a file share one lock and one spool folder.
-        self.path = Path(os.path.realpath(path))
-        self._spool = self.path.with_name(self.path.name + ".spool")
-        self.moving = moving
-        self._thread: WorkThread | None = None
-        self._store: Store | None = None
-        self._pending = PendingChanges()
-        self._keys: dict[str, str] = {}
-        self._in_flight: _Batch | None = None
-        self._next: _Batch | None = None
-        self._unsynced = True
-        self._changed: anyio.Event | None = None
-
-    @property
-    def spool(self) -> Path:
-        """The folder for songs that came as bytes; it is created with the first one."""
-        return self._spool
-
-    @classmethod
-    async def peek(cls, path: str | os.PathLike[str]) -> Sequence[Record]:
-        """Return the records of a journal in the order of submission, without locking it, so it may be in use.
-
-        Raises `JournalError` if it does not exist or cannot be read.
-        """
-        journal = cls(path)
-        return await in_thread(lambda: _store(journal).peek())
-
-    async def open(self) -> Sequence[Record]:
-        """Lock and read the journal; create it if there is none, and its folder if the parent folder exists.
-
-        Songs in the spool folder that no job needs are removed. Raises `JournalError` if the journal is in use,
-        damaged, written by a later version, not a journal, or not writable.
-        """
-        if self._thread is not None:
-            raise JournalError(f"the journal {self.path} is open already")
-        self._thread = WorkThread("mvsep-journal")
-        self._changed = anyio.Event()
-        try:
-            self._store = await self._thread.do(partial(_store, self))
-            records = await self._thread.do(self._store.open)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._end().wait()  # so that the lock is released before the caller tries again
-            raise
-        self._keys = {record.request.key: record.request.id for record in records if record.request.key is not None}
-        return records
-
-    async def run(self) -> None:
-        """Write changes within about 50 ms until cancelled; disk errors are logged and retried."""
-        failures = 0
-        while self._changed is not None:
-            await self._changed.wait()
-            await anyio.sleep(max(_LINGER, _PAUSES.pause(failures)))
-            self._changed = anyio.Event()
-            if self._thread is None:
-                return
-            try:
-                await self.flush()
-            except JournalError as error:
-                if not failures:
-                    _log.warning("%s; trying again", error)
-                failures += 1
-                self._changed.set()
-            else:
-                failures = 0
+    _thread: WorkThread
+    _store: Store
+    _keys: dict[str, str]
+    _in_flight: _Batch | None = field(default=None, init=False)
+    _next: _Batch | None = field(default=None, init=False)
+    _unsynced: bool = field(default=True, init=False)
+    _closed: bool = field(default=False, init=False)
 
     def add(self, request: JobRequest) -> None:
         """Add a queued job. Raises `JournalError` for a request that cannot be stored, or a key that is in use."""
-        row = request_row(request, spool=self._spool)
+        holder = request.id if request.key is None else self._keys.get(request.key, request.id)
+        if holder != request.id:
+            raise JournalError(f"the key {request.key!r} belongs to job {holder}: use another one", job=request.id)
+        super().add(request)
         if request.key is not None:
-            holder = self._keys.setdefault(request.key, request.id)
-            if holder != request.id:
-                raise JournalError(f"the key {request.key!r} belongs to job {holder}: use another one", job=request.id)
-        self._pending.added[request.id] = row
-        self._wake()
-
-    def amend(self, request: JobRequest) -> None:
-        """Replace the request of a job; its key stays the same."""
-        row = request_row(request, spool=self._spool)
-        where = self._pending.added if request.id in self._pending.added else self._pending.amended
-        where[request.id] = row
-        self._wake()
-
-    def update(self, job: str, state: JobState, facts: Facts) -> None:
-        """Change the state and facts of a job."""
-        self._pending.changed[job] = facts_row(state, facts)
-        self._wake()
+            self._keys[request.key] = request.id
 
     def forget(self, requests: Sequence[JobRequest]) -> None:
         """Remove the jobs of these requests, and their songs in the spool folder."""
-        self._pending.forget([request.id for request in requests])
+        super().forget(requests)
         for request in requests:
             if request.key is not None and self._keys.get(request.key) == request.id:
                 del self._keys[request.key]
-        self._wake()
-
-    @property
-    def durations(self) -> Sequence[JobDuration]:
-        """The durations of recent jobs, the oldest first, as read when the journal was opened."""
-        return () if self._store is None else self._store.durations
-
-    def learn(self, duration: JobDuration) -> None:
-        """Record how long a job took. Only the latest durations of each algorithm are kept."""
-        row = (duration.algorithm, duration.size, duration.waiting, duration.processing)
-        self._pending.durations.append(row)
-        self._wake()
 
     async def flush(self, *, synced: bool = False) -> None:
         """Wait until all changes so far are written, so that they survive a kill of the process.
@@ -180,37 +142,26 @@ class SqliteJournal:
         if transaction.error is not None:
             raise JournalError(str(transaction.error)) from transaction.error
 
-    async def close(self) -> None:
-        """Write the remaining changes and unlock; it is unlocked also if that raises `JournalError`."""
-        if self._thread is None:
-            return
-        with anyio.CancelScope(shield=True):
-            try:
+    async def end(self) -> None:
+        """Write the remaining changes; later ones are not written."""
+        try:
+            with anyio.CancelScope(shield=True):
                 await self.flush()
-            finally:
-                await self._end().wait()
+        finally:
+            self._closed = True
 
     async def mark(self) -> int:
-        """Return the mark of the open journal: `APPLICATION_ID`, or of a move `MOVED_ID` or `FILLING_ID`."""
-        assert self._thread is not None
-        assert self._store is not None
-        store = self._store
-        return await self._thread.do(lambda: store.mark)
+        """Return the mark of the journal: `APPLICATION_ID`, or of a move `MOVED_ID` or `FILLING_ID`."""
+        return await self._thread.do(lambda: self._store.mark)
 
     async def set_mark(self, mark: int) -> None:
         """Set the mark. With one of a move, no client can open the journal."""
-        assert self._thread is not None
-        assert self._store is not None
         await self._thread.do(partial(self._store.set_mark, mark))
-
-    def _wake(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
 
     def _transaction(self, synced: bool) -> _Batch | None:
         """Return the transaction that completes the writing of all changes so far, `None` if all are written."""
-        if self._thread is None:
-            raise JournalError(f"the journal {self.path} is not open")
+        if self._closed:
+            raise self._closed_error()
         in_flight = self._in_flight
         if not self._pending:
             if in_flight is None and not (synced and self._unsynced):
@@ -230,8 +181,8 @@ class SqliteJournal:
         batch, self._next = self._next, None
         if batch is None:
             return
-        if self._thread is None or self._store is None:
-            batch.error = JournalError(f"the journal {self.path} was closed")
+        if self._closed:
+            batch.error = self._closed_error()
             batch.over.set()
             return
         batch.changes, self._pending = self._pending, batch.changes
@@ -243,7 +194,7 @@ class SqliteJournal:
         self._in_flight = None
         if error is None:
             self._unsynced = not batch.synced
-            if batch.changes.forgotten and self._thread is not None and self._store is not None:
+            if batch.changes.forgotten and not self._closed:
                 self._thread.post(self._store.tidy, self._tidied)
         else:
             batch.changes.merge(self._pending)
@@ -254,25 +205,7 @@ class SqliteJournal:
 
     def _tidied(self, _: None, error: Exception | None) -> None:
         if error is not None:
-            _log.warning("the disk space of pruned jobs could not be freed: %s", error)
+            logger.warning("the disk space of pruned jobs could not be freed: %s", error)
 
-    def _end(self) -> anyio.Event:
-        """Close the file after the thread's remaining calls and end the thread; return the event of that."""
-        thread, self._thread = self._thread, None
-        ended = anyio.Event()
-        assert thread is not None
-        if self._store is None:
-            ended.set()
-        else:
-            thread.post(self._store.close, lambda *_: ended.set())
-        thread.stop()
-        return ended
-
-
-def _store(journal: SqliteJournal) -> Store:
-    """Create the store, in a thread: importing sqlite3 takes milliseconds."""
-    try:
-        from mvsep_async.journal.store import Store
-    except ImportError as error:
-        raise JournalError(f"a journal needs the sqlite3 module, which this Python lacks: {error}") from error
-    return Store(journal.path, journal.spool, moving=journal.moving)
+    def _closed_error(self) -> JournalError:
+        return JournalError(f"the journal {self._store.path} was closed")

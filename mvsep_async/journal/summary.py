@@ -12,7 +12,7 @@ from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import OVER, JobState
 from mvsep_async.journal.lock import FileLock, LockedError
 from mvsep_async.journal.schema import STEPS
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import peek_journal
 
 __all__ = ["JournalProcess", "JournalSummary", "is_over", "sqlite_summary", "states_of"]
 
@@ -51,7 +51,7 @@ def states_of(records: Iterable[Record]) -> Mapping[str, int]:
 
 async def sqlite_summary(path: Path) -> JournalSummary:
     """Return the summary of an SQLite journal, which may be in use. Raises `JournalError` if it cannot be read."""
-    records = await SqliteJournal.peek(path)
+    records = await peek_journal(path)
     shown = [record for record in records if not record.facts.archived]
     return JournalSummary(
         version=len(STEPS),

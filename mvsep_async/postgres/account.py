@@ -13,7 +13,7 @@ from mvsep_async.concurrency import Yielder
 from mvsep_async.errors import JournalError
 from mvsep_async.http.token import Token
 from mvsep_async.jobs.coordinator import JobView
-from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.summary import JournalProcess, JournalSummary
 from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, connect, first_line
@@ -24,7 +24,7 @@ from mvsep_async.postgres_url import PostgresURL
 
 __all__ = ["AccountTables", "open_account"]
 
-_VIEW: Final = f"SELECT {', '.join(VIEW_COLUMNS)} FROM mvsep.jobs WHERE account = %s"  # noqa: S608
+_VIEW: Final = f"SELECT {', '.join(VIEW_COLUMNS)}, NULL FROM mvsep.jobs WHERE account = %s"  # noqa: S608
 _OVER: Final = "(state IN ('finished', 'failed', 'cancelled') OR (state = 'done' AND target IS NULL))"
 _SEPARATED: Final = "(content IS NOT NULL AND separation IS NOT NULL)"
 
@@ -50,6 +50,14 @@ class AccountTables:
     async def records(self) -> list[Record]:
         """Return the records of all jobs in the order of submission."""
         return [view.record for view in await self.views()]
+
+    async def durations(self) -> list[JobDuration]:
+        """Return the durations of recent jobs, the oldest first."""
+        rows = await self.rows(
+            "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
+            (self.account,),
+        )
+        return [JobDuration(*row) for row in rows]
 
     async def processes(self) -> list[JournalProcess]:
         """Return the processes whose leases are valid, the oldest first."""

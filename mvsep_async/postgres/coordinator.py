@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -16,9 +16,9 @@ from attrs import define, field
 
 from mvsep_async.concurrency import Wakeup
 from mvsep_async.errors import JournalError
-from mvsep_async.jobs.coordinator import CoordinatedClient, JobView
+from mvsep_async.jobs.coordinator import CoordinatedClient, Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry, LookupKey
-from mvsep_async.jobs.journal import JobDuration, Journal
+from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
 from mvsep_async.postgres.backend import POLL, RETRY, Availability, Backend
@@ -83,7 +83,7 @@ async def open_coordinator(
 
 
 @define(eq=False)
-class SharedCoordinator:
+class SharedCoordinator(Coordinator):
     """Shares slots, requests and jobs with the other processes of an account through a PostgreSQL database."""
 
     _backend: Backend
@@ -96,13 +96,13 @@ class SharedCoordinator:
     _fixed_limit: int | None
     _clock: Callable[[], float]
     _unix_time: Callable[[], float]
-    shared: bool = True
+    shared: ClassVar[bool] = True
+    journal: PostgresJournal = field(init=False)
     allowance: LeasedRequests = field(factory=lambda: LeasedRequests(anyio.current_time))
     slots_elsewhere: Mapping[str, str | None] = field(factory=dict)
     _database: Transactions = field(init=False)
     _availability: Availability = field(init=False)
     _reader: ViewReader = field(init=False)
-    _journal: PostgresJournal = field(init=False)
     _lease: LeaseKeeper = field(init=False)
     _takeover: Takeover = field(init=False)
     _mirrors: Mirrors = field(init=False)
@@ -120,8 +120,8 @@ class SharedCoordinator:
         self._database = self._backend.transactions
         self._availability = Availability(self._backend)
         self._reader = ViewReader(spool=self._spool)
-        self._journal = PostgresJournal(
-            self._database, self._store, self._shared_files, self._spool, self._durations, self._lost
+        self.journal = PostgresJournal(
+            self._spool, self._durations, self._database, self._store, self._shared_files, self._lost
         )
         self._lease = LeaseKeeper(
             self._database,
@@ -132,13 +132,9 @@ class SharedCoordinator:
             self._clock,
             self._unix_time,
         )
-        self._takeover = Takeover(self._database, self._store, self._journal, self._reader)
+        self._takeover = Takeover(self._database, self._store, self.journal, self._reader)
         self._mirrors = Mirrors(self._database, self._store.jobs, self._availability, self._reader)
         self._reported = ReportedJobs(self._database, self._store.jobs, self._availability)
-
-    @property
-    def journal(self) -> Journal:
-        return self._journal
 
     def connect(self, client: CoordinatedClient) -> None:
         self._client = client
@@ -161,7 +157,7 @@ class SharedCoordinator:
     async def end(self) -> None:
         """Write the remaining changes, and end the lease, so that other processes may take over at once."""
         try:
-            await self._journal.flush()
+            await self.journal.flush()
         finally:
             self._lease.ended()
             try:
@@ -177,7 +173,7 @@ class SharedCoordinator:
             self.allowance, self._database, self._store.requests, self._fixed_limit, self._availability
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._journal.run)
+            tasks.start_soon(self.journal.run)
             tasks.start_soon(self._lease.run, self._on_renewed)
             tasks.start_soon(self._watch_slots, client)
             tasks.start_soon(requests.run)
@@ -211,7 +207,7 @@ class SharedCoordinator:
         if snapshot.own is not None and self._client is not None:
             own = self._client.own_jobs()
             # A job that is not written yet cannot have been taken over.
-            self._lost([job.id for job in own if job.id not in snapshot.own and not self._journal.is_new(job.id)])
+            self._lost([job.id for job in own if job.id not in snapshot.own and not self.journal.is_new(job.id)])
         self.slots_elsewhere = snapshot.elsewhere
         self.allowance.processes = snapshot.processes
         self.allowance.share = share_of(snapshot.holding, len(snapshot.elsewhere), snapshot.processes)
@@ -247,7 +243,7 @@ class SharedCoordinator:
             return claimed
 
         try:
-            await self._journal.flush()
+            await self.journal.flush()
             claimed = await self._database.run(take)
         except LeaseOverError:
             self._lease.ended()
@@ -270,7 +266,7 @@ class SharedCoordinator:
     def unclaim(self, job: str) -> None:
         entry = None if self._client is None else self._client.own_job(job)
         if entry is not None:
-            self._journal.restore(job, entry.state, entry.facts)
+            self.journal.restore(job, entry.state, entry.facts)
 
     async def _watch_slots(self, client: CoordinatedClient) -> None:
         """Wake the dispatcher when other processes acquire or free slots."""
@@ -293,8 +289,8 @@ class SharedCoordinator:
     # Jobs
 
     async def admit(self, job: JobEntry) -> JobView | None:
-        await self._patiently(self._journal.flush)
-        same = self._journal.conflicts.pop(job.id, None)
+        await self._patiently(self.journal.flush)
+        same = self.journal.conflicts.pop(job.id, None)
         return None if same is None else await self.find("id", same, patient=True)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -313,7 +309,7 @@ class SharedCoordinator:
         jobs = self._store.jobs
 
         async def look() -> tuple[Any, ...] | None:
-            await self._journal.flush()
+            await self.journal.flush()
             return await self._database.run(lambda connection: jobs.find(connection, by, value))
 
         row = await (self._patiently(look) if patient else look())
@@ -321,19 +317,19 @@ class SharedCoordinator:
             return None
         *columns, failure = row
         if patient and failure is not None:
-            id = self._reader.shared_view(row).record.request.id
+            id = self._reader.view(row).record.request.id
             await self._patiently(lambda: self._database.run(lambda connection: jobs.resume(connection, id)))
             self._lease.renew_soon()
             row = *columns, None
-        return self._reader.shared_view(row)
+        return self._reader.view(row)
 
     async def acquire(self, job: str) -> bool:
-        await self._journal.flush()
+        await self.journal.flush()
         return await self._database.run(lambda connection: self._store.jobs.acquire(connection, job))
 
     def release(self, job: JobEntry) -> bool:
         if job.facts.error is not None:
-            self._journal.release(job.id, job.facts.error)
+            self.journal.release(job.id, job.facts.error)
         return True
 
     def can_continue(self, job: JobEntry) -> bool:

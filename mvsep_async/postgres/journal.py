@@ -2,58 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import anyio
 from attrs import define, field
 
-from mvsep_async.backoff import Backoff
-from mvsep_async.errors import JournalError, MVSepError
+from mvsep_async.errors import MVSepError
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.lifecycle import HOLDS_SLOT, JobState
 from mvsep_async.jobs.request import JobRequest
+from mvsep_async.journal.buffer import BufferedJournal
 from mvsep_async.journal.changes import PendingChanges, Value
-from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.postgres.connection import Transactions
 from mvsep_async.postgres.rows import error_text, machine_of, turn_group
 from mvsep_async.postgres.store import Store
 
 __all__ = ["PostgresJournal"]
 
-logger = logging.getLogger("mvsep_async")
-
-_LINGER: Final = 0.05
-"""Seconds that a change may stay unwritten if nothing waits for it, so that many are written together. A change that
-frees a slot is written at once."""
-
 _MOST: Final = 1000
 """Changes in one transaction, which take about 0.2 s: other transactions are waiting, and have a time limit."""
 
-_PAUSES: Final = Backoff(first=0.5, longest=5.0)
-"""Seconds between two attempts to write while the database cannot be reached."""
-
 
 @define(eq=False)
-class PostgresJournal:
+class PostgresJournal(BufferedJournal):
     """Records the jobs of this process; the other processes' jobs stay in the database.
 
-    `on_lost(jobs)` is called with jobs that turn out to belong to another process. While the database cannot be
-    reached, `flush` raises `JournalError`; changes are kept in memory and written later.
+    A change that frees a slot is written at once. `on_lost(jobs)` is called with jobs that turn out to belong to
+    another process.
     """
 
     database: Transactions
     store: Store
     shared_files: bool
-    spool: Path
-    durations: Sequence[JobDuration]
     on_lost: Callable[[Sequence[str]], None]
     conflicts: dict[str, str] = field(factory=dict)
     """New jobs that were not added → the jobs that have their key or song already."""
-    _pending: PendingChanges = field(factory=PendingChanges)
     _machines: dict[str, tuple[str, str | None]] = field(factory=dict)
     """The turn group and the machine of each job that is not added yet."""
     _released: dict[str, Value] = field(factory=dict)
@@ -63,46 +47,17 @@ class PostgresJournal:
     """How many changes were recorded."""
     _written: int = 0
     """How many of them are in the database."""
-    _urgent: anyio.Event = field(factory=anyio.Event)
-    _changed: anyio.Event = field(factory=anyio.Event)
     _writing: anyio.Lock = field(factory=anyio.Lock)
-
-    async def run(self) -> None:
-        """Write changes until cancelled. Failures are logged once and retried."""
-        failures = 0
-        while True:
-            await self._changed.wait()
-            with anyio.move_on_after(_LINGER):
-                await self._urgent.wait()
-            await anyio.sleep(_PAUSES.pause(failures))
-            self._changed, self._urgent = anyio.Event(), anyio.Event()
-            try:
-                await self.flush()
-            except JournalError as error:
-                if not failures:
-                    logger.warning("%s; trying again", error)
-                failures += 1
-                self._changed.set()
-            else:
-                failures = 0
 
     def add(self, request: JobRequest) -> None:
         """Add a queued job. Raises `JournalError` for a request that cannot be stored."""
-        self._pending.added[request.id] = self._row(request)
+        super().add(request)
         machine = machine_of(request, self.store.me.machine, shared_files=self.shared_files)
         self._machines[request.id] = turn_group(request.group), machine
-        self._record()
-
-    def amend(self, request: JobRequest) -> None:
-        """Replace the request of a job; its key and group stay the same."""
-        where = self._pending.added if request.id in self._pending.added else self._pending.amended
-        where[request.id] = self._row(request)
-        self._record()
 
     def update(self, job: str, state: JobState, facts: Facts) -> None:
         """Change the state and facts of a job."""
-        self._pending.changed[job] = facts_row(state, facts)
-        self._record()
+        super().update(job, state, facts)
         if state in HOLDS_SLOT:
             self._holding.add(job)
         elif job in self._holding:
@@ -116,15 +71,9 @@ class PostgresJournal:
 
     def forget(self, requests: Sequence[JobRequest]) -> None:
         """Remove the jobs of these requests."""
-        self._pending.forget([request.id for request in requests])
+        super().forget(requests)
         for request in requests:
             self._released.pop(request.id, None)
-        self._record()
-
-    def learn(self, duration: JobDuration) -> None:
-        """Record how long a job took."""
-        self._pending.durations.append((duration.algorithm, duration.size, duration.waiting, duration.processing))
-        self._record()
 
     def release(self, job: str, error: MVSepError) -> None:
         """Release a job after a temporary error."""
@@ -187,8 +136,5 @@ class PostgresJournal:
             raise
 
     def _record(self) -> None:
+        super()._record()
         self._recorded += 1
-        self._changed.set()
-
-    def _row(self, request: JobRequest) -> tuple[int | float | str | bytes | None, ...]:
-        return request_row(request, spool=self.spool)

@@ -100,7 +100,7 @@ class Mirrors:
             return
         rows = await self.database.run(lambda connection: self.jobs.views(connection, changed))
         missing = set(changed)
-        for read in map(self.reader.shared_view, rows):
+        for read in map(self.reader.view, rows):
             id = read.record.request.id
             missing.discard(id)
             if client.own_job(id) is None:

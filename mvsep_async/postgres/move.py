@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from anyio import to_thread
-from attrs import evolve
+from attrs import astuple, evolve
 
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JournalError
@@ -25,7 +25,7 @@ from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.changes import PendingChanges, Row
 from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.schema import APPLICATION_ID, FILLING_ID, MOVED_ID
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import SqliteJournal, open_journal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres.account import AccountTables, open_account
 from mvsep_async.postgres.identity import machine_name
@@ -47,29 +47,24 @@ async def move_to_postgres(
     """
     if not await to_thread.run_sync(path.exists):
         raise JournalError(f"there is no journal at {path}")
-    async with open_account(url, token, service) as tables:
-        source = SqliteJournal(path, moving=True)
-        records = await source.open()
-        try:
-            mark = await source.mark()
-            if mark == FILLING_ID:
-                raise JournalError(f"jobs were being moved to the journal {path}: run that command again first")
-            interrupted = mark == MOVED_ID
-            there = await _present(tables, records)
-            if there and not (interrupted and len(there) == len(records)):
-                raise _mixed(url, there)
-            if not there:
-                await _copy_spooled(records, tables.spool)
-                await source.set_mark(MOVED_ID)
-                try:
-                    await _insert(tables, records, source.durations, shared_files=shared_files)
-                except Exception as error:
-                    if not _outcome_unknown(error):
-                        await source.set_mark(mark)
-                    raise
-            await _remove_spooled(records, source.spool)
-        finally:
-            await source.close()
+    async with open_account(url, token, service) as tables, open_journal(path, moving=True) as (source, records):
+        mark = await source.mark()
+        if mark == FILLING_ID:
+            raise JournalError(f"jobs were being moved to the journal {path}: run that command again first")
+        interrupted = mark == MOVED_ID
+        there = await _present(tables, records)
+        if there and not (interrupted and len(there) == len(records)):
+            raise _mixed(url, there)
+        if not there:
+            await _copy_spooled(records, tables.spool)
+            await source.set_mark(MOVED_ID)
+            try:
+                await _insert(tables, records, source.durations, shared_files=shared_files)
+            except Exception as error:
+                if not _outcome_unknown(error):
+                    await source.set_mark(mark)
+                raise
+        await _remove_spooled(records, source.spool)
     return len(records)
 
 
@@ -81,26 +76,23 @@ async def move_to_sqlite(url: PostgresURL, path: Path, token: Token | None, serv
     """
     async with open_account(url, token, service) as tables:
         await _check_unused(tables, url)
-        target = SqliteJournal(path, moving=True)
-        records = await target.open()
-        try:
+        async with open_journal(path, moving=True) as (target, records):
             if records and await target.mark() != FILLING_ID:
                 raise JournalError(f"the journal {path} has {len(records)} jobs already: give a new file")
             if not records or await _present(tables, records):
                 await target.set_mark(FILLING_ID)
-                target.forget([record.request for record in records])
-                await target.flush(synced=True)
+                await _forget(target, records)
                 try:
                     async with tables.connection.transaction():
-                        records = await _take_out(tables, target, url)
+                        records = await _check_out(tables, target.spool, url)
+                        await _write_out(tables, target, records)
                 except Exception as error:
                     if not _outcome_unknown(error):
-                        await _empty(target)
+                        await _forget(target, records)
+                        await target.set_mark(APPLICATION_ID)
                     raise
             await target.set_mark(APPLICATION_ID)
             await _remove_spooled(records, tables.spool)
-        finally:
-            await target.close()
     return len(records)
 
 
@@ -123,7 +115,7 @@ async def _insert(
         )
         for record in records
     }
-    learned: list[Row] = [(one.algorithm, one.size, one.waiting, one.processing) for one in durations]
+    learned: list[Row] = [astuple(one) for one in durations]
     async with tables.connection.transaction():
         await tables.connection.execute(
             "INSERT INTO mvsep.accounts (id) VALUES (%s) ON CONFLICT DO NOTHING", (tables.account,)
@@ -143,45 +135,37 @@ def _moved_request(record: Record, spool: Path, latest: Mapping[str | None, str]
     return request if latest[request.content] == request.id else evolve(request, content=None)
 
 
-async def _take_out(tables: AccountTables, target: SqliteJournal, url: PostgresURL) -> list[Record]:
-    """Write the jobs of the database to the file, and delete them in the transaction that is open."""
+async def _check_out(tables: AccountTables, spool: Path, url: PostgresURL) -> list[Record]:
+    """Lock the account in the transaction that is open, copy its spooled songs, and return its jobs."""
     # A process that opens the journal meanwhile waits here for the account.
     await tables.rows("SELECT 1 FROM mvsep.accounts WHERE id = %s FOR UPDATE", (tables.account,))
     await _check_unused(tables, url)
     views = await tables.views()
     _check_files(views, await in_thread(machine_name))
-    spool = target.spool
     await _copy_spooled([view.record for view in views], spool)
-    records = [_with_spool(view.record, spool) for view in views]
+    return [_with_spool(view.record, spool) for view in views]
+
+
+async def _write_out(tables: AccountTables, target: SqliteJournal, records: Sequence[Record]) -> None:
+    """Write jobs to the file, and delete them in the transaction that is open."""
     for record in records:
         target.add(record.request)
         target.update(record.request.id, record.state, record.facts)
     if not target.durations:  # else they were written by a move that was interrupted
-        for algorithm, size, waiting, processing in await tables.rows(
-            "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
-            (tables.account,),
-        ):
-            target.learn(JobDuration(algorithm=algorithm, size=size, waiting=waiting, processing=processing))
+        for duration in await tables.durations():
+            target.learn(duration)
     await target.flush(synced=True)
     for table in ("jobs", "turns", "durations"):
         await tables.connection.execute(
             f"DELETE FROM mvsep.{table} WHERE account = %s",  # noqa: S608
             (tables.account,),
         )
-    return records
 
 
-async def _empty(target: SqliteJournal) -> None:
-    """Remove what was written to a file while its jobs are still in the database."""
-    await target.close()
-    again = SqliteJournal(target.path, moving=True)
-    records = await again.open()
-    try:
-        again.forget([record.request for record in records])
-        await again.flush(synced=True)
-        await again.set_mark(APPLICATION_ID)
-    finally:
-        await again.close()
+async def _forget(target: SqliteJournal, records: Sequence[Record]) -> None:
+    """Remove jobs from the file, while they are still in the database."""
+    target.forget([record.request for record in records])
+    await target.flush(synced=True)
 
 
 async def _check_unused(tables: AccountTables, url: PostgresURL) -> None:

@@ -75,22 +75,17 @@ def progress_text(progress: Progress) -> str:
 
 
 class ViewReader:
-    """Reads jobs of any client from rows of `VIEW_COLUMNS`."""
+    """Reads jobs of any client from rows of `VIEW_COLUMNS` and the error after which each was released."""
 
     def __init__(self, *, spool: Path) -> None:
         self._rows = RowReader(spool=spool)
 
-    def shared_view(self, row: Sequence[Any]) -> JobView:
-        """Return the job of a row of `VIEW`, whose last column is the error of a released job."""
-        *columns, failure = row
-        return self.view(columns, failure=failure)
-
-    def view(self, row: Sequence[Any], *, failure: str | None = None) -> JobView:
+    def view(self, row: Sequence[Any]) -> JobView:
         """Return the job of a row. Raises `JournalError` for a value that cannot be read.
 
-        `failure`: the error of a released job, which is shown as a failed one.
+        The last column is the error of a released job, which is shown as a failed one.
         """
-        *values, cancelling, progress, machine = row
+        *values, cancelling, progress, machine, failure = row
         if failure is not None:
             values[_STATE], values[_ERROR] = JobState.FAILED.value, failure
         record = self._rows.record([_decoded(value) for value in values])

@@ -68,7 +68,7 @@ class Takeover:
             logger.info("taking over %d jobs of processes that have ended", len(rows))
             for row in rows:
                 try:
-                    view = self._reader.shared_view(row)
+                    view = self._reader.view(row)
                 except JournalError as error:
                     logger.error("a job of the shared journal cannot be taken over: %s", error)
                     continue

@@ -26,8 +26,8 @@ from mvsep_async.http.gate import Gate
 from mvsep_async.http.redaction import protect
 from mvsep_async.http.retry import PatientCaller
 from mvsep_async.http.wire import Wire
-from mvsep_async.jobs.coordinator import Coordinator, LocalCoordinator
-from mvsep_async.jobs.journal import NoJournal, Record
+from mvsep_async.jobs.coordinator import Coordinator
+from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.observe.events import BudgetWaited, Listener, Retried, emitter
@@ -215,16 +215,12 @@ async def _open_journal(config: ClientConfig) -> AsyncIterator[tuple[Coordinator
     """Open the journal of a client; yield its coordinator, and the jobs to resume."""
     match config.journal:
         case None:
-            yield LocalCoordinator(NoJournal(), durable=False), ()
+            yield Coordinator(Journal()), ()
         case Path() as path:
-            from mvsep_async.journal.sqlite import SqliteJournal
+            from mvsep_async.journal.sqlite import open_journal
 
-            journal = SqliteJournal(path)
-            records = await journal.open()
-            try:
-                yield LocalCoordinator(journal, durable=True), records
-            finally:
-                await journal.close()
+            async with open_journal(path) as (journal, records):
+                yield Coordinator(journal), records
         case url:
             from mvsep_async.postgres.backend import PostgresBackend
             from mvsep_async.postgres.coordinator import open_coordinator

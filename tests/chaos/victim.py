@@ -24,7 +24,7 @@ from attrs import define, field, frozen
 import mvsep_async.scheduling.assembly  # noqa: F401 -- loaded once here, not by each forked process
 from mvsep_async import MVSepClient
 from mvsep_async.download.part_file import PartFile
-from mvsep_async.journal import sqlite
+from mvsep_async.journal import buffer
 from mvsep_async.journal.store import Store
 from mvsep_async.transport.client import FastTransport
 from mvsep_async.transport.streams import SocketStream
@@ -94,7 +94,7 @@ class Steps:
     def count(self) -> None:
         """Have every step counted from now on, in this process for ever."""
         # Only what somebody waited for is written: nothing is saved by luck.
-        sqlite._LINGER = 3600.0  # type: ignore[misc]
+        buffer._LINGER = 3600.0  # type: ignore[misc]
         for name in _CHANGING:
             setattr(os, name, self._before(name, getattr(os, name)))
         self._count_writes()

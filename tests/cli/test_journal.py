@@ -11,7 +11,7 @@ from mvsep_async.cli.journal import drop_unsent
 from mvsep_async.cli.terminal import open_terminal
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.lifecycle import JobState
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import open_journal, peek_journal
 from tests.journal.samples import a_request
 
 HASH = "20260101000000-0123456789-song.wav"
@@ -34,13 +34,11 @@ def test_only_jobs_that_the_service_does_not_have_are_dropped(
     path = tmp_path / "j.sqlite"
 
     async def main() -> tuple[int, int]:
-        journal = SqliteJournal(path)
-        await journal.open()
         request = a_request()
-        journal.add(request)
-        journal.update(request.id, state, facts)
-        await journal.close()
-        return len(await drop_unsent(path)), len(await SqliteJournal.peek(path))
+        async with open_journal(path) as (journal, _):
+            journal.add(request)
+            journal.update(request.id, state, facts)
+        return len(await drop_unsent(path)), len(await peek_journal(path))
 
     with open_terminal():
         left = anyio.run(main)

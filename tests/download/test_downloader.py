@@ -17,7 +17,7 @@ from mvsep_async.endpoints.separations import SeparationsAPI
 from mvsep_async.errors import DownloadError, JournalError, MVSepError
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.journal import NoJournal
+from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
@@ -87,7 +87,7 @@ class Fixture:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.service, self.time, self.events = FakeService(), Time(), list[object]()
-        self.registry = JobRegistry(NoJournal(), self.events.append)
+        self.registry = JobRegistry(Journal(), self.events.append)
         self.downloader = Downloader(
             self.registry,
             httpx.AsyncClient(transport=self.service),

@@ -21,7 +21,7 @@ from mvsep_async.errors import (
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.failures import resumes_later
-from mvsep_async.jobs.journal import NoJournal, Record
+from mvsep_async.jobs.journal import Journal, Record
 from mvsep_async.jobs.lifecycle import IllegalEventError, JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import Change, JobRegistry
@@ -30,7 +30,7 @@ from mvsep_async.models.stage import Stage
 
 
 @define
-class Notes(NoJournal):
+class Notes(Journal):
     """A journal that remembers what it was told."""
 
     said: list[tuple[Any, ...]] = field(factory=list)
@@ -77,7 +77,7 @@ class World:
     ids=str,
 )
 def test_a_song_that_may_be_sent_again_is_sent_from_where_it_was_moved(events: list[JobEvent], followed: bool) -> None:
-    registry = JobRegistry(NoJournal())
+    registry = JobRegistry(Journal())
     job = registry.add(JobRequest("mv1", "before.wav", JobSettings(), fingerprint="a"))
     for event in events:
         registry.apply(job, event)
@@ -128,7 +128,7 @@ def test_an_observer_that_raises_loses_no_change() -> None:
 
 @given(st.lists(st.floats(0, 1e10), min_size=2))
 def test_stamps_rise_however_the_clock_is_set(times: list[float]) -> None:
-    registry = JobRegistry(NoJournal())
+    registry = JobRegistry(Journal())
     with pytest.MonkeyPatch.context() as patch:
         clock = iter(times)
         patch.setattr("time.time", lambda: next(clock))
@@ -137,7 +137,7 @@ def test_stamps_rise_however_the_clock_is_set(times: list[float]) -> None:
 
 
 def test_stamps_continue_after_those_of_the_journal() -> None:
-    registry = JobRegistry(NoJournal())
+    registry = JobRegistry(Journal())
     late = 4e9  # written by a process whose clock was ahead
     registry.restore(Record(JobRequest("mv1", "a.wav", JobSettings()), JobState.WAITING, Facts(accepted_at=late)))
     assert registry.stamp() > late
@@ -280,7 +280,7 @@ def test_forgetting_one_handle_of_a_job_leaves_the_other_one_known() -> None:
 
 
 def test_the_fraction_of_another_client_s_job_never_goes_down() -> None:
-    registry = JobRegistry(NoJournal())
+    registry = JobRegistry(Journal())
     record = Record(JobRequest("mv0", "song.flac", JobSettings()), JobState.DOWNLOADING, Facts(hash="h"))
     job = registry.mirror(record)
     seen = []

@@ -8,8 +8,10 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.jobs.subscription import Subscribers, Subscription
+from mvsep_async.jobs.request import JobRequest, JobSettings, new_id
+from mvsep_async.jobs.subscription import Subscription
 from mvsep_async.models.stage import Stage
 
 
@@ -72,13 +74,13 @@ async def test_two_tasks_that_wait_for_one_subscription_both_wake() -> None:
 
 
 async def test_a_dropped_subscription_needs_no_close() -> None:
-    subscribers = Subscribers()
-    subscription = subscribers.add()
-    subscribers.publish(moment(Stage.WAITING))
+    job = JobEntry(JobRequest(new_id(), None, JobSettings()))
+    subscription = job.subscribe()
+    job.publish(moment(Stage.WAITING))
     assert subscription.pending
-    assert subscribers
+    assert job.has_subscribers
     del subscription
     gc.collect()
-    assert not subscribers
-    subscribers.publish(moment(Stage.DONE))
-    subscribers.close()
+    assert not job.has_subscribers
+    job.publish(moment(Stage.DONE))
+    job.close_subscribers()

@@ -14,7 +14,8 @@ import pytest
 
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.jobs.journal import Record
+from mvsep_async.journal.sqlite import open_journal, peek_journal
 from tests.journal import victim
 
 pytestmark = [
@@ -45,6 +46,11 @@ def running(processes: ForkServerContext, target: Callable[..., None], *args: An
         process.close()
 
 
+async def jobs_in(path: Path) -> list[Record]:
+    async with open_journal(path) as (_, records):
+        return list(records)
+
+
 async def test_flushed_changes_survive_every_kill(tmp_path: Path, processes: ForkServerContext) -> None:
     path, moments, settled = tmp_path / "j.db", random.Random(4), {}
     for start in range(30):
@@ -56,9 +62,8 @@ async def test_flushed_changes_survive_every_kill(tmp_path: Path, processes: For
             except EOFError:
                 break
         told.close()
-        journal = SqliteJournal(path)
-        found = {record.request.id: record for record in await journal.open()}
-        await journal.close()
+        async with open_journal(path) as (_, records):
+            found = {record.request.id: record for record in records}
         assert settled.keys() <= found.keys()
         for id, record in found.items():
             attempts = record.facts.attempts
@@ -72,13 +77,11 @@ async def test_a_journal_is_open_in_one_process_only(tmp_path: Path, processes: 
     path = tmp_path / "j.db"
     with running(processes, victim.hold, path) as told:
         holder = told.recv()
-        journal = SqliteJournal(path)
         with pytest.raises(JournalError, match=f"in use by process {holder}, .*[Ww]ait for it"):
-            await journal.open()
-        assert list(await SqliteJournal.peek(path)) == []
+            await jobs_in(path)
+        assert list(await peek_journal(path)) == []
     told.close()
-    assert list(await journal.open()) == []
-    await journal.close()
+    assert await jobs_in(path) == []
 
 
 async def test_a_forked_child_does_not_keep_the_journal(tmp_path: Path, processes: ForkServerContext) -> None:
@@ -86,10 +89,9 @@ async def test_a_forked_child_does_not_keep_the_journal(tmp_path: Path, processe
     with running(processes, victim.hold_and_fork, path) as told:
         told.recv()
     # The parent is killed; its child lives on until the pipe is closed.
-    journal = SqliteJournal(path)
-    assert list(await journal.open()) == []
-    assert not told.poll()
-    await journal.close()
+    async with open_journal(path) as (_, records):
+        assert list(records) == []
+        assert not told.poll()
     told.close()
 
 
@@ -103,7 +105,5 @@ async def test_a_kill_while_a_journal_is_created_leaves_none_or_a_complete_one(
     process.join()
     assert process.exitcode == victim.KILLED
     assert path.exists() is (moment == "renamed")
-    journal = SqliteJournal(path)
-    assert list(await journal.open()) == []
-    await journal.close()
+    assert await jobs_in(path) == []
     assert sorted(file.name for file in tmp_path.iterdir()) == ["j.db", "j.db.lock"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ import pytest
 from mvsep_async.backoff import Backoff
 from mvsep_async.errors import JournalError
 from mvsep_async.jobs.facts import NOTHING, Facts
-from mvsep_async.jobs.journal import JobDuration, Journal, Record
+from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
-from mvsep_async.journal import sqlite
+from mvsep_async.journal import buffer
 from mvsep_async.journal.changes import PendingChanges
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.file import JournalFile
+from mvsep_async.journal.sqlite import SqliteJournal, open_journal, peek_journal
 from mvsep_async.journal.store import Store
 from mvsep_async.sources import Data
 from tests.journal.samples import a_request
@@ -39,19 +40,13 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[None
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteJournal]:
-    journal = SqliteJournal(path)
-    await journal.open()
-    try:
+    async with open_journal(path) as (journal, _):
         yield journal
-    finally:
-        await journal.close()
 
 
 async def reopened(path: Path) -> list[Record]:
-    journal = SqliteJournal(path)
-    records = list(await journal.open())
-    await journal.close()
-    return records
+    async with open_journal(path) as (_, records):
+        return list(records)
 
 
 class Gate:
@@ -79,11 +74,6 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate(monkeypatch)
     yield gate
     gate.free.set()
-
-
-def test_it_implements_the_journal_protocol() -> None:
-    journal: Journal = SqliteJournal("j.db")
-    assert journal.spool == Path("j.db.spool").absolute()
 
 
 def test_flushed_changes_come_back(path: Path, run: Any) -> None:
@@ -120,7 +110,7 @@ def test_changes_without_a_flush_are_written_soon(path: Path, run: Any, gate: Ga
                 journal.add(a_request())
                 journal.add(a_request())
                 with anyio.fail_after(60):
-                    while len(await SqliteJournal.peek(path)) < 2 * count:
+                    while len(await peek_journal(path)) < 2 * count:
                         await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
         assert gate.writes == [(2, False), (2, False)]
@@ -313,16 +303,17 @@ async def test_a_flush_cancelled_by_asyncio_loses_nothing(path: Path, gate: Gate
 
 
 async def test_a_start_cancelled_by_asyncio_leaves_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    locked, go, real = threading.Event(), threading.Event(), Store._prepare
+    locked, go, real = threading.Event(), threading.Event(), JournalFile._prepare
 
-    def slow(store: Store) -> None:
-        real(store)
+    def slow(file: JournalFile, resources: ExitStack) -> os.stat_result:
+        found = real(file, resources)
         locked.set()
         assert go.wait(60)
+        return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_prepare", slow)
-        opening = asyncio.ensure_future(SqliteJournal(path).open())
+        patch.setattr(JournalFile, "_prepare", slow)
+        opening = asyncio.ensure_future(reopened(path))
         assert await anyio.to_thread.run_sync(locked.wait, 60)
         opening.cancel()
         await anyio.wait_all_tasks_blocked()
@@ -337,10 +328,7 @@ async def test_a_start_cancelled_by_asyncio_leaves_no_lock(path: Path, monkeypat
 
 async def limit(journal: SqliteJournal, pages: int) -> None:
     """Let the file grow no further than `pages`: what SQLite says then is what it says of a full disk."""
-    assert journal._thread is not None
-    assert journal._store is not None
     connection = journal._store._connection
-    assert connection is not None
     await journal._thread.do(lambda: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall())
 
 
@@ -356,7 +344,7 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(path: Path, run: Any) -> No
             journal.update(first.id, JobState.WAITING, Facts(hash="h"))
             with pytest.raises(JournalError, match="the disk is full"):
                 await journal.flush(synced=True)
-            assert list(await SqliteJournal.peek(path)) == []
+            assert list(await peek_journal(path)) == []
             await limit(journal, 1_000_000)
             await journal.flush(synced=True)
         assert [(record.request, record.facts.hash) for record in await reopened(path)] == [(first, "h"), (later, None)]
@@ -393,7 +381,7 @@ def test_all_waiting_tasks_get_the_error(path: Path, run: Any, gate: Gate) -> No
 def test_writing_is_retried(
     path: Path, run: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sqlite, "_PAUSES", Backoff(sqlite._LINGER, sqlite._LINGER))
+    monkeypatch.setattr(buffer, "_PAUSES", Backoff(buffer._LINGER, buffer._LINGER))
     gate.refusal = JournalError("the disk is full")
 
     async def main() -> None:
@@ -404,7 +392,7 @@ def test_writing_is_retried(
                 while len(gate.writes) < 3:
                     await anyio.sleep(0.01)
                 gate.refusal = None
-                while not await SqliteJournal.peek(path):
+                while not await peek_journal(path):
                     await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
 
@@ -415,12 +403,10 @@ def test_writing_is_retried(
 
 def test_a_failing_last_write_is_reported_and_the_lock_released(path: Path, run: Any, gate: Gate) -> None:
     async def main() -> None:
-        journal = SqliteJournal(path)
-        await journal.open()
-        gate.refusal = JournalError("no room")
-        journal.add(a_request())
         with pytest.raises(JournalError, match="no room"):
-            await journal.close()
+            async with opened(path) as journal:
+                gate.refusal = JournalError("no room")
+                journal.add(a_request())
         assert await reopened(path) == []
 
     run(main)
@@ -431,19 +417,11 @@ def test_a_failing_last_write_is_reported_and_the_lock_released(path: Path, run:
 
 def test_closing_ends_its_thread_and_its_work(path: Path, run: Any) -> None:
     async def main() -> None:
-        journal = SqliteJournal(path)
-        await journal.close()
-        with pytest.raises(JournalError, match="is not open"):
+        async with opened(path) as journal:
             await journal.flush()
-        await journal.open()
-        with pytest.raises(JournalError, match="is open already"):
-            await journal.open()
-        await journal.close()
-        await journal.close()
-        with pytest.raises(JournalError, match="is not open"):
+        with pytest.raises(JournalError, match="was closed"):
             await journal.flush()
-        assert await journal.open() == []
-        await journal.close()
+        assert await reopened(path) == []
         with anyio.fail_after(60):
             while any(thread.name == "mvsep-journal" for thread in threading.enumerate()):
                 await anyio.sleep(0.01)
@@ -452,23 +430,33 @@ def test_closing_ends_its_thread_and_its_work(path: Path, run: Any) -> None:
 
 
 async def test_a_flush_during_a_cancelled_close_gets_an_error(path: Path, gate: Gate) -> None:
-    journal = SqliteJournal(path)
-    await journal.open()
     gate.free.clear()
     errors: list[str] = []
+    journals: list[SqliteJournal] = []
+    leave = anyio.Event()
+
+    async def hold() -> None:
+        async with opened(path) as journal:
+            journals.append(journal)
+            await leave.wait()
 
     async def submit() -> None:
+        (journal,) = journals
         journal.add(a_request())
         try:
             await journal.flush()
         except JournalError as error:
             errors.append(str(error))
 
+    closing = asyncio.ensure_future(hold())
+    with anyio.fail_after(60):
+        while not journals:
+            await anyio.sleep(0.01)
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
             tasks.start_soon(submit)
             await anyio.wait_all_tasks_blocked()
-        closing = asyncio.ensure_future(journal.close())
+        leave.set()
         await anyio.wait_all_tasks_blocked()
         closing.cancel()
         await anyio.wait_all_tasks_blocked()
@@ -481,12 +469,10 @@ async def test_a_flush_during_a_cancelled_close_gets_an_error(path: Path, gate: 
 
 def test_a_journal_that_is_refused_can_be_tried_again(path: Path, run: Any) -> None:
     async def main() -> None:
-        journal = SqliteJournal(path)
         async with opened(path):
             with pytest.raises(JournalError, match="in use by another client"):
-                await journal.open()
-        assert list(await journal.open()) == []
-        await journal.close()
+                await reopened(path)
+        assert await reopened(path) == []
 
     run(main)
 
@@ -496,7 +482,7 @@ def test_two_names_of_one_journal_have_one_lock(path: Path, tmp_path: Path, run:
         (tmp_path / "other.db").symlink_to(path)
         async with opened(path):
             with pytest.raises(JournalError, match="in use"):
-                await SqliteJournal(tmp_path / "other.db").open()
+                await reopened(tmp_path / "other.db")
 
     run(main)
 
@@ -504,10 +490,10 @@ def test_two_names_of_one_journal_have_one_lock(path: Path, tmp_path: Path, run:
 def test_a_relative_path_stays_where_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     async def main() -> None:
         monkeypatch.chdir(tmp_path)
-        journal = SqliteJournal("j.db")
-        monkeypatch.chdir("/")
-        await journal.open()
-        await journal.close()
+        async with open_journal("j.db") as (journal, _):
+            monkeypatch.chdir("/")
+            journal.add(a_request())
+            await journal.flush()
 
     run(main)
     assert (tmp_path / "j.db").exists()
@@ -519,11 +505,11 @@ def test_sqlite3_is_not_imported_before_it_is_needed() -> None:
 
 
 def test_a_python_without_sqlite3_is_reported(path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mvsep_async.journal.store", None)
+    monkeypatch.setitem(sys.modules, "mvsep_async.journal.file", None)
 
     async def main() -> None:
         with pytest.raises(JournalError, match="needs the sqlite3 module"):
-            await SqliteJournal(path).open()
+            await reopened(path)
 
     run(main)
 
@@ -550,8 +536,6 @@ async def test_durations_are_learned_for_the_next_run(tmp_path: Path) -> None:
     took = JobDuration(algorithm=40, size=1000, waiting=3.0, processing=60.0)
     expected: list[JobDuration]
     for expected in ([], [took]):
-        journal = SqliteJournal(tmp_path / "j.db")
-        await journal.open()
-        assert list(journal.durations) == expected
-        journal.learn(took)
-        await journal.close()
+        async with opened(tmp_path / "j.db") as journal:
+            assert list(journal.durations) == expected
+            journal.learn(took)

@@ -17,8 +17,9 @@ from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
-from mvsep_async.journal import store as store_module
+from mvsep_async.journal import file as file_module
 from mvsep_async.journal.changes import PendingChanges
+from mvsep_async.journal.file import JournalFile
 from mvsep_async.journal.lock import FileLock
 from mvsep_async.journal.rows import facts_row, request_row
 from mvsep_async.journal.schema import STEPS
@@ -34,14 +35,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "j.db"
 
 
-def a_store(path: Path) -> Store:
-    return Store(path, path.with_name(path.name + ".spool"))
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Store, list[Record]]]:
-    store = a_store(path)
-    records = store.open()
+    store, records = JournalFile(path).open()
     try:
         yield store, records
     finally:
@@ -148,7 +144,6 @@ def test_synced_writes_are_synced(path: Path) -> None:
     """Also when there is nothing new: what was written before has to be synced with it."""
     with opened(path) as (store, _):
         connection = store._connection
-        assert connection is not None
         log = path.with_name("j.db-wal")
         for changes, synced, level in (
             (added(a_request()), False, 1),
@@ -170,7 +165,7 @@ def test_a_log_left_by_a_killed_process_is_read(path: Path, tmp_path: Path) -> N
         for suffix in ("", "-wal", "-shm"):
             shutil.copy(f"{path}{suffix}", tmp_path / f"k.db{suffix}")
     assert (tmp_path / "k.db-wal").stat().st_size
-    assert len(a_store(tmp_path / "k.db").peek()) == 1
+    assert len(JournalFile(tmp_path / "k.db").peek()) == 1
     with opened(tmp_path / "k.db") as (_, records):
         assert len(records) == 1
 
@@ -180,7 +175,7 @@ def test_a_log_left_by_a_killed_process_is_read(path: Path, tmp_path: Path) -> N
 
 def test_a_journal_in_use_is_refused(path: Path) -> None:
     with opened(path), pytest.raises(JournalError, match=r"in use by another client of this process, .* another path"):
-        a_store(path).open()
+        JournalFile(path).open()
     with opened(path):
         pass
 
@@ -250,7 +245,7 @@ def test_an_untrusted_file_is_refused_and_not_changed(
     before = path.read_bytes()
     for _ in range(2):
         with pytest.raises(JournalError, match=message) as caught:
-            getattr(a_store(path), look)()
+            getattr(JournalFile(path), look)()
         assert str(path) in str(caught.value)
     assert path.read_bytes() == before
     assert set(names(path.parent)) <= {*FILES}
@@ -275,12 +270,12 @@ def test_flipped_bytes_never_crash_and_never_start_afresh(path: Path) -> None:
 def test_the_log_of_a_journal_that_is_gone_is_not_mixed_into_a_new_one(path: Path) -> None:
     path.with_name("j.db-wal").write_bytes(b"x")
     with pytest.raises(JournalError, match=r"j\.db-wal exists: put the journal back"):
-        a_store(path).open()
+        JournalFile(path).open()
     assert not path.exists()
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    for look in (a_store(tmp_path).open, a_store(tmp_path).peek):
+    for look in (JournalFile(tmp_path).open, JournalFile(tmp_path).peek):
         with pytest.raises(JournalError, match="is a folder: give the path of a file in it"):
             look()
     assert names(tmp_path) == []
@@ -353,26 +348,26 @@ def test_a_file_system_without_locks_on_the_journal_itself_is_used(path: Path, m
 def test_a_pipe_is_refused(path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(JournalError, match="not a regular file"):
-        a_store(path).open()
+        JournalFile(path).open()
 
 
 def test_one_missing_folder_is_made_and_no_more(tmp_path: Path) -> None:
     with opened(tmp_path / "new" / "j.db"):
         pass
     with pytest.raises(JournalError, match=f"there is no folder {tmp_path}/a/b; create it"):
-        a_store(tmp_path / "a" / "b" / "c" / "j.db").open()
+        JournalFile(tmp_path / "a" / "b" / "c" / "j.db").open()
     assert names(tmp_path) == ["new"]
 
 
 def test_a_file_for_a_folder_is_refused(path: Path) -> None:
     path.write_text("")
     with pytest.raises(JournalError, match="Not a directory; it needs a folder"):
-        a_store(path / "j.db").open()
+        JournalFile(path / "j.db").open()
 
 
 def test_there_is_nothing_to_peek_at(path: Path) -> None:
     with pytest.raises(JournalError, match=f"there is no journal at {path}"):
-        a_store(path).peek()
+        JournalFile(path).peek()
     assert names(path.parent) == []
 
 
@@ -383,24 +378,26 @@ def test_a_read_only_folder_is_refused(path: Path, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         with pytest.raises(JournalError, match="Read-only file system; it needs a folder on a local disk"):
-            a_store(path).open()
+            JournalFile(path).open()
     assert names(path.parent) == []
 
 
 def test_a_file_that_may_not_be_written_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(path)
     monkeypatch.setattr(
-        Store, "_connect", lambda self, _: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        JournalFile,
+        "_connect",
+        lambda self, _: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None),
     )
     with pytest.raises(JournalError, match=r"cannot be written: .*readonly"):
-        a_store(path).open()
+        JournalFile(path).open()
     monkeypatch.undo()
     with opened(path) as (_, records):
         assert len(records) == 300
 
 
 def test_a_transaction_of_another_program_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0)
+    monkeypatch.setattr(file_module, "_BUSY_SECONDS", 0)
     with opened(path) as (store, _), closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalError, match=r"being changed by another program.* try again"):
@@ -430,14 +427,15 @@ def test_writing_to_a_removed_journal_is_an_error(path: Path, replaced: bool) ->
 def test_an_older_journal_is_brought_up_to_date(path: Path) -> None:
     orders = filled(path)
     later = (*STEPS, ("ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'",))
-    newer = Store(path, path.with_name("j.db.spool"), steps=later)
+    newer = JournalFile(path, steps=later)
     with pytest.raises(JournalError, match="older mvsep-async: open it once"):
         newer.peek()
-    assert [record.request for record in newer.open()] == orders
-    newer.close()
+    store, records = newer.open()
+    assert [record.request for record in records] == orders
+    store.close()
     assert len(newer.peek()) == len(orders)
     with pytest.raises(JournalError, match="newer mvsep-async"):
-        a_store(path).open()
+        JournalFile(path).open()
 
 
 # --- looking at it
@@ -447,8 +445,8 @@ def test_peeking_while_it_is_in_use(path: Path) -> None:
     with opened(path) as (store, _):
         for count in range(1, 4):
             store.write(added(a_request()), synced=False)
-            assert len(a_store(path).peek()) == count
-    assert len(a_store(path).peek()) == 3
+            assert len(JournalFile(path).peek()) == count
+    assert len(JournalFile(path).peek()) == 3
     assert names(path.parent) == FILES
 
 

@@ -13,7 +13,7 @@ import anyio
 from mvsep_async.jobs.facts import Facts
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.jobs.request import JobRequest
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import SqliteJournal, open_journal
 from tests.journal.samples import SETTINGS
 
 KILLED = 77
@@ -25,9 +25,7 @@ def work_until_killed(path: Path, start: int, told: Connection) -> None:
 
 
 async def _work(path: Path, start: int, told: Connection) -> None:
-    journal = SqliteJournal(path)
-    await journal.open()
-    async with anyio.create_task_group() as tasks:
+    async with open_journal(path) as (journal, _), anyio.create_task_group() as tasks:
         tasks.start_soon(journal.run)
         for lane in range(3):
             tasks.start_soon(partial(_lane, journal, f"{start}-{lane}", told))
@@ -57,10 +55,9 @@ def hold(path: Path, told: Connection) -> None:
     """Open the journal, tell the process id and keep it until killed."""
 
     async def keep() -> None:
-        journal = SqliteJournal(path)
-        await journal.open()
-        told.send(os.getpid())
-        await anyio.sleep_forever()
+        async with open_journal(path):
+            told.send(os.getpid())
+            await anyio.sleep_forever()
 
     anyio.run(keep)
 
@@ -75,7 +72,12 @@ def die_while_creating(path: Path, moment: str) -> None:
             Path.replace = die  # type: ignore[assignment, method-assign]
         case "renamed":
             os.fsync = die
-    anyio.run(SqliteJournal(path).open)
+
+    async def create() -> None:
+        async with open_journal(path):
+            raise AssertionError("it is still alive")
+
+    anyio.run(create)
 
 
 def hold_and_fork(path: Path, told: Connection) -> None:
@@ -84,12 +86,11 @@ def hold_and_fork(path: Path, told: Connection) -> None:
 
 
 async def _hold_and_fork(path: Path, told: Connection) -> None:
-    journal = SqliteJournal(path)
-    await journal.open()
-    if os.fork() == 0:
-        told.send(os.getpid())
-        poller = select.poll()
-        poller.register(told.fileno(), select.POLLERR)
-        poller.poll()  # until the reader has closed its end
-        os._exit(0)
-    await anyio.sleep_forever()
+    async with open_journal(path):
+        if os.fork() == 0:
+            told.send(os.getpid())
+            poller = select.poll()
+            poller.register(told.fileno(), select.POLLERR)
+            poller.poll()  # until the reader has closed its end
+            os._exit(0)
+        await anyio.sleep_forever()

@@ -19,7 +19,7 @@ from mvsep_async.http.call import Priority
 from mvsep_async.http.gate import Gate
 from mvsep_async.http.hosts import Host
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.jobs.journal import JobDuration, NoJournal
+from mvsep_async.jobs.journal import JobDuration, Journal
 from mvsep_async.jobs.lifecycle import AT_SERVICE, JobEvent, JobState
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.jobs.registry import Change, JobRegistry
@@ -64,7 +64,7 @@ def life(wait: float, work: float, hash: str, *, places: int | None = None) -> A
 
 
 @define
-class Remembered(NoJournal):
+class Remembered(Journal):
     durations: tuple[JobDuration, ...] = ()
     learned: list[JobDuration] = field(factory=list)
 

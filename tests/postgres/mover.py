@@ -21,7 +21,8 @@ from mvsep_async.postgres_url import PostgresURL
 STEPS: list[tuple[Any, str]] = [
     (move, "_copy_spooled"),
     (move, "_insert"),
-    (move, "_take_out"),
+    (move, "_check_out"),
+    (move, "_write_out"),
     (move, "_remove_spooled"),
     (SqliteJournal, "set_mark"),
     (SqliteJournal, "flush"),

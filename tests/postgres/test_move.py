@@ -23,7 +23,7 @@ from mvsep_async.http.token import Token
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.journal import JobDuration, Record
 from mvsep_async.jobs.lifecycle import JobState
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import open_journal, peek_journal
 from mvsep_async.postgres.account import open_account
 from mvsep_async.postgres.move import move_to_postgres, move_to_sqlite
 from mvsep_async.postgres_url import PostgresURL
@@ -46,28 +46,23 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 async def fill(path: Path, wanted: Sequence[Record]) -> list[Record]:
     """Make a journal of these records, and return them as they are in it."""
-    journal = SqliteJournal(path)
-    await journal.open()
     made = []
-    for record in wanted:
-        request, source = record.request, record.request.source
-        if isinstance(source, Spooled):
-            request = evolve(request, source=Spooled(journal.spool / source.path.name, source.filename))
-        journal.add(request)
-        journal.update(request.id, record.state, record.facts)
-        made.append(evolve(record, request=request))
-    for duration in DURATIONS:
-        journal.learn(duration)
-    await journal.close()
+    async with open_journal(path) as (journal, _):
+        for record in wanted:
+            request, source = record.request, record.request.source
+            if isinstance(source, Spooled):
+                request = evolve(request, source=Spooled(journal.spool / source.path.name, source.filename))
+            journal.add(request)
+            journal.update(request.id, record.state, record.facts)
+            made.append(evolve(record, request=request))
+        for duration in DURATIONS:
+            journal.learn(duration)
     return made
 
 
 async def read(path: Path) -> tuple[list[Record], list[JobDuration]]:
-    journal = SqliteJournal(path)
-    found = await journal.open()
-    durations = list(journal.durations)
-    await journal.close()
-    return list(found), durations
+    async with open_journal(path) as (journal, found):
+        return list(found), list(journal.durations)
 
 
 async def in_database(url: str) -> list[Record]:
@@ -135,7 +130,7 @@ def test_everything_that_a_job_can_be_comes_along_and_back(
         assert await move_to_postgres(here, PostgresURL(database), TOKEN, SERVICE) == len(made)
         assert known(await in_database(database), folder) == known(made, folder)
         with pytest.raises(JournalError, match="were moved by"):
-            await SqliteJournal.peek(here)
+            await peek_journal(here)
         assert await move_to_sqlite(PostgresURL(database), back, TOKEN, SERVICE) == len(made)
         found, durations = await read(back)
         assert known(found, folder) == known(made, folder)
@@ -205,7 +200,7 @@ async def move_in_child(direction: str, path: Path, database: str, kill_at: int)
 async def is_usable(path: Path) -> bool:
     """Tell whether a client would take the file for a journal with jobs."""
     try:
-        return bool(await SqliteJournal.peek(path))
+        return bool(await peek_journal(path))
     except JournalError:
         return False
 

@@ -27,9 +27,9 @@ from mvsep_async.errors import (
     ServiceUnavailableError,
     TransportError,
 )
-from mvsep_async.jobs.coordinator import LocalCoordinator
+from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.jobs.journal import NoJournal
+from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
@@ -141,11 +141,11 @@ class World:
 
 @asynccontextmanager
 async def world(concurrency: int | None = 10, patience: float = 1800.0, **options: Any) -> AsyncIterator[World]:
-    registry = JobRegistry(NoJournal())
+    registry = JobRegistry(Journal())
     service = Service(registry)
     dispatcher = Dispatcher(
         registry,
-        options.get("coordinator") or LocalCoordinator(registry.journal, durable=False),
+        options.get("coordinator") or Coordinator(registry.journal),
         service,  # type: ignore[arg-type]
         AccountWatch(service, service),  # type: ignore[arg-type]
         concurrency,
@@ -585,7 +585,7 @@ def test_a_full_account_is_not_asked_again_and_again_for_a_group_that_has_its_sl
 
 
 @define(eq=False)
-class Busy(LocalCoordinator):
+class Busy(Coordinator):
     """Grants no slot: it is always the turn of another client."""
 
     claims: int = 0
@@ -597,7 +597,7 @@ class Busy(LocalCoordinator):
 
 def test_the_account_is_not_asked_again_at_once_when_another_client_has_the_turn() -> None:
     async def run() -> None:
-        coordinator = Busy(NoJournal(), durable=False)
+        coordinator = Busy(Journal())
         async with world(10, coordinator=coordinator) as here:
             refuse_at(here, 3)
             here.submit(1)

@@ -11,7 +11,7 @@ from attrs import define, field
 from mvsep_async.endpoints.paging import Page
 from mvsep_async.errors import MVSepError, ServiceUnavailableError, SubmissionUnknownError
 from mvsep_async.jobs.entry import JobEntry
-from mvsep_async.jobs.journal import NoJournal
+from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
@@ -62,7 +62,7 @@ def searched(
     """Lose one job, search for it in the lists of `account`, and await `check`."""
 
     async def run() -> None:
-        registry = JobRegistry(NoJournal())
+        registry = JobRegistry(Journal())
         recovery = Recovery(
             registry,
             account,  # type: ignore[arg-type]

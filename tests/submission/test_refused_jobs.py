@@ -19,7 +19,7 @@ from mvsep_async.errors import (
 )
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.facts import Facts
-from mvsep_async.jobs.journal import NoJournal
+from mvsep_async.jobs.journal import Journal
 from mvsep_async.jobs.lifecycle import JobEvent, JobState
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.jobs.request import JobRequest, JobSettings
@@ -105,7 +105,7 @@ class Account:
 async def test_only_a_job_that_is_listed_since_the_create_began_may_be_it() -> None:
     now = 0.0
     account = Account([OF_URL])
-    refused = RefusedJobs(account, JobRegistry(NoJournal()), lambda: now)
+    refused = RefusedJobs(account, JobRegistry(Journal()), lambda: now)
     first, second = entry(URL, "mv1"), entry(URL, "mv2")
     await refused.create_begins(first)
     assert not await refused.is_possible(first, await refused.ask())
@@ -123,7 +123,7 @@ async def test_only_a_job_that_is_listed_since_the_create_began_may_be_it() -> N
 
 async def test_the_lists_are_read_once_for_creates_that_begin_together() -> None:
     account = Account([OF_URL])
-    refused = RefusedJobs(account, JobRegistry(NoJournal()), lambda: 0.0)
+    refused = RefusedJobs(account, JobRegistry(Journal()), lambda: 0.0)
     async with anyio.create_task_group() as group:
         for number in range(10):
             group.start_soon(refused.create_begins, entry(URL, f"mv{number}"))
@@ -133,7 +133,7 @@ async def test_the_lists_are_read_once_for_creates_that_begin_together() -> None
 def test_while_the_lists_cannot_be_read_any_job_of_the_url_may_be_it() -> None:
     async def run() -> None:
         account = Account([OF_URL], error=ServiceUnavailableError("502"))
-        refused = RefusedJobs(account, JobRegistry(NoJournal()), anyio.current_time)
+        refused = RefusedJobs(account, JobRegistry(Journal()), anyio.current_time)
         job = entry(URL)
         await refused.create_begins(job)
         assert (await refused.ask()).error is account.error
@@ -146,7 +146,7 @@ def test_while_the_lists_cannot_be_read_any_job_of_the_url_may_be_it() -> None:
 def test_lists_that_cannot_be_read_are_tried_again_once_for_all_refused_jobs() -> None:
     async def run() -> None:
         account = Account([OF_URL], error=ServiceUnavailableError("502"))
-        refused = RefusedJobs(account, JobRegistry(NoJournal()), anyio.current_time)
+        refused = RefusedJobs(account, JobRegistry(Journal()), anyio.current_time)
         hashes: list[list[str]] = []
 
         async def ask() -> None:
@@ -171,7 +171,7 @@ def test_lists_that_cannot_be_read_are_tried_again_once_for_all_refused_jobs() -
 def test_a_refused_job_is_not_looked_for_in_lists_that_were_requested_before() -> None:
     async def run() -> None:
         account = Account()
-        refused = RefusedJobs(account, JobRegistry(NoJournal()), anyio.current_time)
+        refused = RefusedJobs(account, JobRegistry(Journal()), anyio.current_time)
         found: list[list[str]] = []
 
         async def ask() -> None:
@@ -194,7 +194,7 @@ def test_a_listed_job_may_be_another_one_whose_song_was_just_fetched(fetched: bo
     """A link without a file name tells nothing, so the hashes of this client's own jobs are waited for."""
 
     async def run() -> None:
-        account, registry = Account(), JobRegistry(NoJournal())
+        account, registry = Account(), JobRegistry(Journal())
         other = registry.add(JobRequest("mv1", DRIVE, JobSettings(algorithm=40)))
         registry.apply(other, JobEvent.SLOT_TAKEN)
         registry.apply(other, JobEvent.URL_ACCEPTED, remote="n2AwBjy4KsFZfqqR")
@@ -218,7 +218,7 @@ def test_a_listed_job_may_be_another_one_whose_song_was_just_fetched(fetched: bo
 
 async def test_an_uploaded_job_is_known_by_its_tag_and_needs_no_reading_before() -> None:
     account = Account(["20230327071601-0e3e5c6c85-mv1-song.wav"])
-    refused = RefusedJobs(account, JobRegistry(NoJournal()), lambda: 0.0)
+    refused = RefusedJobs(account, JobRegistry(Journal()), lambda: 0.0)
     job = entry("song.wav", "mv1")
     await refused.create_begins(job)
     assert account.requests == 0
@@ -228,7 +228,7 @@ async def test_an_uploaded_job_is_known_by_its_tag_and_needs_no_reading_before()
 
 
 async def test_a_job_that_the_user_attached_to_may_be_a_refused_one() -> None:
-    account, registry = Account(), JobRegistry(NoJournal())
+    account, registry = Account(), JobRegistry(Journal())
     refused = RefusedJobs(account, registry, lambda: 0.0)
     await refused.create_begins(job := entry(URL))
     account.hashes.append(OF_URL)

@@ -38,7 +38,7 @@ from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.lock import LockedError
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import open_journal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres_url import JournalAddress, PostgresURL
 from mvsep_async.recipes.run import algorithm_label
@@ -276,16 +276,14 @@ def _is_over(record: Record, fetched: Collection[str]) -> bool:
 
 async def _is_free(library: KnownLibrary) -> bool:
     """Tell whether no command uses a library at this moment; a note says so of one that is in use."""
-    opened = SqliteJournal(library.journal)
     try:
-        await opened.open()
+        async with open_journal(library.journal):
+            return True
     except JournalError as error:
         if not isinstance(error.__cause__, LockedError):
             raise
         terminal().note(f"skipping the library {shown_path(library.target)}: another command is working on it")
         return False
-    await opened.close()
-    return True
 
 
 async def _resume_library(
@@ -347,16 +345,15 @@ async def _prune(journal: Path, config: CommandConfig, over_by: Callable[[Record
     """Remove the finished jobs of a file, and return how many they were."""
     over = [record for record in await read_journal(journal, config) if over_by(record) and not record.facts.archived]
     separated = [record for record in over if record.request.content and record.facts.separation]
-    if over:
-        opened = SqliteJournal(journal)
-        await when_unlocked(opened.open)
-        try:
+
+    async def forget() -> None:
+        async with open_journal(journal) as (opened, _):
             for record in separated:
                 opened.update(record.request.id, record.state, evolve(record.facts, archived=True))
             opened.forget([record.request for record in over if record not in separated])
-            await opened.flush()
-        finally:
-            await opened.close()
+
+    if over:
+        await when_unlocked(forget)
     return len(over)
 
 
