@@ -41,7 +41,7 @@ async def test_jobs_that_belong_to_another_process_are_reported_even_if_a_later_
     monkeypatch.setattr(journal_module, "_MOST", 1)
     tables, lost = Tables(), list[str]()
     store = cast("Store", SimpleNamespace(jobs=tables, me=SimpleNamespace(machine="here")))
-    journal = PostgresJournal(cast("Transactions", tables), store, False, Path("spool"), (), lost.extend)
+    journal = PostgresJournal(Path("spool"), (), cast("Transactions", tables), store, False, lost.extend)
     for id in ("mv1", "mv2"):
         journal.add(JobRequest(id, None, JobSettings()))
     with pytest.raises(JournalError):
