@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from benchmarks.chaos_child import STEMS
 from benchmarks.chaos_weather import Weather
 from mvsep_async.jobs.lifecycle import JobState
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import peek_journal
 from mvsep_async.sandbox import Quirks, Sandbox
 
 __all__ = ["Chaos", "Outcome"]
@@ -264,7 +264,7 @@ class _Victim:
         self.signals[number.name] += 1
         await process.wait()
         if self._journal.exists():
-            records = await SqliteJournal.peek(self._journal)
+            records = await peek_journal(self._journal)
             states = Counter(record.state for record in records)
             self._through = states.pop(JobState.FINISHED, 0)
             states.pop(JobState.QUEUED, None)

@@ -16,7 +16,7 @@ from benchmarks.report import Row, middle, spread
 from mvsep_async.jobs.request import JobRequest, JobSettings, Target, new_id
 from mvsep_async.journal.rows import REQUEST_COLUMNS, request_row
 from mvsep_async.journal.schema import STEPS, migrate
-from mvsep_async.journal.sqlite import SqliteJournal
+from mvsep_async.journal.sqlite import SqliteJournal, open_journal
 
 __all__ = ["measure"]
 
@@ -90,17 +90,12 @@ def _order(number: int) -> JobRequest:
 
 async def _timed(work: Callable[[SqliteJournal, int], Awaitable[None]], path: Path, jobs: int) -> float:
     """Return the seconds that `work` takes on a new journal, without opening and closing it."""
-    journal = SqliteJournal(path)
-    await journal.open()
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(journal.run)
-            begun = time.perf_counter()
-            await work(journal, jobs)
-            taken = time.perf_counter() - begun
-            tasks.cancel_scope.cancel()
-    finally:
-        await journal.close()
+    async with open_journal(path) as (journal, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(journal.run)
+        begun = time.perf_counter()
+        await work(journal, jobs)
+        taken = time.perf_counter() - begun
+        tasks.cancel_scope.cancel()
     return taken
 
 
@@ -147,12 +142,10 @@ async def _start(path: Path) -> tuple[float, float]:
             await anyio.sleep(0.001)
             late.append(time.perf_counter() - begun - 0.001)
 
-    journal = SqliteJournal(path)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(beat)
         begun = time.perf_counter()
-        await journal.open()
-        taken = time.perf_counter() - begun
-        tasks.cancel_scope.cancel()
-    await journal.close()
+        async with open_journal(path):
+            taken = time.perf_counter() - begun
+            tasks.cancel_scope.cancel()
     return taken, sorted(late)[int(len(late) * 0.99)] if late else 0.0

@@ -138,7 +138,7 @@ def test_a_job_without_a_file_name_is_not_paid_again() -> None:
 
 def test_jobs_that_are_lost_in_an_outage_do_not_read_the_lists_one_after_the_other() -> None:
     async def run() -> None:
-        registry, account = JobRegistry(NoJournal()), Account(fails=frozenset(range(1, 1000)))
+        registry, account = JobRegistry(Journal()), Account(fails=frozenset(range(1, 1000)))
         recovery = Recovery(
             registry,
             account,  # type: ignore[arg-type]
