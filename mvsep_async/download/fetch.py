@@ -123,7 +123,7 @@ class Fetch:
             return Fetched(path, size, resumed, self._received)
         finally:
             with CancelScope(shield=True):
-                await in_thread(self._part.keep if self.keeps() else self._part.abandon)
+                await in_thread(self._part.keep if self.keeps() else self._part.discard)
 
     async def _open(self) -> None:
         """Open the `.part` file, of the next path if this one is taken, and drop bytes of another file in it."""

@@ -12,7 +12,12 @@ from typing import Any, Final, Self
 
 from attrs import define, field
 
-__all__ = ["DISK_FULL", "Folder", "NotOursError", "check_writable", "name_limit"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["DISK_FULL", "Folder", "NotOursError", "check_writable", "name_limit", "try_lock"]
 
 _BY_DESCRIPTOR: Final = {os.open, os.mkdir, os.stat, os.unlink, os.rename, os.readlink} <= os.supports_dir_fd
 """Whether the platform works relative to an open folder (POSIX), not only by path (Windows)."""
@@ -252,6 +257,21 @@ def check_writable(root: Path, inside: Path) -> None:
                 os.close(fd)
                 if name is not None:
                     folder.unlink(name)
+        return
+
+
+def try_lock(fd: int) -> None:
+    """Lock an open file; raises `BlockingIOError` if another process has locked it.
+
+    Without `flock`, as on Windows and some network shares, this does nothing: two processes that download to the same
+    name are not prevented from it.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
         return
 
 

@@ -22,8 +22,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from mvsep_async.download.file_lock import try_lock
-from mvsep_async.download.folder import Folder, NotOursError
+from mvsep_async.download.folder import Folder, NotOursError, try_lock
 from mvsep_async.download.ranges import ResumeState, is_validator
 
 __all__ = ["PART", "STATE", "PartFile", "is_taken", "remove_leftovers"]
@@ -171,30 +170,25 @@ class PartFile:
         return True
 
     def discard(self) -> None:
-        """Remove the unfinished file and its state."""
-        for ending in (PART, STATE, _DRAFT):
-            self._folder.unlink(self.name + ending)
-        self.close()
-
-    def abandon(self) -> None:
-        """Close, and remove the unfinished file and its state; after `finish` this does nothing."""
-        if self._opened is not None:
-            self.discard()
+        """Close, and remove the unfinished file and its state; if it is not open, this does nothing."""
+        if self._opened is None:
+            return
+        try:
+            for ending in (PART, STATE, _DRAFT):
+                self._folder.unlink(self.name + ending)
+        finally:
+            self.close()
 
     def keep(self) -> None:
         """Close, keeping the bytes on disk to be continued; without any, remove the file.
 
-        After `finish`, or if it was never opened, this does nothing.
+        If it is not open, this does nothing.
         """
-        if self._opened is None:
-            return
-        try:
-            if self.have == 0:
-                self.discard()
-            else:
-                with suppress(OSError):  # a full or broken disk: the earlier state still holds
-                    self.checkpoint()
-        finally:
+        if self.have == 0:
+            self.discard()
+        elif self._opened is not None:
+            with suppress(OSError):  # a full or broken disk: the earlier state still holds
+                self.checkpoint()
             self.close()
 
     def close(self) -> None:

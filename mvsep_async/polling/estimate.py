@@ -56,9 +56,7 @@ def advance(before: float | None, target: float, ceiling: float, *, seconds: flo
     It is `target` if that is larger than `before`. Otherwise it moves a part of the way to the ceiling, which is
     smaller the longer jobs typically take.
     """
-    if before is None:
-        return target
-    if target > before:
+    if before is None or target > before:
         return target
     return before + max(ceiling - before, 0.0) * (1 - exp(-max(seconds, 0.0) / (4 * typical)))
 

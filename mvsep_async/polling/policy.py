@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Container
-from enum import Enum, auto
 from math import inf
 from typing import Final
 
@@ -84,13 +83,6 @@ class Poll:
     hinted: bool = False
 
 
-class _AccountAnswer(Enum):
-    UNKNOWN = auto()
-    JOBS = auto()
-    COUNT = auto()
-    NOTHING = auto()
-
-
 @define(eq=False)
 class _PolledJob:
     """The policy's state of one job. Times are those of the caller's clock."""
@@ -129,7 +121,8 @@ class PollPolicy:
     """When the polls of the last minute began."""
     _ahead: float = field(default=0.0, init=False)
     """Polls that did not wait for the spacing and are not yet made up for by a wider spacing of later ones."""
-    _account: _AccountAnswer = field(default=_AccountAnswer.UNKNOWN, init=False)
+    _lists_jobs: bool | None = field(default=None, init=False)
+    """Whether the account names its unfinished jobs, `None` until it was polled."""
     _account_in_flight: bool = field(default=False, init=False)
     _account_polled_at: float = field(default=-inf, init=False)
     _account_not_before: float = field(default=-inf, init=False)
@@ -172,20 +165,18 @@ class PollPolicy:
     def listed(self, unfinished: Collection[str] | int | None, now: float) -> None:
         """Record the response of the account: its unfinished jobs among those polled, only their number, or `None`."""
         self._account_in_flight, self._account_failures = False, 0
-        if unfinished is None and self._account is _AccountAnswer.JOBS:
+        if unfinished is None and self._lists_jobs:
             unfinished = ()
-        match unfinished:
-            case None:
-                self._account, self._account_not_before = _AccountAnswer.NOTHING, now + SILENCE
-            case int():
-                self._account = _AccountAnswer.COUNT
-            case _:
-                self._account = _AccountAnswer.JOBS
-                for job in self._jobs.values():
-                    if job.name in unfinished:
-                        job.listed = True
-                    elif job.listed and job.watched_at <= self._account_polled_at:
-                        self._hint(job, now)
+        self._lists_jobs = isinstance(unfinished, Collection)
+        if unfinished is None:
+            self._account_not_before = now + SILENCE
+        if not isinstance(unfinished, Collection):
+            return
+        for job in self._jobs.values():
+            if job.name in unfinished:
+                job.listed = True
+            elif job.listed and job.watched_at <= self._account_polled_at:
+                self._hint(job, now)
 
     def poll_soon(self, job: str, now: float) -> None:
         """Poll a job as soon as `poll_interval` allows, after a hint that it changed; after false hints, later."""
@@ -272,7 +263,7 @@ class PollPolicy:
         """Return when the account is to be polled. `spare`: requests that could be made now."""
         if self._account_in_flight:
             return inf
-        if self._round(spacing) <= ACCOUNT_ROUND or self._account in (_AccountAnswer.COUNT, _AccountAnswer.NOTHING):
+        if self._round(spacing) <= ACCOUNT_ROUND or self._lists_jobs is False:
             since = max(self._account_polled_at, min(job.watched_at for job in self._jobs.values()))
             return max(since + ACCOUNT_INTERVAL, self._account_not_before)
         if self._since_account < ACCOUNT_TURN - 1:

@@ -69,20 +69,8 @@ class CreateOutcomes:
                 self._lost[job.id] = outage, error
             case Fate.CANCELLED:
                 self.queue_again(job)
-            case Fate.REJECTED if error is not None:
-                await self._rejected(job, error)
-            case Fate.REFUSED if isinstance(error, InvalidRequestError | NoFreeSlotError):
-                await self._refused(job, error)
-            case Fate.REFUSED if isinstance(error, DailyLimitError):
-                self.admission.pause.answered()
-                self.registry.emit(Retried("create", str(error), job.id))
-                lists = await self.refused.ask()
-                if not await self._adopt(job, lists, error):
-                    self._send_again(job, error, lists)
-                    await self.admission.pause_for_quota(error)
-            case Fate.NOT_ACCEPTED if error is not None:
-                self.registry.emit(Retried("create", str(error), job.id))
-                await self._not_accepted(job, error)
+            case Fate.REFUSED | Fate.REJECTED | Fate.NOT_ACCEPTED if error is not None:
+                await self._failed(job, result.fate, error)
         self.refused.forget(job)
 
     def handle_ahead(self, job: JobEntry, result: CreateResult) -> None:
@@ -125,35 +113,36 @@ class CreateOutcomes:
         """Fail a job."""
         self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
 
-    async def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError) -> None:
-        self.admission.pause.answered()
-        self.registry.emit(Retried("create", str(error), job.id))
-        lists = await self.refused.ask() if needs_account(error) else AccountLists(None, {})
+    async def _failed(self, job: JobEntry, fate: Fate, error: MVSepError) -> None:
+        """Handle a failed create, unless the service has the job all the same."""
+        if fate is not Fate.REJECTED:
+            self.registry.emit(Retried("create", str(error), job.id))
+        if fate is Fate.REFUSED:
+            self.admission.pause.answered()
+        lists = await self.refused.ask() if _needs_lists(error) else AccountLists(None, {})
         if await self._adopt(job, lists, error):
             return
+        match error:
+            case DailyLimitError():
+                self._send_again(job, error, lists)
+                await self.admission.pause_for_quota(error)
+            case InvalidRequestError() | NoFreeSlotError() if fate is Fate.REFUSED:
+                self._refused(job, error, lists)
+            case _ if fate is Fate.REJECTED:
+                self._fail_unless_found(job, error, lists)
+            case _:
+                self._send_again(job, error, lists)
+                if lists.user is not None:
+                    self.admission.pause.token_accepted()
+                await self.admission.pause_queue(error)
+
+    def _refused(self, job: JobEntry, error: InvalidRequestError | NoFreeSlotError, lists: AccountLists) -> None:
         if self._classify(job, error, lists.user) is not Verdict.INVALID_REQUEST:
             self._send_again(job, error, lists)
         elif error.status in (200, 400) and lists.error is None:
             self.fail(job, error)
         else:
             self._fail_unless_found(job, error, lists)
-
-    async def _rejected(self, job: JobEntry, error: MVSepError) -> None:
-        lists = await self.refused.ask() if was_answered(error) else AccountLists(None, {})
-        if not await self._adopt(job, lists, error):
-            self._fail_unless_found(job, error, lists)
-
-    async def _not_accepted(self, job: JobEntry, error: MVSepError) -> None:
-        if not was_answered(error):
-            self._requeue(job, error)
-        else:
-            lists = await self.refused.ask()
-            if await self._adopt(job, lists, error):
-                return
-            self._send_again(job, error, lists)
-            if lists.user is not None:
-                self.admission.pause.token_accepted()
-        await self.admission.pause_queue(error)
 
     def _send_again(self, job: JobEntry, error: MVSepError, lists: AccountLists) -> None:
         """Queue a refused job again; if the service may have it all the same, only after a search of its lists."""
@@ -226,3 +215,10 @@ class CreateOutcomes:
         if user is not None:
             self.admission.update_account(user)
         return verdict
+
+
+def _needs_lists(error: MVSepError) -> bool:
+    """Tell whether the account's lists are needed to know what the error of a create means."""
+    if isinstance(error, InvalidRequestError | NoFreeSlotError):
+        return was_answered(error) and needs_account(error)
+    return was_answered(error)

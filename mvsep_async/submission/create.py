@@ -319,17 +319,15 @@ def _held(parts: tuple[Part, ...], attempt: Attempt) -> tuple[Part, ...]:
 async def _parts(request: JobRequest) -> tuple[Part, ...]:
     """Open the files to upload. Their names begin with the job's id, by which recovery finds the job."""
     match request.source:
-        case None:
+        case source if source is None or is_url(source):
             return ()
         case Pair(target, reference):
-            return (
-                Part("target_audiofile", upload_name(request.id, label(target)), await FileContent.open(target)),
-                Part(
-                    "reference_audiofile", upload_name(request.id, label(reference)), await FileContent.open(reference)
-                ),
-            )
-        case source if is_url(source):
-            return ()
+            files = {"target_audiofile": target, "reference_audiofile": reference}
+            parts = [
+                Part(name, upload_name(request.id, label(path)), await FileContent.open(path))
+                for name, path in files.items()
+            ]
+            return tuple(parts)
         case Data(data, _):
             content: Content = BytesContent(data)
         case Stream():

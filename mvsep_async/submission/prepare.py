@@ -79,7 +79,7 @@ class RequestPreparer:
     token: Token | None
     spool_folder: Path | None
     callers: CallerScopes
-    _checked: dict[tuple[object, ...], JobSettings] = field(factory=dict)
+    _checked: dict[tuple[int | str | None, JobSettings], JobSettings] = field(factory=dict)
     _checked_stems: set[tuple[JobSettings, tuple[str, ...]]] = field(factory=set)
     _answered: tuple[str | None, float] = (None, 0.0)
     """The folder of the file that was checked last in a thread, and when."""
@@ -107,23 +107,22 @@ class RequestPreparer:
             algorithm = algorithm.algorithm
         name = algorithm.sep_type if isinstance(algorithm, Algorithm) else algorithm
         given = tuple(sorted((key, str(value)) for key, value in options.items())) if options else ()
-        arguments = (name, given, output_format, remote_type, demo, webhook_url, on_unknown, anyway)
-        known = self._checked.get(arguments)
+        wanted = JobSettings(
+            options=given,
+            output_format=_format(output_format),
+            remote_type=remote_type,
+            demo=demo,
+            webhook_url=webhook_url,
+            on_unknown=on_unknown,
+            anyway=anyway,
+        )
+        known = self._checked.get((name, wanted))
         if known is None:
             if len(self._checked) >= _MOST_CACHED:
                 self._checked.clear()
                 self._checked_stems.clear()
-            wanted = JobSettings(
-                options=given,
-                output_format=_format(output_format),
-                remote_type=remote_type,
-                demo=demo,
-                webhook_url=webhook_url,
-                on_unknown=on_unknown,
-                anyway=anyway,
-            )
             with self.callers.enter():
-                known = self._checked[arguments] = await self._check(name, wanted)
+                known = self._checked[name, wanted] = await self._check(name, wanted)
         return known
 
     async def _check(self, name: int | str | None, wanted: JobSettings) -> JobSettings:
