@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
@@ -17,15 +17,15 @@ from mvsep_async.models.stage import Stage
 from mvsep_async.polling.durations import Durations
 from mvsep_async.polling.estimate import Estimate
 
-__all__ = ["LiveProgress"]
+__all__ = ["LiveJob", "LiveProgress"]
 
 TICK: Final = 0.8
 """Seconds between two estimates of a job's progress, so that a progress bar moves at least once a second."""
 
 
 @define(eq=False)
-class _Shown:
-    """A job, and what is published of it."""
+class LiveJob:
+    """A job at the service, and what is published of it."""
 
     job: JobEntry
     estimate: Estimate
@@ -44,40 +44,26 @@ class LiveProgress:
     time_scale: float
     clock: Callable[[], float]
     durations: Durations = field(factory=Durations)
-    _shown: dict[str, _Shown] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.durations.learn(self.registry.journal.durations)
 
-    def watch(self, job: JobEntry, *, accepted_at: float) -> None:
-        """Start showing a job. `accepted_at`: when the service accepted it, by this object's clock."""
-        self._shown[job.id] = _Shown(job, Estimate(accepted_at, self.time_scale))
-
-    def forget(self, job: JobEntry) -> None:
-        """Stop showing a job; does nothing if it is unknown."""
-        self._shown.pop(job.id, None)
-
-    def polled(self, job: JobEntry, progress: Progress) -> None:
+    def polled(self, live: LiveJob, progress: Progress) -> None:
         """Publish what a poll shows."""
-        if (shown := self._shown.get(job.id)) is not None:
-            now = self.clock()
-            shown.progress = evolve(progress, stage=Stage(job.state.value))
-            shown.estimate.polled(shown.progress, now, waiting=self.durations.waiting())
-            self._publish(shown, now)
+        now = self.clock()
+        live.progress = evolve(progress, stage=Stage(live.job.state.value))
+        live.estimate.polled(live.progress, now, waiting=self.durations.waiting())
+        self._publish(live, now)
 
-    def failed(self, job: JobEntry, message: str) -> None:
+    def failed(self, live: LiveJob, message: str) -> None:
         """Publish why a poll failed, with the progress of the last one."""
-        if (shown := self._shown.get(job.id)) is not None:
-            shown.progress = evolve(shown.progress, message=message)
-            self._publish(shown, self.clock())
+        live.progress = evolve(live.progress, message=message)
+        self._publish(live, self.clock())
 
-    def learn(self, job: JobEntry) -> None:
+    def learn(self, live: LiveJob) -> None:
         """Record the duration of a job that a poll shows as done, for the estimates of later ones."""
-        shown = self._shown.get(job.id)
-        if shown is None or job.facts.accepted_at is None:
-            return
-        durations = shown.estimate.durations(self.clock())
-        if durations is None:
+        job, durations = live.job, live.estimate.durations(self.clock())
+        if durations is None or job.facts.accepted_at is None:
             return
         waiting, processing = durations
         size, algorithm = job.progress.bytes_total, job.request.settings.algorithm
@@ -85,20 +71,20 @@ class LiveProgress:
         self.durations.learn([duration])
         self.registry.journal.learn(duration)
 
-    async def run(self) -> None:
-        """Update the estimates of jobs with subscribers until cancelled."""
+    async def run(self, jobs: Callable[[], Iterable[LiveJob]]) -> None:
+        """Update the estimates of those `jobs` that have subscribers, until cancelled."""
         while True:
             await anyio.sleep(TICK * self.time_scale)
             now = self.clock()
-            for shown in list(self._shown.values()):
-                if shown.job.has_subscribers and shown.job.state in AT_SERVICE:
-                    self._publish(shown, now)
+            for live in jobs():
+                if live.job.has_subscribers and live.job.state in AT_SERVICE:
+                    self._publish(live, now)
 
-    def _publish(self, shown: _Shown, now: float) -> None:
+    def _publish(self, live: LiveJob, now: float) -> None:
         """Publish the progress of the last poll with the estimated fraction and time left."""
-        job = shown.job
-        estimated = shown.estimate.at(
-            shown.progress,
+        job = live.job
+        estimated = live.estimate.at(
+            live.progress,
             now,
             before=job.progress.fraction,
             processing=self.durations.processing(job.request.settings.algorithm, job.progress.bytes_total),

@@ -30,7 +30,8 @@ from mvsep_async.models.user import User
 from mvsep_async.naming import tag_in
 from mvsep_async.observe.events import Retried
 from mvsep_async.polling.address import Address, Endpoint
-from mvsep_async.polling.live import LiveProgress
+from mvsep_async.polling.estimate import Estimate
+from mvsep_async.polling.live import LiveJob, LiveProgress
 from mvsep_async.polling.lookup import JobLookup, Location, host_unknown, is_uploaded
 from mvsep_async.polling.policy import Poll, PollPolicy
 from mvsep_async.polling.status import classify_status
@@ -48,12 +49,16 @@ STUCK: Final = 60.0
 class _Tracked:
     """The state of polling one job."""
 
-    job: JobEntry
+    live: LiveJob
     began: float
     location: Location
     outage: Outage
     search_at: float
     """When to search the history for it, if the service is still fetching its song."""
+
+    @property
+    def job(self) -> JobEntry:
+        return self.live.job
 
 
 @define(eq=False)
@@ -88,13 +93,12 @@ class Poller:
         accepted_at = job.facts.accepted_at
         age = 0.0 if accepted_at is None else max(self.wall() - accepted_at, 0.0)
         self._tracked[job.id] = _Tracked(
-            job,
+            LiveJob(job, Estimate(now - age, self.time_scale)),
             began=now,
             location=Location(grace_until=now + grace),
             outage=Outage(self.patience, self.time_scale),
             search_at=now + grace,
         )
-        self._live.watch(job, accepted_at=now - age)
         self.policy.watch(job.id, now)
         self._wake.set()
 
@@ -103,7 +107,6 @@ class Poller:
         tracked = self._tracked.pop(job.id, None)
         if tracked is None:
             return 0.0
-        self._live.forget(job)
         self.policy.forget(job.id)
         self._wake.set()
         return self.clock() - tracked.began
@@ -141,7 +144,7 @@ class Poller:
     async def run(self) -> None:
         """Poll until cancelled."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._live.run)
+            tasks.start_soon(self._live.run, lambda: [tracked.live for tracked in self._tracked.values()])
             while True:
                 with anyio.move_on_after(self._begin_polls(tasks)):
                     await self._wake.wait()
@@ -194,7 +197,7 @@ class Poller:
         if tracked.outage.failed(now):
             self.registry.apply(job, JobEvent.FAILED, error=error.of(job.id, job.hash))
         else:
-            self._live.failed(job, f"{error.message}; asking again")
+            self._live.failed(tracked.live, f"{error.message}; asking again")
 
     async def _apply(self, tracked: _Tracked, address: Address, status: JobStatus) -> None:
         """Apply the result of a poll to the job."""
@@ -209,17 +212,17 @@ class Poller:
         update = classify_status(job.id, status, fetching=fetching)
         match update.event:
             case None:
-                self._polled(job, update.progress)
+                self._polled(tracked, update.progress)
             case JobEvent.FETCHED:
                 self._fetched(tracked, status)
             case JobEvent.STATUS_DONE:
-                self._live.learn(job)
+                self._live.learn(tracked.live)
                 self.registry.apply(job, JobEvent.STATUS_DONE, separation=status.separation)
             case JobEvent.FAILED | JobEvent.CANCELLED as event:
                 self.registry.apply(job, event, error=update.error)
             case event:
                 self.registry.apply(job, event)
-                self._polled(job, update.progress)
+                self._polled(tracked, update.progress)
 
     async def _not_found(self, tracked: _Tracked, status: JobStatus) -> None:
         job, location = tracked.job, tracked.location
@@ -264,7 +267,7 @@ class Poller:
     def _begin_again(self, tracked: _Tracked) -> None:
         """Look for a job that has another hash, which may take a moment to be found."""
         tracked.location = Location(grace_until=self.clock() + self.grace, cancels=tracked.location.cancels)
-        self._polled(tracked.job, Progress(stage=Stage.WAITING))
+        self._polled(tracked, Progress(stage=Stage.WAITING))
 
     def _host(self, job: JobEntry, status: JobStatus) -> Host | None:
         """Return the host that has a URL job after fetching: the one in the link, if that belongs to the service."""
@@ -280,9 +283,9 @@ class Poller:
             tracked.location.turn += 1
             self.policy.poll_soon(tracked.job.id, self.clock())
 
-    def _polled(self, job: JobEntry, progress: Progress) -> None:
-        self.policy.answered(job.id)
-        self._live.polled(job, progress)
+    def _polled(self, tracked: _Tracked, progress: Progress) -> None:
+        self.policy.answered(tracked.job.id)
+        self._live.polled(tracked.live, progress)
 
     async def _search_if_stuck(self, tracked: _Tracked) -> None:
         """Search the history for a URL job that stays in `FETCHING`: it may be there under its long hash."""

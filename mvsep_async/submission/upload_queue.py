@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import count
 from math import inf
 from typing import Final
 
@@ -61,17 +60,16 @@ class UploadConcurrency:
             self.best = 2 if self._rates[2] >= _GAIN * self._rates[1] else 1
 
 
-@define(order=True)
+@define(eq=False)
 class UploadTurn:
     """The turn of one upload: it waits until `admitted` is set, then uploads until it is released."""
 
     order: float
-    number: int
-    job: str = field(order=False)
-    size: int = field(order=False)
-    began: float = field(default=0.0, order=False)
-    share_began: float = field(default=0.0, order=False)
-    admitted: anyio.Event = field(factory=anyio.Event, order=False)
+    job: str
+    size: int
+    began: float = 0.0
+    share_began: float = 0.0
+    admitted: anyio.Event = field(factory=anyio.Event)
 
 
 @define(eq=False)
@@ -87,7 +85,6 @@ class UploadQueue:
     """Measured bytes per second of all uploads together; `None` until the first one has ended."""
     _sending: list[UploadTurn] = field(factory=list, init=False)
     _waiting: list[UploadTurn] = field(factory=list, init=False)
-    _numbers: count[int] = field(factory=count, init=False)
     _concurrency: UploadConcurrency = field(factory=UploadConcurrency)
     _allowed: int = field(default=1, init=False)
     """Uploads at one time since the line was last free: a trial begins with all its uploads at once."""
@@ -103,8 +100,8 @@ class UploadQueue:
     @asynccontextmanager
     async def turn(self, job: str, size: int, order: float | None) -> AsyncIterator[UploadTurn]:
         """Wait until `job` may send `size` bytes. The lowest `order` goes first, `None` (no slot yet) last."""
-        turn = UploadTurn(inf if order is None else order, next(self._numbers), job, size)
-        insort(self._waiting, turn)
+        turn = UploadTurn(inf if order is None else order, job, size)
+        self._wait(turn)
         self._admit()
         try:
             await turn.admitted.wait()
@@ -118,8 +115,11 @@ class UploadQueue:
             if turn.job == job:
                 self._waiting.remove(turn)
                 turn.order = order
-                insort(self._waiting, turn)
+                self._wait(turn)
                 return
+
+    def _wait(self, turn: UploadTurn) -> None:
+        insort(self._waiting, turn, key=lambda waiting: waiting.order)
 
     def release(self, turn: UploadTurn) -> None:
         """End a turn, since all bytes that may be sent are sent, and admit the next upload; idempotent."""
