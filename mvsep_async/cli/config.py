@@ -21,7 +21,7 @@ from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient
 from mvsep_async.http.hosts import DEFAULT_BASE_URL, Host
 from mvsep_async.http.token import Token
-from mvsep_async.observe.events import Event, Listener, Retried
+from mvsep_async.observe.events import BudgetWaited, Event, Listener, Retried, Submitted
 from mvsep_async.postgres_url import JournalAddress, PostgresURL, journal_address
 
 __all__ = [
@@ -52,7 +52,10 @@ NO_JOURNAL: Final = "off"
 Region: TypeAlias = Literal["de", "de2", "hk"]
 
 _REPEAT: Final = 60.0
-"""Seconds before it is reported again that the service does not answer."""
+"""Seconds before it is reported again what a command waits for."""
+
+_LONG: Final = 5.0
+"""Seconds of a wait that is worth a line."""
 
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)", re.IGNORECASE)
 
@@ -233,23 +236,36 @@ def connect(
         limit_rate=parse_rate(transfer.limit_rate or config.limit_rate.value),
         compress_uploads=transfer.compress_uploads,
         cache=None if local else config_file.cache_folder(),
-        on_event=_RetryNotes(on_event),
+        on_event=_WaitNotes(on_event),
     )
 
 
 @define
-class _RetryNotes:
-    """Reports that the service does not answer, once a minute at most, and passes every event on."""
+class _WaitNotes:
+    """Reports why nothing happens, once a minute at most, and passes every event on.
+
+    Waits for the request limit are reported as long as no song is submitted: later they are part of every long run.
+    """
 
     on_event: Listener
     clock: Callable[[], float] = time.monotonic
     _reported: float = float("-inf")
+    _submitted: bool = False
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Retried) and event.job is None and self.clock() >= self._reported + _REPEAT:
-            self._reported = self.clock()
-            terminal().note(f"trying again: {event.error}")
+        match event:
+            case Retried(error=error, job=None):
+                self._report(f"trying again: {error}")
+            case BudgetWaited(seconds) if seconds >= _LONG and not self._submitted:
+                self._report(f"waiting {seconds:.0f} s: the service's requests of this minute are used up")
+            case Submitted():
+                self._submitted = True
         self.on_event(event)
+
+    def _report(self, text: str) -> None:
+        if self.clock() >= self._reported + _REPEAT:
+            self._reported = self.clock()
+            terminal().note(text)
 
 
 def parse_rate(text: str | None) -> float | None:

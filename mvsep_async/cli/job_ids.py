@@ -20,7 +20,7 @@ from mvsep_async.jobs.request import ID_PATTERN
 from mvsep_async.naming import safe_name
 from mvsep_async.sources import is_url, label
 
-__all__ = ["JobNames", "find_jobs", "record_label", "short_ids", "song_of_hash"]
+__all__ = ["JobNames", "find_jobs", "record_label", "short_ids", "song_of_hash", "song_path"]
 
 _SHORTEST: Final = 4
 """Characters of a short id: enough for a few hundred jobs, few enough to type."""
@@ -90,6 +90,14 @@ def song_of_hash(hash: str) -> str:
 def record_label(record: Record) -> str:
     """Return the name of a job's song."""
     return label(record.request.source, record.request.filename)
+
+
+def song_path(record: Record) -> PurePath:
+    """Return the path of a job's song, or its name where it is not a file."""
+    source, name = record.request.source, record_label(record)
+    if isinstance(source, str | os.PathLike) and PurePath(source).name == name:
+        return PurePath(os.path.abspath(source))  # noqa: PTH100
+    return PurePath(name)
 
 
 async def find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[str]) -> dict[str, JobNames]:

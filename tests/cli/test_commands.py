@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -41,6 +42,17 @@ def test_that_it_is_tried_again_is_said_once(child: Callable[..., Popen[str]], s
     assert json.loads(out)["in_process"] == 0
     (line,) = err.splitlines()
     assert line.startswith("trying again: the service answered 503")
+
+
+def test_a_wait_for_the_request_limit_is_explained(
+    child: Callable[..., Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(requests_per_minute=1) as sandbox:
+        monkeypatch.setenv("MVSEP_BASE_URL", sandbox.url)
+        monkeypatch.setenv("MVSEP_API_TOKEN", sandbox.premium_token)
+        process = child("queue")
+        assert process.stderr is not None
+        assert re.match(r"waiting \d+ s: the service's requests of this minute", process.stderr.readline())
 
 
 def test_all_algorithms(cli: Cli, service: Sandbox) -> None:

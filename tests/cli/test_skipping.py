@@ -268,6 +268,8 @@ def test_the_folder_of_an_album_is_in_the_list_of_jobs_and_above_its_stems_when_
     assert cli(command, *given, "-a", "40", *FAST).code == 0
     rows = cli("jobs").out.splitlines()[2:]
     assert sorted(row.split()[1].replace(os.sep, "/") for row in rows) == ["A/track1.wav", "B/track1.wav"]
+    history = cli("account", "history").out.splitlines()[2:]
+    assert sorted(row.split()[:2] for row in history) == sorted(row.split()[:2] for row in rows)
     for row in rows:
         ran = cli("download", row.split()[0], "--out", "again", "--stems", "Vocals", *FAST)
         assert ran.code == 0, ran.err

@@ -10,8 +10,9 @@ from cyclopts import App, Parameter, validators
 
 from mvsep_async.cli.config import COMMON, All, CommonOptions, Limit, Start, connect, load_config
 from mvsep_async.cli.help import FLAGS
-from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_of_hash
+from mvsep_async.cli.job_ids import JobNames, short_ids, song_of_hash, song_path
 from mvsep_async.cli.libraries import library_jobs, library_records
+from mvsep_async.cli.outcome import distinct_ends
 from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
@@ -183,13 +184,11 @@ async def history(*, start: Start = 0, limit: Limit = 20, all: All = False, comm
         else:
             entries = await client.account.history(start=start, limit=limit)
     ids = short_ids([JobNames(entry.hash) for entry in entries])
-    songs = {job.hash: PurePath(job.song).name for job in await library_jobs(config)}
+    songs = {job.hash: job.path for job in await library_jobs(config)}
     for record in (*await library_records(config), *await read_journal(config.journal_path, config)):
-        songs[record.facts.hash or ""] = record_label(record)
-    rows = [
-        _Row(id, songs.get(entry.hash) or song_of_hash(entry.hash), entry)
-        for id, entry in zip(ids, entries, strict=True)
-    ]
+        songs[record.facts.hash or ""] = song_path(record)
+    names = distinct_ends([songs.get(entry.hash) or PurePath(song_of_hash(entry.hash)) for entry in entries])
+    rows = [_Row(id, name, entry) for id, name, entry in zip(ids, names, entries, strict=True)]
     print_rows(rows, _HISTORY, empty="nothing was separated yet")
     return 0
 

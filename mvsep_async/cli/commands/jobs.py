@@ -22,7 +22,7 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.help import FLAGS
-from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
+from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_path
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries, library_jobs, library_records
@@ -87,13 +87,13 @@ class _Row:
     @classmethod
     def of_record(cls, record: Record, short: str) -> Self:
         """Return the row of a job in a journal."""
-        facts, source, name = record.facts, record.request.source, record_label(record)
+        facts, source = record.facts, record.request.source
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         return cls(
             id=record.request.id,
             short=short,
-            source=path or (None if source is None else name),
-            path=PurePath(os.path.abspath(path) if path and PurePath(path).name == name else name),  # noqa: PTH100
+            source=path or (None if source is None else record_label(record)),
+            path=song_path(record),
             algorithm=record.request.settings.algorithm,
             state=record.state.value,
             at=facts.accepted_at or facts.intent_at,

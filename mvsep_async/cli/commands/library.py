@@ -292,7 +292,7 @@ def _summarize(result: LibraryResult) -> None:
     parts += [f"{tally.failed_before} failed before (--retry-failed tries again)"] if tally.failed_before else []
     parts += [f"{tally.skipped} skipped"] if tally.skipped else []
     rejected = sum(notice.rejected for notice in result.notices)
-    parts += [f"{amount(rejected, 'file')} not separated (--exclude leaves them alone)"] if rejected else []
+    parts += [f"{amount(rejected, 'file')} not separated, see --exclude"] if rejected else []
     here.note(f"{head}: {', '.join(parts)}; {amount(tally.credits, 'credit')}, by estimate")
     if result.stopped is not None:
         here.note(f"stopped by {result.stopped}")
