@@ -50,7 +50,7 @@ class Workers:
     journal: str
     folder: Path
     lease: float = LEASE
-    _workers: list[Worker] = field(factory=list)
+    all: list[Worker] = field(factory=list)
 
     def start(
         self,
@@ -71,7 +71,7 @@ class Workers:
             "sources": [str(source) for source in sources],
             "stays": stays,
         }
-        log = self.folder / f"worker {len(self._workers)}.log"
+        log = self.folder / f"worker {len(self.all)}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.postgres.worker", json.dumps(settings)],
@@ -81,7 +81,7 @@ class Workers:
                 env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             )
         worker = Worker(process, log)
-        self._workers.append(worker)
+        self.all.append(worker)
         wait_for(lambda: ["open"] in worker.said() or process.poll() is not None, worker)
         assert process.poll() is None, log.read_text()
         return worker
@@ -96,14 +96,14 @@ class Workers:
         wait_for(lambda: (found := self.states()) and set(found.values()) <= set(states), self)
 
     def end(self) -> None:
-        for worker in self._workers:
+        for worker in self.all:
             worker.kill()
 
 
 @contextmanager
-def workers(sandbox: Sandbox, journal: str, folder: Path) -> Iterator[Workers]:
+def workers(sandbox: Sandbox, journal: str, folder: Path, lease: float = LEASE) -> Iterator[Workers]:
     """Provide worker processes that are killed at the end."""
-    made = Workers(sandbox, journal, folder)
+    made = Workers(sandbox, journal, folder, lease)
     try:
         yield made
     finally:
@@ -128,5 +128,5 @@ def describe(about: object) -> str:
                 *connection.execute("SELECT * FROM mvsep.jobs").fetchall(),
                 *connection.execute("SELECT *, clock_timestamp() FROM mvsep.processes").fetchall(),
             ]
-        return "\n".join([*map(str, tables), *(describe(worker) for worker in about._workers)])
+        return "\n".join([*map(str, tables), *(describe(worker) for worker in about.all)])
     return str(about)

@@ -232,6 +232,65 @@ async def test_a_lease_is_renewed_while_another_process_is_suspended_in_a_transa
     assert len(renewed) == 1
 
 
+async def test_requests_of_a_process_that_died_are_given_back_by_time(
+    database: str, one: Process, other: Process
+) -> None:
+    for _ in range(10):
+        assert (await one.run(lease_requests(one)))[0] == 1
+    assert (await other.run(lease_requests(other)))[0] == 0
+    await execute(database, "UPDATE mvsep.requests SET counts_until = now()")()
+    assert (await other.run(lease_requests(other)))[0] == 1
+
+
+async def test_a_limit_that_one_process_has_learned_counts_for_all(one: Process, other: Process) -> None:
+    await one.run(lambda connection: one.store.requests.learned(connection, 3))
+
+    def assumed(connection: Any) -> Awaitable[tuple[int, float]]:
+        return other.store.requests.lease_requests(
+            connection, uuid4().hex, asked=60, urgent=True, limit=60, stated=False, valid=5.0, sent={}
+        )
+
+    assert (await other.run(assumed))[0] == 3
+
+
+async def test_transactions_that_deadlock_are_run_again(database: str, one: Process, other: Process) -> None:
+    jobs = [request(), request()]
+    await one.add(*jobs)
+    attempts: list[str] = []
+    both = anyio.Event()
+
+    async def in_order(name: str, first: JobRequest, second: JobRequest, connection: Any) -> None:
+        attempts.append(name)
+        query = "UPDATE mvsep.jobs SET priority = priority + 1 WHERE id = %s"
+        await connection.execute(query, (first.id,))
+        if len(set(attempts)) == 2:
+            both.set()
+        await both.wait()
+        await connection.execute(query, (second.id,))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one.run, partial(in_order, "one", jobs[0], jobs[1]))
+        tasks.start_soon(other.run, partial(in_order, "other", jobs[1], jobs[0]))
+    assert len(attempts) >= 3
+    assert rows(database, "SELECT priority FROM mvsep.jobs") == [(2,), (2,)]
+
+
+async def test_processes_that_open_a_journal_at_the_same_moment_create_its_tables_once(database: str) -> None:
+    url = PostgresURL(database)
+    salts: list[str] = []
+
+    async def open_tables() -> None:
+        tables = Database(url)
+        salts.append(await tables.run(lambda connection: migrate(connection, url)))
+        await tables.close()
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(open_tables)
+    assert len(set(salts)) == 1
+    assert len(salts) == 6
+
+
 async def test_requests_of_a_block_are_returned_once_even_if_the_transaction_runs_twice(
     database: str, one: Process
 ) -> None:
