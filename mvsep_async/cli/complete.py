@@ -56,7 +56,7 @@ def _jobs(context: CompletionContext) -> Iterator[tuple[str, str]]:
     """Offer the newest jobs of the account's journal by their short ids."""
     from mvsep_async.cli.config import COMMON, load_config
     from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
-    from mvsep_async.cli.records import read_journal
+    from mvsep_async.cli.state import read_journal
 
     config = load_config(COMMON)
     records = asyncio.run(read_journal(config.journal_path, config))

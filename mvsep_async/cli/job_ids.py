@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.exits import UsageProblem
-from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state import read_journal
 from mvsep_async.client import MVSepClient
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.request import ID_PATTERN

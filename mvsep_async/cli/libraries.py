@@ -12,8 +12,7 @@ from anyio import to_thread
 from attrs import frozen
 
 from mvsep_async.cli.config import CommandConfig
-from mvsep_async.cli.records import read_journal
-from mvsep_async.cli.state_list import add_entry, read_entries, state_list
+from mvsep_async.cli.state import add_entry, read_entries, read_journal, state_list
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.errors import JournalError
 from mvsep_async.http.call import Json

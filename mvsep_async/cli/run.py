@@ -95,7 +95,7 @@ def _awaited(work: Work) -> int:
 
 async def _interruptible(work: Work) -> int:
     here = terminal()
-    with interruptible(lambda: here.note("stopping (again: at once)")) as interruption:
-        with interruption.scope as scope:
+    with interruptible(lambda: here.note("stopping (again: at once)")) as scope:
+        with scope:
             code = await work() or DONE
         return INTERRUPTED if scope.cancelled_caught else code

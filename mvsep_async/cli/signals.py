@@ -14,11 +14,10 @@ from types import FrameType
 from typing import Final
 
 from anyio import CancelScope
-from attrs import define, field
 
 from mvsep_async.cli.exits import INTERRUPTED
 
-__all__ = ["Interruption", "interruptible"]
+__all__ = ["interruptible"]
 
 _SIGNALS: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)) is not None
@@ -29,38 +28,32 @@ group. Faster than anybody presses a key twice."""
 _SHOW_CURSOR: Final = "\x1b[?25h"
 
 
-@define(eq=False)
-class Interruption:
-    """What signals do to a command: the first one cancels `scope`, the second one ends the process."""
-
-    scope: CancelScope = field(factory=CancelScope)
-    asked_at: float | None = None
-    """When a stop was asked for."""
-
-
 @contextmanager
 def interruptible(
     on_stop: Callable[[], None] = lambda: None, *, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Interruption]:
-    """Handle signals for as long as the block lasts; to be used inside the event loop.
+) -> Iterator[CancelScope]:
+    """Cancel the scope that is yielded at the first signal, and end the process at the second one.
 
-    `on_stop` is called on the event loop when a stop is asked for. Plain handlers, since those of the event loop do not
-    exist on Windows. Outside the main thread there are none. A signal that the process inherited as ignored stays so.
+    To be used inside the event loop, on which `on_stop` is called when a stop is asked for. Plain handlers, since those
+    of the event loop do not exist on Windows. Outside the main thread there are none. A signal that the process
+    inherited as ignored stays so.
     """
-    interruption = Interruption()
+    scope = CancelScope()
+    asked_at: float | None = None
     if threading.current_thread() is not threading.main_thread():
-        yield interruption
+        yield scope
         return
     wake = asyncio.get_running_loop().call_soon_threadsafe
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked_at
         now = clock()
-        if interruption.asked_at is not None:
-            if now - interruption.asked_at > _SAME:
+        if asked_at is not None:
+            if now - asked_at > _SAME:
                 _leave()
             return
-        interruption.asked_at = now
-        wake(interruption.scope.cancel)
+        asked_at = now
+        wake(scope.cancel)
         wake(on_stop)
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
@@ -69,7 +62,7 @@ def interruptible(
         if signal.getsignal(number) is not signal.SIG_IGN  # inherited from `nohup`, `trap ''` and the like
     }
     try:
-        yield interruption
+        yield scope
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

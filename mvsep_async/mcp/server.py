@@ -1,12 +1,18 @@
-"""The server: the tools under their names, for the SDK to serve."""
+"""The server: the tools under their names, served over standard input and output."""
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from inspect import getdoc
 from os import PathLike
 from typing import Final
 
+import anyio
 from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
@@ -17,12 +23,14 @@ from mvsep_async.mcp.folders import AllowedFolders
 from mvsep_async.mcp.spending import CreditLimit
 from mvsep_async.mcp.tools import Tools
 
-__all__ = ["create_server"]
+__all__ = ["create_server", "serve"]
 
 _INSTRUCTIONS: Final = """\
 Separates songs into stems (vocals, drums, bass, ...) with the MVSEP service. Call estimate before separate when the
 person has not said that credits may be spent. A song is never paid twice for the same settings. Only files below these
 folders can be used: {folders}. This server may spend {limit} credits in all."""
+
+_PIECE: Final = 1 << 16
 
 _READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=True)
 _WRITES: Final = ToolAnnotations(
@@ -55,3 +63,39 @@ def create_server(client: MVSepClient, folders: Iterable[str | PathLike[str]], *
     for writing in (tools.separate, tools.download, tools.cancel):
         server.add_tool(writing, description=getdoc(writing), annotations=_WRITES)
     return server
+
+
+async def serve(server: MCPServer[None]) -> None:
+    """Serve on standard input and output until the input ends or this is cancelled.
+
+    The SDK reads standard input in a thread that a cancellation waits for, and such a read ends only with the input. So
+    it reads from a pipe instead, which is fed by a daemon thread and closed when this is cancelled.
+    """
+    read_end, write_end = os.pipe()
+    feed = io.FileIO(write_end, "wb")
+    stdin = sys.stdin
+    threading.Thread(target=_copy, args=(stdin.fileno(), feed), daemon=True).start()
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(read_end, "rb")))
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_close_when_cancelled, feed)
+            await server.run_stdio_async()
+            tasks.cancel_scope.cancel()
+    finally:
+        sys.stdin = stdin
+
+
+async def _close_when_cancelled(feed: io.FileIO) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        feed.close()
+
+
+def _copy(source: int, feed: io.FileIO) -> None:
+    # ValueError: the pipe was closed here; OSError: at its other end, or standard input was.
+    with suppress(ValueError, OSError):
+        while piece := os.read(source, _PIECE):
+            while piece:
+                piece = piece[feed.write(piece) :]
+    feed.close()

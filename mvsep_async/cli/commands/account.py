@@ -13,7 +13,7 @@ from mvsep_async.cli.help import FLAGS
 from mvsep_async.cli.job_ids import JobNames, short_ids, song_of_hash, song_path
 from mvsep_async.cli.libraries import library_jobs, library_records
 from mvsep_async.cli.outcome import distinct_ends
-from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.tables import Column, print_record, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text
@@ -151,8 +151,7 @@ async def premium(switch: Switch, /, *, common: CommonOptions = COMMON) -> int:
     """
     async with connect(load_config(common), needs_token=True) as client:
         said = await (client.account.enable_premium() if switch == "on" else client.account.disable_premium())
-    _say("premium", switch, said)
-    return 0
+    return _report("premium", switch, said)
 
 
 @account.command
@@ -167,8 +166,7 @@ async def long_filenames(switch: Switch, /, *, common: CommonOptions = COMMON) -
     async with connect(load_config(common), needs_token=True) as client:
         api = client.account
         said = await (api.enable_long_filenames() if switch == "on" else api.disable_long_filenames())
-    _say("long-filenames", switch, said)
-    return 0
+    return _report("long-filenames", switch, said)
 
 
 @account.command
@@ -211,6 +209,7 @@ def _kept_for(entry: HistoryEntry) -> str:
     return f"{age_text(entry.time_left * 3600)} left"
 
 
-def _say(name: str, switch: Switch, said: Message) -> None:
+def _report(name: str, switch: Switch, said: Message) -> int:
     document: Json = {name.replace("-", "_"): switch == "on", "message": said.message}
     terminal().answer(document, f"{name} is {switch}" + (f": {said.message}" if said.message else ""))
+    return 0

@@ -27,7 +27,7 @@ from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
 from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries, library_jobs, library_records
 from mvsep_async.cli.outcome import distinct_ends, shown_path
-from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.stopping import print_resume_hint, when_stopped
 from mvsep_async.cli.tables import Column, cell, print_rows
 from mvsep_async.cli.terminal import terminal

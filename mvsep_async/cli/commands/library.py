@@ -32,7 +32,7 @@ from mvsep_async.cli.library_options import (
 from mvsep_async.cli.library_run import LibraryRun
 from mvsep_async.cli.outcome import shown_path
 from mvsep_async.cli.plan import confirm, interactive
-from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.stopping import when_stopped
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import amount, seconds_text

@@ -25,8 +25,8 @@ from mvsep_async.cli.journal import JOURNAL, OTHER_JOURNAL, JournalOptions, conn
 from mvsep_async.cli.library_stems import LibraryStems, library_stems
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.plan import Plan, confirm, interactive, plan_songs, print_plan, separated
-from mvsep_async.cli.records import read_journal
 from mvsep_async.cli.songs import Songs
+from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.stopping import print_resume_hint, when_stopped
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.client import MVSepClient

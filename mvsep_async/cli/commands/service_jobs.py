@@ -19,7 +19,7 @@ from mvsep_async.cli.job_ids import JobNames, find_jobs, song_of_hash
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.libraries import library_jobs
 from mvsep_async.cli.outcome import Outcome, shown_path
-from mvsep_async.cli.records import read_journal
+from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.stopping import print_resume_hint, when_stopped
 from mvsep_async.cli.tables import cell, print_record
 from mvsep_async.cli.terminal import terminal

@@ -1,22 +1,40 @@
-"""Lists in the state folder, one for each account: a JSON object a line, added by any number of commands."""
+"""What earlier commands have left: the jobs of journals, and lists in the state folder, a JSON object a line."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from mvsep_async.cli.config import CommandConfig
 from mvsep_async.cli.config_file import state_folder
+from mvsep_async.jobs.journal import Record
+from mvsep_async.postgres_url import JournalAddress, PostgresURL
 
-__all__ = ["add_entry", "read_entries", "state_list"]
+__all__ = ["add_entry", "read_entries", "read_journal", "state_list"]
+
+
+async def read_journal(journal: JournalAddress | None, config: CommandConfig) -> Sequence[Record]:
+    """Return the jobs of a journal, oldest first, also while another command uses it; none if it does not exist."""
+    if isinstance(journal, PostgresURL):
+        from mvsep_async.postgres.account import open_account
+
+        async with open_account(journal, config.token, str(config.host.main)) as tables:
+            return await tables.records()
+    from mvsep_async.journal.sqlite import peek_journal
+
+    if journal is None or not await anyio.Path(journal).exists():
+        return ()
+    return await peek_journal(journal)
 
 
 def state_list(config: CommandConfig, name: str) -> Path:
-    """Return the path of the account's list of this name."""
+    """Return the path of the account's list of this name, to which any number of commands may add."""
     return state_folder() / name / f"{config.account}.jsonl"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mvsep_async.cli.state_list import add_entry, read_entries
+from mvsep_async.cli.state import add_entry, read_entries
 
 
 def test_entries_come_back_in_their_order(tmp_path: Path) -> None:
