@@ -152,7 +152,7 @@ def _mp4(source: AudioData, start: int, end: int) -> Iterator[Extent]:
         at = after
 
 
-_EBML_HEADER, _SEGMENT, _TRACKS, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0x1F43B675
+_SEGMENT, _TRACKS, _CLUSTER = 0x18538067, 0x1654AE6B, 0x1F43B675
 
 
 def _matroska(source: AudioData, start: int, end: int) -> Iterator[Extent]:

@@ -82,11 +82,6 @@ class Layout:
         segments[index] += f" ({number})"
         return "/".join(segments)
 
-    @staticmethod
-    def of_step(place: str, *, step: str, algorithm: str) -> str:
-        """Return what `job.download` takes as its layout for one separation of a song."""
-        return fill(place, {"step": step, "algorithm": algorithm})
-
 
 def mirror(*, several: bool) -> Layout:
     """Return the layout that mirrors the folders of the source."""

@@ -28,7 +28,7 @@ from mvsep_async.library.layout import Layout, values_of
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Notice
 from mvsep_async.library.records import FailedSong, ManifestFile, SeparatedSong
-from mvsep_async.naming import caseless
+from mvsep_async.naming import caseless, fill
 from mvsep_async.recipes.recipe import Recipe
 
 __all__ = ["EDITED", "SINGLE_STEP", "Method", "PlannedSong", "Planner"]
@@ -63,7 +63,8 @@ class Method:
 
     def layout(self, place: str, step: str) -> str:
         """Return the layout of a step's stems at a song's place, as `job.download` takes it."""
-        return Layout.of_step(place, step=self.steps.get(step, step), algorithm=self.algorithms.get(step, step))
+        values = {"step": self.steps.get(step, step), "algorithm": self.algorithms.get(step, step)}
+        return fill(place, values)
 
     def total(self, seconds: float | None) -> int | None:
         """Return the credits of all steps for a song of this length."""
@@ -217,11 +218,10 @@ class Planner:
 
     def _is_to_separate(self, song: AudioFile, method: Method) -> bool:
         known = self.manifest.song(song.name, method.digest)
-        if known is None or not _is_same_file(known, song):
-            failed = self.manifest.failure(song.name, method.digest)
-            same = failed is not None and _is_same_file(failed, song)
-            return failed is None or not same or is_tried_again(failed, retry_failed=self.retry_failed)
-        return known.run == self.run or isinstance(check_stems(method.recipe, known, self.sizes(known)), FetchMissing)
+        action = self._action_by_file(song, method, known)
+        if isinstance(action, UpToDate):
+            return known is not None and known.run == self.run
+        return not isinstance(action, FailedBefore)
 
     def _plan(self, song: AudioFile, methods: Sequence[Method]) -> Iterator[PlannedSong | Notice]:
         tags: Tags | None = None
@@ -265,15 +265,21 @@ class Planner:
         self, song: AudioFile, method: Method, known: SeparatedSong | None
     ) -> tuple[Action, AudioContent | None]:
         """Decide by name, size and time where they match, else by the audio, where audio of this length is known."""
-        if known is not None and _is_same_file(known, song):
-            return check_stems(method.recipe, known, self.sizes(known)), None
-        failed = self.manifest.failure(song.name, method.digest)
-        if failed is not None and _is_same_file(failed, song):
-            again = is_tried_again(failed, retry_failed=self.retry_failed)
-            return Separate(known) if again else FailedBefore(failed), None
+        action = self._action_by_file(song, method, known)
+        if action is not None:
+            return action, None
         content = self._read(song)
         recalled = None if content is None else self.recall(song, content, method)
         return recalled or Separate(known), content
+
+    def _action_by_file(self, song: AudioFile, method: Method, known: SeparatedSong | None) -> Action | None:
+        """Decide by name, size and time; `None` where the file is not one that is known."""
+        if known is not None and _is_same_file(known, song):
+            return check_stems(method.recipe, known, self.sizes(known))
+        failed = self.manifest.failure(song.name, method.digest)
+        if failed is None or not _is_same_file(failed, song):
+            return None
+        return Separate(known) if is_tried_again(failed, retry_failed=self.retry_failed) else FailedBefore(failed)
 
     def _read(self, song: AudioFile) -> AudioContent | None:
         """Return the song's audio if audio of its length is known, else `None` without reading it."""

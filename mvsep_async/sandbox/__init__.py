@@ -21,8 +21,7 @@ for _name in _EXTRA:
 
 from .faults import Fault, FaultKind  # noqa: E402 - the check comes first
 from .jobs import JobRecord  # noqa: E402
-from .sandbox import Sandbox  # noqa: E402
-from .serve import serve  # noqa: E402
+from .sandbox import Sandbox, serve  # noqa: E402
 from .server.request_log import RequestRecord  # noqa: E402
 from .settings import Quirks, SandboxSettings  # noqa: E402
 

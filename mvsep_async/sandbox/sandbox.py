@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import tempfile
 import threading
@@ -270,3 +271,20 @@ class Sandbox(SandboxSettings):
         if self._opened is None:
             raise RuntimeError("the Sandbox is not started: use it in a `with` or `async with` block")
         return self._opened
+
+
+def serve(sandbox: Sandbox, started: Callable[[Sandbox], None]) -> None:
+    """Run `sandbox` until SIGINT or SIGTERM, then stop it and return.
+
+    `started` is called once, when the sandbox accepts requests. Call this in the main thread, where signals arrive; it
+    restores their handlers.
+    """
+    over = threading.Event()
+    with sandbox:
+        before = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            started(sandbox)
+            over.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -20,17 +20,16 @@ from .accounts import Account, Accounts, credits_for
 from .catalogue import DEFAULT_SEP_TYPE, algorithms
 from .clock import Clock
 from .create_request import CreateRequest
-from .fetch import FetchFailedError, fetch
 from .form import Upload
 from .jobs import Job, Phase, Priority, Results, StatusOverride
 from .links import Links
 from .names import job_hash
+from .outgoing import FetchFailedError, Webhooks, fetch
 from .quality import QualityBoard
 from .queue import JobQueue
 from .refusals import DAILY_LIMIT, NO_SLOT, Refusal, SilentRefusal, invalid, no_such_job
 from .render import Renderer
 from .settings import SandboxSettings
-from .webhooks import Webhooks
 from .work import NOT_AUDIO, Task, WorkFailedError, measure, perform, result_base
 
 WORKER_THREADS = 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mvsep_async.audio.tags import NOTHING, Tags
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.library.layout import PLACEHOLDERS, Layout, mirror, values_of
-from mvsep_async.naming import caseless, stem_path
+from mvsep_async.naming import caseless, fill, stem_path
 
 TAGGED = Layout.parse("{albumartist}/{album}/{track} {title}/{stem}.{ext}")
 
@@ -18,7 +18,7 @@ def path_of(layout: Layout, name: str, tags: Tags = NOTHING, *, stem: str = "Voc
     place = layout.place(values_of(name, tags))
     if number > 1:
         place = layout.numbered(place, number)
-    job_layout = layout.of_step(place, step="step", algorithm="BS Roformer")
+    job_layout = fill(place, {"step": "step", "algorithm": "BS Roformer"})
     return str(stem_path(job_layout, song="unused", stem=stem, ext="mp3"))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from mvsep_async.sandbox.server.link import BURST_SECONDS, Link
+from mvsep_async.sandbox.server.limits import BURST_SECONDS, Link
 
 from .conftest import Open
 
@@ -123,7 +123,7 @@ async def test_a_limited_link_has_small_buffers(open_sandbox: Open, limit: dict[
 
 
 def test_the_parts_of_uvicorn_that_the_listener_uses() -> None:
-    version = f"uvicorn {importlib.metadata.version('uvicorn')}: see `protocol_factory` in sandbox/server/listener.py"
+    version = f"uvicorn {importlib.metadata.version('uvicorn')}: see `Listener.open` in sandbox/server/listener.py"
     parameters = inspect.signature(H11Protocol.__init__).parameters
     assert {"config", "server_state", "app_state", "_loop"} <= set(parameters), version
     assert isinstance(ServerState().tasks, set), version

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvsep_async.sandbox.server.rate_limit import RateLimiter
+from mvsep_async.sandbox.server.limits import RateLimiter
 
 Kind = Literal["fixed", "sliding"]
 steps = st.lists(st.integers(0, 240).map(lambda eighths: eighths / 8), min_size=1, max_size=60)

@@ -20,6 +20,7 @@ from mvsep_async.sandbox.settings import Quirks, SandboxSettings
 _FIXED = ("tls", "folder", "port")
 _SETTINGS = {setting.name: setting for setting in attrs.fields(SandboxSettings) if setting.name not in _FIXED}
 _QUIRKS = {quirk.name: quirk for quirk in attrs.fields(Quirks)}
+_OF_ACCOUNTS = ("name", "email", "token", "minutes", "premium", "unfinished", "peak_unfinished")
 RECENT = 200
 """How many of the last requests `state` lists."""
 
@@ -121,16 +122,7 @@ def describe(service: Service, board: FaultBoard, log: RequestLog) -> dict[str, 
         "now": now,
         "jobs": [attrs.asdict(JobRecord.of(job)) for job in service.history],
         "accounts": [
-            {
-                "name": account.name,
-                "email": account.email,
-                "token": account.token,
-                "minutes": account.minutes,
-                "premium": account.premium,
-                "free_left": service.free_left(account),
-                "unfinished": account.unfinished,
-                "peak_unfinished": account.peak_unfinished,
-            }
+            {name: getattr(account, name) for name in _OF_ACCOUNTS} | {"free_left": service.free_left(account)}
             for account in service.accounts
         ],
         "requests": [attrs.asdict(record) for record in list(log.entries)[-RECENT:]],

@@ -15,11 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mvsep_async.sandbox.faults import FaultBoard
 from mvsep_async.sandbox.settings import SandboxSettings
 
-from .body_timer import BodyTimer
 from .fault_injection import FaultInjector
-from .link import Link
+from .limits import BodyTimer, Link, RateDecision, RateLimiter
 from .listener import ConnectionBroken, Connections, break_connection
-from .rate_limit import RateDecision, RateLimiter
 from .request_log import RequestLog, RequestRecord
 
 LIMITED_PIECE = 16 * 1024

@@ -68,11 +68,32 @@ class Listener:
         return self._server is not None
 
     async def open(self, bound: socket.socket) -> None:
-        """Listen on a socket from `bind`."""
-        factory = protocol_factory(self._app, self._state, self._connected, self._disconnected)
-        self._server = await asyncio.get_running_loop().create_server(
-            factory, sock=bound, backlog=1024, ssl=self._tls
+        """Listen on a socket from `bind`.
+
+        Here, uvicorn's undocumented parts are used: `H11Protocol` and its constructor, and `ServerState`.
+        """
+        config = Config(
+            self._app, lifespan="off", ws="none", log_config=None, access_log=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS, server_header=False, date_header=False,
         )  # fmt: skip
+        config.load()
+        loop, listener = asyncio.get_running_loop(), self
+
+        class Protocol(H11Protocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                super().connection_made(transport)
+                if self.client is not None:
+                    listener._connected(self.client, transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                if self.client is not None:
+                    listener._connections.pop(self.client, None)
+
+        def protocol() -> Protocol:
+            return Protocol(config=config, server_state=self._state, app_state={}, _loop=loop)
+
+        self._server = await loop.create_server(protocol, sock=bound, backlog=1024, ssl=self._tls)
 
     async def close(self) -> None:
         """Stop listening and break every connection."""
@@ -97,9 +118,6 @@ class Listener:
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
         self._connections[client] = transport
 
-    def _disconnected(self, client: tuple[str, int]) -> None:
-        self._connections.pop(client, None)
-
 
 async def _stop_accepting(server: asyncio.Server) -> None:
     """Close the port, after each accepted connection has its transport: asyncio leaves its socket open otherwise."""
@@ -110,37 +128,6 @@ async def _stop_accepting(server: asyncio.Server) -> None:
     for _ in range(3):  # a task makes the transport; the protocol is notified one iteration later
         await asyncio.sleep(0)
     server.close()
-
-
-def protocol_factory(
-    app: ASGIApp,
-    state: ServerState,
-    connected: Callable[[tuple[str, int], asyncio.Transport], None],
-    disconnected: Callable[[tuple[str, int]], None],
-) -> Callable[[], asyncio.Protocol]:
-    """Return a factory of uvicorn's HTTP protocol for `asyncio.Server`, which reports its connections.
-
-    The one place that uses uvicorn's undocumented parts: `H11Protocol` and its constructor, and `ServerState`.
-    """
-    config = Config(
-        app, lifespan="off", ws="none", log_config=None, access_log=False, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        server_header=False, date_header=False,
-    )  # fmt: skip
-    config.load()
-    loop = asyncio.get_running_loop()
-
-    class Protocol(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            if self.client is not None:
-                connected(self.client, transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self.client is not None:
-                disconnected(self.client)
-
-    return lambda: Protocol(config=config, server_state=state, app_state={}, _loop=loop)
 
 
 def break_connection(connections: Connections, client: Any, *, reset: bool) -> None:
