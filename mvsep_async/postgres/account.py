@@ -6,20 +6,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from attrs import frozen
 
-from mvsep_async.concurrency import Yielder
+from mvsep_async.concurrency import Yielder, in_thread
 from mvsep_async.errors import JournalError
 from mvsep_async.http.token import Token
 from mvsep_async.jobs.coordinator import JobView
-from mvsep_async.jobs.journal import JobDuration, Record
+from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.journal.summary import JournalProcess, JournalSummary
 from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, connect, first_line
-from mvsep_async.postgres.identity import account_digest, spool_folder, token_of_account
+from mvsep_async.postgres.identity import account_digest, machine_name, spool_folder, token_of_account
 from mvsep_async.postgres.rows import VIEW_COLUMNS, ViewReader
 from mvsep_async.postgres.schema import STEPS, migrate
+from mvsep_async.postgres.statements import Identity
+from mvsep_async.postgres.store import Store
 from mvsep_async.postgres_url import PostgresURL
 
 __all__ = ["AccountTables", "open_account"]
@@ -34,8 +37,13 @@ class AccountTables:
     """The rows of one account, over an open connection."""
 
     connection: Connection
-    account: str
+    store: Store
     spool: Path
+
+    @property
+    def account(self) -> str:
+        """The name of the account in the tables."""
+        return self.store.me.account
 
     async def views(self, *, unfinished: bool = False, limit: int | None = None) -> list[JobView]:
         """Return the jobs in the order of submission."""
@@ -50,14 +58,6 @@ class AccountTables:
     async def records(self) -> list[Record]:
         """Return the records of all jobs in the order of submission."""
         return [view.record for view in await self.views()]
-
-    async def durations(self) -> list[JobDuration]:
-        """Return the durations of recent jobs, the oldest first."""
-        rows = await self.rows(
-            "SELECT algorithm, size, waiting, processing FROM mvsep.durations WHERE account = %s ORDER BY number",
-            (self.account,),
-        )
-        return [JobDuration(*row) for row in rows]
 
     async def processes(self) -> list[JournalProcess]:
         """Return the processes whose leases are valid, the oldest first."""
@@ -111,7 +111,7 @@ class AccountTables:
 
     async def rows(self, query: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        return await (await self.connection.execute(query.encode(), arguments)).fetchall()
+        return await self.store.jobs.rows(self.connection, query, arguments)
 
 
 @asynccontextmanager
@@ -131,7 +131,9 @@ async def open_account(url: PostgresURL, token: Token | None, service: str) -> A
             async with connection.transaction():
                 salt = await migrate(connection, url)
             account = account_digest(token, service, salt)
-            yield AccountTables(connection, account, spool_folder(account))
+            # A process without a lease: jobs that it writes count as those of a process that has ended.
+            me = Identity(account, uuid4().hex, await in_thread(machine_name))
+            yield AccountTables(connection, Store(me), spool_folder(account))
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(
             f"the connection to the journal's database {url} was lost: {first_line(error)}"

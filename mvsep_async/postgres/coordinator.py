@@ -20,7 +20,7 @@ from mvsep_async.jobs.coordinator import CoordinatedClient, Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.journal import JobDuration
 from mvsep_async.jobs.outage import Outage
-from mvsep_async.postgres.allowance import LeasedRequests, RequestLeaser
+from mvsep_async.postgres.allowance import LeasedRequests
 from mvsep_async.postgres.backend import POLL, RETRY, Availability, Backend
 from mvsep_async.postgres.connection import Connection, DatabaseUnavailableError, Transactions
 from mvsep_async.postgres.decisions import TURN_PATIENCE, share_of
@@ -98,7 +98,7 @@ class SharedCoordinator(Coordinator):
     _unix_time: Callable[[], float]
     shared: ClassVar[bool] = True
     journal: PostgresJournal = field(init=False)
-    allowance: LeasedRequests = field(factory=lambda: LeasedRequests(anyio.current_time))
+    allowance: LeasedRequests = field(init=False)
     slots_elsewhere: Mapping[str, str | None] = field(factory=dict)
     _database: Transactions = field(init=False)
     _availability: Availability = field(init=False)
@@ -119,6 +119,7 @@ class SharedCoordinator(Coordinator):
     def __attrs_post_init__(self) -> None:
         self._database = self._backend.transactions
         self._availability = Availability(self._backend)
+        self.allowance = LeasedRequests(self._database, self._store.requests, self._availability, self._fixed_limit)
         self._reader = ViewReader(spool=self._spool)
         self.journal = PostgresJournal(
             self._spool, self._durations, self._database, self._store, self._shared_files, self._lost
@@ -169,14 +170,11 @@ class SharedCoordinator(Coordinator):
     async def run(self) -> None:
         client = self._client
         assert client is not None
-        requests = RequestLeaser(
-            self.allowance, self._database, self._store.requests, self._fixed_limit, self._availability
-        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.journal.run)
             tasks.start_soon(self._lease.run, self._on_renewed)
             tasks.start_soon(self._watch_slots, client)
-            tasks.start_soon(requests.run)
+            tasks.start_soon(self.allowance.run)
             tasks.start_soon(self._reported.run, client)
             tasks.start_soon(self._mirrors.run, client)
             await self._backend.listen(self._on_notice, self._set_listening)

@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 from anyio import to_thread
 from attrs import astuple, evolve
@@ -28,10 +27,8 @@ from mvsep_async.journal.schema import APPLICATION_ID, FILLING_ID, MOVED_ID
 from mvsep_async.journal.sqlite import SqliteJournal, open_journal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres.account import AccountTables, open_account
-from mvsep_async.postgres.identity import machine_name
 from mvsep_async.postgres.rows import machine_of, needs_file, turn_group
-from mvsep_async.postgres.statements import Identity
-from mvsep_async.postgres.store import Store
+from mvsep_async.postgres.statements import AccountLock
 from mvsep_async.postgres_url import PostgresURL
 from mvsep_async.sources import Spooled
 
@@ -100,8 +97,7 @@ async def _insert(
     tables: AccountTables, records: Sequence[Record], durations: Sequence[JobDuration], *, shared_files: bool
 ) -> None:
     """Write jobs in one transaction. They belong to no process, so the next one takes them over."""
-    # An identity without a lease: the jobs count as those of a process that has ended.
-    store = Store(Identity(tables.account, uuid4().hex, await in_thread(machine_name)))
+    store = tables.store
     latest = {record.request.content: record.request.id for record in records}
     added = {
         record.request.id: request_row(_moved_request(record, tables.spool, latest), spool=tables.spool)
@@ -138,10 +134,10 @@ def _moved_request(record: Record, spool: Path, latest: Mapping[str | None, str]
 async def _check_out(tables: AccountTables, spool: Path, url: PostgresURL) -> list[Record]:
     """Lock the account in the transaction that is open, copy its spooled songs, and return its jobs."""
     # A process that opens the journal meanwhile waits here for the account.
-    await tables.rows("SELECT 1 FROM mvsep.accounts WHERE id = %s FOR UPDATE", (tables.account,))
+    await tables.store.jobs.lock_account(tables.connection, AccountLock.MOVE)
     await _check_unused(tables, url)
     views = await tables.views()
-    _check_files(views, await in_thread(machine_name))
+    _check_files(views, tables.store.me.machine)
     await _copy_spooled([view.record for view in views], spool)
     return [_with_spool(view.record, spool) for view in views]
 
@@ -152,7 +148,7 @@ async def _write_out(tables: AccountTables, target: SqliteJournal, records: Sequ
         target.add(record.request)
         target.update(record.request.id, record.state, record.facts)
     if not target.durations:  # else they were written by a move that was interrupted
-        for duration in await tables.durations():
+        for duration in await tables.store.jobs.durations(tables.connection):
             target.learn(duration)
     await target.flush(synced=True)
     for table in ("jobs", "turns", "durations"):

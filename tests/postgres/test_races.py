@@ -257,20 +257,20 @@ async def test_transactions_that_deadlock_are_run_again(database: str, one: Proc
     jobs = [request(), request()]
     await one.add(*jobs)
     attempts: list[str] = []
-    both = anyio.Event()
+    both_locked = anyio.Event()
 
-    async def in_order(name: str, first: JobRequest, second: JobRequest, connection: Any) -> None:
-        attempts.append(name)
+    async def in_order(first: JobRequest, second: JobRequest, connection: Any) -> None:
         query = "UPDATE mvsep.jobs SET priority = priority + 1 WHERE id = %s"
         await connection.execute(query, (first.id,))
-        if len(set(attempts)) == 2:
-            both.set()
-        await both.wait()
+        attempts.append(first.id)
+        if len(attempts) == 2:
+            both_locked.set()
+        await both_locked.wait()
         await connection.execute(query, (second.id,))
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(one.run, partial(in_order, "one", jobs[0], jobs[1]))
-        tasks.start_soon(other.run, partial(in_order, "other", jobs[1], jobs[0]))
+        tasks.start_soon(one.run, partial(in_order, jobs[0], jobs[1]))
+        tasks.start_soon(other.run, partial(in_order, jobs[1], jobs[0]))
     assert len(attempts) >= 3
     assert rows(database, "SELECT priority FROM mvsep.jobs") == [(2,), (2,)]
 
