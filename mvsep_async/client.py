@@ -325,8 +325,8 @@ class MVSepClient:
         """Return the job of another program by its hash, and poll it from now on.
 
         `host`: the regional address that has it, such as `https://de.mvsep.com`; default: the base URL. A job that this
-        client knows is returned as it is, unless an outage ended it here. Raises `ConfigurationError` for a host that
-        is not one of the service's.
+        client knows is returned; if an outage ended it here, it is continued. Raises `ConfigurationError` for a host
+        that is not one of the service's.
         """
         return self._open().attach(hash, host)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from random import Random
 from typing import Final
@@ -12,7 +13,7 @@ from attrs import define, field
 
 from .machine import Machine
 from .scenario import BEFORE, Scenario
-from .service import BASE, REGIONS, Answer, Service, audio_in
+from .service import BASE, FULL, REGIONS, Answer, Service, audio_in
 from .story import Story
 
 __all__ = ["Network"]
@@ -24,6 +25,9 @@ _REFUSALS: Final = (
     (422, b'{"error": "Unprocessable"}'), (200, b'{"success": false, "errors": []}'),
 )  # fmt: skip
 """Answers without a reason in words of the service."""
+
+_STATED: Final = (400, json.dumps({"success": False, "errors": [FULL]}).encode())
+"""The service's words in answer to a create that it has accepted. They are believed if it lists no such job."""
 
 _FILE: Final = 2000
 """Bytes of an answer that is longer than those of calls."""
@@ -113,7 +117,8 @@ class Network(httpx.AsyncBaseTransport):
         if fault in ("page after", "redirect", "junk after") and answer.status < 400:
             return self._instead(fault)
         if fault == "refused after" and path == "separation/create" and answer.status < 400:
-            status, refusal = self.rng.choice(_REFUSALS)
+            at_once = self.scenario.listed_after == 0.0
+            status, refusal = self.rng.choice((*_REFUSALS, _STATED) if at_once else _REFUSALS)
             self.service.jobs[-1].rejected = status in (413, 422)
             return Answer(status, refusal)
         return answer

@@ -18,7 +18,7 @@ from .machine import EPOCH
 from .scenario import Scenario
 from .story import Story
 
-__all__ = ["BASE", "REGIONS", "Answer", "RemoteJob", "Service", "audio_in", "result_bytes", "song_bytes"]
+__all__ = ["BASE", "FULL", "REGIONS", "Answer", "RemoteJob", "Service", "audio_in", "result_bytes", "song_bytes"]
 
 BASE: Final = "https://mvsep.com"
 REGIONS: Final = ("https://de.mvsep.com", "https://de2.mvsep.com", "https://hk.mvsep.com")
@@ -30,7 +30,7 @@ _NOT_FOUND: Final = {"success": False, "status": "not_found", "data": {"message"
 _LIMIT: Final = "You have reached the limit of separations for today. Please try again tomorrow."
 _FETCHING: Final = {"success": False, "message": "Your audio file is being downloaded, please wait a while..."}
 _QUOTA_SECONDS: Final = 1800.0
-_FULL: Final = "You already have unprocessed file in queue. Please wait before adding new file!"
+FULL: Final = "You already have unprocessed file in queue. Please wait before adding new file!"
 
 
 def song_bytes(audio: int, tag: str = "", *, scale: int = 1) -> bytes:
@@ -221,8 +221,9 @@ class Service:
             return Answer.json({"success": False, "errors": [_LIMIT]}, 400)
         if len(self.unfinished()) >= self.limit:
             self.story.say("service", f"refuses song {audio}: all {self.limit} slots are in use")
-            return Answer.json({"success": False, "errors": [_FULL]}, 400)
-        job = self._add(audio, name[1].decode().lower(), now)
+            return Answer.json({"success": False, "errors": [FULL]}, 400)
+        named = name[1].decode().lower()
+        job = self._add(audio, named if "." in named else f"fetched-{audio}.wav", now)
         if url is not None and self.scenario.fetch_seconds:
             job.short_hash, job.fetched = (
                 f"{self.rng.getrandbits(64):016x}",

@@ -98,8 +98,14 @@ class User:
 
     @property
     def urls(self) -> dict[str, int]:
-        """The songs that are given as URLs."""
-        return {f"https://music.test/SONG{audio:04d}.wav": audio for audio in range(101, 101 + self.scenario.urls)}
+        """The songs that are given as URLs: with the name of a file, and as links that name none."""
+        songs = range(101, 101 + self.scenario.urls)
+        return {
+            f"https://music.test/SONG{audio:04d}.wav"
+            if audio % 2
+            else f"https://drive.google.com/file/d/SONG{audio:04d}/view": audio
+            for audio in songs
+        }
 
     @property
     def pairs(self) -> list[int]:

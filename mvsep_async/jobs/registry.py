@@ -298,9 +298,11 @@ class JobRegistry:
                 del self._indexes[by][name]
 
     def _index_hashes(self, job: JobEntry) -> None:
+        """Index a job by its hashes, unless it was attached to and the journal has another job with the same hash."""
+        hashes = self._indexes["hash"]
         for name in (job.facts.hash, job.facts.remote):
-            if name is not None:
-                self._indexes["hash"][name] = job
+            if name is not None and (self.is_recorded(job) or not self.is_recorded(hashes.get(name, job))):
+                hashes[name] = job
 
     def _record(self, job: JobEntry, event: JobEvent | None, changes: dict[str, Any]) -> tuple[JobState, Facts] | None:
         """Record a change in the journal, and return the state and facts that follow from it.

@@ -145,7 +145,7 @@ class Session:
         if not hash:
             raise InvalidRequestError("attach needs the hash of a job, not an empty text")
         known = self.registry.find("hash", hash)
-        if known is not None and not resumes_later(known.facts.error):
+        if known is not None and (not resumes_later(known.facts.error) or self.scheduler.resume_failed(known)):
             return Job(known, self)
         server = None if host is None else Host.parse(host)
         if server is not None and not server.is_sibling_of(self.config.base):

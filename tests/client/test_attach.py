@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mvsep_async import ConfigurationError, InvalidRequestError, JobNotFoundError, MVSepClient, Stage
+from mvsep_async import (
+    ConfigurationError,
+    InvalidRequestError,
+    JobNotFoundError,
+    MVSepClient,
+    ServiceUnavailableError,
+    Stage,
+)
 from mvsep_async.sandbox import Sandbox
 from mvsep_async.sandbox.settings import Quirks
 from tests.conftest import NewClient
@@ -53,6 +60,21 @@ async def test_of_ones_own_job_it_is_the_same_handle(held: Sandbox, client_of: N
         job = await client.submit(song, algorithm=40)
         await reached(job, Stage.WAITING)
         assert client.attach(str(job.hash)) == job
+        assert client.jobs() == [job]
+
+
+async def test_ones_own_job_that_an_outage_has_ended_is_continued(
+    held: Sandbox, client_of: NewClient, song: Path
+) -> None:
+    fault = held.faults.add(kind="html", path="separation/get", count=None)
+    async with client_of(held, patience=0.3) as client:
+        job = await client.submit(song, algorithm=40)
+        with pytest.raises(ServiceUnavailableError):
+            await job
+        held.faults.remove(fault)
+        assert client.attach(str(job.hash)) == job
+        held.finish(str(job.hash))
+        assert (await job).hash == held.jobs[0].hash
         assert client.jobs() == [job]
 
 

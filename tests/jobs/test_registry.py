@@ -204,6 +204,21 @@ def test_an_error_that_passes_leaves_the_journal_where_it_was(error: MVSepError,
     assert resumes_later(error) is later
     assert job.facts.error is error
     assert world.notes.said[-1][1] is (JobState.WAITING if later else JobState.FAILED)
+    assert world.registry.may_be_paid(job) is later
+    assert world.registry.resume(job) is later
+    assert (job.state, job.facts.error) == ((JobState.WAITING, None) if later else (JobState.FAILED, error))
+    assert not world.registry.resume(job)
+
+
+def test_a_hash_names_the_job_of_the_journal_also_if_it_was_attached_to_before() -> None:
+    world = World()
+    attached = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
+    job = world.job()
+    world.registry.apply(job, JobEvent.SLOT_TAKEN)
+    world.registry.apply(job, JobEvent.ANSWER_LOST)
+    world.registry.apply(job, JobEvent.FOUND, hash="h")
+    world.registry.apply(attached, JobEvent.STATUS_PROCESSING)
+    assert world.registry.find("hash", "h") is job
 
 
 def test_attached_jobs_are_not_recorded() -> None:
