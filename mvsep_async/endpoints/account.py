@@ -11,6 +11,7 @@ from attrs import asdict, field, frozen
 from mvsep_async.endpoints.paging import Page, collect, page_of, pages
 from mvsep_async.errors import AuthenticationError, InvalidRequestError, ProtocolError
 from mvsep_async.http.call import Auth, Call, Caller, Json, Priority
+from mvsep_async.http.response import CREDENTIALS_ADVICE, not_accepted
 from mvsep_async.http.token import Token
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.history import HistoryEntry
@@ -47,11 +48,7 @@ class AccountAPI:
             refusal = error
         else:
             return decode(record(answer), User, what=call.path)
-        raise AuthenticationError(
-            f"the service does not accept this email and password: {refusal.reason or 'no reason given'}",
-            fields=refusal.fields,
-            status=refusal.status,
-        )
+        raise not_accepted("this email and password", refusal.reason, refusal.fields, refusal.status)
 
     async def register(self, name: str, email: str, password: str, password_confirmation: str | None = None) -> Message:
         """Create an account; the service then mails a link to confirm the address.
@@ -161,12 +158,7 @@ class AccountAPI:
             refusal = error
         if refusal.status != 400 or refusal.fields.keys() - {"api_token"}:
             raise refusal
-        raise AuthenticationError(
-            f"the service does not accept the API token: {refusal.reason or 'no reason given'}. Check MVSEP_API_TOKEN, "
-            "the token that `mvsep-async login` stored, or the one given to the client",
-            fields=refusal.fields,
-            status=refusal.status,
-        )
+        raise not_accepted("the API token", refusal.reason, refusal.fields, refusal.status, CREDENTIALS_ADVICE)
 
 
 def _identity(entry: HistoryEntry) -> object:

@@ -14,6 +14,7 @@ from mvsep_async.errors import AuthenticationError, InvalidRequestError
 from mvsep_async.http.call import Auth, Call, Caller
 from mvsep_async.http.content import FileContent
 from mvsep_async.http.multipart import Part
+from mvsep_async.http.response import not_accepted
 from mvsep_async.models.decode import decode, payload, record
 from mvsep_async.models.message import Message
 from mvsep_async.models.quality import Leaderboard, QualityAdded, QualityEntry
@@ -134,11 +135,8 @@ class QualityAPI:
             if "password" not in error.message.lower() and "password" not in error.fields:
                 raise
             refusal = error
-        raise AuthenticationError(
-            f"the service does not accept this password for quality entry {id}: {refusal.reason or 'no reason given'}",
-            fields=refusal.fields,
-            status=refusal.status,
-        )
+        what = f"this password for quality entry {id}"
+        raise not_accepted(what, refusal.reason, refusal.fields, refusal.status)
 
     async def _queue(self, start: int, limit: int) -> Page[QualityEntry]:
         call = Call(method="GET", path="quality_checker/queue", query={"start": start, "limit": limit})

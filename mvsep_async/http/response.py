@@ -26,6 +26,7 @@ from mvsep_async.http.redaction import hide
 from mvsep_async.http.refusals import Refusal, about_slots, classify_refusal_text
 
 __all__ = [
+    "CREDENTIALS_ADVICE",
     "LARGE",
     "MAX_BODY",
     "HTTPResponse",
@@ -33,6 +34,7 @@ __all__ = [
     "decode_response",
     "excerpt",
     "is_about_token",
+    "not_accepted",
     "parse_json",
 ]
 
@@ -42,6 +44,10 @@ make a finished job's answer several times that."""
 
 LARGE: Final = 64 * 1024
 """Bytes of JSON from which a worker thread decodes it: on the event loop that would take half a millisecond."""
+
+CREDENTIALS_ADVICE: Final = (
+    ". Check MVSEP_API_TOKEN, the token that `mvsep-async login` stored, or the one given to the client"
+)
 
 _REFUSALS = frozenset({400, 401, 403, 404, 413, 422})
 """Error statuses with which the service itself rejects a call; any other one may come from a proxy."""
@@ -151,13 +157,7 @@ def refusal(call: Call, status: int, data: Json) -> MVSepError:
     reason = "; ".join(texts)
     words = reason or f"no reason given (HTTP {status})"
     if status in (401, 403) or _about_token(data):
-        return AuthenticationError(
-            f"the service does not accept the API token: {words}. Check MVSEP_API_TOKEN, the token that "
-            "`mvsep-async login` stored, or the one given to the client",
-            status=status,
-            fields=fields,
-            reason=reason,
-        )
+        return not_accepted("the API token", reason, fields, status, CREDENTIALS_ADVICE)
     known = classify_refusal_text(reason)
     if known is Refusal.NOT_FOUND or (status == 404 and call.path != "separation/create"):
         return JobNotFoundError(f"the service found nothing for {call.path}: {words}", status=status)
@@ -165,6 +165,16 @@ def refusal(call: Call, status: int, data: Json) -> MVSepError:
         return _create_refusal(known, words, reason, status, fields)
     return InvalidRequestError(
         f"the service rejected {call.path}: {words}", fields=fields, status=status, reason=reason
+    )
+
+
+def not_accepted(
+    what: str, reason: str, fields: Mapping[str, tuple[str, ...]], status: int | None, advice: str = ""
+) -> AuthenticationError:
+    """Return the error for credentials that the service rejects. `reason`: its own words, empty if it gives none."""
+    words = reason or f"no reason given (HTTP {status})"
+    return AuthenticationError(
+        f"the service does not accept {what}: {words}{advice}", fields=fields, status=status, reason=reason
     )
 
 
