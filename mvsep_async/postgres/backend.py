@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from uuid import uuid4
 
-from attrs import define, field
+from attrs import Factory, define, field, frozen
 
 from mvsep_async.concurrency import in_thread
 from mvsep_async.errors import JournalError
@@ -49,29 +49,26 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Close the connection."""
 
-    async def listen(self, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]) -> None:
-        """Call `on_notice` with each notice, and `on_listening` when notices start or stop arriving."""
+    async def listen(
+        self, account: str, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]
+    ) -> None:
+        """Call `on_notice` with each notice of an account, and `on_listening` when notices start or stop arriving."""
 
 
-@define(eq=False)
+@frozen(eq=False)
 class PostgresBackend:
     """A PostgreSQL database. `token` and `service` name the account."""
 
     url: PostgresURL
     _token: Token = field(repr=False)
     _service: str
-    transactions: Database = field(init=False)
-    _account: str = field(default="", init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.transactions = Database(self.url)
+    transactions: Database = field(init=False, default=Factory(lambda self: Database(self.url), takes_self=True))
 
     async def open(self) -> tuple[Store, Path]:
         """Create or migrate the tables; see `Backend.open`."""
         salt = await self.transactions.run(lambda connection: migrate(connection, self.url))
-        self._account = account_digest(self._token, self._service, salt)
-        store = Store(Identity(self._account, uuid4().hex, await in_thread(machine_name)))
-        return store, spool_folder(self._account)
+        account = account_digest(self._token, self._service, salt)
+        return Store(Identity(account, uuid4().hex, await in_thread(machine_name))), spool_folder(account)
 
     def closing(self) -> None:
         """See `Backend.closing`."""
@@ -81,9 +78,11 @@ class PostgresBackend:
         """See `Backend.close`."""
         await self.transactions.close()
 
-    async def listen(self, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]) -> None:
+    async def listen(
+        self, account: str, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]
+    ) -> None:
         """See `Backend.listen`."""
-        await Listener(self.url, Notice.channel(self._account), self.transactions, on_notice, on_listening).run()
+        await Listener(self.url, Notice.channel(account), self.transactions, on_notice, on_listening).run()
 
     def __str__(self) -> str:
         return str(self.url)

@@ -177,7 +177,7 @@ class SharedCoordinator(Coordinator):
             tasks.start_soon(self.allowance.run)
             tasks.start_soon(self._reported.run, client)
             tasks.start_soon(self._mirrors.run, client)
-            await self._backend.listen(self._on_notice, self._set_listening)
+            await self._backend.listen(self._store.me.account, self._on_notice, self._set_listening)
 
     def _on_notice(self, notice: Notice) -> None:
         mine = notice.about == self._store.me.process

@@ -207,7 +207,9 @@ class MemoryBackend:
             self._notices.append((at, notice))
         self._arrived.set()
 
-    async def listen(self, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]) -> None:
+    async def listen(
+        self, account: str, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]
+    ) -> None:
         """See `Backend.listen`."""
         if self.database.scenario.pooled:
             await trio.sleep_forever()
