@@ -44,8 +44,8 @@ class AudioContent:
 
 def audio_length(path: str | os.PathLike[str]) -> int:
     """Return the `length` that the file's content has: songs of different lengths differ. Reads headers only."""
-    with _opened(path) as file:
-        return _length(_source(file))
+    with Path(path).open("rb") as file:
+        return _length(AudioData(file))
 
 
 def content_of(path: str | os.PathLike[str], *, stop: Callable[[], bool] = lambda: False) -> AudioContent:
@@ -54,9 +54,9 @@ def content_of(path: str | os.PathLike[str], *, stop: Callable[[], bool] = lambd
     `stop` is asked between pieces; once it says yes, `InterruptedError` is raised. Raises `OSError` for a file that
     cannot be read, `FileChangedError` for one that changes meanwhile.
     """
-    with _opened(path) as file:
+    with Path(path).open("rb") as file:
         before = os.fstat(file.fileno())
-        source = AudioData(file, before.st_size)
+        source = AudioData(file)
         digest = blake2b(digest_size=_BYTES)
         for piece in _pieces(source):
             if stop():
@@ -78,14 +78,6 @@ async def read_content(path: str | os.PathLike[str]) -> AudioContent:
         )
     finally:
         stopped.set()
-
-
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    return Path(path).open("rb")
-
-
-def _source(file: BinaryIO) -> AudioData:
-    return AudioData(file, os.fstat(file.fileno()).st_size)
 
 
 def _is_ogg(source: AudioData) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, Final, TypeAlias
 
-from attrs import define
+from attrs import define, field
 
 from mvsep_async.audio.formats import HEAD, detect_format
 
@@ -25,7 +26,11 @@ class AudioData:
     """The bytes of an audio file, read at any position; what lies beyond the end is left out."""
 
     file: BinaryIO
-    size: int
+    size: int = field(init=False)
+
+    @size.default
+    def _(self) -> int:
+        return self.file.seek(0, os.SEEK_END)
 
     def read(self, at: int, count: int) -> bytes:
         """Return up to `count` bytes from a position."""

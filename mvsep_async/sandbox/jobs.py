@@ -112,8 +112,6 @@ class Job:
     refunded: int = 0
     results: Results = Results(())
     override: StatusOverride | None = None
-    removed: bool = False
-    """Its files are deleted and `get` does not find it."""
 
     @property
     def unfinished(self) -> bool:
@@ -194,7 +192,7 @@ class JobRecord:
             sep_type=job.sep_type,
             options=dict(job.options),
             output_format=int(job.output_format),
-            state=str(Phase.DELETED if job.removed else job.phase),
+            state=str(job.phase),
             bytes=job.bytes,
             duration=job.duration,
             credits=job.credits,

@@ -88,7 +88,7 @@ class Renderer:
 
     def history_entry(self, job: Job) -> dict[str, Any]:
         """Return one entry of the history."""
-        gone = job.removed or self.separation(job) is NOT_FOUND
+        gone = self.separation(job) is NOT_FOUND
         age = self._clock.now() - job.created
         return {
             "id": job.serial,

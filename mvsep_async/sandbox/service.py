@@ -17,7 +17,7 @@ from attrs import evolve
 from mvsep_async.models.output_format import OutputFormat
 
 from .accounts import Account, Accounts, credits_for
-from .catalogue import DEFAULT_SEP_TYPE, algorithms
+from .catalogue import DEFAULT_SEP_TYPE
 from .clock import Clock
 from .create_request import CreateRequest
 from .form import Upload
@@ -30,7 +30,7 @@ from .queue import JobQueue
 from .refusals import DAILY_LIMIT, NO_SLOT, Refusal, SilentRefusal, invalid, no_such_job
 from .render import Renderer
 from .settings import SandboxSettings
-from .work import NOT_AUDIO, Task, WorkFailedError, measure, perform, result_base
+from .work import NOT_AUDIO, Task, WorkFailedError, measure, perform
 
 WORKER_THREADS = 2
 """Separations made at one time. More would only take the processor from the client that is being tried."""
@@ -84,7 +84,7 @@ class Service:
         """Return the job with that hash, if it is known at that host at this moment."""
         now = self.refresh()
         job = self.jobs.get(hash)
-        if job is None or job.removed or now - job.created < self.settings.quirks.early_not_found:
+        if job is None or job.phase is Phase.DELETED or now - job.created < self.settings.quirks.early_not_found:
             return None
         return job if job.host == host or not self.settings.quirks.host_bound else None
 
@@ -184,8 +184,8 @@ class Service:
     def delete(self, hash: str) -> None:
         """Delete a job and its files, whatever its state."""
         job = self.jobs[hash]
-        job.removed = True
         self._end(job, Phase.DELETED)
+        job.phase = Phase.DELETED
         for path in (*job.inputs, *(file.path for file in job.results.files)):
             path.unlink(missing_ok=True)
 
@@ -324,17 +324,8 @@ class Service:
         self._wake()
 
     def _task(self, job: Job) -> Task:
-        algorithm = algorithms()[job.sep_type]
-        return Task(
-            inputs=job.inputs,
-            algorithm=algorithm,
-            options=dict(job.options),
-            output_format=job.output_format,
-            mode=self.settings.stems,
-            folder=self.folder / "results" / str(job.serial),
-            base=result_base(job, algorithm),
-            raw_names=self.settings.quirks.raw_urls,
-        )
+        folder = self.folder / "results" / str(job.serial)
+        return Task(job, folder, self.settings.stems, self.settings.quirks.raw_urls)
 
     async def _work(self, job: Job) -> None:
         async with self._threads:

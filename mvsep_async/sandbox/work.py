@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
-from mvsep_async.models.output_format import OutputFormat
-
 from .audio import separate
 from .audio.decode import NotAudioError, audio_seconds
-from .catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm
+from .catalogue import GENERATORS, MATCHERING_TYPES, MIDI_TYPES, TEXT_TYPES, Algorithm, algorithms
 from .jobs import Job, ResultFile, Results
 from .names import slug, split_extension
 
@@ -34,20 +32,19 @@ class WorkFailedError(Exception):
 
 @frozen
 class Task:
-    """All that decides about the results of a job."""
+    """The making of a job's results."""
 
-    inputs: Sequence[Path]
-    algorithm: Algorithm
-    options: dict[str, str]
-    output_format: OutputFormat
-    mode: Literal["separate", "copy"]
+    job: Job
     folder: Path
-    base: str
-    """The beginning of every file's name."""
+    mode: Literal["separate", "copy"]
     raw_names: bool
 
+    @property
+    def algorithm(self) -> Algorithm:
+        return algorithms()[self.job.sep_type]
 
-def measure(inputs: Sequence[Path], algorithm: Algorithm, options: dict[str, str], mode: str) -> float | None:
+
+def measure(inputs: Sequence[Path], algorithm: Algorithm, options: Mapping[str, str], mode: str) -> float | None:
     """Return the seconds of audio that a job is about; None when its file is not audio."""
     if algorithm.sep_type in GENERATORS:
         return _generated_seconds(options)
@@ -64,31 +61,32 @@ def measure(inputs: Sequence[Path], algorithm: Algorithm, options: dict[str, str
 
 def perform(task: Task, check: Callable[[], None] = lambda: None) -> Results:
     """Make the files. Raises `WorkFailedError` with the service's message; `check` may raise to stop early."""
-    if task.algorithm.sep_type in TEXT_TYPES:
+    job, algorithm = task.job, task.algorithm
+    if algorithm.sep_type in TEXT_TYPES:
         return _transcribe(task)
-    if task.algorithm.sep_type in MIDI_TYPES:
+    if algorithm.sep_type in MIDI_TYPES:
         path = _target(task, "notes", "mid")
         path.write_bytes(_MIDI)
         return Results((_result(task, path, "notes", "mid"),))
-    stems = task.algorithm.stems(task.options)
-    extension = task.output_format.extension
-    if task.mode == "copy" and task.inputs:
-        return Results(tuple(_result(task, task.inputs[0], stem, extension) for stem in stems))
+    stems = algorithm.stems(job.options)
+    extension = job.output_format.extension
+    if task.mode == "copy" and job.inputs:
+        return Results(tuple(_result(task, job.inputs[0], stem, extension) for stem in stems))
     paths = [_target(task, f"{number}-{slug(stem, 40)}", extension) for number, stem in enumerate(stems)]
     try:
-        if task.algorithm.sep_type in GENERATORS:
-            prompt = task.options.get("add_opt1", "")
-            separate.generate(prompt, _generated_seconds(task.options), paths[0], task.output_format)
-        elif task.algorithm.sep_type in MATCHERING_TYPES:
-            separate.master(task.inputs[0], task.inputs[1], paths[0], task.output_format)
+        if algorithm.sep_type in GENERATORS:
+            prompt = job.options.get("add_opt1", "")
+            separate.generate(prompt, _generated_seconds(job.options), paths[0], job.output_format)
+        elif algorithm.sep_type in MATCHERING_TYPES:
+            separate.master(job.inputs[0], job.inputs[1], paths[0], job.output_format)
         else:
-            separate.separate(task.inputs[0], paths, task.output_format, check)
+            separate.separate(job.inputs[0], paths, job.output_format, check)
     except (NotAudioError, OSError) as error:
         raise WorkFailedError(NOT_AUDIO) from error
     return Results(tuple(_result(task, path, stem, extension) for path, stem in zip(paths, stems, strict=True)))
 
 
-def result_base(job: Job, algorithm: Algorithm) -> str:
+def _base(job: Job, algorithm: Algorithm) -> str:
     """Return the beginning of the names of a job's files: song, algorithm, model, like `song_bsroformer_mt_29`.
 
     With long names the algorithm's whole name is in it.
@@ -101,7 +99,7 @@ def result_base(job: Job, algorithm: Algorithm) -> str:
     return base if model is None else f"{base}_mt_{model}"
 
 
-def _generated_seconds(options: dict[str, str]) -> float:
+def _generated_seconds(options: Mapping[str, str]) -> float:
     try:
         return min(47.0, max(1.0, float(options.get("add_opt2") or _GENERATED_SECONDS)))
     except ValueError:
@@ -109,7 +107,7 @@ def _generated_seconds(options: dict[str, str]) -> float:
 
 
 def _transcribe(task: Task) -> Results:
-    seconds = measure(task.inputs, task.algorithm, task.options, task.mode) or 0.0
+    seconds = measure(task.job.inputs, task.algorithm, task.job.options, task.mode) or 0.0
     words = f"{seconds:.1f} seconds of audio. The sandbox does not recognise words."
     text, timed = _target(task, "speech", "txt"), _target(task, "speech", "json")
     text.write_text(words + "\n", encoding="utf-8")
@@ -124,4 +122,4 @@ def _target(task: Task, part: str, extension: str) -> Path:
 
 def _result(task: Task, path: Path, stem: str, extension: str) -> ResultFile:
     part = f"{stem} – é" if task.raw_names else slug(stem, 40)
-    return ResultFile(path, stem, f"{task.base}_{part}.{extension}", path.stat().st_size)
+    return ResultFile(path, stem, f"{_base(task.job, task.algorithm)}_{part}.{extension}", path.stat().st_size)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from mvsep_async.sandbox.accounts import Account
 from mvsep_async.sandbox.create_request import check
-from mvsep_async.sandbox.jobs import Job
+from mvsep_async.sandbox.jobs import Job, Phase
 from mvsep_async.sandbox.refusals import Refusal, missing
 from mvsep_async.sandbox.render import IMAGE_NAME
 from mvsep_async.sandbox.server import files
@@ -98,7 +98,7 @@ async def _source(service: Service, request: Request) -> Response:
 
 def _refused(service: Service, request: Request, job: Job) -> Response | None:
     """Return the refusal of a request for a file of `job`; None if it may have it."""
-    if job.removed or job.host != host_of(request):
+    if job.phase is Phase.DELETED or job.host != host_of(request):
         return edge_refusal(service, 404)
     if not service.links.is_valid(request.query_params):
         return edge_refusal(service, 403)

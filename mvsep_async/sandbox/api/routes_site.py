@@ -62,7 +62,7 @@ async def _demo(service: Service, request: Request) -> object:
     published = [
         service.render.demo_entry(job)
         for job in reversed(service.history)
-        if job.is_demo and job.phase is Phase.DONE and not job.removed and pages.in_demo(job, wanted, options)
+        if job.is_demo and job.phase is Phase.DONE and pages.in_demo(job, wanted, options)
     ]
     recorded = [e for e in pages.recorded_demo() if not options and wanted in (None, e["algorithm"]["render_id"])]
     return [*published, *recorded][page(query)]
