@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +13,11 @@ from attrs import frozen
 
 from mvsep_async.catalogue.catalogue import Catalogue
 from mvsep_async.catalogue.names import nearest
-from mvsep_async.catalogue.presets import Preset, find_preset
+from mvsep_async.catalogue.presets import find_preset
 from mvsep_async.errors import InvalidRequestError
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.models.user import User
-from mvsep_async.recipes.recipe import Recipe, RecipeError, Step
+from mvsep_async.recipes.recipe import Input, Recipe, RecipeError, Step
 from mvsep_async.recipes.resolve import resolve
 
 __all__ = ["RecipeFile", "load_recipe", "read_recipe"]
@@ -36,10 +37,8 @@ class RecipeFile:
 
     def resolve(self, catalogue: Catalogue, user: User | None = None) -> Recipe:
         """Return the recipe checked against the catalogue; a `RecipeError` names the file, the step and the key."""
-        try:
+        with _in_file(self.path):
             return resolve(self.recipe, catalogue, user)
-        except RecipeError as error:
-            raise _placed(error, self.path) from error
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -64,10 +63,8 @@ def read_recipe(path: str | os.PathLike[str]) -> RecipeFile:
         raise RecipeError(f"{shown} is not valid TOML: {error}") from None
     except OSError as error:
         raise RecipeError(f"the recipe {shown} cannot be read: {error.strerror or error}") from None
-    try:
+    with _in_file(shown):
         return RecipeFile(_recipe(document, Path(path).stem), shown)
-    except RecipeError as error:
-        raise _placed(error, shown) from error
 
 
 def _recipe(document: Mapping[str, Any], fallback: str) -> Recipe:
@@ -100,41 +97,26 @@ def _check_step(table: Mapping[str, Any], index: int) -> None:
 
 def _step(table: Mapping[str, Any], index: int, usual: OutputFormat) -> Step:
     _check_step(table, index)
-    preset, keep = _preset(table, index), table.get("keep")
-    algorithm = table.get("algorithm", preset.algorithm if preset else None)
+    with _placed("preset", index):
+        preset = find_preset(table["preset"]) if "preset" in table else None
+    with _placed("input", index):
+        source = Input.parse(table["input"]) if "input" in table else None
+    algorithm, keep = table.get("algorithm", preset.algorithm if preset else None), table.get("keep")
     if algorithm is None or (preset is not None and "algorithm" in table):
         raise _at("a step needs either an algorithm or a preset", "preset" if preset else "", index)
-    try:
-        return Step(
-            name=table.get("name") or (preset.name if preset else f"step {index + 1}"),
-            algorithm=algorithm,
-            options={**(preset.options if preset else {}), **table.get("options", {})},
-            input=table.get("input"),
-            keep=preset.stems if keep is None and preset else keep,
-            output_format=_format(table, index, usual),
-        )
-    except RecipeError:
-        raise
-    except InvalidRequestError as error:
-        raise _at(error.message, "input", index) from error
-
-
-def _preset(table: Mapping[str, Any], index: int) -> Preset | None:
-    if "preset" not in table:
-        return None
-    try:
-        return find_preset(table["preset"])
-    except InvalidRequestError as error:
-        raise _at(error.message, "preset", index, error.candidates) from error
+    return Step(
+        name=table.get("name") or (preset.name if preset else f"step {index + 1}"),
+        algorithm=algorithm,
+        options={**(preset.options if preset else {}), **table.get("options", {})},
+        input=source,
+        keep=preset.stems if keep is None and preset else keep,
+        output_format=_format(table, index, usual),
+    )
 
 
 def _format(table: Mapping[str, Any], index: int | None, usual: OutputFormat) -> OutputFormat:
-    if "output_format" not in table:
-        return usual
-    try:
-        return OutputFormat.parse(table["output_format"])
-    except InvalidRequestError as error:
-        raise _at(error.message, "output_format", index, error.candidates) from error
+    with _placed("output_format", index):
+        return OutputFormat.parse(table["output_format"]) if "output_format" in table else usual
 
 
 def _only(table: Mapping[str, Any], known: Collection[str], index: int | None) -> None:
@@ -155,13 +137,26 @@ def _at(message: str, key: str, step: int | None, candidates: Collection[str] = 
     return RecipeError(message, step=step, aspect=key, candidates=tuple(candidates))
 
 
-def _placed(error: RecipeError, path: str) -> RecipeError:
-    """Return the error with its place in front: file, step, key."""
-    parts = [path, *([] if error.step is None else [f"step {error.step + 1}"]), *filter(None, [error.aspect])]
-    return RecipeError(
-        f"{', '.join(parts)}: {error.message}",
-        step=error.step,
-        aspect=error.aspect,
-        fields=error.fields,
-        candidates=error.candidates,
-    )
+@contextmanager
+def _placed(key: str, step: int | None) -> Iterator[None]:
+    """Say of an error that the block raises at which key it is."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        raise _at(error.message, key, step, error.candidates) from error
+
+
+@contextmanager
+def _in_file(path: str) -> Iterator[None]:
+    """Name the file, the step and the key in an error that the block raises."""
+    try:
+        yield
+    except RecipeError as error:
+        parts = [path, *([] if error.step is None else [f"step {error.step + 1}"]), *filter(None, [error.aspect])]
+        raise RecipeError(
+            f"{', '.join(parts)}: {error.message}",
+            step=error.step,
+            aspect=error.aspect,
+            fields=error.fields,
+            candidates=error.candidates,
+        ) from error
