@@ -51,10 +51,6 @@ def _default(value: object) -> str | None:
     return None if value is False or value is None or value == () or value == "" else str(value)
 
 
-def _place(below: str) -> str:
-    return f"mvsep_async.cli.commands.{below}"
-
-
 app: Final = App(
     name="mvsep-async",
     help="Separate songs into vocals, drums, bass and more with MVSEP.",
@@ -79,7 +75,9 @@ _below: Final = {
 }
 for _index, (_words, _module, _help) in enumerate(COMMANDS):
     _parent, _, _name = _words.rpartition(" ")
-    (_below[_parent] if _parent else app).command(_place(_module), name=_name, help=_help, sort_key=_index)
+    (_below[_parent] if _parent else app).command(
+        f"mvsep_async.cli.commands.{_module}", name=_name, help=_help, sort_key=_index
+    )
 for _app in _below.values():
     app.command(_app)
 app["--help"].group = OPTIONS

@@ -119,14 +119,6 @@ def _read(key: str, value: object, where: str) -> object:
     return found
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _path(value: object) -> Path | None:
-    return config_file.expand_home(value) if isinstance(value, str) and value else None
-
-
 def _journal(value: object) -> JournalAddress | None:
     place = journal_address(value) if isinstance(value, str) and value else None
     return config_file.expand_home(str(place)) if isinstance(place, Path) else place
@@ -139,25 +131,16 @@ def _texts(value: object) -> tuple[str, ...] | None:
     return None
 
 
-def _order(value: object) -> object:
-    return value if value in get_args(_Order) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 _BY_TYPE: Final[Mapping[object, tuple[Callable[[object], object], str]]] = {
-    str | None: (_text, "text"),
-    Path | None: (_path, "a path"),
+    str | None: (lambda value: value if isinstance(value, str) and value else None, "text"),
+    Path | None: (lambda value: config_file.expand_home(value) if isinstance(value, str) and value else None, "a path"),
     tuple[str, ...]: (_texts, 'text, or a list such as ["a", "b"]'),
-    _Order | None: (_order, " or ".join(get_args(_Order))),
-    int | None: (_count, "a number"),
-    bool | None: (_flag, "true or false"),
+    _Order | None: (lambda value: value if value in get_args(_Order) else None, " or ".join(get_args(_Order))),
+    int | None: (
+        lambda value: value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None,
+        "a number",
+    ),
+    bool | None: (lambda value: value if isinstance(value, bool) else None, "true or false"),
     Path | PostgresURL | None: (_journal, "a path or a postgresql:// URL"),
 }
 _READERS: Final = {name: _BY_TYPE[kind] for name, kind in get_type_hints(LibrarySettings).items()}

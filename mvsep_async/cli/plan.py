@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from anyio import to_thread
@@ -84,7 +84,7 @@ async def plan_songs(
         if await fingerprint_of(source, settings) not in before and not (await stems.find(source)).paths
     ]
     files = [source for source in new if not is_url(source)]
-    missing = set(await to_thread.run_sync(_missing, files))
+    missing = await to_thread.run_sync(lambda: {file for file in files if not os.path.exists(file)})  # noqa: PTH110 -- many of them
     rejected += [(source, f"there is no file {source!r}") for source in files if source in missing]
     files = [source for source in files if source not in missing]
     estimated = await client.estimate(files, algorithm, choice.options) if files else None
@@ -120,10 +120,6 @@ def confirm(credits: int) -> None:
 def separated(records: Iterable[Record]) -> set[str | None]:
     """Return the fingerprints of the songs that a journal has separated: of their paths, sizes, times and settings."""
     return {record.request.fingerprint for record in records if record.state in _SEPARATED} - {None}
-
-
-def _missing(files: Sequence[str]) -> list[str]:
-    return [file for file in files if not os.path.exists(file)]  # noqa: PTH110 -- many of them
 
 
 def print_plan(plan: Plan) -> None:

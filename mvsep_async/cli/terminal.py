@@ -100,10 +100,17 @@ def terminal() -> Terminal:
 
 
 def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
-    """Print what the options of a command ask for from now on."""
+    """Print what the options of a command ask for from now on.
+
+    `verbose`: also what the package and the HTTP library log; the package's own filter keeps the token out of it.
+    """
     _current.set(evolve(_current.get(), json=json, quiet=quiet))
     if verbose:
-        _enable_debug_log()
+        from mvsep_async.http.redaction import guard_logs
+
+        guard_logs()
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.DEBUG)
 
 
 @contextmanager
@@ -129,15 +136,6 @@ def open_terminal() -> Iterator[Terminal]:
             logger.setLevel(level)
             logger.propagate = propagate
         _current.reset(token)
-
-
-def _enable_debug_log() -> None:
-    """Show what the package and the HTTP library log; the package's own filter keeps the token out of it."""
-    from mvsep_async.http.redaction import guard_logs
-
-    guard_logs()
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.DEBUG)
 
 
 class _Handler(logging.Handler):

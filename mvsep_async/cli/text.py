@@ -19,11 +19,10 @@ def visible(text: str) -> str:
     """Escape what a terminal would interpret: control characters, line ends, bidirectional overrides, surrogates."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(char) if _interpreted(char) else char for char in text)
-
-
-def _interpreted(char: str) -> bool:
-    return char in _BIDI or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+    interpreted = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(
+        _escaped(char) if char in _BIDI or unicodedata.category(char) in interpreted else char for char in text
+    )
 
 
 def _escaped(char: str) -> str:

@@ -64,7 +64,8 @@ class Tools:
         wanted = words.casefold().split()
 
         def find() -> list[str]:
-            matching = (song.path for song in self.folders.all_songs() if _matches(song.name, wanted))
+            songs = self.folders.all_songs()
+            matching = (song.path for song in songs if all(word in song.name.casefold() for word in wanted))
             return list(islice(matching, _LISTED + 1))
 
         with _reported():
@@ -150,7 +151,9 @@ class Tools:
             found = catalogue.find(algorithm)
             if found.needs is not Needs.FILE:
                 raise InvalidRequestError(f"{found} does not take one song: choose another algorithm")
-            chosen = catalogue.validate(found, _texts(options))
+            # The keys of choices are texts, and look like numbers.
+            texts = {name: str(value) for name, value in (options or {}).items()}
+            chosen = catalogue.validate(found, texts)
             check_stems(found, chosen, stems)
             job = await self._submitted(path, found, chosen, kind, again=again)
             if not await _finished(job, wait_seconds, context):
@@ -265,13 +268,3 @@ def _reported() -> Iterator[None]:
         raise ToolError(" ".join(str(error).split())) from None
     except OSError as error:
         raise ToolError(f"{error.filename or 'a file'}: {error.strerror or error}") from None
-
-
-def _texts(options: dict[str, str | int | float] | None) -> dict[str, str]:
-    """Return options as texts: the keys of choices are texts, and look like numbers."""
-    return {name: str(value) for name, value in (options or {}).items()}
-
-
-def _matches(name: str, words: list[str]) -> bool:
-    folded = name.casefold()
-    return all(word in folded for word in words)

@@ -27,7 +27,8 @@ def resolve(recipe: Recipe, catalogue: Catalogue, user: User | None = None) -> R
         try:
             algorithm = catalogue.find(step.algorithm)
             if algorithm.needs is not Needs.FILE:
-                raise InvalidRequestError(f"{algorithm} does not separate one song: it takes {_takes(algorithm)}")
+                takes = "two songs" if algorithm.needs is Needs.PAIR else "no song"
+                raise InvalidRequestError(f"{algorithm} does not separate one song: it takes {takes}")
             aspect = "options"
             options = catalogue.validate(algorithm, step.options)
             aspect = "algorithm"
@@ -75,7 +76,3 @@ def _check_stem(stem: str, known: frozenset[str], of: str) -> None:
     if known and stem.casefold() not in spelled:
         names = tuple(spelled.values())
         raise InvalidRequestError(f"{of} has no stem {stem!r}; it has {', '.join(names)}", candidates=names)
-
-
-def _takes(algorithm: Algorithm) -> str:
-    return "two songs" if algorithm.needs is Needs.PAIR else "no song"

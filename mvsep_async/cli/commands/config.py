@@ -15,7 +15,6 @@ from mvsep_async.cli.config import (
     COMMON,
     TOKEN_VARIABLE,
     URL_VARIABLE,
-    CommandConfig,
     CommonOptions,
     address_of_region,
     load_config,
@@ -70,7 +69,11 @@ def show(*, common: CommonOptions = COMMON) -> int:
         _Row("token", None if found.token is None else Token.MASK, found.token_origin),
         *(_Row(name, value.value, value.origin) for name in _PLAIN for value in [getattr(found, name)]),
         _Row("journal", str(found.journal_path or "off"), found.journal.origin.replace("not set", "default")),
-        *(_Row(f"library.{name}", _shown(value), str(found.path)) for name, value in _library(found)),
+        *(
+            _Row(f"library.{name}", ", ".join(value) if isinstance(value, tuple) else str(value), str(found.path))
+            for name, value in asdict(library_settings(found), recurse=False).items()
+            if value not in (None, (), False)
+        ),
         _Row("configuration file", str(found.path), "exists" if found.path.exists() else "does not exist"),
         *(_Row(name, "set" if os.environ.get(name) else "not set", "environment") for name in _VARIABLES),
     ]
@@ -78,16 +81,6 @@ def show(*, common: CommonOptions = COMMON) -> int:
     if not common.json and found.token is None:
         terminal().note(f"no token yet: run `mvsep-async login`, or set {TOKEN_VARIABLE}")
     return 0
-
-
-def _library(found: CommandConfig) -> list[tuple[str, object]]:
-    """Return what [library] sets."""
-    values = asdict(library_settings(found), recurse=False)
-    return [(name, value) for name, value in values.items() if value not in (None, (), False)]
-
-
-def _shown(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 @config.command(name="set")

@@ -52,7 +52,11 @@ _STEPS: Final[tuple[Column[Step], ...]] = (
     Column("algorithm", lambda one: one.algorithm, justify="right"),
     Column("options", lambda one: dict(one.options), wide="cut"),
     Column("format", lambda one: one.output_format.label),
-    Column("keep", lambda one: None if one.keep is None else list(one.keep), lambda one: _kept(one)),
+    Column(
+        "keep",
+        lambda one: None if one.keep is None else list(one.keep),
+        lambda one: "all" if one.keep is None else ", ".join(one.keep) or "none",
+    ),
 )
 
 
@@ -211,7 +215,3 @@ class _RecipeRun:
 
     def _report(self, kind: EventKind, source: str, **fields: Any) -> None:
         self.view.receive(LibraryEvent(kind=kind, tally=self._tally, name=source, method=self.recipe.name, **fields))
-
-
-def _kept(step: Step) -> str:
-    return "all" if step.keep is None else ", ".join(step.keep) or "none"

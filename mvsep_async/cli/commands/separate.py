@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -33,7 +33,6 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.errors import ClientClosedError, InvalidRequestError, JobNotFoundError, JournalError, MVSepError
 from mvsep_async.jobs.fingerprint import fingerprint_of
 from mvsep_async.jobs.job import Job
-from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.request import JobSettings
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout, fill, song_name
@@ -207,7 +206,11 @@ class _Run:
         self._songs.on_bad = run.reject
         with when_stopped(lambda: print_resume_hint(run, journal=self.journal, out=self.out)):
             records = await drop_unsent(self.journal)
-            self._placed = _stems_by_song(records)
+            self._placed = {
+                _as_in_journal(record.request.source): record.facts.paths
+                for record in records
+                if record.facts.paths and isinstance(record.request.source, str | os.PathLike)
+            }
             async with connect_with_journal(
                 self.config, self.journal, transfer=self.transfer, on_event=run.receive, hint=OTHER_JOURNAL
             ) as client:
@@ -253,7 +256,8 @@ class _Run:
             raise InvalidRequestError(f"there is no file {str(self.reference)!r} to be the reference")
         if self.choice.default:
             terminal().note(self.choice.note(algorithm))
-        return songs if self.reference is None else _pairs(songs, self.reference)
+        reference = self.reference
+        return songs if reference is None else (Pair(song, reference) async for song in songs)
 
     async def _new_songs(
         self, client: MVSepClient, settings: JobSettings, made: Collection[str | None], libraries: LibraryStems
@@ -331,16 +335,3 @@ class _Run:
 
 def _as_in_journal(song: str | os.PathLike[str]) -> str:
     return os.path.abspath(song)  # noqa: PTH100
-
-
-def _stems_by_song(records: Sequence[Record]) -> dict[str, tuple[Path, ...]]:
-    return {
-        _as_in_journal(record.request.source): record.facts.paths
-        for record in records
-        if record.facts.paths and isinstance(record.request.source, str | os.PathLike)
-    }
-
-
-async def _pairs(songs: AsyncIterable[str], reference: Path) -> AsyncIterator[Source]:
-    async for song in songs:
-        yield Pair(song, reference)

@@ -141,16 +141,15 @@ def _lane(lane: Lane, width: int, glyphs: Glyphs) -> Text:
     line.append_text(_named(lane, name, glyphs))
     line.append(" ")
     line.append_text(_bar(progress.fraction, bar, style, glyphs))
-    line.append(_percent(progress.fraction), style=style)
+    line.append("" if progress.fraction is None else f"{int(progress.fraction * 100):3}%", style=style)
     if status:
         text = status_text(progress, speed=lane.speed, elapsed=lane.elapsed, width=status)
         stage = progress.stage.value
-        line.append("  ")
+        line.pad_right(name + 1 + bar + _PERCENT + 2 - line.cell_len)
         line.append(stage, style=style)
-        line.append(_cut_end(text.removeprefix(stage), status - len(stage), glyphs), style="dim")
+        line.append(text.removeprefix(stage), style="dim")
     line.rstrip()
-    line.truncate(width)
-    return line
+    return cut_end(line, width, glyphs)
 
 
 def _named(lane: Lane, width: int, glyphs: Glyphs) -> Text:
@@ -170,10 +169,6 @@ def _bar(fraction: float | None, width: int, style: str, glyphs: Glyphs) -> Text
     bar = Text(glyphs.full * (halves // 2) + half, style=style)
     bar.append(glyphs.rest * (width - len(bar)), style="bright_black")
     return bar
-
-
-def _percent(fraction: float | None) -> str:
-    return "    " if fraction is None else f"{int(fraction * 100):3}%"
 
 
 def _sums(board: Board, width: int, glyphs: Glyphs) -> list[Text]:
@@ -232,10 +227,6 @@ def cut_end(line: Text, width: int, glyphs: Glyphs) -> Text:
         line.truncate(max(width - 1, 0))
         line.append(glyphs.cut)
     return line
-
-
-def _cut_end(text: str, width: int, glyphs: Glyphs) -> str:
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + glyphs.cut
 
 
 def _bytes(done: int | None, total: int | None, speed: float | None) -> list[str]:
