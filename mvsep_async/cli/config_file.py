@@ -13,9 +13,8 @@ import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from attrs import field, frozen
 from platformdirs import PlatformDirs
 
 from mvsep_async.cli.exits import UsageProblem
@@ -35,6 +34,9 @@ __all__ = [
 
 KEYS: Final = ("token", "base_url", "region", "out", "format", "algorithm", "journal", "shared_files", "limit_rate")
 """What the file may hold, at its top and in each `[profile.NAME]`; all of it text."""
+
+_Section: TypeAlias = dict[str, Any]
+"""The settings at the top of the file, or those of one profile: text, and a table for each of `_TABLES`."""
 
 _DIRS: Final = PlatformDirs("mvsep-async", appauthor=False)
 _PROFILE: Final = "profile"
@@ -67,14 +69,6 @@ def expand_home(path: str) -> Path:
         return Path(path).expanduser()
 
 
-@frozen
-class _Section:
-    """The settings at the top of the file, or those of one profile. `tables`: those of single commands."""
-
-    values: dict[str, str] = field(factory=dict)
-    tables: dict[str, dict[str, Any]] = field(factory=dict)
-
-
 @contextlib.contextmanager
 def _home() -> Iterator[None]:
     """Explain the error of a user without a home directory, as in a container with any user id."""
@@ -91,14 +85,14 @@ def read(path: Path, profile: str | None = None) -> dict[str, str]:
 
     Raises `UsageProblem` for a file that cannot be read or understood, and for a profile that it does not have.
     """
-    top, of_profile = _sections(path, profile)
-    return top.values | of_profile.values
+    top, own = _sections(path, profile)
+    return {key: value for key, value in (top | own).items() if key not in _TABLES}
 
 
 def read_table(path: Path, name: str, profile: str | None = None) -> dict[str, Any]:
     """Return the settings of one command, unchecked, with those of a profile overriding the top-level ones."""
-    top, of_profile = _sections(path, profile)
-    return top.tables.get(name, {}) | of_profile.tables.get(name, {})
+    top, own = _sections(path, profile)
+    return {**top.get(name, {}), **own.get(name, {})}
 
 
 def write(path: Path, key: str, value: str, profile: str | None = None) -> None:
@@ -113,8 +107,7 @@ def write(path: Path, key: str, value: str, profile: str | None = None) -> None:
 
 def remove(path: Path, key: str, profile: str | None = None) -> bool:
     """Remove one key, at the top or in a profile; return whether it was there."""
-    top, profiles = _parsed(_text(path), path)
-    if key not in (top if profile is None else profiles.get(profile, _Section())).values:
+    if key not in _parsed(_text(path), path).get(profile, {}):
         return False
     _edit(path, key, None, {}, profile)
     return True
@@ -143,17 +136,15 @@ def _text(path: Path) -> str:
 
 def _sections(path: Path, profile: str | None) -> tuple[_Section, _Section]:
     """Return the top of the file, and the profile; without one, an empty section."""
-    top, profiles = _parsed(_text(path), path)
-    if profile is None:
-        return top, _Section()
-    if profile not in profiles:
-        known = ", ".join(profiles) or "none"
+    sections = _parsed(_text(path), path)
+    if profile is not None and profile not in sections:
+        known = ", ".join(filter(None, sections)) or "none"
         raise UsageProblem(f"the configuration file {path} has no [profile.{profile}]; profiles in it: {known}")
-    return top, profiles[profile]
+    return sections[None], {} if profile is None else sections[profile]
 
 
-def _parsed(text: str, path: Path) -> tuple[_Section, dict[str, _Section]]:
-    """Return the top of the file, and each profile."""
+def _parsed(text: str, path: Path) -> dict[str | None, _Section]:
+    """Return each profile by its name, and the top of the file as that of `None`."""
     try:
         known = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -163,19 +154,18 @@ def _parsed(text: str, path: Path) -> tuple[_Section, dict[str, _Section]]:
         raise UsageProblem(
             f"the configuration file {path} has a value {_PROFILE!r} that is not a table: write [profile.NAME]"
         )
-    return _checked(known, path), {name: _checked(one, path) for name, one in profiles.items()}
+    return {name: _checked(one, path) for name, one in {None: known, **profiles}.items()}
 
 
 def _checked(values: Mapping[str, Any], path: Path) -> _Section:
-    checked: dict[str, str] = {}
-    tables: dict[str, dict[str, Any]] = {}
+    checked: _Section = {}
     for key, value in values.items():
         if key in _TABLES:
             if not isinstance(value, dict):
                 raise UsageProblem(
                     f"the configuration file {path} has a value {key!r} that is not a table: write [{key}]"
                 )
-            tables[key] = value
+            checked[key] = value
             continue
         if key not in KEYS:
             near = difflib.get_close_matches(key, (*KEYS, *_TABLES), 1)
@@ -190,18 +180,18 @@ def _checked(values: Mapping[str, Any], path: Path) -> _Section:
         if not isinstance(value, str):
             raise UsageProblem(f'the configuration file {path} has a value {key!r} that is not text: write {key} = "…"')
         checked[key] = value
-    return _Section(checked, tables)
+    return checked
 
 
 def _edit(path: Path, key: str, line: str | None, change: Mapping[str, str], profile: str | None) -> None:
     """Replace, add or remove one key's line, then check that nothing else changed."""
     before = _text(path)
     after = _with(before, key, line, profile)
-    top, profiles = _parsed(before, path)
-    section = top if profile is None else profiles.setdefault(profile, _Section())
-    section.values.pop(key, None)
-    section.values.update(change)
-    if _parsed(after, path) != (top, profiles):
+    sections = _parsed(before, path)
+    section = sections.setdefault(profile, {})
+    section.pop(key, None)
+    section.update(change)
+    if _parsed(after, path) != sections:
         raise UsageProblem(f"{key} cannot be changed in {path} without changing the rest: edit the file by hand")
     _replace(path, after)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from attrs import Factory, define, evolve, field
 from rich.cells import cell_len
@@ -35,6 +35,10 @@ _SHORTEST: Final = 20
 _NOT_RUNNING = (Stage.QUEUED, Stage.FINISHED, Stage.FAILED, Stage.CANCELLED)
 
 
+_Song: TypeAlias = tuple[Path | str | None, str | None]
+"""A song and the method by which it is separated."""
+
+
 @define(eq=False)
 class LibraryRun:
     """Takes the events of a run and shows them. `several`: songs are separated in more than one way."""
@@ -43,11 +47,9 @@ class LibraryRun:
     source: Path
     several: bool = False
     tally: Tally = field(factory=Tally)
-    _jobs: dict[str, tuple[str, str, Job]] = field(factory=dict)
-    """Name, folder and job, by the job's id."""
-    _jobs_of_song: dict[tuple[Path | str | None, str | None], list[str]] = field(factory=dict)
-    """Ids of a song's jobs, one for each step that has begun."""
-    _failed: dict[tuple[Path | str | None, str | None], dict[str, Json]] = field(factory=dict)
+    _songs: dict[_Song, dict[str, tuple[str, str, Job]]] = field(factory=dict)
+    """Name, folder and job by the job's id, one for each step that has begun, of each song that is not over."""
+    _failed: dict[_Song, dict[str, Json]] = field(factory=dict)
     """Documents of failed songs: written at the end, since a failed song is tried again."""
     _noted: set[tuple[Path | None, str | None]] = field(factory=set)
     """Notices that were shown: a folder that is watched is separated again and again."""
@@ -66,13 +68,9 @@ class LibraryRun:
         song, notice = (event.name or event.path, event.method), (event.path, event.message)
         match event.kind:
             case EventKind.PROGRESS if event.job is not None:
-                self._jobs[event.job.id] = (*self._lane_name(event, event.job), event.job)
-                jobs = self._jobs_of_song.setdefault(song, [])
-                if event.job.id not in jobs:
-                    jobs.append(event.job.id)
+                self._songs.setdefault(song, {})[event.job.id] = (*self._lane_name(event, event.job), event.job)
             case EventKind.SEPARATED | EventKind.FAILED:
-                for job in self._jobs_of_song.pop(song, ()):
-                    self._jobs.pop(job, None)
+                self._songs.pop(song, None)
                 self._failed.pop(song, None)
                 if not terminal().json:
                     self._dashboard.write(lambda glyphs, width: self._line(event, glyphs, width))
@@ -81,16 +79,16 @@ class LibraryRun:
                 else:
                     self._dashboard.write(self._document(event))
             case EventKind.RETRYING | EventKind.FOLLOWED | EventKind.REMOVED:
-                self._note(event)
+                self._write_note(self._notice(event))
             case EventKind.NOTICE | EventKind.FAILED_BEFORE | EventKind.REJECTED if notice not in self._noted:
                 self._noted.add(notice)
-                self._note(event)
+                self._write_note(self._notice(event))
                 if event.kind is EventKind.REJECTED and terminal().json:
                     self._dashboard.write(self._document(event))
             case EventKind.WAITING:
                 self._waits_for = event.message
             case EventKind.SKIPPED if event.tally.skipped == 1 and notice not in self._noted:
-                self._note(event)
+                self._write_note(self._notice(event))
 
     async def follow(self, client: MVSepClient, run: Callable[[], Awaitable[T]]) -> T:
         """Show the run until it is over, and return its result."""
@@ -107,22 +105,20 @@ class LibraryRun:
         folder = shown_path(self.source)
         separated = amount(result.tally.separated, self.unit)
         text = f"{separated} separated{failed}; waiting for new songs in {folder}, Ctrl-C ends"
-        if terminal().json:
-            terminal().note(text)
-        else:
-            self._dashboard.write(lambda glyphs, width: Text(visible(text), style="dim"))
+        self._write_note(Text(visible(text), style="dim"))
 
     def snapshot(self, client: MVSepClient) -> Snapshot:
         """Return the run as it is now."""
-        used = {id for jobs in self._jobs_of_song.values() for id in jobs[:-1]}  # by a recipe's next step
-        running = {
-            id: Running(name, _with_download(job.progress), folder)
-            for id, (name, folder, job) in self._jobs.items()
-            if job.stage not in _NOT_RUNNING and not (job.stage is Stage.DONE and id in used)
-        }
-        begun = sum(
-            any(self._jobs[id][2].stage is not Stage.QUEUED for id in jobs) for jobs in self._jobs_of_song.values()
-        )
+        running: dict[str, Running] = {}
+        begun = 0
+        for jobs in self._songs.values():
+            begun += any(job.stage is not Stage.QUEUED for _, _, job in jobs.values())
+            *before, _ = jobs  # their stems are used by a recipe's next step
+            running |= {
+                id: Running(name, _with_download(job.progress), folder)
+                for id, (name, folder, job) in jobs.items()
+                if job.stage not in _NOT_RUNNING and not (job.stage is Stage.DONE and id in before)
+            }
         tally = self.tally
         ahead = tally.found - tally.up_to_date if tally.total is None else tally.total
         return Snapshot(
@@ -140,11 +136,11 @@ class LibraryRun:
             self._dashboard.write(document)
         self._failed.clear()
 
-    def _note(self, event: LibraryEvent) -> None:
+    def _write_note(self, note: Text) -> None:
         if terminal().json:
-            terminal().note(self._notice(event))
+            terminal().note(note)
         else:
-            self._dashboard.write(lambda glyphs, width: self._notice(event))
+            self._dashboard.write(lambda glyphs, width: note)
 
     def _lane_name(self, event: LibraryEvent, job: Job) -> tuple[str, str]:
         name, folder = job_name(job) if event.path is None else title_of(self._relative(event.path))

@@ -290,10 +290,9 @@ async def _resume_library(
     library: KnownLibrary, jobs: Sequence[Record], transfer: TransferOptions, common: CommonOptions
 ) -> int:
     """Finish these jobs of a library: what was not sent is sent, and the stems go to their places."""
-    options = library.options
-    source = None if options is None else str(options["source"])
-    songs = [_below(source, record) for record in jobs] if source is not None else []
-    if options is None or None in songs:
+    options = library.options or {}
+    songs = [_below(str(options.get("source", "")), record) for record in jobs]
+    if None in songs:
         terminal().note(
             f"the library {shown_path(library.target)} has {amount(len(jobs), 'unfinished job')}: run the same "
             "`mvsep-async library` command again to finish them"
@@ -307,12 +306,9 @@ async def _resume_library(
 def _below(folder: str, record: Record) -> str | None:
     """Return the path of a job's song below a folder; `None` for what is no file there, as the steps of recipes."""
     source = record.request.source
-    if not isinstance(source, str | os.PathLike):
-        return None
-    try:
+    if folder and isinstance(source, str | os.PathLike) and Path(source).is_relative_to(folder):
         return Path(source).relative_to(folder).as_posix()
-    except ValueError:
-        return None
+    return None
 
 
 @jobs.command

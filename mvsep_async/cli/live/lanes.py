@@ -59,6 +59,7 @@ class _Tracked:
     stage_began: float = 0.0
     slot_began: float | None = None
     """When the job came to the service; `None` before, and for one that was there before this run saw it."""
+    speed: Speed = field(factory=Speed)
 
 
 @define(eq=False)
@@ -74,7 +75,6 @@ class LaneTracker:
     _slot_seconds: float = 0.0
     _uploads: Flow = field(factory=Flow)
     _downloads: Flow = field(factory=Flow)
-    _speeds: dict[str, Speed] = field(factory=dict)
     _folders: dict[str, set[str]] = field(factory=dict)
     """The folders of the songs of each title, of those that are over too: their lines are still to be read."""
     _left: TimeLeft = field(factory=TimeLeft)
@@ -95,7 +95,6 @@ class LaneTracker:
         snapshot = evolve(snapshot, running=running, queued=snapshot.queued + len(snapshot.running) - len(running))
         for id in self._tracked.keys() - running.keys():
             self._leave_slot(self._tracked.pop(id), now)
-            self._speeds.pop(id, None)
         for job in running.values():
             self._folders.setdefault(job.name, set()).add(job.folder)
         changed = [id for id, job in running.items() if self._follow(id, job.progress.stage, now)]
@@ -107,7 +106,7 @@ class LaneTracker:
                 name=running[id].name,
                 folder=running[id].folder if len(self._folders[running[id].name]) > 1 else "",
                 progress=running[id].progress,
-                speed=self._speeds.setdefault(id, Speed()).update(_bytes_moved(running[id].progress), now),
+                speed=tracked.speed.update(_bytes_moved(running[id].progress), now),
                 elapsed=now - tracked.stage_began,
             )
             for id, tracked in self._tracked.items()
