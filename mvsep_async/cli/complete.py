@@ -55,14 +55,13 @@ def _presets(context: CompletionContext) -> dict[str, str]:
 def _jobs(context: CompletionContext) -> Iterator[tuple[str, str]]:
     """Offer the newest jobs of the account's journal by their short ids."""
     from mvsep_async.cli.config import COMMON, load_config
-    from mvsep_async.cli.job_ids import JobNames, record_label, short_ids
+    from mvsep_async.cli.known_jobs import KnownJob, short_ids
     from mvsep_async.cli.state import read_journal
 
     config = load_config(COMMON)
-    records = asyncio.run(read_journal(config.journal_path, config))
-    ids = short_ids([JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in records])
-    for id, record in list(zip(ids, records, strict=True))[-_JOBS:]:
-        yield id, record_label(record)
+    jobs = [KnownJob.of_record(record) for record in asyncio.run(read_journal(config.journal_path, config))]
+    for id, job in list(zip(short_ids(jobs), jobs, strict=True))[-_JOBS:]:
+        yield id, job.song
 
 
 def _as_typed(type: Any, tokens: Any) -> str:

@@ -11,7 +11,7 @@ from anyio import to_thread
 from attrs import evolve, frozen
 
 from mvsep_async.cli.config import CommandConfig
-from mvsep_async.cli.job_ids import record_label
+from mvsep_async.cli.known_jobs import record_label
 from mvsep_async.cli.state import add_entry, read_entries, read_journal, state_list
 from mvsep_async.jobs.job import Job
 from mvsep_async.naming import fill, song_name

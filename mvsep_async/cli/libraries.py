@@ -12,11 +12,12 @@ from anyio import to_thread
 from attrs import frozen
 
 from mvsep_async.cli.config import CommandConfig
+from mvsep_async.cli.known_jobs import KnownJob, mirrored
 from mvsep_async.cli.state import add_entry, read_entries, read_journal, state_list
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.errors import JournalError
 from mvsep_async.http.call import Json
-from mvsep_async.jobs.journal import Record
+from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.records import SeparatedSong
 from mvsep_async.library.run import MANIFEST
@@ -25,30 +26,14 @@ from mvsep_async.recipes.run import HIDDEN
 __all__ = [
     "JOURNAL",
     "KnownLibrary",
-    "LibraryJob",
+    "finished_jobs",
     "known_libraries",
     "library_jobs",
-    "library_records",
     "remember_library",
 ]
 
 JOURNAL = f"{HIDDEN}/journal.sqlite"
 """Path of a library's journal below its target folder: it has the jobs that are not over."""
-
-
-@frozen
-class LibraryJob:
-    """A finished job of a library. `song`: the path of its song below the source folder; `files`: its stems.
-
-    `path`: the whole path of the song, where the source folder is known.
-    """
-
-    hash: str
-    song: str
-    path: PurePath
-    method: str
-    finished: float
-    files: tuple[Path, ...]
 
 
 @frozen
@@ -75,11 +60,11 @@ async def remember_library(config: CommandConfig, target: Path, options: Mapping
     await to_thread.run_sync(remember)
 
 
-async def library_jobs(config: CommandConfig) -> list[LibraryJob]:
+async def finished_jobs(config: CommandConfig) -> list[KnownJob]:
     """Return the finished jobs of the account's libraries, oldest first."""
 
-    def read() -> list[LibraryJob]:
-        found: list[LibraryJob] = []
+    def read() -> list[KnownJob]:
+        found: list[KnownJob] = []
         for library in known_libraries(config):
             path = library.target / MANIFEST
             if not path.exists():
@@ -89,25 +74,35 @@ async def library_jobs(config: CommandConfig) -> list[LibraryJob]:
                     found += [job for song in manifest.songs() for job in _jobs_of(song, library)]
             except JournalError as error:
                 terminal().note(str(error))
-        return sorted(found, key=lambda job: job.finished)
+        return sorted(found, key=lambda job: job.at or 0.0)
 
     return await to_thread.run_sync(read)
 
 
-async def library_records(config: CommandConfig) -> list[Record]:
-    """Return the jobs in the journals of the account's libraries, those that are not over among them."""
-    found: list[Record] = []
+async def library_jobs(config: CommandConfig) -> list[KnownJob]:
+    """Return the finished jobs of the account's libraries, and then those in their journals."""
+    found = await finished_jobs(config)
+    finished = {job.hash for job in found}
     for library in await to_thread.run_sync(known_libraries, config):
-        found += await read_journal(library.journal, config)
+        jobs = map(KnownJob.of_record, await read_journal(library.journal, config))
+        found += [job for job in jobs if job.hash not in finished]
     return found
 
 
-def _jobs_of(song: SeparatedSong, library: KnownLibrary) -> Iterator[LibraryJob]:
+def _jobs_of(song: SeparatedSong, library: KnownLibrary) -> Iterator[KnownJob]:
     source = str((library.options or {}).get("source", ""))
     for hash, files in groupby(song.files, key=lambda file: file.hash):
         if hash is not None:
-            paths = tuple(library.target / file.path for file in files)
-            yield LibraryJob(hash, song.source, PurePath(source, song.source), song.method_name, song.finished, paths)
+            yield KnownJob(
+                hash=hash,
+                source=song.source,
+                path=PurePath(source, song.source),
+                folder=str(mirrored(PurePath(song.source).parent)),
+                algorithm=song.method_name,
+                state=JobState.FINISHED.value,
+                at=song.finished,
+                files=tuple(library.target / file.path for file in files),
+            )
 
 
 def known_libraries(config: CommandConfig) -> Sequence[KnownLibrary]:

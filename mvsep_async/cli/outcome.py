@@ -12,7 +12,7 @@ from attrs import frozen
 from rich.cells import cell_len
 from rich.text import Text
 
-from mvsep_async.cli.job_ids import song_of_hash
+from mvsep_async.cli.known_jobs import song_of_hash
 from mvsep_async.cli.live.render import Glyphs, cut_end, cut_middle
 from mvsep_async.cli.text import visible
 from mvsep_async.errors import InvalidRequestError, JobCancelledError, MVSepError

@@ -10,8 +10,8 @@ from cyclopts import App, Parameter, validators
 
 from mvsep_async.cli.config import COMMON, All, CommonOptions, Limit, Start, connect, load_config
 from mvsep_async.cli.help import FLAGS
-from mvsep_async.cli.job_ids import JobNames, short_ids, song_of_hash, song_path
-from mvsep_async.cli.libraries import library_jobs, library_records
+from mvsep_async.cli.known_jobs import KnownJob, short_ids
+from mvsep_async.cli.libraries import library_jobs
 from mvsep_async.cli.outcome import distinct_ends
 from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.tables import Column, print_record, print_rows
@@ -181,11 +181,11 @@ async def history(*, start: Start = 0, limit: Limit = 20, all: All = False, comm
             entries = [entry async for entry in client.account.history_all(start=start)]
         else:
             entries = await client.account.history(start=start, limit=limit)
-    ids = short_ids([JobNames(entry.hash) for entry in entries])
-    songs = {job.hash: job.path for job in await library_jobs(config)}
-    for record in (*await library_records(config), *await read_journal(config.journal_path, config)):
-        songs[record.facts.hash or ""] = song_path(record)
-    names = distinct_ends([songs.get(entry.hash) or PurePath(song_of_hash(entry.hash)) for entry in entries])
+    own = [KnownJob.of_record(record) for record in await read_journal(config.journal_path, config)]
+    known = {job.hash: job for job in (*await library_jobs(config), *own)}
+    jobs = [known.get(entry.hash) or KnownJob(hash=entry.hash) for entry in entries]
+    names = distinct_ends([job.path if job.path.name else PurePath(job.song) for job in jobs])
+    ids = short_ids([KnownJob(hash=entry.hash) for entry in entries])
     rows = [_Row(id, name, entry) for id, name, entry in zip(ids, names, entries, strict=True)]
     print_rows(rows, _HISTORY, empty="nothing was separated yet")
     return 0

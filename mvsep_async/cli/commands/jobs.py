@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
-from pathlib import Path, PurePath
-from typing import Annotated, Final, Self
+from pathlib import Path
+from typing import Annotated, Final
 
 import anyio
 from anyio import to_thread
@@ -22,10 +21,10 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.config_file import state_folder
 from mvsep_async.cli.exits import DONE, UsageProblem
 from mvsep_async.cli.help import FLAGS
-from mvsep_async.cli.job_ids import JobNames, record_label, short_ids, song_path
 from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.journal import connect_with_journal, when_unlocked
-from mvsep_async.cli.libraries import KnownLibrary, LibraryJob, known_libraries, library_jobs, library_records
+from mvsep_async.cli.known_jobs import KnownJob, short_ids
+from mvsep_async.cli.libraries import KnownLibrary, finished_jobs, known_libraries, library_jobs
 from mvsep_async.cli.outcome import distinct_ends, shown_path
 from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.stopping import print_resume_hint, when_stopped
@@ -33,7 +32,6 @@ from mvsep_async.cli.tables import Column, cell, print_rows
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount
 from mvsep_async.errors import JournalError
-from mvsep_async.http.call import Json
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.journal import Record
 from mvsep_async.jobs.lifecycle import JobState
@@ -67,83 +65,46 @@ _NEWEST: Final = 20
 """Jobs that a table shows unless more are asked for: they fit a terminal of 24 lines."""
 
 
-@frozen(kw_only=True)
+@frozen
 class _Row:
-    """One job. `id`: the whole one; `short`: as much of it as tells the job from the others."""
+    """One job. `short`: as much of its id as tells it from the others; `name`: as much of its song's path."""
 
-    id: str
+    job: KnownJob
     short: str
-    source: Json
-    path: PurePath
-    algorithm: Json
-    state: str
-    at: float | None
-    hash: str | None
-    files: tuple[Path, ...]
-    error: str | None = None
-    name: str = ""
-    """The end of `path` that distinguishes the row from the others."""
-
-    @classmethod
-    def of_record(cls, record: Record, short: str) -> Self:
-        """Return the row of a job in a journal."""
-        facts, source = record.facts, record.request.source
-        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-        return cls(
-            id=record.request.id,
-            short=short,
-            source=path or (None if source is None else record_label(record)),
-            path=song_path(record),
-            algorithm=record.request.settings.algorithm,
-            state=record.state.value,
-            at=facts.accepted_at or facts.intent_at,
-            hash=facts.hash or facts.remote,
-            files=tuple(facts.paths),
-            error=None if facts.error is None else str(facts.error),
-        )
-
-    @classmethod
-    def of_library(cls, job: LibraryJob, short: str) -> Self:
-        """Return the row of a finished job of a library."""
-        return cls(
-            id=next((name for name in JobNames(job.hash).names if name.startswith("mv")), job.hash),
-            short=short,
-            source=job.song,
-            path=job.path,
-            algorithm=job.method,
-            state=JobState.FINISHED.value,
-            at=job.finished,
-            hash=job.hash,
-            files=job.files,
-        )
+    name: str
 
     @property
-    def algorithm_name(self) -> str:
+    def id(self) -> str | None:
+        return next((name for name in self.job.names if name.startswith("mv")), self.job.hash)
+
+    @property
+    def algorithm(self) -> str:
         """The algorithm for people: its name, the number of one that is not known here."""
-        known = sep_types().get(self.algorithm) if isinstance(self.algorithm, int) else None
-        return cell(self.algorithm) if known is None else algorithm_label(known.name)
+        given = self.job.algorithm
+        known = sep_types().get(given) if isinstance(given, int) else None
+        return cell(given) if known is None else algorithm_label(known.name)
 
     @property
     def age(self) -> str:
-        return "" if self.at is None else age_text(time.time() - self.at)
+        return "" if self.job.at is None else age_text(time.time() - self.job.at)
 
     @property
     def result(self) -> str:
-        if self.error is not None:
-            return " ".join(self.error.split())
-        return f"{shown_path(self.files[0].parent)}{os.sep}" if self.files else ""
+        if self.job.error is not None:
+            return " ".join(self.job.error.split())
+        return f"{shown_path(self.job.files[0].parent)}{os.sep}" if self.job.files else ""
 
 
 _COLUMNS: Final[tuple[Column[_Row], ...]] = (
     Column("id", lambda row: row.id, lambda row: row.short, style="bold"),
-    Column("source", lambda row: row.source, lambda row: row.name, wide="cut", title="song"),
-    Column("algorithm", lambda row: row.algorithm, lambda row: row.algorithm_name, wide="cut"),
-    Column("state", lambda row: row.state),
+    Column("source", lambda row: row.job.source, lambda row: row.name, wide="cut", title="song"),
+    Column("algorithm", lambda row: row.job.algorithm, lambda row: row.algorithm, wide="cut"),
+    Column("state", lambda row: row.job.state),
     Column("age", lambda row: row.age, justify="right", only="people"),
     Column("result", lambda row: row.result, wide="cut", only="people", title="stems"),
-    Column("hash", lambda row: row.hash, only="programs"),
-    Column("files", lambda row: [str(path) for path in row.files], only="programs"),
-    Column("error", lambda row: row.error, only="programs"),
+    Column("hash", lambda row: row.job.hash, only="programs"),
+    Column("files", lambda row: [str(path) for path in row.job.files], only="programs"),
+    Column("error", lambda row: row.job.error, only="programs"),
 )
 
 
@@ -168,23 +129,18 @@ async def list_jobs(
         List all jobs.
     """
     config = load_config(common)
-    records = await _records(config, journal)
-    unfinished = [] if journal is not None else await library_records(config)
-    known = {record.facts.hash for record in unfinished}
-    songs = [] if journal is not None else [job for job in await library_jobs(config) if job.hash not in known]
+    of_journal = [KnownJob.of_record(record) for record in await _records(config, journal)]
+    of_libraries = [] if journal is not None else await library_jobs(config)
     newest = None if all or (common.json and limit is None) else limit or _NEWEST
-    called = [JobNames(one.facts.hash or one.facts.remote, one.request.id) for one in (*records, *unfinished)]
-    ids = iter(short_ids([*called, *(JobNames(job.hash) for job in songs)]))
-    of_journal = [*map(_Row.of_record, records, ids)]
-    of_libraries = [*map(_Row.of_record, unfinished, ids)]
-    of_libraries = [*map(_Row.of_library, songs, ids), *of_libraries]
-    rows = [row for _, row in sorted([*_timed(of_journal), *_timed(of_libraries)], key=itemgetter(0))]
-    shown = rows if newest is None else rows[-newest:]
-    names = distinct_ends([row.path for row in shown])
-    shown = [evolve(row, name=name) for row, name in zip(shown, names, strict=True)]
+    ids = short_ids([*of_journal, *of_libraries])
+    numbered = zip([*_timed(of_journal), *_timed(of_libraries)], ids, strict=True)
+    jobs = [(job, id) for (_, job), id in sorted(numbered, key=lambda one: one[0][0])]
+    listed = jobs if newest is None else jobs[-newest:]
+    names = distinct_ends([job.path for job, _ in listed])
+    shown = [_Row(job, id, name) for (job, id), name in zip(listed, names, strict=True)]
     print_rows(shown, _COLUMNS, empty=_no_jobs(config, journal))
-    if not common.json and len(shown) < len(rows):
-        terminal().note(f"the newest {len(shown)} of {amount(len(rows), 'job')}: --all lists them all")
+    if not common.json and len(shown) < len(jobs):
+        terminal().note(f"the newest {len(shown)} of {amount(len(jobs), 'job')}: --all lists them all")
     return 0
 
 
@@ -204,12 +160,12 @@ def _no_jobs(config: CommandConfig, journal: JournalAddress | None) -> str:
     )
 
 
-def _timed(rows: Iterable[_Row]) -> Iterator[tuple[float, _Row]]:
-    """Yield each row with the time to merge it by: what was not sent yet stays behind the jobs before it."""
+def _timed(jobs: Iterable[KnownJob]) -> Iterator[tuple[float, KnownJob]]:
+    """Yield each job with the time to merge it by: what was not sent yet stays behind the jobs before it."""
     latest = 0.0
-    for row in rows:
-        latest = max(latest, row.at or 0.0)
-        yield latest, row
+    for job in jobs:
+        latest = max(latest, job.at or 0.0)
+        yield latest, job
 
 
 @jobs.command
@@ -258,7 +214,7 @@ async def _resume(
 async def _unfinished_libraries(config: CommandConfig) -> list[tuple[KnownLibrary, list[Record]]]:
     """Return the libraries with jobs that are not finished, but for those that another command works on."""
     found = []
-    fetched = {job.hash for job in await library_jobs(config)}
+    fetched = {job.hash for job in await finished_jobs(config)}
     for library in await to_thread.run_sync(known_libraries, config):
         records = await read_journal(library.journal, config)
         left = [record for record in records if not record.facts.archived and not _is_over(record, fetched)]
@@ -267,7 +223,7 @@ async def _unfinished_libraries(config: CommandConfig) -> list[tuple[KnownLibrar
     return found
 
 
-def _is_over(record: Record, fetched: Collection[str]) -> bool:
+def _is_over(record: Record, fetched: Collection[str | None]) -> bool:
     """Tell whether a job of a library is over; the library itself fetches stems after a job is done at the service."""
     if record.state in (JobState.FAILED, JobState.CANCELLED):
         return True
@@ -329,7 +285,7 @@ async def prune(*, journal: Journal = None, common: CommonOptions = COMMON) -> i
         await _records(config, journal)  # raises for a journal that does not exist
         count = await _prune(path, config)
     if journal is None:
-        fetched = {job.hash for job in await library_jobs(config)}
+        fetched = {job.hash for job in await finished_jobs(config)}
         for library in await to_thread.run_sync(known_libraries, config):
             if await anyio.Path(library.journal).exists() and await _is_free(library):
                 count += await _prune(library.journal, config, partial(_is_over, fetched=fetched))

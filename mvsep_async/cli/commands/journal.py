@@ -14,7 +14,7 @@ from mvsep_async.cli.complete import GivenJournal
 from mvsep_async.cli.config import COMMON, CommandConfig, CommonOptions, load_config
 from mvsep_async.cli.exits import UsageProblem
 from mvsep_async.cli.help import FLAGS
-from mvsep_async.cli.job_ids import record_label
+from mvsep_async.cli.known_jobs import record_label
 from mvsep_async.cli.tables import print_record
 from mvsep_async.cli.terminal import terminal
 from mvsep_async.cli.text import age_text, amount

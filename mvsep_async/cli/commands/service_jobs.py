@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
@@ -15,9 +16,9 @@ from mvsep_async.cli.config import COMMON, TRANSFER, CommandConfig, CommonOption
 from mvsep_async.cli.exits import DONE, FAILED, UsageProblem
 from mvsep_async.cli.fetched import Fetch, fetch_stems, fetched_before
 from mvsep_async.cli.folders import prepare_folder
-from mvsep_async.cli.job_ids import JobNames, find_jobs, song_of_hash
 from mvsep_async.cli.job_run import JobRun
-from mvsep_async.cli.libraries import library_jobs
+from mvsep_async.cli.known_jobs import KnownJob, is_long_hash
+from mvsep_async.cli.libraries import finished_jobs, library_jobs
 from mvsep_async.cli.outcome import Outcome, shown_path
 from mvsep_async.cli.state import read_journal
 from mvsep_async.cli.stopping import print_resume_hint, when_stopped
@@ -36,6 +37,12 @@ from mvsep_async.naming import check_layout, fill, song_name
 
 __all__ = ["cancel", "delete", "download", "status", "watch"]
 
+_HISTORY: Final = 100
+"""Jobs of the account's history that an id is looked for in: five requests."""
+
+_REMOTE_HASH: Final = re.compile(r"[A-Za-z0-9]{12,}")
+"""The short hash that a job of a URL has at first."""
+
 HostName = Annotated[
     str | None,
     Parameter(metavar="URL", help="Region that has the jobs. Its address, such as https://de.mvsep.com."),
@@ -49,13 +56,13 @@ async def status(*jobs: JobName, host: HostName = None, common: CommonOptions = 
     code = DONE
     async with connect(config) as client:
         stems = await _local_stems(config)
-        for hash, job in (await find_jobs(client, config, jobs)).items():
+        for hash, job in (await _find_jobs(client, config, jobs)).items():
             found = await _fetch_status(client, hash, server)
             if found.kind is JobKind.NOT_FOUND:
                 raise JobNotFoundError(f"the service has no job {hash}: it was deleted, has expired, or never existed")
             record = _record(found)
             if not common.json:
-                record = _for_people(record, job.song or song_of_hash(hash), stems.get(found.hash, ()))
+                record = _for_people(record, job.song, stems.get(found.hash, ()))
             print_record(record)
             code = FAILED if found.kind is JobKind.FAILED else code
     return code
@@ -69,7 +76,7 @@ async def watch(
     run = JobRun(title="watching")
     with when_stopped(lambda: terminal().note("stopped watching: the jobs continue at the service")):
         async with connect(config, transfer=transfer) as client:
-            found = _songs(await find_jobs(client, config, jobs))
+            found = _songs(await _find_jobs(client, config, jobs))
             return await run.act(client, run.attach(client, found, host), Job.wait)
 
 
@@ -95,11 +102,11 @@ async def download(
     check_layout(output.layout)
     out = output.folder(config)
     run = JobRun(title=f"fetching to {shown_path(out)}")
-    named: dict[str, JobNames] = {}
+    named: dict[str, KnownJob] = {}
 
     def fetch_of(hash: str) -> Fetch:
-        job = named.get(hash, JobNames(hash))  # the hash has only a shortened form of the song's name
-        layout = fill(output.layout, {"song": song_name(job.song)}) if job.song else output.layout
+        job = named.get(hash, KnownJob(hash=hash))  # the hash has only a shortened form of the song's name
+        layout = fill(output.layout, {"song": song_name(job.path.name)}) if job.path.name else output.layout
         return Fetch(hash, out / job.folder, layout, output.stems or None)
 
     async def fetch(job: Job) -> None:
@@ -108,14 +115,14 @@ async def download(
     async def is_there(hash: str) -> bool:
         files = () if output.overwrite else await fetched_before(config, fetch_of(hash))
         if files:
-            name = named[hash].song or song_of_hash(hash) or hash
+            name = named[hash].song or hash
             run.skip(Outcome(name=name, hash=hash, files=files, earlier=True, before="already fetched"))
         return bool(files)
 
     with when_stopped(lambda: print_resume_hint(run, out=out)):
         async with connect(config, needs_token=mirror, transfer=transfer) as client:
             wanted = [*jobs, await _newest(client, config)] if last else jobs
-            named |= await find_jobs(client, config, wanted)
+            named |= await _find_jobs(client, config, wanted)
             missing = {hash: job for hash, job in named.items() if not await is_there(hash)}
             attached = run.attach(client, _songs(missing), host)
             if mirror and missing:
@@ -146,9 +153,9 @@ async def _for_each(
     server = Host.parse(host) if host else None
     code = DONE
     async with connect(config, needs_token=True) as client:
-        found = await find_jobs(client, config, jobs)
+        found = await _find_jobs(client, config, jobs)
         for hash, job in found.items():
-            name = job.song or song_of_hash(hash) or hash
+            name = job.song or hash
             error: MVSepError | None = None
             try:
                 said = (await endpoint(client)(hash, host=server)).message
@@ -163,18 +170,63 @@ async def _for_each(
     return code
 
 
-def _songs(jobs: Mapping[str, JobNames]) -> dict[str, str]:
-    return {hash: job.song for hash, job in jobs.items()}
+async def _find_jobs(client: MVSepClient, config: CommandConfig, given: Iterable[str]) -> dict[str, KnownJob]:
+    """Return the jobs that ids, prefixes or hashes name, by their hashes.
+
+    They are looked for in the journal, in the libraries, then in the account's newest jobs. Raises `UsageProblem` for
+    what names no job, or several.
+    """
+    words = list(dict.fromkeys(word.strip() for word in given))
+    if not words:
+        raise UsageProblem(
+            "name a job by its id or hash; `mvsep-async jobs` and `mvsep-async account history` list them"
+        )
+
+    async def of_history() -> list[KnownJob]:
+        entries = [] if config.token is None else await client.account.history(limit=_HISTORY)
+        return [KnownJob(hash=entry.hash) for entry in entries]
+
+    known = [KnownJob.of_record(record) for record in await read_journal(config.journal_path, config)]
+    libraries: list[KnownJob] | None = None
+    history: list[KnownJob] | None = None
+    found: dict[str, KnownJob] = {}
+    for word in words:
+        matches = [job for job in known if job.match(word)]
+        if not matches:
+            libraries = await library_jobs(config) if libraries is None else libraries
+            matches = [job for job in libraries if job.match(word)]
+        if not matches and is_long_hash(word):
+            matches = [KnownJob(hash=word)]
+        if not matches:
+            history = await of_history() if history is None else history
+            matches = [job for job in history if job.match(word)]
+        job = _only(word, matches)
+        found[job.hash or word] = job
+    return found
+
+
+def _only(word: str, matches: Sequence[KnownJob]) -> KnownJob:
+    if not matches and _REMOTE_HASH.fullmatch(word):
+        return KnownJob(hash=word)
+    if not matches:
+        raise UsageProblem(f"no job has an id or hash that begins with {word!r}; `mvsep-async jobs` lists the jobs")
+    if len({job.hash or job.id for job in matches}) > 1:
+        shown = ", ".join(job.hash or job.id or "" for job in matches[:5])
+        raise UsageProblem(f"{word!r} names {len(matches)} jobs: {shown}; give more of the id, or the whole hash")
+    if matches[0].hash is None:
+        raise UsageProblem(f"the job {word!r} was not sent to the service yet: `mvsep-async jobs resume` sends it")
+    return matches[0]
+
+
+def _songs(jobs: Mapping[str, KnownJob]) -> dict[str, str]:
+    return {hash: job.path.name for hash, job in jobs.items()}
 
 
 async def _newest(client: MVSepClient, config: CommandConfig) -> str:
     """Return the hash of the newest job: of the journal and the libraries, else of the account."""
-    dated = [
-        (record.facts.accepted_at or record.facts.intent_at or 0.0, hash)
-        for record in await read_journal(config.journal_path, config)
-        if (hash := record.facts.hash or record.facts.remote) is not None
-    ]
-    newest = dated[-1:] + [(job.finished, job.hash) for job in await library_jobs(config)][-1:]
+    jobs = [KnownJob.of_record(record) for record in await read_journal(config.journal_path, config)]
+    sent = [(job.at or 0.0, job.hash) for job in jobs if job.hash is not None]
+    newest = sent[-1:] + [(job.at or 0.0, job.hash or "") for job in await finished_jobs(config)][-1:]
     if newest:
         return max(newest)[1]
     if config.token is not None:
@@ -185,11 +237,10 @@ async def _newest(client: MVSepClient, config: CommandConfig) -> str:
 
 async def _local_stems(config: CommandConfig) -> dict[str, tuple[Path, ...]]:
     """Return the stems on this computer, by the hashes of their jobs."""
-    found = {job.hash: job.files for job in await library_jobs(config)}
+    found = {job.hash or "": job.files for job in await finished_jobs(config)}
+    records = await read_journal(config.journal_path, config)
     return found | {
-        record.facts.hash: tuple(record.facts.paths)
-        for record in await read_journal(config.journal_path, config)
-        if record.facts.hash is not None and record.facts.paths
+        record.facts.hash: tuple(record.facts.paths) for record in records if record.facts.paths and record.facts.hash
     }
 
 
