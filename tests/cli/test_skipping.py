@@ -121,7 +121,7 @@ def test_stems_that_did_not_fit_on_the_disk_are_fetched_by_the_next_run_with_spa
     with monkeypatch.context() as patched:
         patched.setattr(PartFile, "write", full)
         assert "the disk is full" in cli("separate", songs[0], *FAST).out
-        patched.setattr("mvsep_async.download.target.probe", full)
+        patched.setattr("mvsep_async.download.target.check_writable", full)
         ran = cli("separate", songs[0], *FAST)
         assert (ran.code, "--retry-failed" in ran.err) == (1, False)
         assert "the disk is full: free some space and start again" in ran.out
