@@ -327,7 +327,8 @@ def test_watching_takes_the_stems_of_a_song_that_another_command_had_begun(
         holding.finish(holding.jobs[0].hash)
         assert other.wait() == 0
         write_song(songs / "later.wav", 1)
-        until(lambda: (home / "Stems" / "three" / "Vocals.mp3").exists() or watching.poll() is not None)
+        stems = [home / "Stems" / song / "Vocals.mp3" for song in ("three", "later")]
+        until(lambda: all(stem.exists() for stem in stems) or watching.poll() is not None)
         assert len(holding.jobs) == 2
 
 
