@@ -119,13 +119,7 @@ class SocketStream:
                     do_handshake_on_connect=False,
                     suppress_ragged_eofs=False,
                 )
-                while True:
-                    async with self._step:  # it takes most of a millisecond
-                        try:
-                            return sock.do_handshake()
-                        except _BLOCKED as blocked:
-                            wait = _wait_for(blocked, anyio.wait_readable)
-                    await wait(sock)
+                await self._finish(sock.do_handshake)
         except BaseException:
             await self.aclose()
             raise
@@ -161,13 +155,18 @@ class SocketStream:
                 except _BLOCKED as blocked:
                     wait = _wait_for(blocked, anyio.wait_readable)
             with anyio.fail_after(timeout):
-                while True:
-                    await wait(self._sock)
-                    async with self._step:
-                        try:
-                            return receive()
-                        except _BLOCKED as blocked:
-                            wait = _wait_for(blocked, anyio.wait_readable)
+                await wait(self._sock)
+                return await self._finish(receive)
+
+    async def _finish(self, action: Callable[[], T]) -> T:
+        """Call `action` until it does not block, and wait in between until the socket is ready."""
+        while True:
+            async with self._step:
+                try:
+                    return action()
+                except _BLOCKED as blocked:
+                    wait = _wait_for(blocked, anyio.wait_readable)
+            await wait(self._sock)
 
     def _recv_into(self, buffer: memoryview) -> int:
         size = self._sock.recv_into(buffer)
