@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from attrs import define, field
 
 from mvsep_async.errors import (
     InvalidRequestError,
@@ -30,6 +31,7 @@ SCOPES: Final = ("single_upload", "no_upload", "matchering_upload")
 DAY: Final = 86_400.0
 
 
+@define(eq=False)
 class CatalogueStore:
     """Fetches the catalogue once and shares it; concurrent callers cause one fetch.
 
@@ -38,20 +40,12 @@ class CatalogueStore:
     few days. While the service cannot be reached, one of any age is used.
     """
 
-    def __init__(
-        self,
-        algorithms: Callable[[str], Awaitable[Catalogue]],
-        *,
-        cache: DiskCache | None = None,
-        max_age: float = DAY,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._algorithms = algorithms
-        self._cache = cache
-        self._max_age = max_age
-        self._now = now
-        self._cached: Catalogue | None = None
-        self._lock = anyio.Lock()
+    _algorithms: Callable[[str], Awaitable[Catalogue]]
+    _cache: DiskCache | None = field(default=None, kw_only=True)
+    _max_age: float = field(default=DAY, kw_only=True)
+    _now: Callable[[], float] = field(default=time.time, kw_only=True)
+    _cached: Catalogue | None = field(default=None, init=False)
+    _lock: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def get(self, *, refresh: bool = False) -> Catalogue:
         """Return the catalogue from memory, disk or the service, in this order; with `refresh` from the service.

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import aclosing
 from typing import Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from mvsep_async.http.content import Content
 from mvsep_async.http.request_body import RequestBody
@@ -31,6 +31,7 @@ class Part:
     content_type: str = "application/octet-stream"
 
 
+@define(eq=False, repr=False, slots=False)  # the fields may be passwords
 class MultipartBody(RequestBody):
     """The fields of a form and its files as one stream.
 
@@ -41,29 +42,20 @@ class MultipartBody(RequestBody):
     it are made. `bandwidth` slows the files down. Iterating raises `UploadError` where a file's content does.
     """
 
-    def __init__(
-        self,
-        fields: Mapping[str, str | int | Token],
-        parts: tuple[Part, ...] = (),
-        *,
-        on_progress: Callable[[int, int], None] | None = None,
-        on_handed_over: Callable[[], None] | None = None,
-        before_last: Callable[[], Awaitable[None]] | None = None,
-        bandwidth: Bandwidth | None = None,
-    ) -> None:
-        self._boundary = secrets.token_hex(16)
+    _fields: Mapping[str, str | int | Token]
+    _parts: tuple[Part, ...] = ()
+    _on_progress: Callable[[int, int], None] | None = field(default=None, kw_only=True)
+    _on_handed_over: Callable[[], None] | None = field(default=None, kw_only=True)
+    _before_last: Callable[[], Awaitable[None]] | None = field(default=None, kw_only=True)
+    _bandwidth: Bandwidth | None = field(default=None, kw_only=True)
+    _boundary: str = field(factory=lambda: secrets.token_hex(16), init=False)
+    handed_over: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
-        self._fields = dict(fields)
-        self._parts = parts
-        self._on_progress = on_progress
-        self._on_handed_over = on_handed_over
-        self._before_last = before_last
-        self._bandwidth = bandwidth
-        self.handed_over = False
-        self.total = sum(part.content.size for part in parts)
-        tail = len(self._tail())
-        heads = sum(len(self._part_head(part, first=index == 0)) for index, part in enumerate(parts))
-        self.content_length = len(self._form_head()) + heads + self.total + tail
+        self.total = sum(part.content.size for part in self._parts)
+        heads = sum(len(self._part_head(part, first=index == 0)) for index, part in enumerate(self._parts))
+        self.content_length = len(self._form_head()) + heads + self.total + len(self._tail())
 
     async def _pieces(self) -> AsyncGenerator[bytes]:
         self.handed_over = False

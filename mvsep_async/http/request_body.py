@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
+from attrs import define
+
 from mvsep_async.http.token import Token, revealed
 
 __all__ = ["FormBody", "RequestBody"]
@@ -37,6 +39,7 @@ class RequestBody(ABC):
         """Yield the bytes of the body."""
 
 
+@define(eq=False, repr=False, slots=False)  # the fields may be passwords
 class FormBody(RequestBody):
     """A form as `application/x-www-form-urlencoded`, sent once `before_last()` has returned, if that is given.
 
@@ -46,11 +49,10 @@ class FormBody(RequestBody):
 
     content_type = "application/x-www-form-urlencoded"
 
-    def __init__(
-        self, fields: Mapping[str, str | int | Token], before_last: Callable[[], Awaitable[None]] | None
-    ) -> None:
-        self._fields = fields
-        self._before_last = before_last
+    _fields: Mapping[str, str | int | Token]
+    _before_last: Callable[[], Awaitable[None]] | None
+
+    def __attrs_post_init__(self) -> None:
         self.content_length = len(self._encoded())
 
     async def _pieces(self) -> AsyncGenerator[bytes]:
