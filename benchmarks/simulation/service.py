@@ -91,7 +91,7 @@ class RemoteJob:
     cancelled: bool = False
     refunded: bool = False
     rejected: bool = False
-    """Whether its create was answered as one that cannot succeed."""
+    """Whether the client has been told that its create cannot succeed, or cannot know it: it counts no slot for it."""
 
     def unfinished(self, now: float) -> bool:
         return not self.cancelled and now < self.ended

@@ -220,6 +220,8 @@ class User:
         """Attach to the job of a URL among those that may be it, as the error says."""
         self.given_up[audio] = "unknown"  # unless it is found
         found = [job for job in self.service.jobs if job.audio == audio and {job.hash, job.short_hash} & {*error.found}]
+        for job in found:
+            job.rejected = True
         if not found:
             return
         job = client.attach(found[0].shown_hash(trio.current_time()))

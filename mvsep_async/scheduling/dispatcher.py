@@ -14,6 +14,7 @@ from mvsep_async.concurrency import Wakeup, Yielder
 from mvsep_async.errors import MVSepError
 from mvsep_async.jobs.coordinator import Coordinator
 from mvsep_async.jobs.entry import JobEntry
+from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobEvent, JobState
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.models.user import User
@@ -265,6 +266,9 @@ class Dispatcher:
                 self._in_flight.add(job.id)
         # The slot of a create is freed by its own task, which knows why it ended; an attached job has no slot.
         if before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT:
+            remains = before is JobState.LOST or resumes_later(job.facts.error)
+            if after is JobState.FAILED and remains and job.id in self._slots.held:
+                self._slots.left(self.clock())
             self._release_slot(job)
         elif before is JobState.LOST and after in AT_SERVICE and job.id not in self._slots.held:
             self.acquire_slot(job)  # it was freed while the job was searched for

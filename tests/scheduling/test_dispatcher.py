@@ -25,6 +25,7 @@ from mvsep_async.errors import (
     NoFreeSlotError,
     RateLimitedError,
     ServiceUnavailableError,
+    SubmissionUnknownError,
     TransportError,
 )
 from mvsep_async.jobs.coordinator import Coordinator
@@ -505,6 +506,25 @@ def test_a_rejected_job_needs_no_slot_while_it_is_searched_for_if_the_account_do
             await anyio.sleep(2 * JOB_SECONDS)
             assert here.states() == [JobState.DONE] * 4
             assert not here.dispatcher._slots.held
+
+    run_virtually(run)
+
+
+@pytest.mark.parametrize("error", [SubmissionUnknownError("?"), DOWN], ids=repr)
+def test_the_account_is_asked_before_the_slot_of_a_job_is_used_that_the_service_may_have(error: MVSepError) -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(TransportError("reset"))
+            here.submit(2)
+            await anyio.sleep(2)
+            here.service.others = 1
+            lost = next(job for job in here.jobs if job.state is JobState.LOST)
+            here.registry.apply(lost, JobEvent.FAILED, error=error)
+            await anyio.sleep(60)
+            assert len(here.service.creates) == 1
+            here.service.others = 0
+            await anyio.sleep(20)
+            assert len(here.service.creates) == 2
 
     run_virtually(run)
 
