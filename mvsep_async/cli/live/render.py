@@ -68,6 +68,8 @@ _AROUND: Final = 2
 """Lines other than lanes and sums: the title, and the line of the cursor."""
 _STAGE: Final = max(len(stage) for stage in Stage)
 _PERCENT: Final = 4
+_LEAST: Final = 16
+"""Columns that a title and a folder need beside each other."""
 _ROOMY: Final = 72
 """Columns from which on there is room for details beside the stage."""
 _CRAMPED: Final = 50
@@ -153,12 +155,12 @@ def _lane(lane: Lane, width: int, glyphs: Glyphs) -> Text:
 
 
 def _named(lane: Lane, width: int, glyphs: Glyphs) -> Text:
-    """Return the song's title in exactly so many columns, with its folder where there is room for that."""
+    """Return the song's title in exactly so many columns, with the folder that tells it from others of that title."""
     name, folder = visible(lane.name), visible(lane.folder)
-    room = width - cell_len(name) - 2
-    if not folder or room < min(8, cell_len(folder)):
+    if not folder or width < _LEAST:
         return Text(cut_middle(name, width, glyphs))
-    return Text.assemble(name, "  ", (cut_middle(folder, room, glyphs), "dim"))
+    room = max(width - cell_len(name) - 2, min(cell_len(folder), width // 3))
+    return Text.assemble(cut_middle(name, width - room - 2, glyphs), "  ", (cut_middle(folder, room, glyphs), "dim"))
 
 
 def _bar(fraction: float | None, width: int, style: str, glyphs: Glyphs) -> Text:

@@ -184,12 +184,12 @@ def test_where_nothing_else_is_known_a_lane_tells_how_long_it_runs() -> None:
     assert lines(Board(lanes=(evolve(lane, elapsed=0.4),)), 100)[0].endswith("processing")
 
 
-def test_the_folder_is_shown_only_where_there_is_room_beside_the_whole_title() -> None:
+def test_the_folder_is_shown_beside_the_title_which_is_cut_for_it() -> None:
     progress = Progress(stage=Stage.PROCESSING, fraction=0.5)
     for name, folder, shown in (
         ("track1", "An Album", "track1  An Album "),
         ("track1", "A folder with a long name", "track1  A folder with…g name "),
-        ("A title that takes all of the room", "An Album", "A title that takes… the room "),
+        ("A title that takes all of the room", "An Album", "A title that… room  An Album"),
     ):
         (line,) = lines(Board(lanes=(Lane(name=name, folder=folder, progress=progress),)), 80)[:1]
         assert line.startswith(shown)
