@@ -28,7 +28,7 @@ from mvsep_async.client import MVSepClient
 from mvsep_async.errors import AuthenticationError, MVSepError
 from mvsep_async.jobs.job import Job
 from mvsep_async.jobs.progress import Progress
-from mvsep_async.library import EventKind, LibraryEvent, LibraryResult, Tally
+from mvsep_async.library import EventKind, LibraryEvent, Tally
 from mvsep_async.recipes import Recipe, Step, credits_of, read_recipe, run_recipe
 from mvsep_async.recipes.run import HIDDEN
 
@@ -104,8 +104,8 @@ async def run(
         run = _RecipeRun(client, resolved, Songs(sources, exclude=folder), folder, layout, transfer, anyway, view)
         again = "" if path is None else "; the same command continues where it stopped"
         with when_stopped(lambda: terminal().note(f"stopped: {amount(view.tally.separated, 'song')} done{again}")):
-            result = await view.follow(client, run.separate)
-    return FAILED if result.tally.failed else DONE
+            await view.follow(client, run.separate)
+    return FAILED if view.tally.failed else DONE
 
 
 @recipe.command
@@ -157,7 +157,7 @@ class _RecipeRun:
     view: LibraryRun
     _tally: Tally = field(factory=Tally)
 
-    async def separate(self) -> LibraryResult:
+    async def separate(self) -> None:
         rejected: list[tuple[str, str]] = []
         self.songs.on_bad = lambda source, error: rejected.append((source, str(error)))
         await self.songs.search()
@@ -171,7 +171,6 @@ class _RecipeRun:
             for source in found:
                 await room.acquire_on_behalf_of(source)
                 tasks.start_soon(self._song, source, room)
-        return LibraryResult(tally=self._tally, dry_run=False)
 
     async def _song(self, source: str, room: anyio.CapacityLimiter) -> None:
         try:
