@@ -24,7 +24,6 @@ from mvsep_async.library.planner import Planner
 from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.report import write_report
 from mvsep_async.library.scheduler import SongOrder, SongScheduler
-from mvsep_async.library.separator import SongSeparator
 from mvsep_async.library.spending import Spending
 from mvsep_async.library.stems import StemStore
 from mvsep_async.models.output_format import OutputFormat
@@ -112,13 +111,10 @@ async def separate_library(
     try:
         run, progress = new_id(), RunProgress(on_event)
         planner = Planner(source, target, methods, plan, manifest, run, retry_failed, _texts(include), _texts(exclude))
-        separator = SongSeparator(client, target, manifest, copy_tags, transfer, run, anyway, progress.notice)
-        stem_store = StemStore(target, manifest, planner)
-        executor = ActionExecutor(target, planner, manifest, separator, stem_store, progress)
+        stem_store = StemStore(planner)
+        executor = ActionExecutor(client, planner, stem_store, progress, copy_tags, transfer, anyway)
         spending = Spending(client, CreditBudget(max_credits), progress)
-        scheduler = SongScheduler(
-            client, planner, manifest, stem_store, executor, spending, progress, dry_run, earlier or {}
-        )
+        scheduler = SongScheduler(client, planner, stem_store, executor, spending, progress, dry_run, earlier or {})
         await scheduler.run(order, repeat)
         left = await _user(client, needed=False)
         written = None

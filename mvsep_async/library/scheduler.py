@@ -36,15 +36,13 @@ from mvsep_async.library.decisions import (
     check_stems,
 )
 from mvsep_async.library.earlier import EarlierResult, adopt, find_earlier
-from mvsep_async.library.executor import ActionExecutor
+from mvsep_async.library.executor import ActionExecutor, JobObserver
 from mvsep_async.library.in_flight import SongsInFlight
-from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import EventKind, Notice
 from mvsep_async.library.planner import PlannedSong, Planner
 from mvsep_async.library.progress import RunProgress
 from mvsep_async.library.reader import SongReader, has_changed
 from mvsep_async.library.records import FailedSong
-from mvsep_async.library.separator import JobObserver
 from mvsep_async.library.spending import Spending
 from mvsep_async.library.stems import StemStore
 from mvsep_async.recipes.recipe import Step
@@ -69,7 +67,6 @@ class SongScheduler:
 
     client: MVSepClient
     planner: Planner
-    manifest: Manifest
     stems: StemStore
     executor: ActionExecutor
     spending: Spending
@@ -233,7 +230,7 @@ class SongScheduler:
         known = await in_thread(adopt, item, self.planner.target, self.earlier)
         if known is None:
             return None
-        await in_thread(self.manifest.record, known)
+        await in_thread(self.planner.manifest.record, known)
         action = check_stems(item.method.recipe, known, await in_thread(self.planner.sizes, known))
         return evolve(item, action=action, known=known, credits=0)
 
@@ -291,7 +288,7 @@ class SongScheduler:
 
     async def _report_daily_limit(self) -> None:
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        done = await in_thread(self.manifest.count_since, midnight.timestamp(), self._in_flight.downloading)
+        done = await in_thread(self.planner.manifest.count_since, midnight.timestamp(), self._in_flight.downloading)
         self.progress.daily_limit(self.planner.source, done)
 
     async def _count_ahead(self) -> None:
@@ -325,7 +322,7 @@ class SongScheduler:
         if kind is not FailureKind.PERMANENT:
             self._failed.append(item)
         if kind is not FailureKind.TEMPORARY and item.content is not None:
-            await in_thread(self.manifest.record_failure, _failed_song(item, kind, error))
+            await in_thread(self.planner.manifest.record_failure, _failed_song(item, kind, error))
         if isinstance(error, DailyLimitError) and self.stopped is None:
             self.stopped = "the daily limit of a free account: start again when the service allows more"
         if isinstance(error, DownloadError) and self.stopped is None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from attrs import define, evolve
 
 from mvsep_async.library.decisions import Follow
-from mvsep_async.library.manifest import Manifest
 from mvsep_async.library.outcome import Notice
 from mvsep_async.library.planner import EDITED, PlannedSong, Planner
 from mvsep_async.library.records import ManifestFile, Renames, SeparatedSong, replaced_name
@@ -32,15 +31,13 @@ class StemStore:
     A rename is written into the manifest first, then done: a process that is killed in between leaves it to the next.
     """
 
-    target: Path
-    manifest: Manifest
     planner: Planner
 
     def recover(self) -> None:
         """Finish the renames that a killed process has left."""
-        for song, renames in self.manifest.unfinished_renames():
+        for song, renames in self.planner.manifest.unfinished_renames():
             self._rename(renames)
-            self.manifest.rename(song.source, song)
+            self.planner.manifest.rename(song.source, song)
 
     def follow(self, item: PlannedSong) -> tuple[SeparatedSong | None, list[Notice]]:
         """Bring the stems of the same audio to the song's place, and return what the manifest holds of it then.
@@ -54,7 +51,7 @@ class StemStore:
             return None, []
         known = recalled.known
         notices: list[Notice] = []
-        before = self.manifest.song(item.song.name, item.method.digest)
+        before = self.planner.manifest.song(item.song.name, item.method.digest)
         if before is not None and before.content != item.content.digest:
             notices += self.set_aside(before)
         song = evolve(
@@ -72,20 +69,20 @@ class StemStore:
         if known.source == item.song.name or self.planner.is_moved(known, item.song):
             try:
                 for _, new in pairs:
-                    (self.target / new.path).parent.mkdir(parents=True, exist_ok=True)
+                    (self.planner.target / new.path).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 notices.append(_stay(item, known, error))
-                self.manifest.rename(known.source, evolve(song, place=known.place), ())
+                self.planner.manifest.rename(known.source, evolve(song, place=known.place), ())
                 return evolve(song, place=known.place), notices
             renames = [(old.path, new.path) for old, new in pairs]
-            self.manifest.rename(known.source, moved, renames)
+            self.planner.manifest.rename(known.source, moved, renames)
             self._rename(renames)
-            self.manifest.rename(moved.source, moved)
+            self.planner.manifest.rename(moved.source, moved)
             return moved, notices
         for old, new in pairs:
             self._copy(old, new)
         moved = evolve(moved, credits=0, timelines=(), run="")  # paid for the other song
-        self.manifest.record(moved)
+        self.planner.manifest.record(moved)
         return moved, notices
 
     def set_aside(self, song: SeparatedSong) -> list[Notice]:
@@ -94,7 +91,7 @@ class StemStore:
         renames: list[tuple[str, str]] = []
         notices: list[Notice] = []
         for file in song.files:
-            path = self.target / file.path
+            path = self.planner.target / file.path
             size = path.stat().st_size if path.exists() else 0
             if size not in (0, file.size):
                 notices.append(Notice(path, EDITED))
@@ -105,19 +102,19 @@ class StemStore:
         name = replaced_name(song.content)
         aside = evolve(song, source=name, place=name, files=tuple(files))
         for _, after in renames[:1]:
-            (self.target / after).parent.mkdir(parents=True, exist_ok=True)
-        self.manifest.rename(song.source, aside, renames)
+            (self.planner.target / after).parent.mkdir(parents=True, exist_ok=True)
+        self.planner.manifest.rename(song.source, aside, renames)
         self._rename(renames)
-        self.manifest.rename(aside.source, aside)
+        self.planner.manifest.rename(aside.source, aside)
         return notices
 
     def discard_replaced(self) -> None:
         """Remove the stems that were set aside, whose audio is no longer in the source folder."""
-        for song in self.manifest.replaced_songs():
+        for song in self.planner.manifest.replaced_songs():
             for file in song.files:
-                (self.target / file.path).unlink(missing_ok=True)
-                self._remove_empty((self.target / file.path).parent)
-            self.manifest.forget(song)
+                (self.planner.target / file.path).unlink(missing_ok=True)
+                self._remove_empty((self.planner.target / file.path).parent)
+            self.planner.manifest.forget(song)
 
     def _at_place(self, item: PlannedSong, files: tuple[ManifestFile, ...]) -> tuple[ManifestFile, ...]:
         """Return the files with the paths that they have at the place of `item`; names that are taken get a number."""
@@ -136,12 +133,12 @@ class StemStore:
         return tuple(placed)
 
     def _is_foreign(self, name: str, file: ManifestFile) -> bool:
-        path, old = self.target / name, self.target / file.path
+        path, old = self.planner.target / name, self.planner.target / file.path
         return os.path.lexists(path) and not (old.exists() and path.is_file() and filecmp.cmp(path, old, shallow=False))
 
     def _rename(self, renames: Renames) -> None:
         for before, after in renames:
-            old, new = self.target / before, self.target / after
+            old, new = self.planner.target / before, self.planner.target / after
             with suppress(FileNotFoundError):  # removed by the user, or renamed before the process was killed
                 new.parent.mkdir(parents=True, exist_ok=True)
                 old.replace(new)
@@ -149,7 +146,7 @@ class StemStore:
 
     def _copy(self, old: ManifestFile, new: ManifestFile) -> None:
         """Copy a stem that is as it was written; one that was edited, or cannot be copied, is fetched again later."""
-        source, copy = self.target / old.path, self.target / new.path
+        source, copy = self.planner.target / old.path, self.planner.target / new.path
         part = copy.with_name(f".{copy.name}.part")
         try:
             if source.stat().st_size != old.size:
@@ -164,7 +161,7 @@ class StemStore:
     def _remove_empty(self, folder: Path) -> None:
         """Remove folders that became empty, up to the target."""
         with suppress(OSError):
-            while folder != self.target and folder.is_relative_to(self.target):
+            while folder != self.planner.target and folder.is_relative_to(self.planner.target):
                 folder.rmdir()
                 folder = folder.parent
 

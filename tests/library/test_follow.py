@@ -271,8 +271,8 @@ async def test_a_killed_move_of_stems_is_finished_by_the_next_run(
 
     def kill(store: StemStore, renames: list[tuple[str, str]]) -> None:
         before, after = renames[0]
-        (store.target / after).parent.mkdir(parents=True, exist_ok=True)
-        (store.target / before).rename(store.target / after)
+        (stems / after).parent.mkdir(parents=True, exist_ok=True)
+        (stems / before).rename(stems / after)
         raise Killed
 
     with monkeypatch.context() as patched:
