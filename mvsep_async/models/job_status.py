@@ -77,11 +77,9 @@ def read_job(answer: Json, *, hash: str) -> JobStatus:
     """
     what = "separation/get"
     body, kind, status, beside = _opened(answer, what)
-    if kind is not JobKind.DONE:
-        return _status({**beside, **body}, kind, status, hash, what)
-    if "files" not in body:
+    if kind is JobKind.DONE and "files" not in body:
         raise ProtocolError(f"the answer to {what} has status done but no list of files", hash=hash)
-    return _done(body, beside, kind, status, hash, what)
+    return _status(body, beside, kind, status, hash, what)
 
 
 def read_remote(answer: Json, *, hash: str) -> JobStatus:
@@ -91,30 +89,24 @@ def read_remote(answer: Json, *, hash: str) -> JobStatus:
     """
     what = "separation/get-remote"
     body, kind, status, beside = _opened(answer, what)
-    if kind is not JobKind.DONE:
-        return _status({**beside, **body}, kind, status, hash, what)
-    real = with_hash(body).get("hash")
-    if isinstance(real, str) and real and "files" not in body:
-        return _status({**beside, **body}, kind, status, real, what)
-    # Not seen, but easy to read: the result itself, without the step in between.
-    real = real if isinstance(real, str) and real else hash
-    if "files" not in body:
-        raise ProtocolError(f"the answer to {what} has status done but no hash of the real job", hash=hash)
-    return _done(body, beside, kind, status, real, what)
-
-
-def _done(
-    body: Mapping[str, Json], beside: Mapping[str, Json], kind: JobKind, status: str, hash: str, what: str
-) -> JobStatus:
-    result = {key: value for key, value in body.items() if key != "message"}
-    separation = decode({**result, "hash": hash}, Separation, what=what)
-    return _status({**beside, "message": body.get("message")}, kind, status, hash, what, separation)
+    if kind is JobKind.DONE:
+        real = with_hash(body).get("hash")
+        if isinstance(real, str) and real:
+            hash = real
+        elif "files" not in body:  # not seen, but easy to read: the result itself, without the step in between
+            raise ProtocolError(f"the answer to {what} has status done but no hash of the real job", hash=hash)
+    return _status(body, beside, kind, status, hash, what)
 
 
 def _status(
-    body: Mapping[str, Json], kind: JobKind, status: str, hash: str, what: str, separation: Separation | None = None
+    body: Mapping[str, Json], beside: Mapping[str, Json], kind: JobKind, status: str, hash: str, what: str
 ) -> JobStatus:
-    known: dict[str, Json] = {**body, "kind": kind.value, "status": status, "hash": hash}
+    separation = None
+    if kind is JobKind.DONE and "files" in body:
+        result = {key: value for key, value in body.items() if key != "message"}
+        separation = decode({**result, "hash": hash}, Separation, what=what)
+        body = {"message": body.get("message")}
+    known: dict[str, Json] = {**beside, **body, "kind": kind.value, "status": status, "hash": hash}
     return evolve(decode(known, JobStatus, what=what), separation=separation)
 
 
