@@ -184,10 +184,16 @@ class User:
             async with trio.open_nursery() as songs:
                 for audio in self.keyed:
                     songs.start_soon(self._submit, client, audio)
+                failed: list[Source] = []
                 async for job in client.map(self.sources, directory=self.target, algorithm=40):
                     self._ended(job)
                     if isinstance(job.error, SubmissionUnknownError):
                         songs.start_soon(self._look_for, client, job.error, self.urls[str(job.source)])
+                    elif isinstance(job.error, _NOT_THE_SONGS):
+                        failed.append(job.source)
+                async for job in client.map(failed, directory=self.target, algorithm=40, retry_failed=True):
+                    self.story.say("user", "asks for a song again")
+                    self._ended(job)
             self.finished_all = all(job.error is None for job in client.jobs())
             nursery.cancel_scope.cancel()
 
