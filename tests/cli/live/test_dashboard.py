@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mvsep_async.cli.live.board import Board, Lane
-from mvsep_async.cli.live.driver import LiveDisplay, folded_rows, reflows
+from mvsep_async.cli.live.dashboard import LiveDisplay, folded_rows, reflows
 from mvsep_async.cli.terminal import Terminal
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
@@ -70,7 +70,7 @@ CHILD = """
 import os, signal, sys, time
 import anyio
 from mvsep_async.cli.live.board import Board, Lane
-from mvsep_async.cli.live.driver import open_display
+from mvsep_async.cli.live.dashboard import open_display
 from mvsep_async.cli.terminal import open_terminal
 from mvsep_async.jobs.progress import Progress
 from mvsep_async.models.stage import Stage
