@@ -53,7 +53,7 @@ class JobEvent(StrEnum):
     """Refused for lack of a slot, not sent completely, or not in the service's lists: the job is queued again."""
     ACCEPTED = "accepted by the service"
     URL_ACCEPTED = "URL accepted by the service"
-    ANSWER_LOST = "answer to the create lost"
+    OUTCOME_UNKNOWN = "outcome of the create unknown"
     FOUND = "found in the service's lists"
     FETCHED = "URL fetched by the service"
     STATUS_WAITING = "status waiting"
@@ -102,7 +102,7 @@ TRANSITIONS: Final = MappingProxyType(
         (JobState.CREATING, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.CREATING, JobEvent.ACCEPTED): JobState.WAITING,
         (JobState.CREATING, JobEvent.URL_ACCEPTED): JobState.FETCHING,
-        (JobState.CREATING, JobEvent.ANSWER_LOST): JobState.LOST,
+        (JobState.CREATING, JobEvent.OUTCOME_UNKNOWN): JobState.LOST,
         (JobState.LOST, JobEvent.FOUND): JobState.WAITING,
         (JobState.LOST, JobEvent.NOT_ACCEPTED): JobState.QUEUED,
         (JobState.FETCHING, JobEvent.FETCHED): JobState.WAITING,

@@ -87,7 +87,7 @@ class CreateOutcomes:
 
     def handle_absent(self, job: JobEntry, *, cancelling: bool) -> None:
         """Handle a lost create that did not reach the service: after `patience`, the job fails with the last error."""
-        self.registry.emit(Retried("create", "its answer was lost, and the service does not have the job", job.id))
+        self.registry.emit(Retried("create", "the service does not have the job", job.id))
         if job.id in self._rejections and not cancelling:
             self.fail(job, self._rejections[job.id])
             return
@@ -177,7 +177,7 @@ class CreateOutcomes:
         """Search the service's lists for a job whose create got an answer that proves nothing."""
         self._lost.pop(job.id, None)  # the service answers, so there is no outage
         message = f"{error.message}; searching the service's lists for the job"
-        self.registry.apply(job, JobEvent.ANSWER_LOST, progress=queued(message))
+        self.registry.apply(job, JobEvent.OUTCOME_UNKNOWN, progress=queued(message))
 
     async def _adopt(self, job: JobEntry, lists: AccountLists, error: MVSepError) -> bool:
         """Continue a refused job that is, or may be, in the account's lists; `True` if it needs no create.

@@ -69,7 +69,7 @@ class Scheduler:
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED)  # its last bytes were not sent
                 self.dispatcher.submit(job)
             case JobState.CREATING:
-                self.registry.apply(job, JobEvent.ANSWER_LOST)
+                self.registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
             case JobState.LOST:
                 self.recovery.begin(job)
             case JobState.DOWNLOADING:

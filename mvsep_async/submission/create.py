@@ -208,7 +208,7 @@ class Launcher:
                         self._check_own(job, created, attempt)
             if attempt.answer.cancelled_caught:
                 if not attempt.given_up:
-                    self.registry.apply(job, JobEvent.ANSWER_LOST)
+                    self.registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
                 return CreateResult(Fate.LOST)
         except get_cancelled_exc_class():
             if not attempt.given_up:
@@ -222,7 +222,7 @@ class Launcher:
             fate = fate_of(error, handed_over=attempt.handed_over)
             if fate is Fate.LOST:
                 message = f"{error.message}; searching the service's lists for the job"
-                self.registry.apply(job, JobEvent.ANSWER_LOST, progress=queued(message))
+                self.registry.apply(job, JobEvent.OUTCOME_UNKNOWN, progress=queued(message))
             elif not (attempt.handed_over and was_answered(error)):
                 self.registry.apply(job, JobEvent.NOT_ACCEPTED, progress=queued(error.message))
             return CreateResult(fate, error)

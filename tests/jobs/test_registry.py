@@ -71,7 +71,7 @@ class World:
         ([], True),
         ([JobEvent.UPLOAD_BEGAN], True),
         ([JobEvent.SLOT_TAKEN], True),
-        ([JobEvent.SLOT_TAKEN, JobEvent.ANSWER_LOST], True),
+        ([JobEvent.SLOT_TAKEN, JobEvent.OUTCOME_UNKNOWN], True),
         ([JobEvent.SLOT_TAKEN, JobEvent.ACCEPTED], False),
     ],
     ids=str,
@@ -215,7 +215,7 @@ def test_a_hash_names_the_job_of_the_journal_also_if_it_was_attached_to_before()
     attached = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))
     job = world.job()
     world.registry.apply(job, JobEvent.SLOT_TAKEN)
-    world.registry.apply(job, JobEvent.ANSWER_LOST)
+    world.registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
     world.registry.apply(job, JobEvent.FOUND, hash="h")
     world.registry.apply(attached, JobEvent.STATUS_PROCESSING)
     assert world.registry.find("hash", "h") is job
@@ -238,7 +238,7 @@ def test_what_a_create_looks_like_from_outside(source: str | None, stage: Stage)
     job = world.job(source)
     world.registry.apply(job, JobEvent.SLOT_TAKEN)
     assert job.stage is stage
-    world.registry.apply(job, JobEvent.ANSWER_LOST)
+    world.registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
     assert job.stage is stage
 
 

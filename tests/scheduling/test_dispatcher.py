@@ -83,7 +83,7 @@ class Service:
             self.most = max(self.most, self.unfinished)
             return CreateResult(Fate.ACCEPTED)
         if isinstance(error, TransportError):
-            self.registry.apply(job, JobEvent.ANSWER_LOST)
+            self.registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
             return CreateResult(Fate.LOST, error)
         if not was_answered(error):
             self.registry.apply(job, JobEvent.NOT_ACCEPTED)

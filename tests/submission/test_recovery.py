@@ -72,7 +72,7 @@ def searched(
         )
         job = registry.add(JobRequest("mv1", source, JobSettings()))
         registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=registry.stamp())
-        registry.apply(job, JobEvent.ANSWER_LOST)
+        registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
         async with anyio.create_task_group() as tasks:
             recovery.begin(job)
             tasks.start_soon(recovery.run)
@@ -151,7 +151,7 @@ def test_jobs_that_are_lost_in_an_outage_do_not_read_the_lists_one_after_the_oth
             for number in range(100):
                 job = registry.add(JobRequest(f"mv{number}", "song.wav", JobSettings()))
                 registry.apply(job, JobEvent.SLOT_TAKEN, intent_at=registry.stamp())
-                registry.apply(job, JobEvent.ANSWER_LOST)
+                registry.apply(job, JobEvent.OUTCOME_UNKNOWN)
                 recovery.begin(job)
                 await anyio.sleep(0.5)
             tasks.cancel_scope.cancel()
