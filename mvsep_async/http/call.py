@@ -86,3 +86,4 @@ class Caller(Protocol):
 
     async def call(self, call: Call, /) -> Json:
         """Send the call and return the decoded answer, or raise the `MVSepError` that it stands for."""
+        ...

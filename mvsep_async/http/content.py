@@ -31,9 +31,11 @@ class Content(Protocol):
     @property
     def size(self) -> int:
         """The number of bytes."""
+        ...
 
     def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the bytes in pieces, from the start."""
+        ...
 
 
 @frozen

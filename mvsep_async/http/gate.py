@@ -24,15 +24,19 @@ class Allowance(Protocol):
     @property
     def share(self) -> float:
         """The part of the account's requests that this client should use for polls."""
+        ...
 
     def connect(self, wake: Callable[[], None]) -> None:
         """Set the function to call when `take` may succeed again."""
+        ...
 
     def take(self, priority: Priority) -> bool:
         """Use one request of this priority. If none is left, return `False` and ask for more."""
+        ...
 
     def learned(self, limit: int) -> None:
         """Report the account's limit of requests a minute, as the service's headers give it."""
+        ...
 
 
 @define

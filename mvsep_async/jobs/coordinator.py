@@ -38,33 +38,43 @@ class CoordinatedClient(Protocol):
 
     def slots_changed(self) -> None:
         """React to a slot that may have come free."""
+        ...
 
     def take_over(self, view: JobView) -> None:
         """Continue the job of a client that has ended, in the state that the journal records."""
+        ...
 
     def give_up(self, job: str) -> None:
         """Stop working on a job that another client has taken over."""
+        ...
 
     def cancel_requested(self, job: str) -> None:
         """Cancel a job of this client on the request of another client."""
+        ...
 
     def found(self, job: str, *, hash: str | None, remote: str | None, host: str | None) -> None:
         """Record the answer to a lost create, which the job's former client received after the job was taken over."""
+        ...
 
     def show(self, view: JobView) -> None:
         """Publish the progress that another client has written for its job."""
+        ...
 
     def job_pruned(self, job: str) -> None:
         """Fail the handles of a job that another client has pruned."""
+        ...
 
     def own_job(self, job: str) -> JobEntry | None:
         """Return a job of this client."""
+        ...
 
     def is_elsewhere(self, job: str) -> bool:
         """Tell whether a job that has a handle here is another client's."""
+        ...
 
     def own_jobs(self) -> Sequence[JobEntry]:
         """Return the unfinished jobs of this client."""
+        ...
 
 
 @define(eq=False)

@@ -30,18 +30,23 @@ class JobBackend(Protocol):
     @property
     def closed(self) -> bool:
         """Whether the client was closed, so that it does not change its jobs any further."""
+        ...
 
     def queue_progress(self, job: JobEntry, *, subscribed: bool = False) -> Progress:
         """Return the progress of a queued job with its place; with `subscribed`, publish later changes of the place."""
+        ...
 
     async def cancel(self, job: JobEntry) -> bool:
         """Cancel a job; see `Job.cancel`."""
+        ...
 
     async def download(self, job: JobEntry, target: Target, *, mirror: bool) -> list[Path]:
         """Download the stems of a job; see `Job.download`."""
+        ...
 
     async def delete(self, job: JobEntry) -> bool:
         """Delete a job at the service; see `Job.delete`."""
+        ...
 
 
 @define(frozen=True, eq=False, repr=False)

@@ -27,12 +27,15 @@ class StreamBackend(Protocol):
     @property
     def tasks(self) -> TaskGroup:
         """The client's task group."""
+        ...
 
     def slots(self) -> int:
         """Return how many jobs may be at the service at one time, as far as is known."""
+        ...
 
     async def account_known(self) -> None:
         """Wait until `slots` is exact, because the account's plan is known."""
+        ...
 
 
 @define(eq=False, repr=False)

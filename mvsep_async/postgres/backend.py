@@ -39,20 +39,25 @@ class Backend(Protocol):
     @property
     def transactions(self) -> Transactions:
         """Runs the transactions of one process."""
+        ...
 
     async def open(self) -> tuple[Store, Path]:
         """Connect, and return the tables in the name of a new process, and the folder for spooled songs."""
+        ...
 
     def closing(self) -> None:
         """Limit the time that further transactions may take, since the client closes."""
+        ...
 
     async def close(self) -> None:
         """Close the connection."""
+        ...
 
     async def listen(
         self, account: str, on_notice: Callable[[Notice], None], on_listening: Callable[[bool], None]
     ) -> None:
         """Call `on_notice` with each notice of an account, and `on_listening` when notices start or stop arriving."""
+        ...
 
 
 @frozen(eq=False)

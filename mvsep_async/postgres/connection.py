@@ -61,6 +61,7 @@ class Transactions(Protocol):
         It may run twice, so it must be idempotent. Raises `DatabaseUnavailableError`, after which the transaction may
         or may not be committed, and `JournalError` for any other error of the database.
         """
+        ...
 
 
 async def connect(url: PostgresURL) -> Connection:
