@@ -28,7 +28,7 @@ class AudioData:
     file: BinaryIO
     size: int = field(init=False)
 
-    @size.default
+    @size.default  # pyright: ignore[reportAttributeAccessIssue]
     def _(self) -> int:
         return self.file.seek(0, os.SEEK_END)
 

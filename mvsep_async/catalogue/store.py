@@ -41,9 +41,9 @@ class CatalogueStore:
     """
 
     _algorithms: Callable[[str], Awaitable[Catalogue]]
-    _cache: DiskCache | None = field(default=None, kw_only=True)
-    _max_age: float = field(default=DAY, kw_only=True)
-    _now: Callable[[], float] = field(default=time.time, kw_only=True)
+    _cache: DiskCache | None = field(default=None, kw_only=True, alias="cache")
+    _max_age: float = field(default=DAY, kw_only=True, alias="max_age")
+    _now: Callable[[], float] = field(default=time.time, kw_only=True, alias="now")
     _cached: Catalogue | None = field(default=None, init=False)
     _lock: anyio.Lock = field(factory=anyio.Lock, init=False)
 

@@ -44,10 +44,10 @@ class MultipartBody(RequestBody):
 
     _fields: Mapping[str, str | int | Token]
     _parts: tuple[Part, ...] = ()
-    _on_progress: Callable[[int, int], None] | None = field(default=None, kw_only=True)
-    _on_handed_over: Callable[[], None] | None = field(default=None, kw_only=True)
-    _before_last: Callable[[], Awaitable[None]] | None = field(default=None, kw_only=True)
-    _bandwidth: Bandwidth | None = field(default=None, kw_only=True)
+    _on_progress: Callable[[int, int], None] | None = field(default=None, kw_only=True, alias="on_progress")
+    _on_handed_over: Callable[[], None] | None = field(default=None, kw_only=True, alias="on_handed_over")
+    _before_last: Callable[[], Awaitable[None]] | None = field(default=None, kw_only=True, alias="before_last")
+    _bandwidth: Bandwidth | None = field(default=None, kw_only=True, alias="bandwidth")
     _boundary: str = field(factory=lambda: secrets.token_hex(16), init=False)
     handed_over: bool = field(default=False, init=False)
 

@@ -86,7 +86,7 @@ class SongScheduler:
     _waiting: bool = field(default=False, init=False)
     _fatal: MVSepError | None = field(default=None, init=False)
 
-    @_in_flight.default
+    @_in_flight.default  # pyright: ignore[reportAttributeAccessIssue]
     def _(self) -> SongsInFlight:
         return SongsInFlight(self.client)
 

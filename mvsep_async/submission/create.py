@@ -333,7 +333,7 @@ async def _parts(request: JobRequest) -> tuple[Part, ...]:
         case Stream():
             raise UploadError("a stream is spooled before it is sent", job=request.id)
         case Spooled(path, _) | path:
-            content = await FileContent.open(path)
+            content = await FileContent.open(path)  # pyright: ignore[reportArgumentType] # it takes it for `None`
     return (Part("audiofile", upload_name(request.id, label(request.source, request.filename)), content),)
 
 

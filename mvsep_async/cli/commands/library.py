@@ -247,8 +247,8 @@ def finish_library(
     others: Any = {name: given.pop(name) for name in ("transfer", "anyway") if name in given}
     settings = read_settings(given, f"the library {target}")
     source = settings.pop("source")
-    include = tuple("/" + escape_pattern(song) for song in songs)
-    chosen = LibraryOptions(**settings | {"include": include})
+    settings["include"] = tuple("/" + escape_pattern(song) for song in songs)
+    chosen = LibraryOptions(**settings)
     return library(source, target, options=chosen, yes=True, line=line, common=common, **others)
 
 
