@@ -179,7 +179,7 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
     path = config_file.config_path()
     values = config_file.read(path, common.profile)
     origin = str(path) if common.profile is None else f"[profile.{common.profile}] of {path}"
-    token = _token(environ, values, origin, common.profile)
+    token, token_origin = _token(environ, values, origin, common.profile)
     place = journal_address(values["journal"]) if "journal" in values else None
     url = place if isinstance(place, PostgresURL) else None
     secret = "token" if "token" in values else "password" if url is not None and url.has_password else None
@@ -205,8 +205,8 @@ def load_config(common: CommonOptions, environ: Mapping[str, str] = os.environ) 
         journal_url=url,
         limit_rate=_first((values.get("limit_rate"), origin)),
         shared_files=_first((values.get("shared_files"), origin), ("false", "default")),
-        token=None if token.value is None else Token(token.value),
-        token_origin=token.origin,
+        token=token,
+        token_origin=token_origin,
         profile=common.profile,
     )
 
@@ -279,10 +279,16 @@ def parse_rate(text: str | None) -> float | None:
     return rate
 
 
-def _token(environ: Mapping[str, str], values: Mapping[str, str], origin: str, profile: str | None) -> ConfigValue:
-    candidates = [(environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE), (values.get("token", "").strip(), origin)]
-    # A profile that is asked for takes precedence over the environment.
-    return _first(*(candidates if profile is None else reversed(candidates)))
+def _token(
+    environ: Mapping[str, str], values: Mapping[str, str], origin: str, profile: str | None
+) -> tuple[Token | None, str]:
+    candidates = [(environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE), (values.get("token"), origin)]
+    if profile is not None:
+        candidates.reverse()  # a profile that is asked for takes precedence over the environment
+    for given, place in candidates:
+        if given and given.strip():
+            return Token(given.strip()), place
+    return None, "not set"
 
 
 def address_of_region(region: str | None) -> str | None:
