@@ -10,6 +10,7 @@ from mvsep_async.models.stage import Stage
 
 __all__ = [
     "AT_SERVICE",
+    "BEFORE_SERVICE",
     "HOLDS_SLOT",
     "OVER",
     "TRANSITIONS",
@@ -86,6 +87,9 @@ _STATE_OF_STATUS: Final = {
 
 OVER: Final = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
 """Final states. `DONE` is not among them, since a download may follow."""
+
+BEFORE_SERVICE: Final = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST})
+"""States in which the song may have to be sent, for the first time or again."""
 
 AT_SERVICE: Final = frozenset({JobState.FETCHING, *_WORKING})
 """States in which the service has the job and it is unfinished."""

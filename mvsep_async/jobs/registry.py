@@ -18,7 +18,7 @@ from mvsep_async.jobs.entry import JobEntry, LookupKey
 from mvsep_async.jobs.facts import NOTHING, Facts
 from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import Journal, Record
-from mvsep_async.jobs.lifecycle import JobEvent, JobState, next_state, stage_of
+from mvsep_async.jobs.lifecycle import BEFORE_SERVICE, JobEvent, JobState, next_state, stage_of
 from mvsep_async.jobs.progress import QUEUED, Progress, fraction
 from mvsep_async.jobs.request import JobRequest
 from mvsep_async.models.stage import Stage
@@ -28,9 +28,6 @@ from mvsep_async.sources import Data, Spooled
 __all__ = ["Change", "JobRegistry"]
 
 logger = logging.getLogger("mvsep_async")
-
-_NOT_ACCEPTED: Final = (JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST)
-"""States in which the song may have to be sent, for the first time or again."""
 
 _LOCAL: Final = ("planned", "paths")
 """The facts that describe files on this machine."""
@@ -114,7 +111,7 @@ class JobRegistry:
         """
         state = self._interrupted.get(job.id)
         bytes_gone = isinstance(job.request.source, Data | Spooled) and self.journal.spool is None
-        if job.state is not JobState.FAILED or state is None or (bytes_gone and state in _NOT_ACCEPTED):
+        if job.state is not JobState.FAILED or state is None or (bytes_gone and state in BEFORE_SERVICE):
             return False
         del self._interrupted[job.id]
         job.state, job.facts = state, evolve(job.facts, error=None)
@@ -165,7 +162,7 @@ class JobRegistry:
     def song_moved(self, job: JobEntry, request: JobRequest) -> None:
         """Update a job whose song was moved or touched: its fingerprint, and its path if it is not sent yet."""
         changes: dict[str, Any] = {"fingerprint": request.fingerprint}
-        if job.state in _NOT_ACCEPTED:
+        if job.state in BEFORE_SERVICE:
             changes["source"] = request.source
         self._remove_names(job)
         job.request = evolve(job.request, **changes)

@@ -12,7 +12,7 @@ from attrs import field, frozen
 from mvsep_async.http.call import Json
 from mvsep_async.models.output_format import OutputFormat
 from mvsep_async.naming import check_layout
-from mvsep_async.sources import JobSource, RemoteType
+from mvsep_async.sources import JobSource, RemoteType, is_url
 
 __all__ = ["ID_PATTERN", "JobRequest", "JobSettings", "Target", "new_id"]
 
@@ -77,6 +77,11 @@ class JobRequest:
     target: Target | None = None
     fingerprint: str | None = None
     content: str | None = None
+
+    @property
+    def uploads(self) -> bool:
+        """Whether a file is uploaded: it is read from this machine's disk, and its job's hash has the job's tag."""
+        return self.source is not None and not is_url(self.source)
 
 
 def new_id() -> str:

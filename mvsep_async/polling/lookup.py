@@ -19,9 +19,8 @@ from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.job_status import JobKind, JobStatus
 from mvsep_async.naming import tag_in
 from mvsep_async.polling.address import Address, Endpoint, addresses, hash_in_history
-from mvsep_async.sources import is_url
 
-__all__ = ["JobLookup", "Location", "host_unknown", "is_uploaded"]
+__all__ = ["JobLookup", "Location", "host_unknown"]
 
 logger = logging.getLogger("mvsep_async")
 
@@ -70,7 +69,7 @@ class JobLookup:
     def addresses(self, job: JobEntry) -> tuple[Address, ...]:
         """Return the addresses at which a job may be found, the most likely first."""
         fetching = job.state is JobState.FETCHING
-        return addresses(job.facts, fetching=fetching, uploaded=is_uploaded(job), base=self.base)
+        return addresses(job.facts, fetching=fetching, uploaded=job.request.uploads, base=self.base)
 
     async def ask(self, address: Address, priority: Priority) -> JobStatus:
         """Request the status of a job from one address."""
@@ -116,14 +115,9 @@ class JobLookup:
             logger.info("the history could not be searched for job %s: %s", job.id, error)
             return None
         entries = [entry for entry in history if self.registry.find("hash", entry.hash) is None]
-        if is_uploaded(job):
+        if job.request.uploads:
             return next((entry.hash for entry in entries if tag_in(entry.hash, job.id)), None)
         return hash_in_history(entries, str(job.request.source), algorithm=job.request.settings.algorithm)
-
-
-def is_uploaded(job: JobEntry) -> bool:
-    """Tell whether a file was uploaded for the job, so that its hash should have the job's tag."""
-    return job.request.source is not None and not is_url(job.request.source)
 
 
 def host_unknown(job: JobEntry) -> bool:

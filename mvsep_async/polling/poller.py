@@ -32,7 +32,7 @@ from mvsep_async.observe.events import Retried
 from mvsep_async.polling.address import Address, Endpoint
 from mvsep_async.polling.estimate import Estimate
 from mvsep_async.polling.live import LiveJob, LiveProgress
-from mvsep_async.polling.lookup import JobLookup, Location, host_unknown, is_uploaded
+from mvsep_async.polling.lookup import JobLookup, Location, host_unknown
 from mvsep_async.polling.policy import Poll, PollPolicy
 from mvsep_async.polling.status import classify_status
 from mvsep_async.sources import is_url
@@ -228,7 +228,7 @@ class Poller:
         job, location = tracked.job, tracked.location
         if location.missing:
             # A hash that was never found and has not the job's tag may be wrong: the job may have another one.
-            if not location.found and is_uploaded(job) and not tag_in(status.hash, job.id):
+            if not location.found and job.request.uploads and not tag_in(status.hash, job.id):
                 hash = await self._lookup.find_in_history(job)
                 if not self._is_polled(tracked):
                     return

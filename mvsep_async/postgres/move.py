@@ -27,7 +27,7 @@ from mvsep_async.journal.schema import APPLICATION_ID, FILLING_ID, MOVED_ID
 from mvsep_async.journal.sqlite import SqliteJournal, open_journal
 from mvsep_async.journal.summary import is_over
 from mvsep_async.postgres.account import AccountTables, open_account
-from mvsep_async.postgres.rows import machine_of, needs_file, turn_group
+from mvsep_async.postgres.rows import machine_of, turn_group
 from mvsep_async.postgres.statements import AccountLock
 from mvsep_async.postgres_url import PostgresURL
 from mvsep_async.sources import Spooled
@@ -182,7 +182,7 @@ def _check_files(views: Iterable[JobView], machine: str) -> None:
     elsewhere = [
         view.record.request.id
         for view in views
-        if view.machine not in (None, machine) and needs_file(view.record.request) and not is_over(view.record)
+        if view.machine not in (None, machine) and view.record.request.uploads and not is_over(view.record)
     ]
     if elsewhere:
         raise JournalError(

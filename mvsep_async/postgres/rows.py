@@ -19,7 +19,7 @@ from mvsep_async.jobs.request import JobRequest
 from mvsep_async.journal.changes import Row, Value
 from mvsep_async.journal.rows import FACT_COLUMNS, REQUEST_COLUMNS, RowReader, facts_row
 from mvsep_async.models.stage import Stage
-from mvsep_async.sources import Spooled, is_url
+from mvsep_async.sources import Spooled
 
 __all__ = [
     "VIEW_COLUMNS",
@@ -27,7 +27,6 @@ __all__ = [
     "encoded",
     "error_text",
     "machine_of",
-    "needs_file",
     "progress_text",
     "turn_group",
 ]
@@ -56,11 +55,6 @@ def encoded(row: Row) -> list[Value]:
 def turn_group(group: str | None) -> str:
     """Return the name of a group in the table of turns: a digest, since groups may be of any length."""
     return "" if group is None else hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def needs_file(request: JobRequest) -> bool:
-    """Tell whether a job's song must be read from this machine's disk."""
-    return request.source is not None and not is_url(request.source)
 
 
 def machine_of(request: JobRequest, machine: str, *, shared_files: bool) -> str | None:

@@ -15,7 +15,7 @@ from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.lifecycle import JobState
 from mvsep_async.postgres.connection import Connection, Transactions
 from mvsep_async.postgres.journal import PostgresJournal
-from mvsep_async.postgres.rows import ViewReader, needs_file
+from mvsep_async.postgres.rows import ViewReader
 from mvsep_async.postgres.store import Store
 
 __all__ = ["Takeover"]
@@ -95,5 +95,5 @@ class Takeover:
 def _needs_its_machine(job: JobEntry) -> bool:
     """Tell whether a job can continue only on the machine that has its song or its target."""
     if job.state is JobState.QUEUED:
-        return needs_file(job.request)
+        return job.request.uploads
     return job.state is JobState.DONE and job.request.target is not None

@@ -19,7 +19,6 @@ from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, JobEvent, JobStat
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.models.user import User
 from mvsep_async.observe.events import SlotFreed, SlotTaken
-from mvsep_async.polling.lookup import is_uploaded
 from mvsep_async.scheduling.account import AccountWatch
 from mvsep_async.scheduling.admission import Admission
 from mvsep_async.scheduling.ahead import AheadUploads
@@ -208,7 +207,7 @@ class Dispatcher:
         """Return the account before a create; with `fresh`, request it."""
         if fresh:
             self.update_account(await self.account.request())
-        elif not is_uploaded(job):
+        elif not job.request.uploads:
             await self._outcomes.refused.create_begins(job)
         elif await self.account.plan() is not None:
             self._pause.token_accepted()

@@ -13,7 +13,7 @@ from mvsep_async.jobs.coordinator import Coordinator, JobView
 from mvsep_async.jobs.entry import JobEntry
 from mvsep_async.jobs.failures import resumes_later
 from mvsep_async.jobs.journal import Record
-from mvsep_async.jobs.lifecycle import AT_SERVICE, HOLDS_SLOT, OVER, JobEvent, JobState
+from mvsep_async.jobs.lifecycle import AT_SERVICE, BEFORE_SERVICE, HOLDS_SLOT, OVER, JobEvent, JobState
 from mvsep_async.jobs.registry import Change, JobRegistry
 from mvsep_async.observe.events import Answered, Left, Uploaded
 from mvsep_async.polling.poller import Poller
@@ -23,8 +23,6 @@ from mvsep_async.scheduling.dispatcher import Dispatcher
 from mvsep_async.submission.recovery import Recovery
 
 __all__ = ["Scheduler"]
-
-_BEFORE_SERVICE = frozenset({JobState.QUEUED, JobState.UPLOADING, JobState.CREATING, JobState.LOST})
 
 
 @define(eq=False)
@@ -181,7 +179,7 @@ class Scheduler:
                 self.registry.emit(Uploaded(job.id, job.facts.hash or "", job.progress.bytes_total or 0, seconds))
         elif before in AT_SERVICE and after not in AT_SERVICE:
             self._emit_answered(job, self.poller.forget(job))
-        elif before in _BEFORE_SERVICE and after in OVER:
+        elif before in BEFORE_SERVICE and after in OVER:
             self._emit_answered(job, None)
 
     def _download(self, change: Change) -> None:

@@ -20,7 +20,6 @@ from mvsep_async.jobs.outage import Outage
 from mvsep_async.jobs.registry import JobRegistry
 from mvsep_async.models.history import HistoryEntry
 from mvsep_async.naming import tag_in
-from mvsep_async.polling.lookup import is_uploaded
 from mvsep_async.submission.recovery_policy import HistoryEnd, Search
 from mvsep_async.submission.refused_jobs import may_be
 
@@ -85,7 +84,7 @@ class Recovery:
             return self.outage.rest
         self.outage.ended()
         for job in lost:
-            if not is_uploaded(job) and job.state is JobState.LOST:
+            if not job.request.uploads and job.state is JobState.LOST:
                 self.search.end(job.id)
                 self._give_up(job, hashes)
         for id, hash in self.search.searched(began, hashes).items():

@@ -38,7 +38,6 @@ from mvsep_async.models.separation import is_job_hash
 from mvsep_async.models.user import User
 from mvsep_async.naming import tag_in
 from mvsep_async.polling.address import is_of_url
-from mvsep_async.polling.lookup import is_uploaded
 from mvsep_async.sources import is_url
 
 __all__ = ["AccountLists", "RefusedJobs", "may_be", "says_why"]
@@ -148,7 +147,7 @@ class RefusedJobs:
 
     async def create_begins(self, job: JobEntry) -> None:
         """Read which jobs the account has, if the service would return nothing by which this one is recognised."""
-        if is_uploaded(job):
+        if job.request.uploads:
             return
         async with self._reading:  # creates that begin together are served by one reading
             now = self.clock()
@@ -178,7 +177,7 @@ class RefusedJobs:
 
         While it may also be another job of this client whose hash is not known yet, that hash is waited for.
         """
-        if is_uploaded(job):
+        if job.request.uploads:
             return False
         until = self.clock() + _HASHES_DUE * self.time_scale
         while self._may_be_listed(job, lists):
@@ -229,4 +228,4 @@ class RefusedJobs:
 
 def _has_no_hash(job: JobEntry) -> bool:
     """Tell whether the service may list a job without an uploaded file under a hash that is not known yet."""
-    return not is_uploaded(job) and job.state in (JobState.CREATING, JobState.FETCHING)
+    return not job.request.uploads and job.state in (JobState.CREATING, JobState.FETCHING)
