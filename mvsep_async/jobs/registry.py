@@ -120,9 +120,12 @@ class JobRegistry:
         return True
 
     def may_be_paid(self, job: JobEntry) -> bool:
-        """Tell whether a job of the journal has failed only temporarily, after its create was begun: it is not over."""
-        begun = self.is_recorded(job) and (job.hash is not None or job.facts.attempts > 0)
-        return begun and job.state is JobState.FAILED and resumes_later(job.facts.error)
+        """Tell whether a job of the journal has failed only temporarily, and the service has or may have it."""
+        if job.state is not JobState.FAILED or not self.is_recorded(job) or not resumes_later(job.facts.error):
+            return False
+        before = self._interrupted.get(job.id, JobState.LOST)
+        sent = job.facts.attempts > 0 and before in (JobState.CREATING, JobState.LOST)
+        return job.hash is not None or sent
 
     def acquire(self, record: Record) -> JobEntry:
         """Add a finished job of another client that is this client's from now on. One that was pruned is listed again.

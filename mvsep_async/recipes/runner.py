@@ -175,7 +175,7 @@ class RecipeRunner:
         if job is not None and job.done() and isinstance(job.error, _RESUBMITTED):
             await self.client.prune([job])
             job = None
-        if job is None:
+        if job is None or job.error is not None:  # a job that an outage has ended is continued
             job = await self.client.submit(
                 source,
                 algorithm=step.algorithm,

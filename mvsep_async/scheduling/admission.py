@@ -35,6 +35,8 @@ class Admission:
     fail_queue: Callable[[MVSepError], Awaitable[None]]
     asking: bool = field(default=False, init=False)
     """Whether the account is being asked. Until it answers, no create begins."""
+    ask_first: bool = field(default=False, init=False)
+    """Whether to ask the account before the next create, since a job ended here that the service may still have."""
 
     async def granted(self, *, job_waits: bool) -> bool:
         """Return whether creates may begin. `job_waits`: whether there is a job that may use a free slot."""
@@ -86,12 +88,15 @@ class Admission:
 
     async def _has_room(self) -> bool:
         """Return whether a create may begin. Before a probe, check the account: a refusal may cost a whole upload."""
-        if not self.slots.is_probe(self.clock()):
+        is_probe = self.slots.is_probe(self.clock())
+        if not is_probe and not self.ask_first:
             return True
         try:
             self.update_account(await self.account.request())
         except MVSepError as error:
             logger.info("the account could not be asked whether it has a free slot: %s", error)
-            self.slots.postpone(self.clock())
-            return False
+            if is_probe:
+                self.slots.postpone(self.clock())
+            return not is_probe
+        self.ask_first = False
         return True

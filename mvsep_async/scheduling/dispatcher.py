@@ -266,8 +266,8 @@ class Dispatcher:
         # The slot of a create is freed by its own task, which knows why it ended; an attached job has no slot.
         if before in HOLDS_SLOT and before is not JobState.CREATING and after not in HOLDS_SLOT:
             remains = before is JobState.LOST or resumes_later(job.facts.error)
-            if after is JobState.FAILED and remains and job.id in self._slots.held:
-                self._slots.left(self.clock())
+            if after is JobState.FAILED and remains:
+                self._admission.ask_first = True
             self._release_slot(job)
         elif before is JobState.LOST and after in AT_SERVICE and job.id not in self._slots.held:
             self.acquire_slot(job)  # it was freed while the job was searched for

@@ -141,11 +141,6 @@ class Slots:
             self._stated_until = now + pause
         self._probe_at = now + pause
 
-    def left(self, now: float) -> None:
-        """Record that the job of a slot ended here and may be at the service: the account is asked before the next."""
-        self._room = min(self._room, self.used - 1)
-        self._probe_at = now
-
     def account_reported(self, unfinished: int, now: float, *, ours: int | None = None) -> None:
         """Record how many unfinished jobs the account has in total.
 

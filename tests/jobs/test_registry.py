@@ -210,6 +210,20 @@ def test_an_error_that_passes_leaves_the_journal_where_it_was(error: MVSepError,
     assert not world.registry.resume(job)
 
 
+@pytest.mark.parametrize(
+    ("events", "paid"), [([JobEvent.OUTCOME_UNKNOWN], True), ([JobEvent.NOT_ACCEPTED], False), ([], True)]
+)
+def test_a_job_that_failed_temporarily_may_be_paid_if_its_create_was_not_refused(
+    events: list[JobEvent], paid: bool
+) -> None:
+    world = World()
+    job = world.job()
+    world.registry.apply(job, JobEvent.SLOT_TAKEN, attempts=1)
+    for event in (*events, JobEvent.FAILED):
+        world.registry.apply(job, event, error=TransportError("no connection"))
+    assert world.registry.may_be_paid(job) is paid
+
+
 def test_a_hash_names_the_job_of_the_journal_also_if_it_was_attached_to_before() -> None:
     world = World()
     attached = world.registry.add_unrecorded(JobRequest("mv2", None, JobSettings()), JobState.WAITING, Facts(hash="h"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mvsep_async import InvalidRequestError, JobFailedError
+from mvsep_async import InvalidRequestError, JobFailedError, ServiceUnavailableError
 from mvsep_async.recipes import Recipe, RecipeError, Step, run_recipe
 from mvsep_async.recipes.runner import Transfer
 from mvsep_async.sandbox import Sandbox
@@ -108,6 +108,19 @@ async def test_a_stem_that_is_gone_is_made_again_at_the_next_try(
         assert (await run_recipe(client, chain, song, tmp_path / "out")).error is None
     paid = [job.sep_type for job in sandbox.jobs if job.credits > job.refunded]
     assert sorted(paid) == [22, 40, 40, 49]
+
+
+async def test_a_step_that_an_outage_has_ended_is_continued_by_the_next_run(
+    sandbox: Sandbox, client_of: NewClient, chain: Recipe, song: Path, tmp_path: Path
+) -> None:
+    async with client_of(sandbox, patience=0.3) as client:
+        fault = sandbox.faults.add(kind="html", path="separation/get", count=None)
+        result = await run_recipe(client, chain, song, tmp_path / "out")
+        assert isinstance(result.error, ServiceUnavailableError)
+        sandbox.faults.remove(fault)
+        result = await run_recipe(client, chain, song, tmp_path / "out")
+        assert result.error is None
+    assert [job.sep_type for job in sandbox.jobs] == [40, 49, 22]
 
 
 async def test_what_cannot_be_is_refused_before_anything_is_sent(

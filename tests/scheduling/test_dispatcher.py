@@ -529,6 +529,21 @@ def test_the_account_is_asked_before_the_slot_of_a_job_is_used_that_the_service_
     run_virtually(run)
 
 
+def test_an_outage_ends_the_queue_after_patience_also_if_a_job_remains_at_the_service() -> None:
+    async def run() -> None:
+        async with world(2, patience=60.0) as here:
+            here.service.answers.extend([TransportError("reset"), *[DOWN] * 1000])
+            (first,) = here.submit(1)
+            await anyio.sleep(2)
+            here.service.account_answers.extend([DOWN] * 1000)
+            here.registry.apply(first, JobEvent.FAILED, error=DOWN)
+            here.submit(3)
+            await anyio.sleep(200)
+            assert here.states() == [JobState.FAILED] * 4
+
+    run_virtually(run)
+
+
 @pytest.mark.parametrize("counted", [True, None])
 def test_a_rejected_job_keeps_its_slot_if_the_account_may_have_it(counted: bool | None) -> None:
     async def run() -> None:

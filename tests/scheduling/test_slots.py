@@ -27,13 +27,11 @@ class AnyHistory(RuleBasedStateMachine):
         assert len(self.slots.held) <= max(before, self.slots.limit)
 
     @precondition(lambda self: self.slots.held)
-    @rule(how=st.sampled_from(["release", "refused", "left"]))
+    @rule(how=st.sampled_from(["release", "refused"]))
     def end(self, how: str) -> None:
         job = min(self.slots.held)
         if how == "refused":
             self.slots.refused(self.now)
-        elif how == "left":
-            self.slots.left(self.now)
         self.slots.release(job)
         assert job not in self.slots.held
 
