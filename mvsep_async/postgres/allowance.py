@@ -101,7 +101,7 @@ class LeasedRequests:
             try:
                 block, count, wait = await self._lease(urgent)
             except JournalError as error:
-                self._availability.lost(error)
+                self._availability.unreachable(error)
                 # Without the database, polls continue at an equal share of the rate.
                 await anyio.sleep(60 / self._limit * self.processes)
                 block, count, wait, until = uuid4().hex, 1, 0.0, anyio.current_time() + VALID

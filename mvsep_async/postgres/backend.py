@@ -101,13 +101,13 @@ class Availability:
     problem: str | None = None
     """Why it cannot be reached; `None` if it can."""
 
-    def lost(self, error: JournalError) -> None:
+    def unreachable(self, error: JournalError) -> None:
         """Record a transaction that failed."""
         if self.problem is None:
             logger.warning("%s; no create begins until it can be reached", error)
         self.problem = error.message
 
-    def restored(self) -> None:
+    def reachable(self) -> None:
         """Record that the database answers again."""
         if self.problem is not None:
             logger.warning("the shared journal %s can be reached again", self._backend)

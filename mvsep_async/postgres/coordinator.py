@@ -122,7 +122,7 @@ class SharedCoordinator(Coordinator):
         self.allowance = LeasedRequests(self._database, self._store.requests, self._availability, self._fixed_limit)
         self._reader = ViewReader(spool=self._spool)
         self.journal = PostgresJournal(
-            self._spool, self._durations, self._database, self._store, self._shared_files, self._lost
+            self._spool, self._durations, self._database, self._store, self._shared_files, self._give_up
         )
         self._lease = LeaseKeeper(
             self._database,
@@ -205,7 +205,7 @@ class SharedCoordinator(Coordinator):
         if snapshot.own is not None and self._client is not None:
             own = self._client.own_jobs()
             # A job that is not written yet cannot have been taken over.
-            self._lost([job.id for job in own if job.id not in snapshot.own and not self.journal.is_new(job.id)])
+            self._give_up([job.id for job in own if job.id not in snapshot.own and not self.journal.is_new(job.id)])
         self.slots_elsewhere = snapshot.elsewhere
         self.allowance.processes = snapshot.processes
         self.allowance.share = share_of(snapshot.holding, len(snapshot.elsewhere), snapshot.processes)
@@ -248,7 +248,7 @@ class SharedCoordinator(Coordinator):
             self._lease.renew_soon()
             return None
         except JournalError as error:
-            self._availability.lost(error)
+            self._availability.unreachable(error)
             self._lease.renew_soon()  # the dispatcher is woken when the database is back
             return None
         except anyio.get_cancelled_exc_class():
@@ -278,7 +278,7 @@ class SharedCoordinator(Coordinator):
             try:
                 self.slots_elsewhere = await self._database.run(self._store.slots.elsewhere)
             except JournalError as error:
-                self._availability.lost(error)
+                self._availability.unreachable(error)
                 await anyio.sleep(RETRY)
                 self._slots_changed.set()
             else:
@@ -298,7 +298,7 @@ class SharedCoordinator(Coordinator):
             try:
                 return await call()
             except DatabaseUnavailableError as error:
-                self._availability.lost(error)
+                self._availability.unreachable(error)
                 if outage.failed(anyio.current_time()):
                     raise
                 await anyio.sleep(outage.rest)
@@ -348,9 +348,9 @@ class SharedCoordinator(Coordinator):
         if self._client is not None and self._client.is_elsewhere(job):
             raise JournalError(f"job {job} was taken over by another process of this account", job=job)
 
-    def _lost(self, jobs: Sequence[str]) -> None:
+    def _give_up(self, jobs: Sequence[str]) -> None:
         if self._client is not None:
-            self._takeover.lost(jobs, self._client)
+            self._takeover.give_up(jobs, self._client)
 
     def keep_updated(self, job: JobEntry) -> None:
         self._mirrors.add(job)

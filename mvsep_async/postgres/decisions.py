@@ -61,8 +61,7 @@ def alive(processes: Iterable[ProcessRow], now: float) -> set[str]:
 
 def ready(processes: Iterable[ProcessRow], now: float, me: str) -> set[str]:
     """Return the processes that can take a slot, which always includes this one if its lease is valid."""
-    rows = list(processes)
-    return {row.id for row in rows if row.id in alive(rows, now) and (row.id == me or row.skipped_until <= now)}
+    return {row.id for row in processes if row.lease_until > now and (row.id == me or row.skipped_until <= now)}
 
 
 def full_groups(held: Mapping[str, int], cap: int | None) -> set[str]:

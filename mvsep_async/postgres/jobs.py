@@ -58,7 +58,7 @@ _KEPT_DURATIONS: Final = 64
 class Written:
     """The result of writing changes."""
 
-    lost: list[str] = field(factory=list)
+    elsewhere: list[str] = field(factory=list)
     """Jobs that belong to another process."""
     conflicts: dict[str, str] = field(factory=dict)
     """New jobs that were not added → the jobs that have their key or song."""
@@ -89,7 +89,7 @@ class JobTable(Statements):
             state = JobState(str(row[0]))
             followed = await self._change(connection, job, row, over=state in OVER)
             if followed is None:
-                written.lost.append(job)
+                written.elsewhere.append(job)
                 if state in AT_SERVICE:
                     owners = await self._record_late_answer(connection, job, dict(zip(FACT_COLUMNS, row, strict=True)))
                     notices += [Notice(NoticeKind.OWNER, owner) for owner in owners]

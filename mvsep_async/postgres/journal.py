@@ -28,14 +28,14 @@ _MOST: Final = 1000
 class PostgresJournal(BufferedJournal):
     """Records the jobs of this process; the other processes' jobs stay in the database.
 
-    A change that frees a slot is written at once. `on_lost(jobs)` is called with jobs that turn out to belong to
+    A change that frees a slot is written at once. `on_elsewhere(jobs)` is called with jobs that turn out to belong to
     another process.
     """
 
     database: Transactions
     store: Store
     shared_files: bool
-    on_lost: Callable[[Sequence[str]], None]
+    on_elsewhere: Callable[[Sequence[str]], None]
     conflicts: dict[str, str] = field(factory=dict)
     """New jobs that were not added → the jobs that have their key or song already."""
     _machines: dict[str, tuple[str, str | None]] = field(factory=dict)
@@ -100,16 +100,16 @@ class PostgresJournal(BufferedJournal):
             if self._written >= wanted:
                 return  # by the task that had the lock before; later changes are not waited for
             changes, self._pending, recorded = self._pending, PendingChanges(), self._recorded
-            lost: list[str] = []
+            elsewhere: list[str] = []
             try:
                 while changes:
-                    lost += await self._write(changes)
+                    elsewhere += await self._write(changes)
                 if self._released:
                     await self._write_released()
                 self._written = recorded
             finally:
-                if lost:  # also if a later part could not be written: these jobs are not written again
-                    self.on_lost(lost)
+                if elsewhere:  # also if a later part could not be written: these jobs are not written again
+                    self.on_elsewhere(elsewhere)
 
     async def _write(self, changes: PendingChanges) -> list[str]:
         """Write a part of the changes, and return the jobs that belong to another process."""
@@ -125,7 +125,7 @@ class PostgresJournal(BufferedJournal):
         for job in part.added:
             self._machines.pop(job, None)
         self.conflicts |= written.conflicts
-        return written.lost
+        return written.elsewhere
 
     async def _write_released(self) -> None:
         released, self._released = self._released, {}

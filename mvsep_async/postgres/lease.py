@@ -90,7 +90,7 @@ class LeaseKeeper:
             try:
                 await on_renewed(await self.renew())
             except JournalError as error:
-                self._availability.lost(error)
+                self._availability.unreachable(error)
                 pause = RETRY
             with anyio.move_on_after(pause if self.listening else min(pause, POLL)):
                 await self._wake.wait()
@@ -105,7 +105,7 @@ class LeaseKeeper:
         self._on_snapshot(snapshot)
         self._lease.renewed(sent_at)
         self._offset = snapshot.now - (wall + self._unix_time()) / 2
-        self._availability.restored()
+        self._availability.reachable()
         self._renewed.set()
         self._renewed = anyio.Event()
         return snapshot

@@ -82,7 +82,7 @@ class Mirrors:
                 await self._ask()
                 await self._read(changed, client)
             except JournalError as error:
-                self.availability.lost(error)
+                self.availability.unreachable(error)
                 await anyio.sleep(RETRY)
                 self._changed.update(changed)
                 self._wake.set()
@@ -148,4 +148,4 @@ class ReportedJobs:
                 try:
                     await self.database.run(lambda connection: self.jobs.report(connection, changed))  # noqa: B023
                 except JournalError as error:
-                    self.availability.lost(error)
+                    self.availability.unreachable(error)

@@ -119,7 +119,7 @@ async def _insert(
         written = await store.jobs.write(
             tables.connection, PendingChanges(added=added, changed=changed, durations=learned), machines
         )
-        if written.conflicts or written.lost:
+        if written.conflicts or written.elsewhere:
             same = ", ".join(list(written.conflicts.values())[:3])
             raise JournalError(f"the database has jobs with the same keys or songs ({same}): nothing was moved")
         await store.processes.leave(tables.connection)

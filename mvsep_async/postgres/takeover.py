@@ -45,7 +45,7 @@ class Takeover:
         """Tell whether the files that the next step of a job needs may be on this machine."""
         return job.id not in self._unreadable or not _needs_its_machine(job)
 
-    def lost(self, jobs: Sequence[str], client: CoordinatedClient) -> None:
+    def give_up(self, jobs: Sequence[str], client: CoordinatedClient) -> None:
         """Stop working on jobs that belong to another process."""
         for job in jobs:
             self._journal.drop(job)
@@ -74,7 +74,7 @@ class Takeover:
                     continue
                 id = view.record.request.id
                 if client.own_job(id) is not None:
-                    self.lost([id], client)  # to the process that has ended, while this one was suspended
+                    self.give_up([id], client)  # to the process that has ended, while this one was suspended
                 if view.machine not in (None, self._store.me.machine):
                     self._unreadable.add(id)
                 client.take_over(view)
@@ -89,7 +89,7 @@ class Takeover:
         if jobs:
             await self._journal.flush()
             await self._database.run(lambda connection: self._store.processes.hand_back(connection, jobs))
-            self.lost(jobs, client)
+            self.give_up(jobs, client)
 
 
 def _needs_its_machine(job: JobEntry) -> bool:

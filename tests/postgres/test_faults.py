@@ -387,7 +387,7 @@ async def test_cancelling_a_job_that_is_taken_over_meanwhile_asks_its_new_client
         taken.append(job)
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("UPDATE mvsep.jobs SET owner = NULL")
-        self._lost(taken)
+        self._give_up(taken)
         raise JournalError(f"job {job} was taken over by another process of this account")
 
     async with client_of(held, journal=database) as one, client_of(held, journal=database, lease=2.0):
@@ -414,7 +414,7 @@ async def test_a_cancel_that_is_answered_after_the_job_was_taken_over_succeeds(
             if not sent:
                 with psycopg.connect(database, autocommit=True) as connection:
                     connection.execute("UPDATE mvsep.jobs SET owner = NULL")
-                one._session.scheduler.coordinator._lost([job.id])  # type: ignore[union-attr]
+                one._session.scheduler.coordinator._give_up([job.id])  # type: ignore[union-attr]
             sent.append(hash)
             return answer
 

@@ -32,7 +32,7 @@ class Tables:
         if self.parts and self.away:
             raise JournalError("the database cannot be reached")
         self.parts.append(list(part.added))
-        return Written(lost=list(part.added) if len(self.parts) == 1 else [], conflicts={})
+        return Written(elsewhere=list(part.added) if len(self.parts) == 1 else [], conflicts={})
 
 
 async def test_jobs_that_belong_to_another_process_are_reported_even_if_a_later_part_fails(
