@@ -95,7 +95,9 @@ class JobRun:
         return self._summarize()
 
     def receive(self, event: Event) -> None:
-        """Take an event of the client in, to know which songs cost something in this run."""
+        """Take an event of the client in, to know which songs are jobs, and cost something in this run."""
+        if isinstance(event, Submitted):
+            self.reading = False
         if isinstance(event, Submitted | Downloaded):
             self._active.add(event.job)
 

@@ -43,7 +43,7 @@ def print_resume_hint(run: JobRun, *, journal: JournalAddress | None = None, out
         note("run the same command again to resume; nothing is paid twice")
         return
     hashes = [job.hash for job in run.open.values() if job.hash is not None]
-    unsent = sum(job.hash is None for job in run.open.values()) + (run.songs.left if run.songs else 0)
+    unsent = sum(job.hash is None for job in run.open.values()) + (run.songs.left if run.songs else 0) + run.reading
     if hashes:
         note(f"{amount(len(hashes), 'job continues', 'jobs continue')} at the service; fetch the stems with:")
         words = ["mvsep-async", "download", *hashes[:_MOST], *(("--out", str(out)) if out else ())]

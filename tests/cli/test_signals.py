@@ -12,7 +12,11 @@ from typing import Any
 import anyio
 import pytest
 
+from mvsep_async.cli.job_run import JobRun
 from mvsep_async.cli.signals import interruptible
+from mvsep_async.cli.stopping import print_resume_hint
+from mvsep_async.cli.terminal import open_terminal
+from mvsep_async.observe.events import Submitted
 from mvsep_async.sandbox import Sandbox
 from tests.cli.conftest import TOKEN, Child, Cli, until
 
@@ -23,6 +27,16 @@ FAST = ("--poll-interval", "0.02")
 
 def at_service(holding: Sandbox, count: int) -> Callable[[], bool]:
     return lambda: holding.unfinished(TOKEN) == count
+
+
+def test_a_song_that_was_being_read_counts_as_not_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    run = JobRun("separate", reading=True)
+    with open_terminal():
+        print_resume_hint(run)
+        assert "1 song was not sent yet" in capsys.readouterr().err
+        run.receive(Submitted("id", 40, None))  # now it is among the jobs
+        print_resume_hint(run)
+        assert "not sent yet" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
