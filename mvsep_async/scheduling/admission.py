@@ -87,9 +87,14 @@ class Admission:
         return True
 
     async def _has_room(self) -> bool:
-        """Return whether a create may begin. Before a probe, check the account: a refusal may cost a whole upload."""
+        """Return whether a create may begin.
+
+        Before a probe, and once after a job that the service may still have, the account is asked: a refusal may cost a
+        whole upload.
+        """
         is_probe = self.slots.is_probe(self.clock())
-        if not is_probe and not self.ask_first:
+        ask_first, self.ask_first = self.ask_first, False
+        if not is_probe and not ask_first:
             return True
         try:
             self.update_account(await self.account.request())
@@ -98,5 +103,4 @@ class Admission:
             if is_probe:
                 self.slots.postpone(self.clock())
             return not is_probe
-        self.ask_first = False
         return True

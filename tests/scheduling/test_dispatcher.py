@@ -529,6 +529,24 @@ def test_the_account_is_asked_before_the_slot_of_a_job_is_used_that_the_service_
     run_virtually(run)
 
 
+def test_an_account_that_cannot_be_asked_about_a_job_that_ended_is_asked_once() -> None:
+    async def run() -> None:
+        async with world(1) as here:
+            here.service.answers.append(TransportError("reset"))
+            here.submit(2)
+            await anyio.sleep(2)
+            before = here.service.account_requests
+            here.service.account_answers.extend([DOWN] * 1000)
+            lost = next(job for job in here.jobs if job.state is JobState.LOST)
+            here.registry.apply(lost, JobEvent.FAILED, error=DOWN)
+            for _ in range(20):
+                here.submit(1)
+                await anyio.sleep(1)
+            assert here.service.account_requests == before + 1
+
+    run_virtually(run)
+
+
 def test_an_outage_ends_the_queue_after_patience_also_if_a_job_remains_at_the_service() -> None:
     async def run() -> None:
         async with world(2, patience=60.0) as here:
