@@ -21,7 +21,7 @@ class EventKind(StrEnum):
     NOTICE = "notice"
     """Something about a song is worth knowing."""
     REJECTED = "rejected"
-    """A file that looks like a song and is none, or a file or folder that cannot be read."""
+    """A file that looks like a song but is not one, or a file or folder that cannot be read."""
     UP_TO_DATE = "up to date"
     """All stems of a song exist already."""
     PLANNED = "planned"
@@ -50,7 +50,7 @@ class EventKind(StrEnum):
 
 @frozen
 class Notice:
-    """Something about a file, by name. `rejected`: it looks like a song and is none, or it cannot be read."""
+    """Something about a file, by name. `rejected`: it looks like a song but is not one, or it cannot be read."""
 
     path: Path
     reason: str
