@@ -325,8 +325,7 @@ class MVSepClient:
         """Return the job of another program by its hash, and poll it from now on.
 
         `host`: the regional address that has it, such as `https://de.mvsep.com`; default: the base URL. A job that this
-        client knows is returned; if an outage ended it here, it is continued. Raises `ConfigurationError` for a host
-        that is not one of the service's.
+        client knows is returned, and continued if an outage ended it. Raises `ConfigurationError` for a foreign host.
         """
         return self._open().attach(hash, host)
 
@@ -344,11 +343,9 @@ class MVSepClient:
     async def prune(self, jobs: Iterable[Job] | None = None) -> int:
         """Forget finished jobs, by default all of them, here and in the journal; return how many.
 
-        A job that an outage or the like has ended is not forgotten if it may be paid: the next `submit` with its key,
-        `map` of its song, or start of the client continues it.
-
-        By default, the journal keeps the songs that `map` has separated, so that they are not paid for again; given
-        jobs are forgotten completely.
+        A job that an outage has ended is kept if it may be paid for: the next start, `submit` of its key or `map` of
+        its song continues it. By default, the journal keeps the songs that `map` has separated, so that they are not
+        paid for again; given jobs are forgotten completely.
         """
         return await self._open().prune(jobs)
 
