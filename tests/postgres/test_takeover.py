@@ -27,7 +27,8 @@ def at_state(state: str, database: str, folder: Path) -> Iterator[tuple[Sandbox,
         "creating": {"bytes_per_second": 100_000},
         "processing": {"job_seconds": 600.0},
     }.get(state, {"manual": state in ("waiting", "uploading")})
-    seconds = 12 if state in ("creating", "uploading") else 0.2
+    # Of a song that is being sent, much more than the system keeps in its buffers is left when the process stops.
+    seconds = {"creating": 125.0, "uploading": 12.0}.get(state, 0.2)
     songs = []
     for number in range(2):
         path = folder / f"song {number}.wav"
